@@ -1,0 +1,298 @@
+"""One YAML file per model size, typed. An unknown key is an error that names the nearest known one.
+
+Where a run keeps its files is decided here too, so that every stage finds what another one wrote.
+"""
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+from pathlib import Path
+from typing import Any, Literal, get_type_hints
+
+import msgspec
+import yaml
+
+from looptool.records import InputError
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Section(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Base of all sections: keyword fields, unknown keys refused."""
+
+
+class Student(Section):
+    """The policy."""
+
+    model: str
+    """Folder or hub name of pi_0; a relative folder is looked for beside the config's repository."""
+    instructions: Literal["full", "short"] = "full"
+    """System text: "short" spares a tiny model on a CPU most of the prompt."""
+    max_prompt_tokens: int = 4096
+    max_response_tokens: int = 1024
+    max_user_turns: int = 8
+    """The context keeps at most this many user turns (section 4.1)."""
+
+
+class Teacher(Section):
+    """The models behind planner, user, assistant, tool, judge and generator."""
+
+    base_urls: list[str] = []
+    """OpenAI-compatible endpoints that share the load; "simulated" is the embedded teacher; default $OPENAI_BASE_URL."""
+    models: list[str]
+    """Drawn per call while dialogs are generated; the first one serves every other role."""
+    judges: list[str] = []
+    """Models that vote on labels; default: the first of `models`."""
+    in_flight: int = 64
+    timeout_seconds: float = 600
+    tries: int = 5
+    """Tries for one call, transient errors only."""
+    dollars_per_million_prompt_tokens: float = 0
+    dollars_per_million_completion_tokens: float = 0
+
+
+class Simulation(Section):
+    """The embedded teacher's world; used only where a base URL is "simulated"."""
+
+    label_noise: float = 0.15
+    """Share of an assistant's call steps that the simulated assistant gets wrong in a consistent way."""
+    draw_noise: float = 0.02
+    """Share of draws that go wrong on their own, so that agreement between draws has something to do."""
+    judge_error: float = 0.1
+    """Share of judgements with another verdict than the true one."""
+    judge_first_bias: float = 0.1
+    """Share of judgements that prefer whatever candidate stands first."""
+    generator_error: float = 0.1
+    """Share of expanded samples with a wrong label."""
+    malformed: float = 0.02
+    """Share of replies that do not follow the asked format."""
+    tool_error: float = 0.05
+    """Share of tool results that report an error."""
+    heldout_tasks: int = 400
+    """Size of the held-out set, which has its own catalogue, phrasings and no noise."""
+
+
+class Dialogs(Section):
+    """Section 3: dialogs by four agents."""
+
+    tools: str = "tools.jsonl"
+    """Tool list, relative to run_dir, or a path; 01_synthesize_tools.sh writes the default."""
+    count: int = 1000
+    tools_per_dialog: tuple[int, int] = (20, 30)
+    messages: tuple[int, int] = (20, 36)
+    plan: bool = True
+    max_bad_turns: int = 10
+    """A dialog with this many unusable turns is abandoned."""
+    temperature: float = 0.6
+
+
+class Train(Section):
+    """Section 4.1 and Table 6; `profile` says what machine verl runs on."""
+
+    profile: Literal["cpu", "gpu"] = "gpu"
+    batch_size: int = 128
+    """Prompts a step."""
+    mini_batch_size: int = 128
+    """Prompts an update; equal to batch_size there is one update a step and clip-higher never fires."""
+    rollouts: int = 16
+    learning_rate: float = 1e-6
+    epochs: int = 2
+    clip_low: float = 0.2
+    clip_high: float = 0.28
+    temperature: float = 1.0
+    test_share: float = 0.02
+    reward: Literal["strict", "paper_compat"] = "strict"
+    gpus_per_node: int = 8
+    nodes: int = 1
+    tensor_parallel: int = 1
+    gpu_memory_share: float = 0.7
+
+
+class Probing(Section):
+    """Section 4.2, greedy capability probing."""
+
+    engine: Literal["transformers", "endpoint"] = "endpoint"
+    base_urls: list[str] = []
+    """Servers of the policy, for engine "endpoint"."""
+    batch_tokens: int = 16384
+    """Padded tokens a batch, for engine "transformers"."""
+    in_flight: int = 256
+
+
+class Verify(Section):
+    """Section 4.3, judgement-guided label verification."""
+
+    both_orders: bool = True
+    """Judge every mismatch with the label first and with the prediction first; the paper shows one order."""
+    votes_per_order: int = 1
+    temperature: float = 0.6
+
+
+class Expand(Section):
+    """Section 4.4, error-driven data expansion."""
+
+    per_seed: int = 4
+    check: bool = True
+    """Second tier: a judge must accept the new sample."""
+    temperature: float = 1.0
+    top_p: float = 0.9
+    presence_penalty: float = 1.2
+
+
+class Mix(Section):
+    """Equation 5: D_{j+1} = D_ES + D_EE + D_HPPL + D_Seed-new."""
+
+    size: int = 18304
+    """Samples of every D_j."""
+    seed_new: int = 5632
+    """New seed samples in D_2; halved in every later round."""
+    high_ppl: int = 4187
+    """High-perplexity samples in every D_j from D_2 on."""
+
+
+class Config(Section):
+    """Everything a user edits."""
+
+    run_dir: str
+    """Where all files of a run lie; relative to the current folder."""
+    seed: int = 0
+    rounds: int = 4
+    student: Student
+    teacher: Teacher
+    simulation: Simulation = msgspec.field(default_factory=Simulation)
+    dialogs: Dialogs = msgspec.field(default_factory=Dialogs)
+    train: Train = msgspec.field(default_factory=Train)
+    probe: Probing = msgspec.field(default_factory=Probing)
+    verify: Verify = msgspec.field(default_factory=Verify)
+    expand: Expand = msgspec.field(default_factory=Expand)
+    mix: Mix = msgspec.field(default_factory=Mix)
+
+
+def load_config(path: Path | str, overrides: list[str] = []) -> Config:
+    """Read a YAML config; `overrides` are "section.key=value" strings that win over the file.
+
+    Raises:
+        InputError: the file cannot be read, or a key or value is wrong; names the key and the nearest known one.
+    """
+    path = Path(path)
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); name a config with --config") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(data, dict):
+        raise InputError(f"{path}: is empty or no mapping; start from configs/laptop.yaml")
+    for override in overrides:
+        _apply_override(data, override)
+    _refuse_unknown_keys(data, Config, str(path))
+    try:
+        return msgspec.convert(data, Config)
+    except msgspec.ValidationError as error:
+        raise InputError(f"{path}: {error}; see the comments in looptool/config.py") from None
+
+
+def _apply_override(data: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    if not equals:
+        raise InputError(f"--set {override}: write it as section.key=value")
+    *sections, last = key.split(".")
+    for section in sections:
+        data = data.setdefault(section, {})
+        if not isinstance(data, dict):
+            raise InputError(f"--set {override}: {section} is a value, not a section")
+    data[last] = yaml.safe_load(value)
+
+
+def _refuse_unknown_keys(data: dict[str, Any], section: type, where: str) -> None:
+    known = get_type_hints(section)
+    for key, value in data.items():
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1, cutoff=0)
+            raise InputError(f"{where}: unknown key {key!r}; did you mean {near[0]!r}?")
+        if isinstance(value, dict) and isinstance(known[key], type) and issubclass(known[key], Section):
+            _refuse_unknown_keys(value, known[key], f"{where}: {key}")
+
+
+def student_path(config: Config) -> str:
+    """The folder of pi_0 when it exists here or in the repository, else the hub name as it stands."""
+    for folder in (Path(config.student.model), ROOT / config.student.model):
+        if folder.is_dir():
+            return str(folder.resolve())
+    return config.student.model
+
+
+class RoundFiles:
+    """Every path of one round; `round` 0 holds what comes before the first training."""
+
+    def __init__(self, run_dir: Path | str, round: int):
+        self.run_dir, self.round = Path(run_dir), round
+        self.folder = self.run_dir / f"round_{round}"
+        self.dataset = self.folder / "dataset.jsonl"
+        self.train_parquet = self.folder / "train.parquet"
+        self.test_parquet = self.folder / "test.parquet"
+        self.training = self.folder / "training"
+        self.policy = self.folder / "policy"
+        self.probes = self.folder / "probes.jsonl"
+        self.verdicts = self.folder / "verdicts.jsonl"
+        self.error_seeds = self.folder / "error_seeds.jsonl"
+        self.high_ppl = self.folder / "high_ppl.jsonl"
+        self.ledger = self.folder / "ledger.jsonl"
+        self.expanded = self.folder / "expanded.jsonl"
+        self.heldout_probes = self.folder / "heldout_probes.jsonl"
+
+    def next(self) -> RoundFiles:
+        return RoundFiles(self.run_dir, self.round + 1)
+
+    def previous(self) -> RoundFiles:
+        return RoundFiles(self.run_dir, self.round - 1)
+
+
+class RunFiles:
+    """Every path of a run that belongs to no round."""
+
+    def __init__(self, config: Config):
+        self.run_dir = Path(config.run_dir)
+        self.tools = self.run_dir / config.dialogs.tools
+        self.dialogs = self.run_dir / "dialogs.jsonl"
+        self.conversations = self.run_dir / "conversations.jsonl"
+        self.samples = self.run_dir / "samples.jsonl"
+        self.seed = self.run_dir / "seed.jsonl"
+        self.heldout = self.run_dir / "heldout.jsonl"
+        self.answers = self.run_dir / "answers.sqlite"
+        self.report = self.run_dir / "report.html"
+
+
+def newest_unfinished_round(config: Config) -> int:
+    """The last round that has a dataset and no successor, at least 1."""
+    number = 1
+    while RoundFiles(config.run_dir, number + 1).dataset.exists():
+        number += 1
+    return number
+
+
+def argument_parser(description: str | None, with_round: bool = False) -> argparse.ArgumentParser:
+    """The flags every script has: --config, --set, and for the stages of a round --round."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", default=os.environ.get("LOOPTOOL_CONFIG", str(ROOT / "configs" / "laptop.yaml")),
+                        help="YAML config (default: $LOOPTOOL_CONFIG, else configs/laptop.yaml)")
+    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", dest="overrides",
+                        help="override one value of the config; can be given again")
+    if with_round:
+        parser.add_argument("--round", default=os.environ.get("ROUND"), metavar="J",
+                            help="round (default: $ROUND, else the newest unfinished one)")
+    return parser
+
+
+def round_files(args: argparse.Namespace, config: Config) -> RoundFiles:
+    """The files of the round that --round names, else of the newest unfinished one.
+
+    Raises:
+        InputError: --round is no whole number from 0 up.
+    """
+    if args.round is None:
+        return RoundFiles(config.run_dir, newest_unfinished_round(config))
+    if not str(args.round).isdecimal():
+        raise InputError(f"--round {args.round}: give a whole number from 1 up")
+    return RoundFiles(config.run_dir, int(args.round))

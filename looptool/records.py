@@ -1,0 +1,251 @@
+"""The records that stages pass to each other: one record is one JSON line, typed and validated on reading.
+
+Ids come from content, never from the clock, so that the same input gives the same file.
+docs/formats.md shows one real record of each kind.
+"""
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+
+class InputError(Exception):
+    """Something the user gave is wrong. The message names file, line or key and says what to do; scripts exit 2."""
+
+
+class Record(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Base of all records: keyword fields, unknown fields refused."""
+
+
+class Tool(Record, frozen=True, omit_defaults=True):
+    """One function that the model may call."""
+
+    name: str
+    """Kept exactly as its source writes it; unique within one sample."""
+    description: str = ""
+    parameters: dict[str, Any] = {"type": "object", "properties": {}, "required": []}
+    """JSON Schema of type "object"."""
+    domain: str = ""
+    """Category that tools are drawn by; not shown to any model."""
+
+
+class Call(Record, frozen=True):
+    """One function call, as written in a <tool_call> block."""
+
+    name: str
+    arguments: dict[str, Any]
+
+
+class Message(Record, frozen=True, omit_defaults=True):
+    """One turn of a conversation. A label or a prediction is an assistant message."""
+
+    role: Literal["user", "assistant", "tool"]
+    content: str = ""
+    """Text; for role "tool" the result of one call, results in the order of the calls."""
+    calls: list[Call] = []
+    """Only for role "assistant"."""
+    reasoning: str = ""
+    """What stood inside <think>; never shown to a model again."""
+    suspect: bool = False
+    """An assistant turn without a majority: stays in the history, is never a label."""
+    failed: bool = False
+    """A tool result that reports an error: the step that led to it is never a label."""
+
+
+class Need(Record, frozen=True):
+    """One line of a dialog's outline (section 3, planner)."""
+
+    kind: Literal["single-step", "multi-step", "parallel", "chat"]
+    tools: list[str]
+    """Names of the tools the need asks for, in order; empty for "chat"."""
+    text: str
+
+
+class Dialog(Record):
+    """A generated conversation over a set of tools."""
+
+    id: str
+    tools: list[Tool]
+    date: str
+    """Day on which the dialog takes place, "2024-05-01", or "unknown"."""
+    plan: list[Need]
+    messages: list[Message]
+
+
+Origin = Literal["seed", "error_seed", "expanded", "high_ppl"]
+
+
+class Sample(Record):
+    """One training or evaluation task (T, c_t, a*_t) of section 4.1."""
+
+    id: str
+    """Hash of tools, date, messages and label: a sample with a new label is a new sample, its parent the old one."""
+    tools: list[Tool]
+    date: str
+    messages: list[Message]
+    """The context c_t; ends with a user or a tool message."""
+    label: Message
+    """The reference a*_t; without calls it is a plain-text label."""
+    origin: Origin = "seed"
+    """The part of D_j by which the sample entered its dataset (equation 5)."""
+    round: int = 0
+    """The round that made the sample; 0 for seed data."""
+    parent: str | None = None
+    """Id of the sample this one was made from, by a new label or by expansion."""
+    source: str = ""
+    """Where it came from: "<dialog id>#<step>", a file's record, or the scenario of an expansion."""
+
+
+class Probe(Record):
+    """What the policy answered to one sample, greedily (section 4.2, GCP)."""
+
+    sample: Sample
+    text: str
+    """The reply as generated, thinking included."""
+    prediction: Message
+    faults: list[str]
+    """Reasons why <tool_call> blocks of the reply could not be read."""
+    reason: str
+    """"match", or the reason code of looptool.calls.tool_match."""
+    perplexity: float
+    """exp of the mean negative log-probability of the reply's tokens, its end token included (equation 3)."""
+    tokens: int
+    finish: Literal["stop", "length", "empty"]
+
+    @property
+    def matches(self) -> bool:
+        return self.reason == "match"
+
+
+VerdictName = Literal["PRED_WRONG", "LABEL_WRONG", "BOTH_CORRECT", "BOTH_WRONG", "UNDECIDED"]
+
+
+class Vote(Record):
+    """One answer of one judge."""
+
+    verdict: VerdictName
+    label_first: bool
+    """Whether the label was shown before the prediction."""
+    judge: str
+    draw: int
+    analysis: str
+    approach: str
+
+
+class Verdict(Record):
+    """What the judges said of one mismatch (section 4.3, JGLV)."""
+
+    probe: Probe
+    verdict: VerdictName
+    """UNDECIDED when the votes do not agree across both orders; such a sample is kept out and counted."""
+    votes: list[Vote]
+
+
+class LabelChange(Record):
+    """One line of the ledger: a label that was replaced, and why. It can be rolled back."""
+
+    old_id: str
+    new_id: str
+    old_label: Message
+    new_label: Message
+    round: int
+    votes: list[Vote]
+
+
+class ErrorSeed(Record):
+    """A sample the policy failed on, or whose label it corrected: D_ES = D_MR + D_LR (section 4.4)."""
+
+    sample: Sample
+    """Its label is the right answer: the kept label, or the prediction that replaced it."""
+    wrong: Message
+    """The answer that was judged wrong."""
+    cause: Literal["mispredicted", "relabeled"]
+    """D_MR or D_LR."""
+    analysis: str
+    approach: str
+
+
+R = TypeVar("R")
+
+
+def content_id(*parts: Any) -> str:
+    """16 hex digits that depend on the content of `parts` only, the order of dictionary keys apart."""
+    encoded = msgspec.json.encode(parts, order="sorted")
+    return hashlib.sha256(encoded).hexdigest()[:16]
+
+
+def sample_id(tools: list[Tool], date: str, messages: list[Message], label: Message) -> str:
+    """The id of a Sample with this content; reasoning does not count."""
+    answer = {"content": "" if label.calls else label.content, "calls": label.calls}
+    return content_id([tool.name for tool in tools], [tool.parameters for tool in tools], date,
+                      [(m.role, m.content, m.calls) for m in messages], answer)
+
+
+def encode_line(record: Any) -> bytes:
+    """One JSON line, newline included."""
+    return msgspec.json.encode(record) + b"\n"
+
+
+def read_jsonl(path: Path | str, record_type: type[R]) -> Iterator[R]:
+    """Stream the records of a JSON-lines file.
+
+    Raises:
+        InputError: the file is absent or empty, or a line does not hold such a record; names file, line and field.
+    """
+    path = Path(path)
+    decoder = msgspec.json.Decoder(record_type)
+    number = 0
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                yield decoder.decode(line)
+    except msgspec.DecodeError as error:
+        raise InputError(f"{path}:{number}: not a valid {record_type.__name__} record: {error}; "
+                         "mend or remove the line, or run the step that writes this file again") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); run the step that writes it first") from None
+    if number == 0:
+        raise InputError(f"{path}: is empty; run the step that writes it again")
+
+
+def write_atomic(path: Path | str, chunks: Iterable[bytes]) -> None:
+    """Write a whole file aside and rename it, so that an existing file is always a complete one.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror}); check the folder's permissions "
+                         "or set run_dir to another one") from None
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.writelines(chunks)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def write_jsonl(path: Path | str, records: Iterable[Any]) -> int:
+    """Write records as JSON lines, atomically; returns how many."""
+    count = 0
+
+    def lines() -> Iterator[bytes]:
+        nonlocal count
+        for record in records:
+            count += 1
+            yield encode_line(record)
+
+    write_atomic(path, lines())
+    return count
