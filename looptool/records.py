@@ -29,7 +29,8 @@ class Tool(Record, frozen=True, omit_defaults=True):
     name: str
     """Kept exactly as its source writes it; unique within one sample."""
     description: str = ""
-    parameters: dict[str, Any] = {"type": "object", "properties": {}, "required": []}
+    parameters: dict[str, Any] = msgspec.field(
+        default_factory=lambda: {"type": "object", "properties": {}, "required": []})
     """JSON Schema of type "object"."""
     domain: str = ""
     """Category that tools are drawn by; not shown to any model."""
