@@ -35,7 +35,7 @@ class Student(Section):
     """The context keeps at most this many user turns (section 4.1)."""
 
 
-class Teacher(Section):
+class Teacher(Section, kw_only=True):
     """The models behind planner, user, assistant, tool, judge and generator."""
 
     base_urls: list[str] = []
@@ -151,7 +151,7 @@ class Mix(Section):
     """High-perplexity samples in every D_j from D_2 on."""
 
 
-class Config(Section):
+class Config(Section, kw_only=True):
     """Everything a user edits."""
 
     run_dir: str
