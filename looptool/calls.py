@@ -38,7 +38,7 @@ _JSON_SPACE = " \t\r\n"
 _END_MARKERS = ("<|im_end|>", "<|endoftext|>")
 
 
-class Reply(Record):
+class Reply(Record, kw_only=True):
     """What a model wrote, read."""
 
     content: str = ""

@@ -1,0 +1,59 @@
+"""The reward of GRPO (section 4.1): 1 if the reply makes the calls of its label, else 0.
+
+In: the decoded reply, and the label as the JSON of a looptool.records.Message. Out: {"score": 1.0 or 0.0, "reason":
+code}, the same two keys for every row, as verl collects them by the first row's keys; it averages numbers over the
+validation set and only dumps strings. verl loads this file by reward.custom_reward_function.path and .name.
+
+A reward that raises does not stop verl: its row is padded away. So no reply and no label raises here; a label that
+cannot be read scores 0 with the reason "bad_label". Only an unknown mode raises, on every row, as all rewards would be
+wrong.
+"""
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, Literal
+
+import msgspec
+
+from looptool.calls import paper_compat_match, parse_reply, render_calls, tool_match
+from looptool.records import Message
+
+_decode = msgspec.json.Decoder(Message).decode
+
+
+@lru_cache(maxsize=8192)
+def _read_label(ground_truth: str | bytes) -> Message | None:
+    """The label, or None if this is none; cached, as all rollouts of a prompt share it."""
+    try:
+        label = _decode(ground_truth)
+    except (msgspec.DecodeError, RecursionError, ValueError):  # ValueError: text that UTF-8 cannot hold
+        return None
+    return label if label.role == "assistant" else None
+
+
+def compute_score(data_source: Any, solution_str: str, ground_truth: str, extra_info: Any = None, *,
+                  mode: Literal["strict", "paper_compat"] = "strict", **_: Any) -> dict[str, Any]:
+    """Score one reply.
+
+    Args:
+        solution_str: the reply, thinking included; <|im_end|> at its end is no part of it.
+        ground_truth: JSON of the label; a message without calls asks for a reply without calls.
+        mode: "strict" is looptool.calls.tool_match, "paper_compat" the released code's comparison, whose only reasons are
+            "match" and "mismatch"; set it by reward.custom_reward_function.reward_kwargs.mode.
+
+    Raises:
+        ValueError: the mode is unknown.
+    """
+    if mode not in ("strict", "paper_compat"):
+        raise ValueError(f'reward mode {mode!r}: set train.reward to "strict" or "paper_compat"')
+    label = _read_label(ground_truth) if isinstance(ground_truth, (str, bytes)) else None
+    if label is None:
+        reason = "bad_label"
+    elif not isinstance(solution_str, str):
+        reason = "no_text"
+    elif mode == "strict":
+        reply = parse_reply(solution_str)
+        reason = tool_match(reply.message(), label, reply.faults)
+    else:
+        reason = "match" if paper_compat_match(solution_str, render_calls(label.calls)) else "mismatch"
+    return {"score": 1.0 if reason == "match" else 0.0, "reason": reason}
