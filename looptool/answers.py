@@ -1,0 +1,191 @@
+"""What a model answered: read from an endpoint's JSON, and kept in SQLite so that no answer is paid twice."""
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import msgspec
+
+from looptool.records import InputError
+
+
+class CallFailed(Exception):
+    """One call got no answer: transient errors on every try, or a request that the server refuses. Never a verdict."""
+
+
+class Transient(Exception):
+    """A try that failed in a way that the next one may not; `retry_after` is in seconds."""
+
+    def __init__(self, reason: str, retry_after: float = 0.0):
+        super().__init__(reason)
+        self.retry_after = retry_after
+
+
+class Usage(msgspec.Struct):
+    """What one role has cost so far."""
+
+    calls: int = 0
+    """Answers given, cached ones included."""
+    cached: int = 0
+    """Answers that were not paid: from the cache, or shared with an equal call in flight."""
+    failed: int = 0
+    """Calls without an answer after all tries."""
+    failed_tries: int = 0
+    prompt_tokens: int = 0
+    """Of paid answers only, as all below."""
+    completion_tokens: int = 0
+    seconds: float = 0.0
+    """Sum over calls from the first try to the answer; calls overlap."""
+    dollars: float = 0.0
+
+
+class ToolCall(msgspec.Struct, frozen=True):
+    """A call in the API's own field, as the model wrote it; endpoints without a tool parser leave calls in the text."""
+
+    name: str
+    arguments: str
+    """JSON text, not checked."""
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One answer."""
+
+    text: str = ""
+    """Without reasoning; calls in <tool_call> blocks are part of it."""
+    reasoning: str = ""
+    """From <think>...</think> in the text, or from the API's own field."""
+    finish: str = "stop"
+    """Why the model stopped: "stop", "length" or "tool_calls"."""
+    tool_calls: list[ToolCall] = []
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    logprobs: list[float] | None = None
+    """Log-probability of each token of the answer, if asked for."""
+
+    @property
+    def full_text(self) -> str:
+        """The answer with its thinking, as a template without reasoning parser would have shown it."""
+        if not self.reasoning:
+            return self.text
+        opened = f"<think>\n{self.reasoning}\n"
+        return opened if self.finish == "length" and not self.text else f"{opened}</think>\n\n{self.text}"
+
+
+class _Function(msgspec.Struct):
+    name: str
+    arguments: str = ""
+
+
+class _ToolCall(msgspec.Struct):
+    function: _Function
+
+
+class _Message(msgspec.Struct):
+    content: str | None | msgspec.UnsetType = msgspec.UNSET
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    tool_calls: list[_ToolCall] | None = None
+
+
+class _Token(msgspec.Struct):
+    logprob: float
+
+
+class _Logprobs(msgspec.Struct):
+    content: list[_Token] | None = None
+
+
+class _Choice(msgspec.Struct):
+    message: _Message
+    finish_reason: str | None = None
+    logprobs: _Logprobs | None = None
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class _Completion(msgspec.Struct):
+    choices: list[_Choice]
+    usage: _Usage | None = None
+
+
+_completion = msgspec.json.Decoder(_Completion)
+_reply = msgspec.json.Decoder(Reply)
+
+
+def read_completion(body: bytes) -> Reply:
+    """The first choice of a chat completion.
+
+    Raises:
+        Transient: the body is cut, is no chat completion, or holds no answer.
+    """
+    try:
+        completion = _completion.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Transient(f"unreadable response ({error})") from None
+    if not completion.choices:
+        raise Transient("response without choices")
+    choice = completion.choices[0]
+    message, tool_calls = choice.message, choice.message.tool_calls or []
+    reasoning = message.reasoning_content or message.reasoning or ""
+    if choice.finish_reason in ("abort", "error") or (
+            message.content is msgspec.UNSET and not reasoning and not tool_calls):
+        raise Transient("response without an answer")
+    text = message.content or ""
+    if not reasoning:
+        text, reasoning = _split_reasoning(text)
+    usage = completion.usage or _Usage()
+    return Reply(text=text, reasoning=reasoning, finish=choice.finish_reason or "stop",
+                 tool_calls=[ToolCall(call.function.name, call.function.arguments) for call in tool_calls],
+                 prompt_tokens=usage.prompt_tokens, completion_tokens=usage.completion_tokens,
+                 logprobs=[token.logprob for token in choice.logprobs.content]
+                 if choice.logprobs and choice.logprobs.content else None)
+
+
+def _split_reasoning(text: str) -> tuple[str, str]:
+    """(text, reasoning). Some templates write <think> into the prompt, so only </think> shows; a cut reply lacks it."""
+    before, closing, after = text.partition("</think>")
+    opened = before.lstrip().startswith("<think>")
+    if not closing and not opened:
+        return text, ""
+    return after.strip(), (before.lstrip().removeprefix("<think>") if opened else before).strip()
+
+
+class AnswerCache:
+    """Answers by the hash of their request, in one SQLite file that several processes may share.
+
+    The file is made by the first look-up, so that a run refused before its first call writes nothing. Write-ahead
+    logging: an answer that `put` took survives a killed process.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._connection: sqlite3.Connection | None = None
+
+    def get(self, key: bytes) -> Reply | None:
+        row = self._open().execute("SELECT reply FROM answers WHERE key = ?", (key,)).fetchone()
+        return _reply.decode(row[0]) if row else None
+
+    def put(self, key: bytes, reply: Reply) -> None:
+        self._open().execute("INSERT OR REPLACE INTO answers VALUES (?, ?)", (key, msgspec.json.encode(reply)))
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is None:
+            try:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                connection = sqlite3.connect(self.path, timeout=60, isolation_level=None)
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("PRAGMA synchronous = NORMAL")
+                connection.execute("CREATE TABLE IF NOT EXISTS answers (key BLOB PRIMARY KEY, reply BLOB NOT NULL)")
+            except (OSError, sqlite3.Error) as error:
+                raise InputError(f"{self.path}: the cache of answers cannot be opened ({error}); check the folder's "
+                                 "permissions, or remove the file if it is none") from None
+            self._connection = connection
+        return self._connection

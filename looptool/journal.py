@@ -1,0 +1,144 @@
+"""The journal of a stage: one line for each finished input, so that a killed run loses none and repeats none.
+
+The first line says what the run is (stage, settings, sources); each further one is an Entry. A line is one write at
+the end of the file. A process that is killed leaves at most one torn line, the last; it is dropped on opening. Only one
+process at a time has the journal open.
+"""
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+from array import array
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from looptool.meta import Header
+from looptool.records import InputError
+
+
+class Entry(msgspec.Struct, kw_only=True):
+    """One finished input."""
+
+    id: str
+    reason: str
+    records: list[msgspec.Raw]
+    usage: dict[str, dict[str, float]] = {}
+    """What calls have cost since the line before, by role; calls overlap, so only the sum over lines means something."""
+    seconds: float = 0.0
+    """Time since the line before."""
+
+
+class Journal:
+    """A locked, open journal. It holds in memory some 100 bytes for each finished input."""
+
+    def __init__(self, path: Path):
+        """Open or create it, and drop a torn last line.
+
+        Raises:
+            InputError: the folder cannot be written, another process has the journal open, or a line is damaged.
+        """
+        self.path = path
+        self.header: Header | None = None
+        self._offsets: dict[int, int] = {}
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = _open_locked(path)
+        except OSError as error:
+            raise InputError(f"{path}: cannot be written ({error.strerror}); check the folder's permissions, or set "
+                             "run_dir to another one") from None
+        self._end = self._scan()
+        os.ftruncate(self._file, self._end)
+
+    def __contains__(self, id: str) -> bool:
+        return fingerprint(id) in self._offsets
+
+    def __len__(self) -> int:
+        return len(self._offsets)
+
+    def start(self, header: Header) -> None:
+        """Empty the journal and write its first line."""
+        self._offsets.clear()
+        self._end = 0
+        os.ftruncate(self._file, 0)
+        self._write(header)
+        self.header = header
+
+    def append(self, entry: Entry) -> None:
+        offset = self._end
+        self._write(entry)
+        self._offsets[fingerprint(entry.id)] = offset
+
+    def read(self, order: Iterable[int]) -> Iterator[Entry]:
+        """The entries of these fingerprints, in this order; those that are not finished are left out."""
+        decoder = msgspec.json.Decoder(Entry)
+        with self.path.open("rb") as file:
+            for number in order:
+                offset = self._offsets.get(number)
+                if offset is not None:
+                    file.seek(offset)
+                    yield decoder.decode(file.readline())
+
+    def close(self, remove: bool = False) -> None:
+        if remove:
+            self.path.unlink(missing_ok=True)
+        os.close(self._file)
+
+    def _write(self, line: Header | Entry) -> None:
+        data = msgspec.json.encode(line) + b"\n"
+        try:
+            written = os.write(self._file, data)
+            if written < len(data):  # the disk is full: the next write says so
+                os.write(self._file, data[written:])
+        except OSError as error:
+            raise InputError(f"{self.path}: cannot be written ({error.strerror}); free space and run again, nothing "
+                             "finished is lost") from None
+        self._end += len(data)
+
+    def _scan(self) -> int:
+        """Read the header and the place of each entry; returns the length without a torn last line."""
+        entries = msgspec.json.Decoder(Entry)
+        end = 0
+        with self.path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                if not line.endswith(b"\n"):
+                    break
+                try:
+                    if number == 1:
+                        self.header = msgspec.json.decode(line, type=Header)
+                    else:
+                        self._offsets[fingerprint(entries.decode(line).id)] = end
+                except msgspec.DecodeError as error:
+                    raise InputError(f"{self.path}:{number}: damaged line ({error}); remove this line, or the whole "
+                                     "file, and run again") from None
+                end += len(line)
+        return end
+
+
+def fingerprint(id: str) -> int:
+    """64 bits that stand for an id; two of a million ids share theirs once in thirty million runs."""
+    return int.from_bytes(hashlib.blake2b(id.encode(), digest_size=8).digest(), "little")
+
+
+def fingerprints() -> array[int]:
+    """An empty sequence of fingerprints, 8 bytes each."""
+    return array("Q")
+
+
+def _open_locked(path: Path) -> int:
+    """Open for appending and lock; again where the file was removed before it was locked."""
+    while True:
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(file)
+            raise InputError(f"{path}: is being written by another process; wait for it, or stop it") from None
+        try:
+            if os.fstat(file).st_ino == os.stat(path).st_ino:
+                return file
+        except FileNotFoundError:
+            pass
+        os.close(file)

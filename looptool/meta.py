@@ -1,0 +1,122 @@
+"""The .meta.json beside an output: what the output was made from, what became of each input, and what it cost."""
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from looptool.answers import Usage
+from looptool.records import InputError
+
+
+class Header(msgspec.Struct, kw_only=True):
+    """What makes two runs the same run."""
+
+    stage: str
+    settings: Any
+    sources: dict[str, str]
+    """Sha256 of each input file, by its path relative to the output's folder."""
+
+
+class StageMeta(Header, kw_only=True):
+    """The content of a .meta.json; numbers are sums over all runs that worked on the output."""
+
+    version: str
+    """Of looptool."""
+    inputs: int
+    counts: dict[str, int]
+    """Finished inputs by reason."""
+    failed: int
+    """Inputs whose call failed: without records, tried again by the next run."""
+    failures: dict[str, int]
+    """Failed inputs by cause."""
+    records: int
+    usage: dict[str, Usage]
+    """By role."""
+    seconds: float
+
+    def line(self) -> str:
+        """The stage's last line."""
+        parts = [f"{count:,} {reason}" for reason, count in sorted(self.counts.items(), key=lambda item: -item[1])]
+        if self.failed:
+            parts.append(f"{self.failed:,} failed")
+        calls, cached = (sum(getattr(usage, field) for usage in self.usage.values()) for field in ("calls", "cached"))
+        prompt, completion = (sum(getattr(usage, field) for usage in self.usage.values())
+                              for field in ("prompt_tokens", "completion_tokens"))
+        cost = f", {calls:,} calls ({cached:,} cached), {_short(prompt)} + {_short(completion)} tokens" if calls else ""
+        return (f"{self.stage}: {self.inputs:,} in -> {', '.join(parts) or 'nothing'}; {self.records:,} records"
+                f"{cost}, {self.seconds:.1f} s")
+
+
+def make_header(stage: str, settings: Any, sources: Sequence[Path | str], output: Path) -> Header:
+    """Hash the source files.
+
+    Raises:
+        InputError: one cannot be read.
+    """
+    return Header(stage=stage, settings=msgspec.json.decode(msgspec.json.encode(settings)),
+                  sources={os.path.relpath(path, output.parent): _sha256(Path(path)) for path in sources})
+
+
+def meta_path(output: Path) -> Path:
+    return output.with_name(output.name + ".meta.json")
+
+
+def read_meta(output: Path) -> StageMeta | None:
+    """The .meta.json of an output; None where there is none.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    path = meta_path(output)
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=StageMeta)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.DecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); remove it with its output and run again") from None
+
+
+def refuse_changes(before: Header, now: Header, output: Path) -> None:
+    """Compare two runs on the same output.
+
+    Raises:
+        InputError: they differ; names each key with its old and new value.
+    """
+    old, new = (_flatten({"stage": header.stage, "settings": header.settings, "sources": header.sources})
+                for header in (before, now))
+    changes = [f"{key}: {old.get(key, 'absent')} -> {new.get(key, 'absent')}" for key in sorted(old.keys() | new.keys())
+               if old.get(key) != new.get(key)]
+    if changes:
+        raise InputError(f"{output}: was begun with other settings or sources ({'; '.join(changes)}); set them back, or "
+                         "use --fresh to make it anew")
+
+
+def _flatten(tree: Any, key: str = "") -> dict[str, str]:
+    if isinstance(tree, Mapping) and tree:
+        return {path: value for name, branch in tree.items()
+                for path, value in _flatten(branch, f"{key}.{name}" if key else name).items()}
+    text = msgspec.json.encode(tree).decode()
+    return {key: text if len(text) <= 80 else f"{text[:60]}... ({hashlib.sha256(text.encode()).hexdigest()[:8]})"}
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); run the step that writes it first") from None
+    return digest.hexdigest()
+
+
+def _short(number: int) -> str:
+    """812, 34k, 1.2M."""
+    if number < 10_000:
+        return str(number)
+    return f"{number / 1e3:.0f}k" if number < 999_500 else f"{number / 1e6:.1f}M"

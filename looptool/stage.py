@@ -1,0 +1,256 @@
+"""What makes each LLM stage resumable, bounded, visible and explainable.
+
+In: (id, record) pairs and a coroutine that works on one record. Out: `<output>` with the records of all finished
+inputs in the order of the inputs, and `<output>.meta.json` with what they were made from and what they cost.
+
+While a stage runs, each finished input is a line of `<output>.journal`. A run that was killed goes on from there; an
+input whose call failed has no line, so it is tried again by the next run, and until then it has no record. The same run
+under other settings or on other sources is refused with the difference.
+"""
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+import time
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+from tqdm import tqdm
+
+from looptool.answers import CallFailed, Usage
+from looptool.journal import Entry, Journal, fingerprint, fingerprints
+from looptool.meta import Header, StageMeta, make_header, meta_path, read_meta, refuse_changes
+from looptool.records import InputError, encode_line, write_atomic
+
+_log = logging.getLogger(__name__)
+_NOISY = ("httpx", "httpx2", "httpcore", "httpcore2", "openai", "aiohttp")
+R = TypeVar("R")
+
+
+class StageFailed(Exception):
+    """No input gets an answer any more: every one failed, or very many in a row. The message holds the first cause."""
+
+
+class Outcome(msgspec.Struct):
+    """What became of one input."""
+
+    records: list[Any]
+    """Go to the output, in this order; may be empty."""
+    reason: str
+    """One of the stage's few words for what happened; counted."""
+
+
+class Inputs:
+    """Inputs that can be read more than once; the stage then checks them all before the first call is paid."""
+
+    def __init__(self, read: Callable[[], Iterable[tuple[str, Any]]]):
+        self._read = read
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:
+        return iter(self._read())
+
+
+async def run_stage(name: str, inputs: Iterable[tuple[str, R]], work: Callable[[R], Awaitable[Outcome]],
+                    output: Path | str, *, settings: Any, sources: Sequence[Path | str], in_flight: int,
+                    usage: Mapping[str, Usage] | None = None, fresh: bool = False) -> StageMeta:
+    """Work on every input, at most `in_flight` at a time; see the module's docstring.
+
+    Args:
+        inputs: (id, record) pairs. Read as they are needed; what can be read twice (a list, `Inputs`, no generator) is
+            first read through, so that a wrong record is found before any call.
+        work: raises `CallFailed` for an input that got no answer; any other exception ends the stage.
+        settings: whatever changes the records: a struct or a dict.
+        sources: the files that the inputs come from; they are hashed.
+        usage: the accounts of the client that `work` uses.
+        fresh: forget what an earlier run has written.
+
+    Raises:
+        InputError: other settings or sources than before, an id twice, a folder that cannot be written, or another
+            process at work on the same output.
+        StageFailed: every input failed, or very many in a row.
+    """
+    output = Path(output)
+    header = make_header(name, settings, sources, output)
+    if not fresh and (done := _finished(output, header)) is not None:
+        _log.info("%s: %s is complete, nothing to do", name, output)
+        return done
+    journal = Journal(output.with_name(output.name + ".journal"))
+    try:
+        _prepare(journal, header, output, fresh)
+        total = None if iter(inputs) is inputs else _check(inputs, name)
+        run = _Run(journal, {} if usage is None else usage, in_flight)
+        await run.work_on(_distinct(inputs, name, run.order), work, total)
+        meta = _write(output, header, journal, run)
+    except BaseException:
+        journal.close(remove=not len(journal))
+        raise
+    journal.close(remove=not meta.failed)
+    if run.first_failure:
+        _log.warning("%s: %d failed, the first: %s; run it again to try them again", name, meta.failed,
+                     run.first_failure)
+    _log.info("%s", meta.line())
+    return meta
+
+
+class _Run:
+    """One process at work: takes inputs, counts, and writes the journal."""
+
+    def __init__(self, journal: Journal, usage: Mapping[str, Usage], in_flight: int):
+        self.order = fingerprints()
+        self.failures: Counter[str] = Counter()
+        self.first_failure = ""
+        self._journal, self._usage, self._in_flight = journal, usage, in_flight
+        self._seen: dict[str, dict[str, float]] = msgspec.to_builtins(dict(usage))
+        self._last = time.monotonic()
+        self._failed_in_a_row = 0
+
+    async def work_on(self, inputs: Iterator[tuple[str, R]], work: Callable[[R], Awaitable[Outcome]],
+                      total: int | None) -> None:
+        todo = ((id, record) for id, record in inputs if id not in self._journal)
+        quiet = True if os.environ.get("CI") else None
+        with tqdm(total=total, initial=len(self._journal), disable=quiet, dynamic_ncols=True) as bar:
+
+            async def worker() -> None:
+                for id, record in todo:
+                    try:
+                        outcome = await work(record)
+                    except CallFailed as error:
+                        self._fail(id, error)
+                    else:
+                        self._finish(id, outcome)
+                    bar.update()
+
+            await _all_or_first_error([asyncio.create_task(worker()) for _ in range(self._in_flight)])
+
+    def since_last(self) -> tuple[dict[str, dict[str, float]], float]:
+        """What was used, and the seconds that passed, since this was last asked."""
+        now = time.monotonic()
+        used: dict[str, dict[str, float]] = {}
+        for role, account in self._usage.items():
+            fields = msgspec.to_builtins(account)
+            before = self._seen.get(role, {})
+            if fields != before:
+                used[role] = {key: value - before.get(key, 0) for key, value in fields.items()
+                              if value != before.get(key, 0)}
+                self._seen[role] = fields
+        seconds, self._last = now - self._last, now
+        return used, seconds
+
+    def _finish(self, id: str, outcome: Outcome) -> None:
+        used, seconds = self.since_last()
+        self._journal.append(Entry(id=id, reason=outcome.reason, usage=used, seconds=seconds,
+                                   records=[msgspec.Raw(msgspec.json.encode(record)) for record in outcome.records]))
+        self._failed_in_a_row = 0
+
+    def _fail(self, id: str, error: CallFailed) -> None:
+        cause = str(error)
+        self.failures[cause if cause in self.failures or len(self.failures) < 20 else "other"] += 1
+        self.first_failure = self.first_failure or f"{id}: {cause}"
+        self._failed_in_a_row += 1
+        if self._failed_in_a_row >= max(100, 2 * self._in_flight):
+            raise StageFailed(f"{self._failed_in_a_row} inputs in a row failed, so the stage stopped; run it again when "
+                              f"the endpoint answers. The first: {self.first_failure}")
+
+
+async def _all_or_first_error(tasks: list[asyncio.Task[None]]) -> None:
+    """Wait for all; one that fails, or a cancellation, ends the others."""
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _distinct(inputs: Iterable[tuple[str, R]], name: str, order: Any) -> Iterator[tuple[str, R]]:
+    """The inputs, their fingerprints appended to `order`."""
+    seen: set[int] = set()
+    for id, record in inputs:
+        number = fingerprint(id)
+        if number in seen:
+            raise InputError(f"{name}: two inputs have the id {id!r}; remove one of them from its source file")
+        seen.add(number)
+        order.append(number)
+        yield id, record
+
+
+def _check(inputs: Iterable[tuple[str, Any]], name: str) -> int:
+    """Read all inputs through; returns how many there are."""
+    return sum(1 for _ in _distinct(inputs, name, fingerprints()))
+
+
+def _finished(output: Path, header: Header) -> StageMeta | None:
+    """The .meta.json of an output that needs no further work; None where work is left."""
+    meta = read_meta(output)
+    if meta is None or not output.exists():
+        return None
+    refuse_changes(meta, header, output)
+    return None if meta.failed else meta
+
+
+def _prepare(journal: Journal, header: Header, output: Path, fresh: bool) -> None:
+    """Bring the folder into a state that this run can go on from."""
+    for litter in output.parent.glob(f".{output.name}.*"):  # of a write that was killed
+        litter.unlink()
+    if fresh:
+        meta_path(output).unlink(missing_ok=True)
+        output.unlink(missing_ok=True)
+    elif journal.header is not None:
+        return refuse_changes(journal.header, header, output)
+    elif output.exists() and read_meta(output) is None:
+        raise InputError(f"{output}: exists without its .meta.json, so nobody knows how it was made; remove it, or use "
+                         "--fresh to make it anew")
+    journal.start(header)
+
+
+def _write(output: Path, header: Header, journal: Journal, run: _Run) -> StageMeta:
+    """The output, then its .meta.json."""
+    failed = sum(run.failures.values())
+    if failed and failed == len(run.order):
+        raise StageFailed(f"every input failed ({failed}), so nothing is written. The first: {run.first_failure}")
+    counts: Counter[str] = Counter()
+    usage: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    records = 0
+    used, seconds = run.since_last()
+
+    def add(used: dict[str, dict[str, float]]) -> None:
+        for role, fields in used.items():
+            usage[role].update(fields)
+
+    def lines() -> Iterator[bytes]:
+        nonlocal records, seconds
+        for entry in journal.read(run.order):
+            counts[entry.reason] += 1
+            records += len(entry.records)
+            seconds += entry.seconds
+            add(entry.usage)
+            yield from (encode_line(record) for record in entry.records)
+
+    add(used)
+    write_atomic(output, lines())
+    meta = StageMeta(stage=header.stage, settings=header.settings, sources=header.sources, version=version("looptool"),
+                     inputs=len(run.order), counts=dict(sorted(counts.items())), failed=failed,
+                     failures=dict(run.failures), records=records, seconds=round(seconds, 3),
+                     usage={role: msgspec.convert(fields, Usage) for role, fields in sorted(usage.items())})
+    write_atomic(meta_path(output), [msgspec.json.format(msgspec.json.encode(meta), indent=2) + b"\n"])
+    return meta
+
+
+def run_main(main: Callable[[], None]) -> None:
+    """What every script calls: log to stderr; a wrong input is one line and exit code 2, Ctrl-C is 130."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    for name in _NOISY:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    try:
+        main()
+    except InputError as error:
+        _log.error("%s", " ".join(str(error).split()))
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
