@@ -25,7 +25,7 @@ class Entry(msgspec.Struct, kw_only=True):
     id: str
     reason: str
     records: list[msgspec.Raw]
-    usage: dict[str, dict[str, float]] = {}
+    usage: dict[str, dict[str, int | float]] = {}
     """What calls have cost since the line before, by role; calls overlap, so only the sum over lines means something."""
     seconds: float = 0.0
     """Time since the line before."""

@@ -106,7 +106,7 @@ class _Run:
         self.failures: Counter[str] = Counter()
         self.first_failure = ""
         self._journal, self._usage, self._in_flight = journal, usage, in_flight
-        self._seen: dict[str, dict[str, float]] = msgspec.to_builtins(dict(usage))
+        self._seen: dict[str, dict[str, int | float]] = msgspec.to_builtins(dict(usage))
         self._last = time.monotonic()
         self._failed_in_a_row = 0
 
@@ -128,10 +128,10 @@ class _Run:
 
             await _all_or_first_error([asyncio.create_task(worker()) for _ in range(self._in_flight)])
 
-    def since_last(self) -> tuple[dict[str, dict[str, float]], float]:
+    def since_last(self) -> tuple[dict[str, dict[str, int | float]], float]:
         """What was used, and the seconds that passed, since this was last asked."""
         now = time.monotonic()
-        used: dict[str, dict[str, float]] = {}
+        used: dict[str, dict[str, int | float]] = {}
         for role, account in self._usage.items():
             fields = msgspec.to_builtins(account)
             before = self._seen.get(role, {})
@@ -219,7 +219,7 @@ def _write(output: Path, header: Header, journal: Journal, run: _Run) -> StageMe
     records = 0
     used, seconds = run.since_last()
 
-    def add(used: dict[str, dict[str, float]]) -> None:
+    def add(used: dict[str, dict[str, int | float]]) -> None:
         for role, fields in used.items():
             usage[role].update(fields)
 
