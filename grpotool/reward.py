@@ -38,8 +38,8 @@ def compute_score(data_source: Any, solution_str: str, ground_truth: str, extra_
     Args:
         solution_str: the reply, thinking included; <|im_end|> at its end is no part of it.
         ground_truth: JSON of the label; a message without calls asks for a reply without calls.
-        mode: "strict" is looptool.calls.tool_match, "paper_compat" the released code's comparison, whose only reasons are
-            "match" and "mismatch"; set it by reward.custom_reward_function.reward_kwargs.mode.
+        mode: "strict" is looptool.calls.tool_match, "paper_compat" the released code's comparison, whose only reasons
+            are "match" and "mismatch"; set it by reward.custom_reward_function.reward_kwargs.mode.
 
     Raises:
         ValueError: the mode is unknown.

@@ -21,9 +21,9 @@ import math
 import re
 from typing import Any
 
+from looptool.check import check_call, check_calls
 from looptool.match import paper_compat_match, tool_match
 from looptool.records import Call, Message, Record
-from looptool.schema import check_call, check_calls
 
 __all__ = ["MAX_DEPTH", "Reply", "check_call", "check_calls", "paper_compat_match", "parse_reply", "render_calls",
            "tool_match"]

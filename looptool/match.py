@@ -17,10 +17,11 @@ def tool_match(prediction: Message, label: Message, faults: Sequence[str] = ()) 
     Codes: malformed, no_call, unexpected_call, missing_call, extra_call, wrong_name, missing_argument, extra_argument,
     wrong_type (another JSON type at an argument), wrong_value, too_deep (nested beyond Python's stack).
 
-    A match is the same multiset of calls with the same values: order of calls and of keys is free; order and multiplicity
-    of list items count; True is not 1, 1 is 1.0, null is not an absent key; strings are equal code point by code point,
-    so the composed and the decomposed form of a letter differ. A label without calls matches every prediction without
-    calls and faults, whatever its text, an empty reply included: the paper's "1 if the answer has no call".
+    A match is the same multiset of calls with the same values: order of calls and of keys is free; order and
+    multiplicity of list items count; True is not 1, 1 is 1.0, null is not an absent key; strings are equal code point
+    by code point, so the composed and the decomposed form of a letter differ. A label without calls matches every
+    prediction without calls and faults, whatever its text, an empty reply included: the paper's "1 if the answer has no
+    call". Of several differing calls the first label call without an equal names the difference.
 
     Args:
         faults: those of the reply; any of them gives "malformed", for a label without calls too.
@@ -45,7 +46,7 @@ def _compare(surplus: list[Call], expected: list[Call]) -> str:
     lacking = []
     for call in expected:
         for index, candidate in enumerate(surplus):
-            if candidate.name == call.name and _same(candidate.arguments, call.arguments):
+            if candidate.name == call.name and same_value(candidate.arguments, call.arguments):
                 del surplus[index]
                 break
         else:
@@ -65,7 +66,7 @@ def _difference(prediction: Call, label: Call) -> str:
         return "missing_argument"
     if predicted.keys() - expected.keys():
         return "extra_argument"
-    name = next(name for name, value in expected.items() if not _same(predicted[name], value))
+    name = next(name for name, value in expected.items() if not same_value(predicted[name], value))
     return "wrong_value" if _json_type(predicted[name]) is _json_type(expected[name]) else "wrong_type"
 
 
@@ -73,15 +74,15 @@ def _json_type(value: Any) -> type:
     return float if type(value) is int else type(value)
 
 
-def _same(a: Any, b: Any) -> bool:
-    """Equality of JSON values; an integer and a float are compared exactly, as Python does."""
+def same_value(a: Any, b: Any) -> bool:
+    """Equality of JSON values: True is not 1, 1 is 1.0; an integer and a float are compared exactly."""
     kind = type(a)
     if kind is not type(b):
         return a == b and kind is not bool and type(b) is not bool
     if kind is dict:
-        return a.keys() == b.keys() and all(_same(value, b[name]) for name, value in a.items())
+        return a.keys() == b.keys() and all(same_value(value, b[name]) for name, value in a.items())
     if kind is list:
-        return len(a) == len(b) and all(map(_same, a, b))
+        return len(a) == len(b) and all(map(same_value, a, b))
     return a == b
 
 

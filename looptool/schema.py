@@ -1,23 +1,129 @@
-"""Calls against their tools' JSON Schemas."""
+"""Tool descriptions as the field writes them -> Tool records with a JSON Schema.
+
+In: one tool object in xLAM or ToolRL style, {"name", "description", "parameters": {"city": {"description": ..., "type":
+"str, optional", "default": "Paris"}}}; in OpenAI's form, {"type": "function", "function": {...}}; or as this package
+writes it. Out: a Tool, or a ValueError with the reason; a meaning that is not certain is never guessed.
+
+What is decided here
+- A parameter of xLAM style is required unless its type says optional ("str, optional", "Optional[int]") or it has a
+  default. xLAM writes the default "" on most required parameters, so "" counts as none.
+- A default of another type than its parameter is read as JSON ("10" for an int); if that does not help, it is left out,
+  and the parameter stays optional.
+- In a JSON Schema only the names of types change; without "required" nothing is required.
+"""
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from typing import Any
 
-from looptool.records import Call, Tool
-
-
-def check_call(call: Call, tool: Tool) -> list[str]:
-    """Every fault of one call, as a code that names the argument; empty when the call fits its tool."""
-    properties = tool.parameters.get("properties", {})
-    return [*(f"missing_required:{name}" for name in tool.parameters.get("required", []) if name not in call.arguments),
-            *(f"unknown_argument:{name}" for name in call.arguments if name not in properties)]
+from looptool.records import Tool
+from looptool.type_names import Schema, is_of_type, quote, read_type, says_optional
 
 
-def check_calls(calls: Sequence[Call], tools: Sequence[Tool]) -> list[str]:
-    """Every fault of all calls, in their order; a call of no given tool is "unknown_tool:<name>"."""
-    by_name = {tool.name: tool for tool in tools}
-    faults = []
-    for call in calls:
-        tool = by_name.get(call.name)
-        faults += [f"unknown_tool:{call.name}"] if tool is None else check_call(call, tool)
-    return faults
+def read_tool(raw: Any) -> Tool:
+    """One tool from a JSON object of any of the forms above; its name stays as written.
+
+    Raises:
+        ValueError: this is no tool, or a parameter's meaning is not certain; names the parameter.
+    """
+    if not isinstance(raw, dict):
+        raise ValueError(f"a tool is a JSON object, not {quote(raw)}")
+    if isinstance(raw.get("function"), dict):
+        raw = raw["function"]
+    name, description, domain = raw.get("name"), raw.get("description") or "", raw.get("domain") or ""
+    if not isinstance(name, str) or not name:
+        raise ValueError(f'a tool needs a "name", not {quote(name)}')
+    if not isinstance(description, str) or not isinstance(domain, str):
+        raise ValueError(f'tool {name!r}: "description" and "domain" must be text')
+    try:
+        parameters = json_schema(raw.get("parameters") or {})
+    except ValueError as error:
+        raise ValueError(f"tool {name!r}: {error}") from None
+    return Tool(name=name, description=description, parameters=parameters, domain=domain)
+
+
+def json_schema(parameters: Any) -> Schema:
+    """A JSON Schema of type object, with properties and required, from xLAM-style parameters or a JSON Schema.
+
+    Raises:
+        ValueError: a meaning is not certain; names the parameter and quotes what cannot be read.
+    """
+    if not isinstance(parameters, dict):
+        raise ValueError(f"parameters must be a JSON object, not {quote(parameters)}")
+    if not isinstance(parameters.get("type"), str) and not _is_schema_body(parameters):
+        return _from_xlam(parameters)
+    try:
+        schema = {"type": "object", "properties": {}, "required": []} | _normalized(parameters, "parameters")
+    except RecursionError:
+        raise ValueError("parameters are nested too deeply") from None
+    if schema["type"] != "object":
+        raise ValueError(f'parameters must be of type "object", not {quote(parameters["type"])}')
+    undeclared = [name for name in schema["required"] if name not in schema["properties"]]
+    if undeclared and not schema.keys() & {"allOf", "anyOf", "oneOf", "$ref", "additionalProperties"}:
+        raise ValueError(f'"required" names {undeclared[0]!r}, which is not among the properties')
+    return schema
+
+
+def _is_schema_body(parameters: Schema) -> bool:
+    """A schema without a type: its properties are schemas themselves, not the keys of one parameter."""
+    properties = parameters.get("properties")
+    return isinstance(properties, dict) and all(isinstance(value, dict) for value in properties.values())
+
+
+def _from_xlam(parameters: Schema) -> Schema:
+    properties, required = {}, []
+    for name, spec in parameters.items():
+        if not isinstance(spec, dict) or "type" not in spec:
+            raise ValueError(f"parameter {name!r}: needs an object with a type, not {quote(spec)}")
+        marked, default = spec.get("required"), spec.get("default")
+        has_default = default is not None and default != ""
+        properties[name] = _normalized({key: value for key, value in spec.items() if key != "default" and
+                                        not (key == "required" and isinstance(value, bool))}, name)
+        if has_default:
+            _put_default(properties[name], default)
+        if marked is True or marked is not False and not has_default and not says_optional(spec["type"]):
+            required.append(name)
+    return {"type": "object", "properties": properties, "required": required}
+
+
+def _put_default(schema: Schema, default: Any) -> None:
+    """Keep a default of the schema's type, as written or read as JSON."""
+    if isinstance(default, str) and not is_of_type(default, schema.get("type")):
+        try:
+            default = json.loads(default)
+        except (ValueError, RecursionError):
+            return
+    if is_of_type(default, schema.get("type")):
+        schema["default"] = default
+
+
+def _normalized(schema: Any, where: str) -> Schema:
+    """The same schema with the type names of JSON Schema, all the way down; `where` names it in errors."""
+    if isinstance(schema, bool):
+        return {} if schema else {"not": {}}
+    if not isinstance(schema, dict):
+        raise ValueError(f"parameter {where!r}: its schema must be a JSON object, not {quote(schema)}")
+    result = dict(schema)
+    for key in ("properties", "$defs", "definitions", "patternProperties"):
+        if key in schema:
+            if not isinstance(schema[key], dict):
+                raise ValueError(f'parameter {where!r}: "{key}" must be a JSON object, not {quote(schema[key])}')
+            result[key] = {name: _normalized(child, name) for name, child in schema[key].items()}
+    for key in ("items", "additionalProperties", "not"):
+        if isinstance(schema.get(key), dict):
+            result[key] = _normalized(schema[key], where)
+    for key in ("anyOf", "oneOf", "allOf", "prefixItems"):
+        if isinstance(schema.get(key), list):
+            result[key] = [_normalized(child, where) for child in schema[key]]
+    required = schema.get("required", [])
+    if required is None:
+        del result["required"]
+    elif not isinstance(required, list) or not all(isinstance(name, str) for name in required):
+        raise ValueError(f'parameter {where!r}: "required" must be a list of names, not {quote(required)}')
+    if "type" in schema:
+        del result["type"]
+        try:
+            return read_type(schema["type"]) | result
+        except ValueError as error:
+            raise ValueError(f"parameter {where!r}: {error}") from None
+    return result
