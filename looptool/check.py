@@ -17,8 +17,8 @@ from looptool.match import same_value
 from looptool.records import Call, Tool
 from looptool.type_names import JSON_TYPES, Schema, is_of_type, read_type
 
-_OPEN = {"allOf", "anyOf", "oneOf", "$ref", "patternProperties", "additionalProperties", "unevaluatedProperties"}
-"""Keywords that leave an object with declared properties open to others, or say otherwise what it takes."""
+_OPEN = {"allOf", "anyOf", "oneOf", "$ref", "patternProperties", "unevaluatedProperties"}
+"""Keywords that say elsewhere what else an object with declared properties takes."""
 
 _BOUNDS = {"minimum": lambda value, bound: value >= bound, "maximum": lambda value, bound: value <= bound,
            "exclusiveMinimum": lambda value, bound: value > bound,
@@ -78,10 +78,10 @@ class _Checker:
     def object_faults(self, value: dict[str, Any], schema: Schema, path: str) -> list[str]:
         """Missing, unknown and faulty members."""
         prefix = f"{path}." if path else ""
-        properties, required = schema.get("properties"), schema.get("required")
+        properties = schema.get("properties")
         known = properties if isinstance(properties, dict) else {}
-        faults = [f"missing_required:{prefix}{name}" for name in (required if isinstance(required, list) else [])
-                  if name not in value]
+        faults = [f"missing_required:{prefix}{name}" for name in _list(schema, "required")
+                  if isinstance(name, str) and name not in value]
         others = schema.get("additionalProperties", properties is None or bool(_OPEN & schema.keys()))
         for name, member in value.items():
             if name in known:
@@ -95,8 +95,7 @@ class _Checker:
     def list_faults(self, value: list[Any], schema: Schema, path: str) -> list[str]:
         """Length, repeated items, and the faults of each item."""
         faults = _length_faults(len(value), schema, "Items", path)
-        first = schema.get("prefixItems")
-        first = first if isinstance(first, list) else []
+        first = _list(schema, "prefixItems")
         for index, item in enumerate(value):
             item_schema = first[index] if index < len(first) else schema.get("items")
             faults += self.faults_of(item, item_schema, f"{path}[{index}]")

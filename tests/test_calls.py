@@ -1,4 +1,4 @@
-"""Reading replies: what is content, reasoning and call, which fault a broken block gives, and that time stays linear."""
+"""Reading replies: what is content, reasoning and call, which fault a broken block gives, and linear time."""
 from __future__ import annotations
 
 import json
@@ -24,7 +24,8 @@ BLOCK = '<tool_call>\n{"name": "f", "arguments": {"x": "a"}}\n</tool_call>'
 def test_render_is_the_format_of_the_system_prompt():
     assert render_calls([]) == ""
     assert render_calls([Call(name="get weather", arguments={"city": "Zürich", "days": [1, 2.5, None, True]}), G]) == (
-        '<tool_call>\n{"name": "get weather", "arguments": {"city": "Zürich", "days": [1, 2.5, null, true]}}\n</tool_call>\n'
+        '<tool_call>\n{"name": "get weather", "arguments": {"city": "Zürich", "days": [1, 2.5, null, true]}}\n'
+        '</tool_call>\n'
         '<tool_call>\n{"name": "g", "arguments": {}}\n</tool_call>')
 
 
@@ -123,7 +124,7 @@ CALLS = st.lists(st.builds(Call, name=NAMES, arguments=st.dictionaries(st.text()
 PLAIN = st.text(alphabet=st.characters(exclude_characters="<", exclude_categories=["Cs"])).map(str.strip)
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(PLAIN, PLAIN, CALLS)
 def test_what_is_written_is_read_back(content: str, reasoning: str, calls: list[Call]):
     message = Message(role="assistant", content=content, calls=calls)
@@ -133,7 +134,8 @@ def test_what_is_written_is_read_back(content: str, reasoning: str, calls: list[
     assert encode_line(reply.message())
 
 
-@given(st.lists(st.sampled_from(["<think>", "</think>", "<tool_call>", "</tool_call>", BLOCK, '"', "\\", "{", "}", "[", "x"])
+@settings(deadline=None)
+@given(st.lists(st.sampled_from(["<think>", "</think>", "<tool_call>", "</tool_call>", BLOCK, *'"\\{}[x'])
                 | st.text(alphabet=st.characters(), max_size=5), max_size=12).map("".join))
 def test_any_text_is_read_and_nothing_is_invented(text: str):
     reply = parse_reply(text)
@@ -143,9 +145,10 @@ def test_any_text_is_read_and_nothing_is_invented(text: str):
 
 
 PIECES = ["<tool_call>", "</tool_call>", "<think>", "</think>", '<tool_call>"', '<tool_call>{"a', '<tool_call>["',
-          '"<tool_call>[",', '<tool_call>\\"', '"\\"<tool_call>', "<tool_call>x</tool_call>", "<tool_call>\n\n\n</tool_call>",
-          BLOCK, f"<think>{BLOCK}", f"{BLOCK}</think>", "<tool_call>1e99999", "<|im_end|>", '""', '"\\a', "[", '{"a":', "<",
-          " ", "\n", "<tool_call><think>", "<think><tool_call></think></tool_call>"]
+          '"<tool_call>[",', '<tool_call>\\"', '"\\"<tool_call>', "<tool_call>x</tool_call>",
+          "<tool_call>\n\n\n</tool_call>", BLOCK, f"<think>{BLOCK}", f"{BLOCK}</think>", "<tool_call>1e99999",
+          "<|im_end|>", '""', '"\\a', "[", '{"a":', "<", " ", "\n", "<tool_call><think>",
+          "<think><tool_call></think></tool_call>"]
 
 
 @pytest.mark.parametrize("start", ["", "<tool_call>", '<tool_call>{"name": "'])

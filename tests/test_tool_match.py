@@ -12,7 +12,7 @@ import time
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from looptool.calls import paper_compat_match, parse_reply, render_calls, tool_match
@@ -31,7 +31,8 @@ def calls(*arguments: dict, name: str = "f") -> list[Call]:
 COMPOSED, DECOMPOSED = unicodedata.normalize("NFC", "é"), unicodedata.normalize("NFD", "é")
 TWO_NAMES = [Call(name="f", arguments={}), Call(name="g", arguments={})]
 A, B = block('{"x": "a"}'), block('{"x": "b"}')
-LABEL_A, LABEL_AB, LABEL_AAB = calls({"x": "a"}), calls({"x": "a"}, {"x": "b"}), calls({"x": "a"}, {"x": "a"}, {"x": "b"})
+LABEL_A, LABEL_AB = calls({"x": "a"}), calls({"x": "a"}, {"x": "b"})
+LABEL_AAB = calls({"x": "a"}, {"x": "a"}, {"x": "b"})
 BIG = 12345678901234567890123
 
 CONFORMANCE = [
@@ -118,8 +119,8 @@ CONFORMANCE = [
     ("no newlines in the block", A.replace("\n", ""), LABEL_A, "match", False),
     ("spaces and tabs in the block", A.replace("\n", " \t "), LABEL_A, "match", False),
     ("windows newlines in the block", A.replace("\n", "\r\n"), LABEL_A, "match", False),
-    ("JSON over several lines", '<tool_call>\n{\n "name": "f",\n "arguments": {\n  "x": "a"\n }\n}\n</tool_call>', LABEL_A,
-     "match", True),
+    ("JSON over several lines", '<tool_call>\n{\n "name": "f",\n "arguments": {\n  "x": "a"\n }\n}\n</tool_call>',
+     LABEL_A, "match", True),
     ("calls without a newline between", A + A.replace('"a"', '"b"'), LABEL_AB, "match", True),
     ("junk in the block", A.replace("}}", "}} please"), LABEL_A, "malformed", False),
     ("two objects in one block", A.replace("\n</", '\n{"name": "f", "arguments": {"x": "b"}}\n</'), LABEL_AB,
@@ -130,11 +131,12 @@ CONFORMANCE = [
     ("arguments as text", block('"{\\"x\\": \\"a\\"}"'), LABEL_A, "malformed", False),
     ("parameters for arguments", A.replace("arguments", "parameters"), LABEL_A, "malformed", False),
     ("a key beside name and arguments", A.replace("}}", '}, "id": "call_1"}'), LABEL_A, "malformed", False),
-    ("python literals", "<tool_call>\n{'name': 'f', 'arguments': {'x': 'a'}}\n</tool_call>", LABEL_A, "malformed", False),
+    ("python literals", "<tool_call>\n{'name': 'f', 'arguments': {'x': 'a'}}\n</tool_call>", LABEL_A, "malformed",
+     False),
     ("trailing comma", block('{"x": "a",}'), LABEL_A, "malformed", False),
     ("code fence", f"```json\n{A}\n```", LABEL_A, "match", True),
-    ("code fence in the block", '<tool_call>\n```json\n{"name": "f", "arguments": {"x": "a"}}\n```\n</tool_call>', LABEL_A,
-     "malformed", False),
+    ("code fence in the block", '<tool_call>\n```json\n{"name": "f", "arguments": {"x": "a"}}\n```\n</tool_call>',
+     LABEL_A, "malformed", False),
 
     ("unclosed block", A.removesuffix("\n</tool_call>"), LABEL_A, "malformed", False),
     ("cut in the JSON", A[:30], LABEL_A, "malformed", False),
@@ -142,7 +144,8 @@ CONFORMANCE = [
     ("unclosed before a good one", f'{B.removesuffix("</tool_call>")}{A}', LABEL_AB, "malformed", False),
     ("closing tag alone", f"</tool_call>\n{A}", LABEL_A, "malformed", True),
     ("block in a block", f"<tool_call>\n{A}\n</tool_call>", LABEL_A, "malformed", False),
-    ("tags in a value", block('{"x": "</tool_call><tool_call>"}'), calls({"x": "</tool_call><tool_call>"}), "match", True),
+    ("tags in a value", block('{"x": "</tool_call><tool_call>"}'), calls({"x": "</tool_call><tool_call>"}), "match",
+     True),
     ("a whole block in a value", block(json.dumps({"x": A})), calls({"x": A}), "match", True),
     ("think tags in a value", block('{"x": "<think></think>"}'), calls({"x": "<think></think>"}), "match", True),
 
@@ -182,7 +185,8 @@ def test_conformance(reply: str, label: list[Call], strict: str, compat: bool):
     assert paper_compat_match(reply, render_calls(label)) is compat
 
 
-LEAVES = st.sampled_from([0, 1, True, False, 1.0, 0.0, 2 ** 53, 2.0 ** 53, 2 ** 53 + 1, "1", "", None, COMPOSED, DECOMPOSED])
+LEAVES = st.sampled_from([0, 1, True, False, 1.0, 0.0, 2 ** 53, 2.0 ** 53, 2 ** 53 + 1, "1", "", None, COMPOSED,
+                          DECOMPOSED])
 VALUES = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("ab"), inner),
                       max_leaves=6)
 CALLS = st.lists(st.builds(Call, name=st.sampled_from("fg"), arguments=st.dictionaries(st.sampled_from("xy"), VALUES)),
@@ -209,6 +213,7 @@ def same_multiset(some: list[Call], others: list[Call]) -> bool:
         call.name + canonical(call.arguments) for call in others)
 
 
+@settings(deadline=None)
 @given(CALLS, CALLS)
 def test_match_is_multiset_equality_and_symmetric(some: list[Call], others: list[Call]):
     expected = same_multiset(some, others)
@@ -216,6 +221,7 @@ def test_match_is_multiset_equality_and_symmetric(some: list[Call], others: list
     assert (tool_match(assistant(others), assistant(some)) == "match") is expected
 
 
+@settings(deadline=None)
 @given(CALLS, st.randoms(use_true_random=False))
 def test_match_is_reflexive_and_free_of_order(some: list[Call], rng: random.Random):
     others = copy.deepcopy(some)
@@ -240,14 +246,15 @@ def mutate(value, rng: random.Random):
                        if canonical(other) != canonical(value)])
 
 
+@settings(deadline=None)
 @given(CALLS.filter(bool), st.randoms(use_true_random=False))
 def test_one_mutation_never_matches(label: list[Call], rng: random.Random):
     index = rng.randrange(len(label))
     call = label[index]
+    mutated = {name: mutate(value, rng) for name, value in call.arguments.items()} or {"x": 0}
     changed = rng.choice([
         [Call(name=call.name + "s", arguments=call.arguments)], [], [call, call],
-        [Call(name=call.name, arguments={**call.arguments, "new": None})],
-        [Call(name=call.name, arguments={name: mutate(value, rng) for name, value in call.arguments.items()} or {"x": 0})]])
+        [Call(name=call.name, arguments={**call.arguments, "new": None})], [Call(name=call.name, arguments=mutated)]])
     prediction = [*label[:index], *changed, *label[index + 1:]]
     rng.shuffle(prediction)
     reply = parse_reply(render_calls(prediction))
@@ -255,6 +262,7 @@ def test_one_mutation_never_matches(label: list[Call], rng: random.Random):
     assert tool_match(assistant(label), reply.message()) != "match"
 
 
+@settings(deadline=None)
 @given(VALUES, VALUES)
 def test_same_value_agrees_with_the_canonical_text(a, b):
     assert same_value(a, b) is (canonical(a) == canonical(b))
