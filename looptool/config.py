@@ -76,8 +76,8 @@ class Simulation(Section):
 class Dialogs(Section):
     """Section 3: dialogs by four agents."""
 
-    tools: str = "tools.jsonl"
-    """Tool list, relative to run_dir, or a path; 01_synthesize_tools.sh writes the default."""
+    tools: str = "catalogue"
+    """Where 01_synthesize_tools.sh takes tools from: "catalogue" (the built-in one), or a file or folder of tools."""
     count: int = 1000
     tools_per_dialog: tuple[int, int] = (20, 30)
     messages: tuple[int, int] = (20, 36)
@@ -85,6 +85,8 @@ class Dialogs(Section):
     max_bad_turns: int = 10
     """A dialog with this many unusable turns is abandoned."""
     temperature: float = 0.6
+    text_share: float = 0.15
+    """At most this share of the samples has a plain-text label; the paper speaks of call steps only."""
 
 
 class Train(Section):
@@ -155,7 +157,7 @@ class Config(Section, kw_only=True):
     """Everything a user edits."""
 
     run_dir: str
-    """Where all files of a run lie; relative to the current folder."""
+    """Where all files of a run lie; relative to the repository, so that scripts of any folder find each other's files."""
     seed: int = 0
     rounds: int = 4
     student: Student
@@ -188,9 +190,11 @@ def load_config(path: Path | str, overrides: list[str] = []) -> Config:
         _apply_override(data, override)
     _refuse_unknown_keys(data, Config, str(path))
     try:
-        return msgspec.convert(data, Config)
+        config = msgspec.convert(data, Config)
     except msgspec.ValidationError as error:
         raise InputError(f"{path}: {error}; see the comments in looptool/config.py") from None
+    config.run_dir = str(ROOT / config.run_dir)
+    return config
 
 
 def _apply_override(data: dict[str, Any], override: str) -> None:
@@ -254,7 +258,7 @@ class RunFiles:
 
     def __init__(self, config: Config):
         self.run_dir = Path(config.run_dir)
-        self.tools = self.run_dir / config.dialogs.tools
+        self.tools = self.run_dir / "tools.jsonl"
         self.dialogs = self.run_dir / "dialogs.jsonl"
         self.conversations = self.run_dir / "conversations.jsonl"
         self.samples = self.run_dir / "samples.jsonl"
