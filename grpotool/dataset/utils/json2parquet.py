@@ -1,0 +1,138 @@
+"""A round's dataset as the two Parquet files that verl reads.
+
+In: round_J/dataset.jsonl (looptool.records.Sample). Out: round_J/train.parquet and round_J/test.parquet, and beside each
+a .meta.json. A row of either:
+
+    prompt        [{"role": "system", "content": "..."}, {"role": "user", "content": "..."}]
+    data_source   "looptool"
+    ability       "call", or "text" where the label has no call
+    reward_model  {"style": "rule", "ground_truth": "{\\"role\\":\\"assistant\\",\\"calls\\":[...]}"}
+    extra_info    {"index": 0, "id": "0c63e0dd8e2ef3a5", "origin": "seed", "round": 0, "split": "train"}
+
+A label is a JSON string, for Parquet gives dictionaries with differing keys the union of all keys. verl cuts long prompts
+from the left, where the tools are, so a sample with more than student.max_prompt_tokens is left out here and counted.
+The paper draws 2% for testing anew each time; here a sample that comes back in a later round is drawn by its id,
+so that what was tested on in one round is as a rule not trained on in the next.
+"""
+from __future__ import annotations
+
+import hashlib
+import heapq
+import logging
+import time
+from collections.abc import Iterable, Iterator
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from looptool.config import Config, argument_parser, load_config, round_files, student_path
+from looptool.meta import Header, StageMeta, make_header, meta_path
+from looptool.prompt import render_sample, token_length
+from looptool.records import InputError, Sample, read_jsonl, write_atomic
+from looptool.stage import run_main
+
+STAGE = "json2parquet"
+_log = logging.getLogger(__name__)
+ROW_GROUP = 1000
+SCHEMA = pa.schema([
+    ("data_source", pa.string()),
+    ("prompt", pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))),
+    ("ability", pa.string()),
+    ("reward_model", pa.struct([("style", pa.string()), ("ground_truth", pa.string())])),
+    ("extra_info", pa.struct([("index", pa.int64()), ("id", pa.string()), ("origin", pa.string()),
+                              ("round", pa.int64()), ("split", pa.string())])),
+])
+
+
+def make_row(sample: Sample, index: int, split: str, config: Config) -> dict[str, Any]:
+    """One row of SCHEMA."""
+    return {
+        "data_source": "looptool",
+        "prompt": render_sample(sample, config.student.instructions),
+        "ability": "call" if sample.label.calls else "text",
+        "reward_model": {"style": "rule", "ground_truth": msgspec.json.encode(sample.label).decode()},
+        "extra_info": {"index": index, "id": sample.id, "origin": sample.origin, "round": sample.round, "split": split},
+    }
+
+
+def choose_test(ids: list[str], share: float, seed: int) -> set[str]:
+    """The ids drawn for testing: a share of them, rounded, but at least one and never all.
+
+    Raises:
+        InputError: there are fewer than two samples to split.
+    """
+    if len(set(ids)) < 2:
+        raise InputError(f"{len(set(ids))} samples fit: at least one to train on and one to test on are needed; raise "
+                         "student.max_prompt_tokens or make a larger dataset")
+    count = min(max(1, round(share * len(ids))), len(set(ids)) - 1)
+    return set(heapq.nsmallest(count, set(ids), key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest()))
+
+
+def write_parquet(path: Path, rows: Iterable[dict[str, Any]], header: Header) -> int:
+    """Write rows in row groups of ROW_GROUP, aside and then renamed; returns how many."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside, count, rows = path.with_name(f".{path.name}.part"), 0, iter(rows)
+    schema = SCHEMA.with_metadata({"looptool": msgspec.json.encode(header)})
+    with pq.ParquetWriter(aside, schema) as writer:
+        while group := list(islice(rows, ROW_GROUP)):
+            writer.write_table(pa.Table.from_pylist(group, schema))
+            count += len(group)
+    aside.replace(path)
+    return count
+
+
+def convert(dataset: Path, train: Path, test: Path, config: Config, length: Any) -> StageMeta:
+    """Read the dataset twice, first to see which samples fit and which are for testing, then to write them.
+
+    Args:
+        length: tokens of a prompt, looptool.prompt.token_length of the student's tokenizer.
+    """
+    begun = time.monotonic()
+    settings = {"seed": config.seed, "test_share": config.train.test_share, "instructions": config.student.instructions,
+                "max_prompt_tokens": config.student.max_prompt_tokens}
+    headers = {path: make_header(STAGE, settings, [dataset], path) for path in (train, test)}
+    ids, fits = [], bytearray()
+    for sample in read_jsonl(dataset, Sample):
+        fits.append(length(render_sample(sample, config.student.instructions)) <= config.student.max_prompt_tokens)
+        if fits[-1]:
+            ids.append(sample.id)
+    tested = choose_test(ids, config.train.test_share, config.seed)
+
+    def rows(split: str) -> Iterator[dict[str, Any]]:
+        chosen = (sample for sample, fit in zip(read_jsonl(dataset, Sample), fits, strict=True)
+                  if fit and (sample.id in tested) == (split == "test"))
+        return (make_row(sample, index, split, config) for index, sample in enumerate(chosen))
+
+    counts = {"test": write_parquet(test, rows("test"), headers[test]),
+              "train": write_parquet(train, rows("train"), headers[train]), "too long": len(fits) - len(ids)}
+    meta = None
+    for path, header in headers.items():
+        meta = StageMeta(**msgspec.structs.asdict(header), version=version("looptool"), inputs=len(fits), counts=counts, failed=0,
+                         failures={}, records=len(ids), usage={}, seconds=round(time.monotonic() - begun, 2))
+        write_atomic(meta_path(path), [msgspec.json.format(msgspec.json.encode(meta), indent=2) + b"\n"])
+    return meta
+
+
+def main() -> None:
+    parser = argument_parser(__doc__, with_round=True)
+    parser.add_argument("--input", type=Path, help="dataset of samples (default: the round's dataset.jsonl)")
+    parser.add_argument("--train", type=Path, help="Parquet file to train on (default: the round's train.parquet)")
+    parser.add_argument("--test", type=Path, help="Parquet file to test on (default: the round's test.parquet)")
+    args = parser.parse_args()
+    config = load_config(args.config, args.overrides)
+    files = round_files(args, config)
+    from transformers import AutoTokenizer
+
+    length = token_length(AutoTokenizer.from_pretrained(student_path(config)))
+    meta = convert(args.input or files.dataset, args.train or files.train_parquet, args.test or files.test_parquet,
+                   config, length)
+    _log.info("%s", meta.line())
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,147 @@
+"""From a config to the list of overrides for `python -m verl.trainer.main_ppo`, one list for all sizes.
+
+In: a config, the files of a round, the folder of the policy to start from. Out: verl 0.9.1's `key=value` strings and the
+environment it is started with. What the paper fixes stands in `common`; the two profiles hold only what the machine asks for.
+Everything is plain data, so that a list can be read, compared and checked without verl or a GPU.
+"""
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from looptool.config import ROOT, Config, RoundFiles
+
+REWARD = ROOT / "grpotool" / "reward.py"
+
+
+def common(config: Config, files: RoundFiles, model: str) -> list[str]:
+    """GRPO as in section 4.1 and Table 6: group-relative advantage, clip-higher, neither KL nor entropy terms."""
+    train, student = config.train, config.student
+    actor, rollout = "actor_rollout_ref.actor", "actor_rollout_ref.rollout"
+    return [
+        "algorithm.adv_estimator=grpo",
+        "algorithm.use_kl_in_reward=False",
+        f"data.train_files={files.train_parquet.resolve()}",
+        f"data.val_files={files.test_parquet.resolve()}",
+        f"data.train_batch_size={train.batch_size}",
+        f"data.max_prompt_length={student.max_prompt_tokens}",
+        f"data.max_response_length={student.max_response_tokens}",
+        "data.filter_overlong_prompts=False",  # json2parquet has left them out
+        "data.shuffle=True",
+        f"data.seed={config.seed}",
+        f"reward.custom_reward_function.path={REWARD}",
+        "reward.custom_reward_function.name=compute_score",
+        f"+reward.custom_reward_function.reward_kwargs.mode={train.reward}",
+        f"actor_rollout_ref.model.path={model}",
+        f"{actor}.strategy=fsdp2",
+        f"{actor}.optim.lr={train.learning_rate}",
+        f"{actor}.ppo_mini_batch_size={train.mini_batch_size}",
+        f"{actor}.clip_ratio_low={train.clip_low}",
+        f"{actor}.clip_ratio_high={train.clip_high}",
+        f"{actor}.use_kl_loss=False",
+        f"{actor}.entropy_coeff=0",
+        f"{actor}.checkpoint.save_contents=[model,optimizer,extra,hf_model]",
+        f"{actor}.checkpoint.load_contents=[model,optimizer,extra]",
+        f"{rollout}.n={train.rollouts}",
+        f"{rollout}.temperature={train.temperature}",
+        f"{rollout}.seed={config.seed}",
+        f"{rollout}.calculate_log_probs=True",
+        "trainer.project_name=looptool",
+        f"trainer.experiment_name=round_{files.round}",
+        f"trainer.default_local_dir={checkpoints(files)}",
+        "trainer.logger=[console,file,tensorboard]",
+        f"trainer.total_epochs={train.epochs}",
+        "trainer.max_actor_ckpt_to_keep=2",  # verl removes the oldest before it writes: with 1, a kill there loses all
+        "trainer.val_before_train=False",
+    ]
+
+
+def gpu(config: Config, steps_per_epoch: int) -> list[str]:
+    """One to many nodes with NVIDIA GPUs: vLLM, packed sequences, a checkpoint and a test after each epoch."""
+    train, student = config.train, config.student
+    actor, rollout = "actor_rollout_ref.actor", "actor_rollout_ref.rollout"
+    tokens = 4 * (student.max_prompt_tokens + student.max_response_tokens)
+    return [
+        "actor_rollout_ref.model.use_remove_padding=True",
+        "actor_rollout_ref.model.enable_gradient_checkpointing=True",
+        f"{actor}.use_dynamic_bsz=True",
+        f"{actor}.ppo_max_token_len_per_gpu={tokens}",
+        f"{actor}.fsdp_config.param_offload=False",
+        f"{actor}.fsdp_config.optimizer_offload=True",
+        f"{rollout}.name=vllm",
+        f"{rollout}.tensor_model_parallel_size={train.tensor_parallel}",
+        f"{rollout}.gpu_memory_utilization={train.gpu_memory_share}",
+        f"{rollout}.log_prob_use_dynamic_bsz=True",
+        f"{rollout}.log_prob_max_token_len_per_gpu={tokens}",
+        f"trainer.nnodes={train.nodes}",
+        f"trainer.n_gpus_per_node={train.gpus_per_node}",
+        f"trainer.save_freq={steps_per_epoch}",
+        f"trainer.test_freq={steps_per_epoch}",
+    ]
+
+
+SAVE_EVERY = 4
+"""Steps between two checkpoints on a CPU, where one takes 0.05 s."""
+
+
+def cpu(config: Config) -> list[str]:
+    """One process that trains and one that samples, through grpotool.cpu; each step is one micro batch."""
+    train = config.train
+    actor, rollout, sampler = "actor_rollout_ref.actor", "actor_rollout_ref.rollout", "trainer.v1.sampler.custom_sampler"
+    precision = f"+{actor}.fsdp_config.mixed_precision"
+    return [
+        "data.dataloader_num_workers=0",
+        "reward.num_workers=1",
+        "actor_rollout_ref.model.external_lib=[grpotool.cpu.verl_rollout,grpotool.cpu.verl_engine]",
+        "+actor_rollout_ref.model.override_config.attn_implementation=sdpa",
+        "actor_rollout_ref.model.use_remove_padding=False",
+        "actor_rollout_ref.model.enable_gradient_checkpointing=False",
+        f"{actor}.use_torch_compile=False",
+        f"{actor}.fsdp_config.use_torch_compile=False",
+        *(f"{precision}.{kind}=fp32" for kind in ("param_dtype", "reduce_dtype", "buffer_dtype")),
+        f"{actor}.ppo_micro_batch_size_per_gpu={train.mini_batch_size * train.rollouts}",
+        f"{rollout}.name=cpu",
+        f"{rollout}.max_num_seqs={train.batch_size * train.rollouts}",
+        f"{rollout}.tensor_model_parallel_size=1",
+        f"{rollout}.log_prob_micro_batch_size_per_gpu={train.mini_batch_size * train.rollouts}",
+        f"{rollout}.agent.num_workers=1",
+        f"{rollout}.free_cache_engine=False",
+        f"{sampler}.path=pkg://grpotool.cpu.verl_replay",
+        f"{sampler}.name=PromptReplayBuffer",
+        "transfer_queue.backend.SimpleStorage.num_data_storage_units=1",
+        "trainer.device=cpu",
+        "trainer.nnodes=1",
+        "trainer.n_gpus_per_node=1",
+        f"trainer.save_freq={SAVE_EVERY}",
+        "trainer.test_freq=-1",
+        "+ray_kwargs.ray_init.address=local",
+        "ray_kwargs.ray_init.num_cpus=16",  # logical ones: verl places each of its actors on one
+        "+ray_kwargs.ray_init.num_gpus=1",
+        "+ray_kwargs.ray_init.include_dashboard=False",
+    ]
+
+
+def compose(config: Config, files: RoundFiles, model: str, steps_per_epoch: int, resume: Path | None) -> list[str]:
+    """The whole list; `resume` is a checkpoint folder of the same round, None to start with a fresh optimizer."""
+    machine = cpu(config) if config.train.profile == "cpu" else gpu(config, steps_per_epoch)
+    begin = ["trainer.resume_mode=disable"] if resume is None else [
+        "trainer.resume_mode=resume_path", f"trainer.resume_from_path={resume.resolve()}"]
+    return [*common(config, files, model), *machine, *begin]
+
+
+def checkpoints(files: RoundFiles) -> Path:
+    """The folder of a round's checkpoints, global_step_N each."""
+    return (files.training / "checkpoints").resolve()
+
+
+def environment(config: Config, files: RoundFiles, metrics: Path) -> dict[str, str]:
+    """The environment of verl: this process's own, where verl shall log, and on a CPU what makes it run there."""
+    env = {**os.environ, "VERL_FILE_LOGGER_PATH": str(metrics.resolve()),
+           "TENSORBOARD_DIR": str((files.training / "tensorboard").resolve()), "TOKENIZERS_PARALLELISM": "false",
+           "RAY_USAGE_STATS_ENABLED": "0"}
+    if config.train.profile == "cpu":
+        env |= {"VERL_USE_EXTERNAL_MODULES": "grpotool.cpu.verl_platform", "RAY_AUTH_MODE": "disabled",
+                "RAY_worker_niceness": "0", "OMP_NUM_THREADS": env.get("OMP_NUM_THREADS", str(os.cpu_count()))}
+        env.pop("CUDA_VISIBLE_DEVICES", None)  # Ray stops at an empty one
+        env.pop("RAY_ADDRESS", None)
+    return env

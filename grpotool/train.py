@@ -1,0 +1,205 @@
+"""GRPO training of one round (algorithm 1, step 1): pi_j from pi_{j-1} and D_j, by verl.
+
+In: round_J/train.parquet and test.parquet, the policy of round J-1 (round 1: student.model). Out: round_J/policy, a
+Hugging Face folder that exists only when it is complete, its .meta.json, and round_J/training with metrics.jsonl (one
+line a step), tensorboard/ and verl.log. Weights come from the last round, the optimizer is new. A training that was
+killed goes on from its last checkpoint; if data, policy or settings have changed since, it is refused.
+"""
+from __future__ import annotations
+
+import fcntl
+import logging
+import shlex
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import IO
+
+import msgspec
+import pyarrow.parquet as pq
+
+from grpotool.overrides import checkpoints, compose, environment
+from grpotool.verl_process import Metrics, VerlFailed, run_verl
+from looptool.config import Config, RoundFiles, argument_parser, load_config, round_files, student_path
+from looptool.meta import Header, StageMeta, make_header, meta_path, read_meta, refuse_changes
+from looptool.records import InputError, content_id, write_atomic
+from looptool.stage import run_main
+
+_log = logging.getLogger(__name__)
+MACHINE = ("profile", "gpus_per_node", "nodes", "tensor_parallel", "gpu_memory_share", "test_share")
+"""Keys of the config's train section that do not change what is learnt, or have done their work in json2parquet."""
+
+
+def policy_before(config: Config, files: RoundFiles) -> str:
+    """The folder or hub name of pi_{j-1}.
+
+    Raises:
+        InputError: there is none, or it does not say by which token an answer ends.
+    """
+    if files.round < 1:
+        raise InputError(f"--round {files.round}: training begins with round 1")
+    before = files.previous().policy
+    if files.round > 1 and not before.is_dir():
+        raise InputError(f"{before}: is not there; train round {files.round - 1} first")
+    model = str(before.resolve()) if files.round > 1 else student_path(config)
+    if Path(model).is_dir() and end_token(Path(model)) is None:
+        raise InputError(f"{model}/generation_config.json: eos_token_id is missing, so no answer would ever end; name the "
+                         "token that ends a turn")
+    return model
+
+
+def end_token(policy: Path) -> int | list[int] | None:
+    """eos_token_id of a policy's generation_config.json, None where it names none."""
+    try:
+        return msgspec.json.decode((policy / "generation_config.json").read_bytes()).get("eos_token_id")
+    except FileNotFoundError:
+        return None
+
+
+def count_rows(parquet: Path) -> int:
+    try:
+        return pq.read_metadata(parquet).num_rows
+    except OSError as error:
+        raise InputError(f"{parquet}: cannot be read ({error}); run grpotool/dataset/utils/json2parquet.py") from None
+
+
+def check_current(files: RoundFiles) -> None:
+    """Refuse Parquet files that were made from another dataset than the one that now lies beside them."""
+    for parquet in (files.train_parquet, files.test_parquet):
+        made = read_meta(parquet)
+        if made is not None and files.dataset.name in made.sources:
+            now = make_header(made.stage, made.settings, [files.dataset], parquet)
+            if now.sources != {name: made.sources[name] for name in now.sources}:
+                raise InputError(f"{parquet}: was made from another {files.dataset.name}; run json2parquet.py again")
+
+
+def describe(config: Config, files: RoundFiles, model: str) -> Header:
+    """What makes two trainings the same: data, starting policy, and every setting but the machine's."""
+    train = {key: value for key, value in msgspec.structs.asdict(config.train).items() if key not in MACHINE}
+    settings = {"train": train, "student": config.student, "seed": config.seed, "start": fingerprint(model)}
+    return make_header("train", settings, [files.train_parquet, files.test_parquet], files.policy)
+
+
+def fingerprint(model: str) -> str:
+    """A hash of a policy's weights by size and by first and last MiB of every file; a hub name as it stands."""
+    if not Path(model).is_dir():
+        return model
+    parts = []
+    for path in sorted(Path(model).glob("*.safetensors")):
+        with path.open("rb") as file:
+            head = file.read(1 << 20)
+            file.seek(max(0, path.stat().st_size - (1 << 20)))
+            parts.append((path.name, path.stat().st_size, head.hex(), file.read().hex()))
+    return content_id(parts)
+
+
+def last_checkpoint(files: RoundFiles) -> tuple[int, Path | None]:
+    """Step and folder of the newest complete checkpoint; (0, None) without one.
+
+    verl writes a checkpoint's folder, then its number into a file, in place: an empty file means that the newest folder
+    is complete and the kill came between.
+    """
+    folder = checkpoints(files)
+    tracker = folder / "latest_checkpointed_iteration.txt"
+    if not tracker.exists():
+        return 0, None
+    number = tracker.read_text().strip()
+    step = int(number) if number else max(int(path.parent.name.rpartition("_")[2]) for path in folder.glob("*/data.pt"))
+    return step, folder / f"global_step_{step}"
+
+
+def export(files: RoundFiles, config: Config, model: str, steps: int, header: Header, seconds: float) -> None:
+    """Put the last checkpoint's Hugging Face folder in place as the policy, then free the disk on a laptop."""
+    ready = checkpoints(files) / f"global_step_{steps}" / "actor" / "huggingface"
+    if end_token(ready) is None and Path(model).is_dir():
+        shutil.copy(Path(model) / "generation_config.json", ready)
+    rows = count_rows(files.train_parquet)
+    meta = StageMeta(**msgspec.structs.asdict(header), version=version("looptool"), inputs=rows, counts={"steps": steps},
+                     failed=0, failures={}, records=1, usage={}, seconds=round(seconds, 1))
+    write_atomic(meta_path(files.policy), [msgspec.json.format(msgspec.json.encode(meta), indent=2) + b"\n"])
+    ready.rename(files.policy)
+    if config.train.profile == "cpu":
+        shutil.rmtree(checkpoints(files))
+
+
+@contextmanager
+def alone(files: RoundFiles) -> Iterator[IO[str]]:
+    """Hold the round, so that two trainings do not write over each other."""
+    files.training.mkdir(parents=True, exist_ok=True)
+    with (files.training / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"{files.training}: another process is training this round; wait for it or stop it") from None
+        yield lock
+
+
+def begin(files: RoundFiles, header: Header) -> None:
+    """Write down what this training is made from, or refuse to go on with one that was made from something else."""
+    inputs = files.training / "inputs.json"
+    if inputs.exists():
+        refuse_changes(msgspec.json.decode(inputs.read_bytes(), type=Header), header, files.policy)
+    else:
+        write_atomic(inputs, [msgspec.json.format(msgspec.json.encode(header), indent=2) + b"\n"])
+
+
+def train(config: Config, files: RoundFiles, header: Header, model: str, rows: int) -> str:
+    """Train or go on training, and export; returns the last line."""
+    begun = time.monotonic()
+    epoch = rows // config.train.batch_size
+    steps = epoch * config.train.epochs
+    begin(files, header)
+    done, checkpoint = last_checkpoint(files)
+    metrics = Metrics(files.training, done)
+    if done < steps:
+        command = [sys.executable, "-m", "verl.trainer.main_ppo", *compose(config, files, model, epoch, checkpoint)]
+        run_verl(command, environment(config, files, metrics.verls), files.training / "verl.log", metrics, steps,
+                 f"train: round {files.round}")
+    seconds = time.monotonic() - begun
+    export(files, config, model, steps, header, seconds)
+    first, last = metrics.reward()
+    return (f"train: round {files.round}: {rows:,} rows -> {steps} steps, reward {first:.2f} -> {last:.2f}, "
+            f"{seconds:.0f} s")
+
+
+def main() -> None:
+    parser = argument_parser(__doc__, with_round=True)
+    parser.add_argument("--dry-run", action="store_true", help="show verl's command and do nothing")
+    parser.add_argument("--fresh", action="store_true", help="forget an earlier training of this round and its policy")
+    args = parser.parse_args()
+    config = load_config(args.config, args.overrides)
+    files = round_files(args, config)
+    model = policy_before(config, files)
+    rows = count_rows(files.train_parquet)
+    if rows < config.train.batch_size:
+        raise InputError(f"{files.train_parquet}: {rows} rows are less than train.batch_size={config.train.batch_size}, so "
+                         "there is no step to train; lower the batch size or make a larger dataset")
+    if args.dry_run:
+        resume = last_checkpoint(files)[1]
+        _log.info("%s", shlex.join([sys.executable, "-m", "verl.trainer.main_ppo",
+                                    *compose(config, files, model, rows // config.train.batch_size, resume)]))
+        return
+    check_current(files)
+    with alone(files):
+        if args.fresh:
+            shutil.rmtree(files.policy, ignore_errors=True)
+            shutil.rmtree(checkpoints(files), ignore_errors=True)
+            (files.training / "inputs.json").unlink(missing_ok=True)
+        header = describe(config, files, model)
+        if files.policy.exists():
+            begin(files, header)
+            _log.info("train: round %d: already trained, nothing to do", files.round)
+            return
+        try:
+            _log.info("%s", train(config, files, header, model, rows))
+        except VerlFailed as error:
+            _log.error("%s", error)
+            sys.exit(1)
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,125 @@
+"""verl as a subprocess: its long output goes to a file, its metrics to training/metrics.jsonl, the terminal gets a bar.
+
+A line of metrics.jsonl: {"step": 3, "data": {"critic/score/mean": 0.45, "timing_s/step": 4.9, ...}}
+"""
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from tqdm import tqdm
+
+from looptool.records import write_atomic
+
+REWARD_KEY = "critic/score/mean"
+LOOK_SECONDS = 0.2
+SHOWN_LINES = 25
+_KILL_WITH_PARENT = 1
+"""PR_SET_PDEATHSIG of Linux's prctl."""
+
+
+class VerlFailed(Exception):
+    """verl ended with an error. The message holds the end of its output."""
+
+
+class Metrics:
+    """metrics.jsonl, over all runs of one training.
+
+    verl empties its own file at every start, so it is given another one, and the lines of both are kept here: those of
+    earlier runs up to the step that this run begins after, then this run's.
+    """
+
+    def __init__(self, folder: Path, done: int):
+        self.path, self.verls = folder / "metrics.jsonl", folder / "metrics.verl.jsonl"
+        self.lines = {step: line for path in (self.path, self.verls) for step, line in read_lines(path) if step <= done}
+        write_atomic(self.path, self.lines.values())
+        self.verls.unlink(missing_ok=True)
+
+    def update(self) -> bool:
+        """Take over what verl has written since; whether there was anything."""
+        fresh = {step: line for step, line in read_lines(self.verls) if step not in self.lines}
+        if fresh:
+            self.lines.update(fresh)
+            write_atomic(self.path, self.lines.values())
+        return bool(fresh)
+
+    def rewards(self) -> list[float]:
+        """Mean reward of the rollouts of each step, in order."""
+        data = [msgspec.json.decode(line)["data"] for line in self.lines.values()]
+        return [record[REWARD_KEY] for record in data if REWARD_KEY in record]
+
+    def reward(self) -> tuple[float, float]:
+        """Mean of the first three steps and of the last three, as one step is noisy."""
+        rewards = self.rewards()
+        return sum(rewards[:3]) / len(rewards[:3]), sum(rewards[-3:]) / len(rewards[-3:])
+
+
+def read_lines(path: Path) -> list[tuple[int, bytes]]:
+    """(step, line) of each whole line; none where there is no file. A kill may have cut the last one."""
+    if not path.exists():
+        return []
+    lines = [line for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+    return [(msgspec.json.decode(line)["step"], line) for line in lines]
+
+
+def run_verl(command: list[str], env: dict[str, str], log: Path, metrics: Metrics, steps: int, title: str) -> None:
+    """Run verl to its end and show a bar of its steps.
+
+    Raises:
+        VerlFailed: its exit code was not 0.
+    """
+    quiet = True if os.environ.get("CI") else None
+    with log.open("ab") as output, tqdm(total=steps, initial=len(metrics.lines), desc=title, unit="step",
+                                        disable=quiet, dynamic_ncols=True) as bar:
+        begin = output.tell()
+        process = subprocess.Popen(command, env=env, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                                   start_new_session=True, preexec_fn=die_with_parent)
+        try:
+            while running(process):
+                if metrics.update():
+                    bar.set_postfix(reward=f"{metrics.rewards()[-1]:.3f}", refresh=False)
+                    bar.update(len(metrics.lines) - bar.n)
+        finally:
+            stop(process)
+        metrics.update()
+    if process.returncode:
+        raise VerlFailed(f"verl ended with exit code {process.returncode}; the end of {log}:\n{tail(log, begin)}")
+
+
+def running(process: subprocess.Popen[Any]) -> bool:
+    """Wait a moment for the end; whether it has not come."""
+    try:
+        process.wait(LOOK_SECONDS)
+    except subprocess.TimeoutExpired:
+        return True
+    return False
+
+
+def stop(process: subprocess.Popen[Any]) -> None:
+    """End verl and what it started, when this process is interrupted."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def die_with_parent() -> None:
+    """In the child: be killed when the parent is, so that no training goes on unseen."""
+    ctypes.CDLL(None).prctl(_KILL_WITH_PARENT, signal.SIGKILL)
+
+
+def tail(log: Path, begin: int) -> str:
+    """The last lines written after `begin`, without colors."""
+    with log.open("rb") as file:
+        file.seek(max(begin, file.seek(0, os.SEEK_END) - 20_000))
+        text = file.read().decode(errors="replace")
+    return "\n".join(re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines()[-SHOWN_LINES:])
