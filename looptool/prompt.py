@@ -83,6 +83,16 @@ def render_sample(sample: Sample, instructions: Instructions = "full") -> list[C
             *render_messages(sample.messages)]
 
 
+def render_conversation(messages: list[Message]) -> str:
+    """Messages as JSON lines of role, content and calls: how judges and generators see and write a conversation.
+
+    In JSON nothing that a user or a model wrote can end its own line, and so pose as another turn.
+    """
+    return "\n".join(json.dumps({"role": message.role, "content": message.content}
+                                | ({"calls": [{"name": call.name, "arguments": call.arguments} for call in message.calls]}
+                                   if message.calls else {}), ensure_ascii=False) for message in messages)
+
+
 def last_turns(messages: list[Message], count: int) -> list[Message]:
     """The last `count` user turns, each with all that follows it; the first message left is a user's."""
     starts = [i for i, message in enumerate(messages) if message.role == "user"]

@@ -1,0 +1,120 @@
+"""Endless training tasks for the tiny student, over random tools in random words.
+
+No tool, phrase or value of the simulated world's catalogue is used: the student learns how to call a tool, not which
+tools there are.
+"""
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+from looptool.records import Message, Sample, Tool
+from looptool.simulation.language import Phrases, Voice
+from looptool.simulation.tasks import Author, draw_kind_of_task
+from looptool.simulation.values import made_up_word
+
+YES_NO = (("yes", "no"), ("on", "off"), ("true", "false"), ("enabled", "disabled"))
+MARKS = (", ", "; ", " and ", " plus ", ", also ", " / ", " with ", " where ", ": ", " - ", " = ", " of ", " is ", " being ",
+         " (", ") ", " as ", " for ", " then ", " + ", " & ", " | ")
+
+
+WORDS = tuple((Path(__file__).parent / "words.txt").read_text(encoding="utf-8").split())
+
+
+def random_word(rng: random.Random) -> str:
+    """A plain English word, or one that does not exist."""
+    return rng.choice(WORDS) if rng.random() < 0.7 else made_up_word(rng)
+
+
+def random_name(rng: random.Random, parts: list[str]) -> str:
+    """The words as a name, in a style of the paper's constraint tree."""
+    style = rng.randrange(4)
+    if style == 0:
+        return parts[0] + "".join(part.capitalize() for part in parts[1:])
+    return ("_", "-", "_", ".")[style].join(parts)
+
+
+def random_schema(rng: random.Random, depth: int = 0) -> dict:
+    """The JSON Schema of one parameter."""
+    kind = rng.choices(("string", "integer", "number", "boolean", "enum", "array", "object"),
+                       (45, 15, 8, 9, 10, 9, 0 if depth else 4))[0]
+    if kind == "enum":
+        return {"type": "string", "enum": ["_".join(random_word(rng) for _ in range(rng.choice((1, 1, 2))))
+                                            for _ in range(rng.randint(2, 4))]}
+    if kind == "array":
+        return {"type": "array", "items": {"type": rng.choice(("string", "string", "integer"))}}
+    if kind == "object":
+        return random_parameters(rng, rng.randint(1, 3), depth + 1)
+    schema = {"type": kind}
+    if rng.random() < 0.12:
+        schema["default"] = {"string": "none", "integer": 10, "number": 0.5, "boolean": False}[kind]
+    return schema
+
+
+def random_parameters(rng: random.Random, count: int, depth: int = 0) -> dict:
+    """A JSON Schema of type object with `count` parameters."""
+    properties, required = {}, []
+    for _ in range(count):
+        parts = [random_word(rng) for _ in range(rng.choice((1, 1, 2)))]
+        about = parts + [random_word(rng) for _ in range(rng.randint(0, 3))]
+        rng.shuffle(about)
+        name = random_name(rng, parts)
+        properties[name] = {**random_schema(rng, depth), "description": " ".join(about).capitalize()}
+        if rng.random() < 0.65 and "default" not in properties[name]:
+            required.append(name)
+    return {"type": "object", "properties": properties, "required": required}
+
+
+def random_tool(rng: random.Random) -> Tool:
+    """A tool that does not exist."""
+    parts = [random_word(rng) for _ in range(rng.choice((1, 2, 2, 2, 3)))]
+    sentence = parts + [random_word(rng) for _ in range(rng.randint(2, 6))]
+    if rng.random() < 0.5:
+        rng.shuffle(sentence)
+    return Tool(name=random_name(rng, parts), description=" ".join(sentence).capitalize() + ".",
+                parameters=random_parameters(rng, rng.choices((0, 1, 2, 3, 4, 5), (4, 25, 30, 20, 12, 6))[0]))
+
+
+def _filler(rng: random.Random, most: int) -> str:
+    return " ".join(random_word(rng) for _ in range(rng.randint(0, most)))
+
+
+def random_phrases(rng: random.Random) -> Phrases:
+    """Wording that nobody has used before: random words around requests, slots and values."""
+    def mark() -> str:
+        return rng.choice(MARKS) if rng.random() < 0.8 else f" {random_word(rng)} "
+
+    before, after = _filler(rng, 4), _filler(rng, 2)
+    slot = f"{{cue}}{mark()}{{value}}" if rng.random() < 0.65 else f"{{value}}{mark()}{{cue}}"
+    slot = rng.choice(("{cue} {value}", "the {cue} {value}", slot, slot, slot, slot))
+    link = mark()
+    return Phrases(
+        frames=(f"{before} {{request}} {after}".strip() + rng.choice((".", "?", "!", "")),),
+        pairs=(f"{{first}}{rng.choice((', ', '; ', ' '))}{_filler(rng, 2) or 'and also'} {{second}}",),
+        sequences=(f"{rng.choice(('first ', 'start to ', ''))}{{first}}, {rng.choice(('then', 'afterwards', 'after that', 'once done'))} {{second}}",),
+        connectors=(mark(),), joiners=(link,), slots=(slot,), yes_no=(rng.choice(YES_NO),),
+        lists=(rng.choice((" + ", " & ", " then ", " | ", " with ")),),
+        references=(rng.choice(("taken from the result", "from that answer", "as found", "that comes back", "from before")),),
+        answers=(f"{_filler(rng, 3)} {{slots}}".strip() + ".",),
+        agains=(f"{rng.choice(('Same', 'Repeat', 'Now', 'Once more', 'Again'))} {_filler(rng, 2)} {{slots}}.",),
+        chats=((_filler(rng, 8) or "thanks").capitalize() + rng.choice((".", "?", "!")),))
+
+
+REPLIES = {"ask": "Which value should I use?", "done": "Done.", "no_tool": "No tool here can do that.",
+           "chat": "You are welcome."}
+"""What the student is taught to say where no call is right."""
+
+
+def draw_sample(rng: random.Random, most_tools: int) -> Sample:
+    """One task over 1 to `most_tools` random tools."""
+    tools = list({tool.name: tool for tool in (random_tool(rng) for _ in range(rng.randint(1, most_tools)))}.values())
+    while True:
+        author = Author(rng, tools, [random_tool(rng)], lambda: Voice(rng, random_phrases(rng)))
+        kind = draw_kind_of_task(rng)
+        draft = author.write(kind)
+        if draft is not None:
+            break
+    messages, calls = draft
+    label = Message(role="assistant", calls=calls, content="" if calls else REPLIES[kind])
+    date = f"{rng.randint(2020, 2026)}-{rng.randint(1, 12):02d}-{rng.randint(1, 28):02d}"
+    return Sample(id="", tools=tools, date=date, messages=messages, label=label, source=kind)

@@ -1,0 +1,150 @@
+"""The four agents of dialog generation (section 3), played by rules: planner, user, assistant, tool."""
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Sequence
+
+import msgspec
+
+from looptool.calls import check_calls
+from looptool.prompt import render_answer
+from looptool.records import Call, Message, Need, Tool
+from looptool.simulation.catalogue import catalogue, lore_of
+from looptool.simulation.language import Request, Voice, phrases
+from looptool.simulation.noise import corrupt
+from looptool.simulation.tasks import (
+    TRANSIENT_ERROR, Unspeakable, changed, draw_request, draw_sequence, incomplete, question, user)
+from looptool.simulation.teacher import NotUnderstood, Prompt, read_chat
+from looptool.simulation.truth import Truth, reports_error, truth
+from looptool.simulation.values import draw_value
+
+WORDS = "train"
+"""The simulated people of the loop speak with these phrases; held-out tasks use the other ones."""
+
+NEED_KINDS = {"single-step": 60, "parallel": 13, "multi-step": 15, "chat": 12}
+INCOMPLETE, AGAIN = 0.2, 0.3
+"""Share of single-step needs opened without a required value, and of repeated tools asked for by "same again"."""
+
+
+def plan(prompt: Prompt) -> str:
+    """<tools>, <turns> -> a <plan> of one Need a line; at least one need is complex."""
+    rng, tools, turns = prompt.rng("plan"), prompt.tools, int(prompt.block("turns"))
+    kinds = rng.choices(list(NEED_KINDS), list(NEED_KINDS.values()), k=turns)
+    if not {"parallel", "multi-step"} & set(kinds):
+        kinds[rng.randrange(turns)] = rng.choice(("parallel", "multi-step"))
+    needs, last = [], rng.choice(tools)
+    for kind in kinds:
+        last = last if rng.random() < 0.3 else rng.choice(tools)
+        names = {"single-step": [last.name], "chat": []}.get(kind, [last.name, rng.choice(tools).name])
+        wanted = ", ".join(lore_of(tool).intents[0] for name in names for tool in tools if tool.name == name)
+        needs.append(Need(kind=kind, tools=names, text=f"wants to {wanted}" if wanted else "asks for nothing the tools do"))
+    return "<plan>\n" + "\n".join(msgspec.json.encode(need).decode() for need in needs) + "\n</plan>"
+
+
+def speak(prompt: Prompt) -> str:
+    """<tools>, <conversation>, <need> -> what the user says next: an answer to a question, or the need."""
+    rng, tools, history = prompt.rng("user"), prompt.tools, prompt.conversation
+    now = truth(tools, history)
+    for _ in range(40):
+        text, kinds = _answer(rng, now) if now and now.kind == "ask" else _open(
+            rng, msgspec.json.decode(prompt.block("need"), type=Need), tools, now)
+        heard = truth(tools, [*history, user(text)])
+        if heard is not None and heard.kind in kinds:
+            return text
+    return Voice(rng, phrases(WORDS)).say_chat()
+
+
+def _answer(rng: random.Random, now: Truth) -> tuple[str, tuple[str, ...]]:
+    request = next(request for request in now.requests if request.missing)
+    slots = {slot.name: slot for slot in lore_of(request.tool).slots}
+    values = {name: draw_value(rng, slots[name]) for name in request.missing}
+    return Voice(rng, phrases(WORDS)).say_answer(request.tool, values), ("call", "ask")
+
+
+def _open(rng: random.Random, need: Need, tools: Sequence[Tool], now: Truth | None) -> tuple[str, tuple[str, ...]]:
+    voice = Voice(rng, phrases(WORDS))
+    wanted = [next((tool for tool in tools if tool.name == name), tools[0]) for name in need.tools]
+    if need.kind == "chat" or not wanted:
+        return _chat(rng, tools, voice)
+    if need.kind == "parallel":
+        return voice.say_pair(*(draw_request(rng, tool) for tool in wanted[:2])), ("call",)
+    if need.kind == "multi-step":
+        drawn = draw_sequence(rng, wanted[1:])
+        if drawn is not None:
+            return voice.say_sequence(draw_request(rng, wanted[0]), drawn[1]), ("call",)
+    return _single(rng, wanted[0], now, voice)
+
+
+def _single(rng: random.Random, tool: Tool, now: Truth | None, voice: Voice) -> tuple[str, tuple[str, ...]]:
+    last = now.requests[0] if now and now.kind == "done" and len(now.requests) == 1 else None
+    if last is not None and last.tool.name == tool.name and rng.random() < AGAIN:
+        change = changed(rng, last)
+        if change is not None:
+            return voice.say_again(tool, change), ("call",)
+    request = draw_request(rng, tool)
+    parts = incomplete(rng, request) if rng.random() < INCOMPLETE else None
+    return (voice.say_single(request), ("call",)) if parts is None else (voice.say_single(parts[0]), ("ask",))
+
+
+def _chat(rng: random.Random, tools: Sequence[Tool], voice: Voice) -> tuple[str, tuple[str, ...]]:
+    names = {tool.name for tool in tools}
+    foreign = [tool for tool in catalogue(WORDS) if tool.name not in names]
+    if rng.random() < 0.5:
+        return voice.say_single(draw_request(rng, rng.choice(foreign))), ("no_tool",)
+    return voice.say_chat(), ("chat",)
+
+
+def assist(prompt: Prompt) -> str:
+    """System text with <tools>, then the chat so far -> the next assistant turn, wrong at the planted rates."""
+    tools, history = prompt.tools, read_chat(prompt.chat[1:])
+    now = truth(tools, history)
+    answer = Message(role="assistant", content=_text(now), calls=list(now.calls) if now else [])
+    always = prompt.rng("label_noise", json.dumps(prompt.chat, sort_keys=True))
+    if always.random() < prompt.rates.label_noise:
+        answer = _wrong(always, answer, tools)
+    rng = prompt.rng("draw_noise")
+    if rng.random() < prompt.rates.draw_noise:
+        answer = _wrong(rng, answer, tools)
+    text = f"<think>\n{_thought(now)}\n</think>\n\n{render_answer(answer)}"
+    return text[:-15] if answer.calls and rng.random() < prompt.rates.malformed else text
+
+
+def _wrong(rng: random.Random, answer: Message, tools: Sequence[Tool]) -> Message:
+    return Message(role="assistant", calls=corrupt(rng, answer.calls, tools)[1])
+
+
+def _text(now: Truth | None) -> str:
+    if now is None:
+        return "I am not sure what you mean."
+    if now.kind == "ask":
+        request = next(request for request in now.requests if request.missing)
+        return question(request.tool, request.missing)
+    return {"done": "Done.", "chat": "You are welcome.", "no_tool": "None of my tools can do that."}.get(now.kind, "")
+
+
+def _thought(now: Truth | None) -> str:
+    return {None: "I cannot tell what is wanted.", "call": "All values are given, so I call.",
+            "ask": "A required value is missing, so I ask.", "done": "The results are in."}.get(
+                now and now.kind, "No tool is needed.")
+
+
+def run_tool(prompt: Prompt) -> str:
+    """<tools>, <conversation> that ends before the call, <call> -> the result as a JSON object, errors included."""
+    tools, history = prompt.tools, prompt.conversation
+    call = msgspec.json.decode(prompt.block("call"), type=Call)
+    if check_calls([call], tools) and not any(tool.name == call.name for tool in tools):
+        return json.dumps({"error": f"unknown tool {call.name}"})
+    rng = prompt.rng("tool")
+    just_failed = bool(history) and history[-1].role == "tool" and reports_error(history[-1].content)
+    if not just_failed and rng.random() < prompt.rates.tool_error:
+        return json.dumps(TRANSIENT_ERROR)
+    now = truth(tools, history)
+    result = {"status": "ok"}
+    for tool, name in now.coming if now else ():
+        slot = next(slot for slot in lore_of(tool).slots if slot.name == name)
+        result[name] = draw_value(rng, slot)
+    return json.dumps(result, ensure_ascii=False)
+
+
+DIALOG_ROLES = {"planner": plan, "user": speak, "assistant": assist, "tool": run_tool}

@@ -1,0 +1,93 @@
+"""The roles of the data loop (sections 4.3 and 4.4), played by rules: judge, generator, checker."""
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from looptool.prompt import render_answer, render_conversation
+from looptool.records import Call, Message, Tool
+from looptool.simulation.noise import corrupt
+from looptool.simulation.tasks import KINDS, TEXT_KINDS, Unspeakable, draw_task
+from looptool.simulation.teacher import Prompt
+from looptool.simulation.truth import truth
+
+BETTER = ("1", "2", "both", "neither")
+
+
+def judge(prompt: Prompt) -> str:
+    """<tools>, <conversation>, <candidate_1>, <candidate_2> -> JSON with "analysis", "approach" and "better"."""
+    tools, history = prompt.tools, prompt.conversation
+    first, second = (msgspec.json.decode(prompt.block(f"candidate_{i}"), type=Message) for i in (1, 2))
+    rights = [_is_right(candidate, tools, history) for candidate in (first, second)]
+    better = {(True, False): "1", (False, True): "2", (True, True): "both"}.get(tuple(rights), "neither")
+    rng = prompt.rng("judge")
+    if rng.random() < prompt.rates.judge_error:
+        better = rng.choice([other for other in BETTER if other != better])
+    if rng.random() < prompt.rates.judge_first_bias:
+        better = "1"
+    return _reply(rng, prompt, {"analysis": f"Right by the conversation: {better}.",
+                                "approach": "Take every value from the conversation.", "better": better})
+
+
+def check(prompt: Prompt) -> str:
+    """<tools>, <conversation>, <answer> -> JSON with "analysis" and "correct"."""
+    answer = msgspec.json.decode(prompt.block("answer"), type=Message)
+    correct = _is_right(answer, prompt.tools, prompt.conversation)
+    rng = prompt.rng("checker")
+    if rng.random() < prompt.rates.judge_error:
+        correct = not correct
+    return _reply(rng, prompt, {"analysis": "It does what the user asks." if correct else "It does not.",
+                                "correct": correct})
+
+
+def _reply(rng: random.Random, prompt: Prompt, content: dict[str, Any]) -> str:
+    text = json.dumps(content)
+    if rng.random() < prompt.rates.malformed:
+        text = text[:len(text) // 2]
+    return f"<think>\nLet me compare.\n</think>\n\n{text}"
+
+
+def _is_right(answer: Message, tools: Sequence[Tool], history: Sequence[Message]) -> bool:
+    now = truth(tools, history)
+    return now.accepts(answer) if now is not None else _looks_right(answer, tools, history)
+
+
+def _looks_right(answer: Message, tools: Sequence[Tool], history: Sequence[Message]) -> bool:
+    """For conversations of other worlds: all values of the calls stand in the conversation."""
+    heard = " ".join(message.content for message in history).lower()
+    values = [value for call in answer.calls for value in _leaves(call.arguments)]
+    return bool(answer.calls) and all(str(value).lower() in heard for value in values if not isinstance(value, bool))
+
+
+def _leaves(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return [leaf for entry in value.values() for leaf in _leaves(entry)]
+    if isinstance(value, list):
+        return [leaf for entry in value for leaf in _leaves(entry)]
+    return [value]
+
+
+def generate(prompt: Prompt) -> str:
+    """<tools>, <right>, <scenario> -> a new <conversation> about the same tools and its <answer>."""
+    rng, tools = prompt.rng("generator"), prompt.tools
+    right = msgspec.json.decode(prompt.block("right"), type=Message)
+    names = {call.name for call in right.calls}
+    kinds = {kind: weight for kind, weight in KINDS.items() if (kind in TEXT_KINDS) != bool(names)}
+    try:
+        task = draw_task(rng, tools, "train", rng.choices(list(kinds), list(kinds.values()))[0],
+                         [tool for tool in tools if tool.name in names])
+    except Unspeakable:
+        return "<think>\nI have no idea for these tools.\n</think>\n\nSorry."
+    answer = Message(role="assistant", calls=list(task.truth.calls), content="" if task.truth.calls else "I see.")
+    if rng.random() < prompt.rates.generator_error:
+        answer = Message(role="assistant", calls=corrupt(rng, answer.calls, tools)[1])
+    text = (f"<think>\nAnother scene with the same tools.\n</think>\n\n<conversation>\n"
+            f"{render_conversation(task.messages)}\n</conversation>\n<answer>\n{render_conversation([answer])}\n</answer>")
+    return text[:len(text) // 2] if rng.random() < prompt.rates.malformed else text
+
+
+LOOP_ROLES = {"judge": judge, "generator": generate, "checker": check}
