@@ -260,6 +260,7 @@ class RunFiles:
         self.run_dir = Path(config.run_dir)
         self.tools = self.run_dir / "tools.jsonl"
         self.dialogs = self.run_dir / "dialogs.jsonl"
+        self.verified_dialogs = self.run_dir / "verified_dialogs.jsonl"
         self.conversations = self.run_dir / "conversations.jsonl"
         self.samples = self.run_dir / "samples.jsonl"
         self.seed = self.run_dir / "seed.jsonl"

@@ -1,0 +1,198 @@
+"""The four agents of dialog generation (section 3): planner, user, assistant, tool.
+
+In: what the agent may see, and `ask`, which reaches a model. Out: needs or a message. A reply that cannot be used is bad
+model output: it is counted against the dialog's patience and asked for again under another draw number; when the
+patience is spent the dialog is abandoned. A call that got no answer (CallFailed) passes through.
+"""
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Awaitable, Callable
+from itertools import count
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from looptool.calls import check_calls, parse_reply, tool_match
+from looptool.conversations import reports_error
+from looptool.llm import Reply
+from looptool.prompt import (
+    ChatMessage, fill, read_prompt, render_conversation, render_messages, render_tools, without_turn_markers)
+from looptool.records import Call, Message, Need, Tool
+
+PROMPTS = Path(__file__).resolve().parent / "prompts"
+ROLES = ("planner", "user", "assistant", "tool")
+_TEMPLATES = {role: read_prompt(PROMPTS / f"{role}.md") for role in ROLES}
+
+Ask = Callable[[str, list[ChatMessage], int], Awaitable[Reply]]
+"""(role, chat, draw) -> one reply of a model."""
+T = TypeVar("T")
+
+
+class Unusable(ValueError):
+    """A reply that does not hold what was asked for; its text is a short reason."""
+
+
+class Abandoned(Exception):
+    """The dialog has had too many bad turns; its text names the role and the last reason."""
+
+
+class Patience:
+    """How many bad turns a dialog may still have."""
+
+    def __init__(self, turns: int):
+        self.left = turns
+
+    def spend(self, role: str, fault: Unusable) -> None:
+        """Count one bad turn.
+
+        Raises:
+            Abandoned: it was one too many.
+        """
+        self.left -= 1
+        if self.left < 0:
+            raise Abandoned(f"{role}_{fault}")
+
+
+class Cast:
+    """The agents of one dialog: its tools and date, a way to ask, and what is left of its patience."""
+
+    def __init__(self, tools: list[Tool], date: str, ask: Ask, max_bad_turns: int):
+        self.tools, self._ask, self._patience = tools, ask, Patience(max_bad_turns)
+        lines = without_turn_markers(render_tools(tools))
+        self._system = {role: fill(_TEMPLATES[role], date=date, tools=lines) for role in ROLES}
+
+    async def plan(self, turns: int) -> list[Need]:
+        """The outline of the dialog: at most `turns` needs, at least one of them complex."""
+        return await self._read("planner", {"turns": str(turns)}, lambda text: read_plan(text, self.tools)[:turns])
+
+    async def speak(self, history: list[Message], need: Need) -> Message:
+        """The user's next message: an answer to a question, or the opening of the need."""
+        blocks = {"conversation": render_conversation(history), "need": _json(need)}
+        return Message(role="user", content=await self._read("user", blocks, read_text))
+
+    async def assist(self, history: list[Message]) -> Message:
+        """The assistant's next turn, on which two of two or three draws agree; else the first draw, marked suspect.
+
+        Two draws agree if their calls match, or if both are plain text.
+        """
+        chat = [{"role": "system", "content": self._system["assistant"]}, *render_messages(history)]
+        usable: list[Message] = []
+        asked = 0
+        while True:
+            wanted = max(2 - len(usable), 1)
+            for reply in await asyncio.gather(*(self._ask("assistant", chat, asked + i) for i in range(wanted))):
+                try:
+                    usable.append(read_turn(reply))
+                except Unusable as fault:
+                    self._patience.spend("assistant", fault)
+            asked += wanted
+            agreed = majority(usable)
+            if agreed is not None:
+                return agreed
+            if len(usable) >= 3:
+                return msgspec.structs.replace(usable[0], suspect=True)
+
+    async def run(self, history: list[Message], call: Call) -> Message:
+        """The result of one call; `history` ends before the assistant's turn.
+
+        A call that breaks its tool's schema gets the error that any service would give, without a model.
+        """
+        faults = check_calls([call], self.tools)
+        if faults:
+            return _result({"error": "invalid call", "details": faults})
+        blocks = {"conversation": render_conversation(history), "call": _json(call)}
+        return _result(await self._read("tool", blocks, read_object))
+
+    async def _read(self, role: str, blocks: dict[str, str], read: Callable[[str], T]) -> T:
+        """Ask until a reply can be read."""
+        content = "\n\n".join(f"<{name}>\n{without_turn_markers(text)}\n</{name}>" for name, text in blocks.items())
+        chat = [{"role": "system", "content": self._system[role]}, {"role": "user", "content": content}]
+        for draw in count():
+            reply = await self._ask(role, chat, draw)
+            try:
+                if reply.finish == "length":
+                    raise Unusable("cut")
+                return read(reply.text)
+            except Unusable as fault:
+                self._patience.spend(role, fault)
+        raise AssertionError("patience ends")
+
+
+def majority(turns: list[Message]) -> Message | None:
+    """The first of two turns that agree."""
+    return next((turn for index, turn in enumerate(turns) for other in turns[index + 1:]
+                 if tool_match(turn, other) == "match"), None)
+
+
+def read_turn(reply: Reply) -> Message:
+    """An assistant's turn: calls or text.
+
+    Raises:
+        Unusable: a block cannot be read, the reply was cut, or nothing is in it.
+    """
+    read = parse_reply(reply.text)
+    if reply.finish == "length":
+        raise Unusable("cut")
+    if read.faults:
+        raise Unusable(read.faults[0])
+    if not read.calls and not read.content:
+        raise Unusable("empty")
+    return msgspec.structs.replace(read.message(), reasoning=reply.reasoning or read.reasoning)
+
+
+def read_plan(text: str, tools: list[Tool]) -> list[Need]:
+    """The needs of a <plan> block, one JSON object a line.
+
+    Raises:
+        Unusable: there is no such block, a line is no need, names another tool, or none is complex.
+    """
+    found = re.search(r"<plan>\s*\n(.*?)\n\s*</plan>", text, re.DOTALL)
+    if found is None:
+        raise Unusable("no_plan")
+    try:
+        needs = [msgspec.json.decode(line, type=Need) for line in found[1].splitlines() if line.strip()]
+    except msgspec.DecodeError:
+        raise Unusable("bad_need") from None
+    names = {tool.name for tool in tools}
+    if any(not names.issuperset(need.tools) or bool(need.tools) != (need.kind != "chat") for need in needs):
+        raise Unusable("wrong_tools")
+    if not any(need.kind in ("multi-step", "parallel") for need in needs):
+        raise Unusable("no_complex_need")
+    return needs
+
+
+def read_text(text: str) -> str:
+    """A user's message.
+
+    Raises:
+        Unusable: it is empty.
+    """
+    if not text.strip():
+        raise Unusable("empty")
+    return text.strip()
+
+
+def read_object(text: str) -> dict[str, Any]:
+    """A tool's result: a JSON object, bare or in a code fence.
+
+    Raises:
+        Unusable: it is no JSON object.
+    """
+    bare = re.sub(r"^```(?:json)?\s*\n(.*)\n```$", r"\1", text.strip(), flags=re.DOTALL)
+    try:
+        return msgspec.json.decode(bare, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeEncodeError):
+        raise Unusable("no_json_object") from None
+
+
+def _result(content: dict[str, Any]) -> Message:
+    text = json.dumps(content, ensure_ascii=False)
+    return Message(role="tool", content=text, failed=reports_error(text))
+
+
+def _json(record: Need | Call) -> str:
+    return msgspec.json.encode(record).decode()

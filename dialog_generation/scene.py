@@ -1,0 +1,67 @@
+"""Where a dialog takes place: its tools, its date and its length, drawn from the dialog's own seed."""
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from datetime import date, timedelta
+
+from looptool.config import Dialogs
+from looptool.records import Need, Record, Tool
+
+FIRST_DAY, LAST_DAY = date(2020, 1, 1), date(2026, 12, 31)
+MESSAGES_A_NEED = 4
+"""A user's turn, a call, its result, an answer: by this the length of a dialog becomes a number of needs."""
+
+
+class Scene(Record):
+    """What is drawn before anybody speaks."""
+
+    id: str
+    tools: list[Tool]
+    date: str
+    messages: int
+    """The dialog ends with the first served need that brings it to this length."""
+
+    @property
+    def turns(self) -> int:
+        """Needs to plan."""
+        return max(1, round(self.messages / MESSAGES_A_NEED))
+
+
+class ToolPool:
+    """All tools by domain; a domain of n tools weighs log(n + 1)."""
+
+    def __init__(self, tools: Sequence[Tool]):
+        self._domains: dict[str, list[Tool]] = {}
+        for tool in tools:
+            self._domains.setdefault(tool.domain, []).append(tool)
+        self._size = len(tools)
+
+    def draw(self, rng: random.Random, count: int) -> list[Tool]:
+        """Distinct tools, at most `count`; half of them of one domain, so that there are alike ones to choose from."""
+        home = rng.choices(list(self._domains), [math.log(len(tools) + 1) for tools in self._domains.values()])[0]
+        left = {domain: rng.sample(tools, len(tools)) for domain, tools in self._domains.items()}
+        count = min(count, self._size)
+        drawn = [left[home].pop() for _ in range(min((count + 1) // 2, len(left[home])))]
+        while len(drawn) < count:
+            domains = [domain for domain, tools in left.items() if tools]
+            weights = [math.log(len(self._domains[domain]) + 1) for domain in domains]
+            drawn.append(left[rng.choices(domains, weights)[0]].pop())
+        rng.shuffle(drawn)
+        return drawn
+
+
+def draw_scene(id: str, pool: ToolPool, dialogs: Dialogs, seed: int) -> Scene:
+    """The scene of one dialog; the same id and seed give the same scene."""
+    rng = random.Random(f"{seed}:{id}:scene")
+    day = FIRST_DAY + timedelta(days=rng.randint(0, (LAST_DAY - FIRST_DAY).days))
+    return Scene(id=id, tools=pool.draw(rng, rng.randint(*dialogs.tools_per_dialog)), date=day.isoformat(),
+                 messages=rng.randint(*dialogs.messages))
+
+
+def improvised_needs(scene: Scene, seed: int) -> list[Need]:
+    """Needs without a planner: one tool a turn."""
+    rng = random.Random(f"{seed}:{scene.id}:needs")
+    tools = [rng.choice(scene.tools) for _ in range(scene.turns)]
+    return [Need(kind="single-step", tools=[tool.name], text=tool.description or tool.name) for tool in tools]

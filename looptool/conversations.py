@@ -1,0 +1,130 @@
+"""Conversations in the form that the OpenAI API and most trainers read: one JSON object a line.
+
+    {"id": "d000017", "date": "2024-05-01", "tools": [{"type": "function", "function": {"name": ..., ...}}],
+     "messages": [{"role": "user", "content": "..."},
+                  {"role": "assistant", "content": "", "tool_calls": [{"id": "call_1_0", "type": "function",
+                   "function": {"name": "...", "arguments": "{...}"}}]},
+                  {"role": "tool", "content": "...", "tool_call_id": "call_1_0"}, ...]}
+
+"weight": 0 on an assistant's turn, as in OpenAI's fine-tuning files, says that it is no label: it stays in the history.
+Reasoning is left out. Foreign files may lack id and date, and may hold a system message, which is skipped: the system
+text is written anew by looptool.prompt.
+"""
+from __future__ import annotations
+
+import json
+from typing import Any, Literal
+
+import msgspec
+
+from looptool.records import Call, Dialog, Message, Record, Tool
+from looptool.schema import read_tool
+
+
+class Function(Record):
+    """A call as the API writes it."""
+
+    name: str
+    arguments: str
+    """JSON text of an object."""
+
+
+class ToolCall(Record):
+    id: str
+    function: Function
+    type: Literal["function"] = "function"
+
+
+class Turn(Record, omit_defaults=True):
+    """One message."""
+
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str | None = ""
+    tool_calls: list[ToolCall] | None = None
+    tool_call_id: str | None = None
+    weight: Literal[0, 1] = 1
+    """0: an assistant's turn that is never a label."""
+
+
+class Conversation(Record):
+    """One dialog as messages of the OpenAI form."""
+
+    messages: list[Turn]
+    tools: list[dict[str, Any]]
+    """[{"type": "function", "function": {"name", "description", "parameters"}}]"""
+    id: str = ""
+    date: str = "unknown"
+
+
+def from_dialog(dialog: Dialog) -> Conversation:
+    """The conversation of a dialog; a suspect turn gets weight 0."""
+    turns: list[Turn] = []
+    waiting: list[str] = []
+    for index, message in enumerate(dialog.messages):
+        if message.role == "tool":
+            turns.append(Turn(role="tool", content=message.content, tool_call_id=waiting.pop(0)))
+            continue
+        calls = [ToolCall(id=f"call_{index}_{number}", function=Function(
+            name=call.name, arguments=json.dumps(call.arguments, ensure_ascii=False)))
+            for number, call in enumerate(message.calls)]
+        waiting = [call.id for call in calls]
+        turns.append(Turn(role=message.role, content=message.content, tool_calls=calls or None,
+                          weight=0 if message.suspect else 1))
+    functions = [{"name": tool.name, "description": tool.description, "parameters": tool.parameters}
+                 for tool in dialog.tools]
+    return Conversation(id=dialog.id, date=dialog.date, messages=turns,
+                        tools=[{"type": "function", "function": function} for function in functions])
+
+
+def read_tools(conversation: Conversation) -> list[Tool]:
+    """The tools of a conversation.
+
+    Raises:
+        ValueError: one has no certain meaning; names it.
+    """
+    return [read_tool(raw) for raw in conversation.tools]
+
+
+def read_messages(conversation: Conversation) -> list[Message]:
+    """The messages, without system texts; results in the order of their calls, weight 0 as suspect.
+
+    Raises:
+        ValueError: arguments are no JSON object, or results do not fit the calls before them; names the message.
+    """
+    messages: list[Message] = []
+    waiting: list[str] = []
+    results: dict[str, Message] = {}
+    for index, turn in enumerate(conversation.messages):
+        if turn.role == "tool":
+            place = turn.tool_call_id or next((id for id in waiting if id not in results), None)
+            if place not in waiting or place in results:
+                raise ValueError(f"messages[{index}]: a result without its call (tool_call_id {turn.tool_call_id!r})")
+            content = turn.content or ""
+            results[place] = Message(role="tool", content=content, failed=reports_error(content))
+        if turn.role != "tool" or index == len(conversation.messages) - 1:
+            messages += [results[id] for id in waiting if id in results]
+            if len(results) < len(waiting):
+                raise ValueError(f"messages[{index}]: {len(waiting) - len(results)} of the calls before have no result")
+            waiting, results = [], {}
+        if turn.role in ("user", "assistant"):
+            calls = [_read_call(call, index) for call in turn.tool_calls or []]
+            waiting = [call.id for call in turn.tool_calls or []]
+            messages.append(Message(role=turn.role, content=turn.content or "", calls=calls, suspect=turn.weight == 0))
+    return messages
+
+
+def reports_error(result: str) -> bool:
+    """Whether a tool's result is a JSON object with an "error" that says something."""
+    try:
+        content = msgspec.json.decode(result)
+    except (msgspec.DecodeError, UnicodeEncodeError):
+        return False
+    return isinstance(content, dict) and bool(content.get("error"))
+
+
+def _read_call(call: ToolCall, index: int) -> Call:
+    try:
+        return Call(name=call.function.name, arguments=msgspec.json.decode(call.function.arguments, type=dict[str, Any]))
+    except (msgspec.DecodeError, UnicodeEncodeError) as error:
+        raise ValueError(f"messages[{index}]: the arguments of {call.function.name!r} are no JSON object ({error})"
+                         ) from None

@@ -1,0 +1,53 @@
+"""Files that others wrote: read one record at a time, and what cannot be represented is kept aside with its reason.
+
+In: JSON lines, or a .json file that holds a list. Out: (place, value) pairs, the place as "tools.jsonl:17". What a
+reader then refuses is a `Refused` record, written beside the output and counted, never dropped silently.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from looptool.records import InputError, Record
+
+
+class Refused(Record):
+    """A foreign record that has no certain meaning here."""
+
+    place: str
+    """File and line, or file and position in its list."""
+    code: str
+    """One of the reader's few words for what is wrong; counted."""
+    reason: str
+    record: Any
+    """As it stood in the file."""
+
+
+def read_foreign(path: Path | str) -> Iterator[tuple[str, Any]]:
+    """Stream the JSON values of a file; a .json file holds a list, any other one JSON value a line.
+
+    Raises:
+        InputError: the file cannot be read, is empty, or a line is no JSON; names file and line.
+    """
+    path = Path(path)
+    number = 0
+    try:
+        if path.suffix == ".json":
+            values = msgspec.json.decode(path.read_bytes())
+            for number, value in enumerate(values if isinstance(values, list) else [values], 1):
+                yield f"{path.name}[{number - 1}]", value
+        else:
+            with path.open("rb") as file:
+                for number, line in enumerate(file, 1):
+                    yield f"{path.name}:{number}", msgspec.json.decode(line)
+    except msgspec.DecodeError as error:
+        where = path if path.suffix == ".json" else f"{path}:{number}"
+        raise InputError(f"{where}: not JSON: {error}; mend or remove it (a .json file holds a list, any other file one "
+                         "JSON object a line)") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from None
+    if number == 0:
+        raise InputError(f"{path}: is empty; give a file with at least one record")
