@@ -1,0 +1,262 @@
+"""The data of the simulated world: catalogue/<split>/*.yaml and values.yaml keep the rules that its speech relies on.
+
+Read with yaml alone, so that a fault is one of the data and not of the reader.
+"""
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from datetime import date
+from functools import lru_cache
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+SIMULATION = Path(__file__).resolve().parent.parent / "looptool" / "simulation"
+SPLITS = ("train", "heldout")
+LEAST = {"train": {"domains": 22, "tools": 165}, "heldout": {"domains": 6, "tools": 45}}
+TYPES = {"string": str, "integer": int, "number": (int, float), "boolean": bool}
+FORMS = ("kind", "list", "enum", "list_enum", "object")
+KEYS = {*FORMS, "about", "cues", "required", "default"}
+STYLES = {"simple": r"[a-z]+", "snake_case": r"[a-z0-9]+(_[a-z0-9]+)+", "camelCase": r"[a-z]+([A-Z][a-z0-9]*)+",
+          "kebab-case": r"[a-z0-9]+(-[a-z0-9]+)+", "dotted": r"[a-z]+\.[a-zA-Z_]+"}
+STOPWORDS = set("a an the of to for in on at by from my me i it is that this with and or all some one off out up".split())
+JOINERS = re.compile(r" (and|plus|also|then|with|using|given|for|as the|set to|where|being) ")
+"""Words by which the simulated people part a sentence; inside a value they would be misheard."""
+CLAUSES = re.compile(r" (and|plus|also|then|with|using|given) ")
+"""The ones among them that would be misheard even in an intent or a cue, which are known word by word."""
+BARRED = re.compile(r"""[,;"'`()\[\]{}<>/\\=:|&+?!~^]""")
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def load(path: Path) -> Any:
+    return yaml.load(path.read_text(encoding="utf-8"), LOADER)
+
+
+@lru_cache(maxsize=None)
+def domains(split: str) -> list[dict[str, Any]]:
+    return [load(path) for path in sorted((SIMULATION / "catalogue" / split).glob("*.yaml"))]
+
+
+@lru_cache(maxsize=None)
+def values() -> dict[str, dict[str, dict[str, Any]]]:
+    return load(SIMULATION / "values.yaml")
+
+
+def tools(*splits: str) -> list[dict[str, Any]]:
+    return [tool for split in splits or SPLITS for domain in domains(split) for tool in domain["tools"]]
+
+
+def objects(tool: dict[str, Any]) -> Iterator[dict[str, dict[str, Any]]]:
+    """The parameters of a tool, then the fields of each object among them."""
+    waiting = [tool.get("parameters") or {}]
+    while waiting:
+        parameters = waiting.pop()
+        yield parameters
+        waiting += [entry["object"] for entry in parameters.values() if "object" in entry]
+
+
+def parameters() -> list[tuple[str, dict[str, Any]]]:
+    """("tool.parameter", entry) of every parameter and field."""
+    return [(f"{tool['name']}.{name}", entry) for tool in tools() for fields in objects(tool)
+            for name, entry in fields.items()]
+
+
+def word_set(text: str) -> set[str]:
+    """Lower-case words of a name in any style or of a sentence; a plural counts as its singular."""
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", text).replace("_", " ").lower()
+    return {word[:-1] if len(word) > 3 and word.endswith("s") else word for word in re.findall(r"\w+", spaced)}
+
+
+def collide(first: str, second: str) -> bool:
+    """Whether one phrase is the other, or begins or ends with it."""
+    short, long = sorted((f" {first} ", f" {second} "), key=len)
+    return long.startswith(short) or long.endswith(short)
+
+
+def repeated(entries: list[str]) -> list[str]:
+    return [entry for entry, count in Counter(entries).items() if count > 1]
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_enough_domains_and_tools(split: str):
+    assert len(domains(split)) >= LEAST[split]["domains"]
+    assert len(tools(split)) >= LEAST[split]["tools"]
+    assert [domain["domain"] for domain in domains(split) if len(domain["tools"]) < 6] == []
+
+
+def test_keys_are_known_and_complete():
+    for split in SPLITS:
+        assert all(set(domain) == {"domain", "tools"} for domain in domains(split))
+    for tool in tools():
+        assert {"name", "description", "intents"} <= set(tool) <= {"name", "description", "intents", "parameters"}, tool
+        assert 2 <= len(tool["intents"]) <= 4, tool["name"]
+    for where, entry in parameters():
+        assert {"about", "cues"} <= set(entry) <= KEYS, where
+        assert sum(form in entry for form in FORMS) == 1, where
+        assert 1 <= len(entry["cues"]) <= 3, where
+        assert entry.get("required") in (None, True), where
+        assert not ("default" in entry and "required" in entry), f"{where}: only an optional parameter has a default"
+
+
+def test_names_domains_and_intents_are_distinct_over_both_splits():
+    assert repeated([tool["name"].lower() for tool in tools()]) == []
+    assert repeated([domain["domain"] for split in SPLITS for domain in domains(split)]) == []
+    assert repeated([intent for tool in tools() for intent in tool["intents"]]) == []
+
+
+def test_tools_read_shortly():
+    for tool in tools():
+        assert 3 <= len(tool["description"].split()) <= 12, tool["description"]
+        assert tool["description"].endswith(".") and len(tool["description"]) <= 80, tool["description"]
+    for where, entry in parameters():
+        assert 1 <= len(entry["about"].split()) <= 6, where
+
+
+def test_intents_are_plain_verb_phrases_of_their_tool():
+    for tool in tools():
+        own = word_set(f"{tool['name']} {tool['description']}")
+        for intent in tool["intents"]:
+            assert re.fullmatch(r"[a-z0-9é]+( [a-z0-9é]+)+", intent), intent
+            assert not CLAUSES.search(f" {intent} "), intent
+            assert (word_set(intent) - STOPWORDS) & own, f"{tool['name']}: {intent}"
+
+
+def test_cues_are_plain_and_name_their_parameter():
+    for where, entry in parameters():
+        own = word_set(f"{where.rpartition('.')[2]} {entry['about']}")
+        assert any((word_set(cue) - STOPWORDS) & own for cue in entry["cues"]) or set(entry["cues"]) & own, where
+        for cue in entry["cues"]:
+            assert re.fullmatch(r"[a-z0-9]+( [a-z0-9]+){0,2}", cue), f"{where}: {cue}"
+            assert not CLAUSES.search(f" {cue} "), f"{where}: {cue}"
+
+
+def test_no_cue_can_be_taken_for_another_parameters_cue():
+    clashes = [(tool["name"], first, second) for tool in tools() for fields in objects(tool)
+               for one, other in combinations(fields.values(), 2) for first in one["cues"] for second in other["cues"]
+               if collide(first, second)]
+    assert clashes == []
+    assert [where for where, entry in parameters() if repeated(entry["cues"])] == []
+
+
+def test_enums_are_plain_and_of_one_type():
+    for where, entry in parameters():
+        choices = entry.get("enum", entry.get("list_enum"))
+        if choices is None:
+            continue
+        assert len(choices) >= 2 and len({type(choice) for choice in choices}) == 1, where
+        assert repeated([str(choice) for choice in choices]) == [], where
+        for choice in choices:
+            assert type(choice) in (str, int), f"{where}: {choice!r} (quote on, off, yes and no)"
+            assert not BARRED.search(str(choice)) and not JOINERS.search(f" {choice} "), f"{where}: {choice}"
+
+
+def test_defaults_are_values_of_their_parameter():
+    for where, entry in parameters():
+        if "default" not in entry:
+            continue
+        default = entry["default"]
+        if "enum" in entry:
+            assert default in entry["enum"], where
+        else:
+            kind = values()["train"][entry["kind"]]
+            assert isinstance(default, TYPES[kind["type"]]), f"{where}: {default!r}"
+            assert isinstance(default, bool) == (kind["type"] == "boolean"), where
+
+
+def test_every_used_kind_exists_in_both_splits_and_none_is_idle():
+    used = {split: {entry.get("kind", entry.get("list")) for tool in tools(split) for fields in objects(tool)
+                    for entry in fields.values()} - {None} for split in SPLITS}
+    assert set(values()) == set(SPLITS)
+    assert set(values()["train"]) == set(values()["heldout"])
+    assert used["train"] == set(values()["train"])
+    assert used["heldout"] <= set(values()["heldout"])
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_kinds_say_how_values_are_drawn(split: str):
+    draws = {"values": "string", "pattern": "string", "dates": "string", "times": "string", "range": ("integer", "number")}
+    for name, kind in values()[split].items():
+        how = [key for key in draws if key in kind]
+        assert len(how) == 1 or kind == {"type": "boolean"}, name
+        assert set(kind) - {"type", "decimals"} == set(how), name
+        assert not how or kind["type"] in draws[how[0]], name
+        assert ("decimals" in kind) == (kind["type"] == "number"), name
+        if "range" in kind:
+            assert kind["range"][0] < kind["range"][1], name
+        if "dates" in kind:
+            assert date.fromisoformat(kind["dates"][0]) < date.fromisoformat(kind["dates"][1]), name
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_listed_values_can_be_said(split: str):
+    for name, kind in values()[split].items():
+        listed = kind.get("values")
+        if listed is None:
+            continue
+        assert 25 <= len(listed) <= 40 and repeated(listed) == [], name
+        for value in listed:
+            assert isinstance(value, str) and value == value.strip() and value, f"{name}: {value!r} (quote it)"
+            text = re.sub(r"[:/]", "", value) if name in ("url", "path") else value
+            assert not BARRED.search(text) and not JOINERS.search(f" {value} "), f"{name}: {value}"
+
+
+def test_the_splits_share_no_listed_value():
+    for name, kind in values()["train"].items():
+        shared = set(kind.get("values", ())) & set(values()["heldout"][name].get("values", ()))
+        assert shared == set(), name
+        assert "pattern" not in kind or kind["pattern"] != values()["heldout"][name]["pattern"], name
+
+
+def test_listed_values_hold_phrases_and_other_scripts():
+    for split in SPLITS:
+        listed = [value for kind in values()[split].values() for value in kind.get("values", ())]
+        assert sum(" " in value for value in listed) > len(listed) / 4
+        assert 3 <= sum(not value.isascii() for value in listed) <= 20
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_every_naming_style_occurs(split: str):
+    styles = Counter(next((style for style, form in STYLES.items() if re.fullmatch(form, tool["name"])), tool["name"])
+                     for tool in tools(split))
+    assert set(styles) == set(STYLES)
+    assert min(styles.values()) >= 2
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_every_json_type_and_form_occurs(split: str):
+    entries = [entry for tool in tools(split) for fields in objects(tool) for entry in fields.values()]
+    types = {values()[split][entry["kind"]]["type"] for entry in entries if "kind" in entry}
+    assert types == set(TYPES)
+    assert {"string", "integer"} <= {values()[split][entry["list"]]["type"] for entry in entries if "list" in entry}
+    assert {type(entry["enum"][0]) for entry in entries if "enum" in entry} == {str, int}
+    assert {form for entry in entries for form in FORMS if form in entry} == set(FORMS)
+    assert any("default" in entry for entry in entries) and any("required" not in entry for entry in entries)
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_tools_differ_in_size_as_the_constraint_tree_wants(split: str):
+    sizes = Counter(len(tool.get("parameters") or {}) for tool in tools(split))
+    count = len(tools(split))
+    assert 0.02 <= sizes[0] / count <= 0.08
+    assert sum(sizes[size] for size in (1, 2, 3)) / count >= 0.55
+    assert 0.15 <= sum(sizes[size] for size in sizes if size > 3) / count <= 0.4
+    assert max(sizes) in (6, 7)
+    objects_share = sum(any("object" in entry for entry in (tool.get("parameters") or {}).values())
+                        for tool in tools(split)) / count
+    lists_share = sum(any("list" in entry or "list_enum" in entry for fields in objects(tool)
+                          for entry in fields.values()) for tool in tools(split)) / count
+    assert 0.06 <= objects_share <= 0.12
+    assert 0.12 <= lists_share <= 0.2
+
+
+def test_the_held_out_words_are_mostly_new():
+    def cues(split: str) -> set[str]:
+        return {cue for tool in tools(split) for fields in objects(tool) for entry in fields.values()
+                for cue in entry["cues"]}
+
+    assert len(cues("heldout") - cues("train")) >= 0.75 * len(cues("heldout"))
