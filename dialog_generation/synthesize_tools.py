@@ -12,20 +12,16 @@ not part of this script yet.
 """
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from pathlib import Path
 
 from dialog_generation.tool_files import read_tool_files, tool_files
 from looptool.config import RunFiles, argument_parser, load_config
-from looptool.foreign import Refused
-from looptool.records import Tool, write_jsonl
+from looptool.foreign import Refused, write_refused
+from looptool.records import Tool
 from looptool.simulation.catalogue import catalogue
 from looptool.stage import run_main
 from looptool.transform import run_transform
-
-STAGE = "tools"
-_log = logging.getLogger(__name__)
 
 
 def find_tools(source: str, counts: Counter[str]) -> tuple[list[Tool], list[Refused], list[Path]]:
@@ -52,12 +48,8 @@ def main() -> None:
     counts: Counter[str] = Counter()
     source = args.tools or config.dialogs.tools
     tools, refused, sources = find_tools(source, counts)
-    run_transform(STAGE, tools, output, counts, settings={"tools": source}, sources=sources)
-    aside = output.with_name(f"{output.stem}_refused.jsonl")
-    aside.unlink(missing_ok=True)
-    if refused:
-        write_jsonl(aside, refused)
-        _log.info("%s: %d refused, with their reasons in %s", STAGE, len(refused), aside)
+    run_transform("tools", tools, output, counts, settings={"tools": source}, sources=sources)
+    write_refused(output, refused)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@
                   {"role": "tool", "content": "...", "tool_call_id": "call_1_0"}, ...]}
 
 "weight": 0 on an assistant's turn, as in OpenAI's fine-tuning files, says that it is no label: it stays in the history.
-Reasoning is left out. Foreign files may lack id and date, and may hold a system message, which is skipped: the system
-text is written anew by looptool.prompt.
+Reasoning is left out. Foreign files may lack id and date, may have further fields, which are passed over, and may hold
+system messages, which are skipped: the system text is written anew by looptool.prompt.
 """
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from typing import Any, Literal
 
 import msgspec
 
-from looptool.records import Call, Dialog, Message, Record, Tool
+from looptool.records import Call, Dialog, Message, Tool
 from looptool.schema import read_tool
 
 
-class Function(Record):
+class Function(msgspec.Struct, kw_only=True):
     """A call as the API writes it."""
 
     name: str
@@ -29,13 +29,13 @@ class Function(Record):
     """JSON text of an object."""
 
 
-class ToolCall(Record):
+class ToolCall(msgspec.Struct, kw_only=True):
     id: str
     function: Function
     type: Literal["function"] = "function"
 
 
-class Turn(Record, omit_defaults=True):
+class Turn(msgspec.Struct, kw_only=True, omit_defaults=True):
     """One message."""
 
     role: Literal["system", "user", "assistant", "tool"]
@@ -46,14 +46,14 @@ class Turn(Record, omit_defaults=True):
     """0: an assistant's turn that is never a label."""
 
 
-class Conversation(Record):
+class Conversation(msgspec.Struct, kw_only=True):
     """One dialog as messages of the OpenAI form."""
 
-    messages: list[Turn]
-    tools: list[dict[str, Any]]
-    """[{"type": "function", "function": {"name", "description", "parameters"}}]"""
     id: str = ""
     date: str = "unknown"
+    tools: list[dict[str, Any]]
+    """[{"type": "function", "function": {"name", "description", "parameters"}}]"""
+    messages: list[Turn]
 
 
 def from_dialog(dialog: Dialog) -> Conversation:

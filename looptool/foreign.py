@@ -5,13 +5,16 @@ reader then refuses is a `Refused` record, written beside the output and counted
 """
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from looptool.records import InputError, Record
+from looptool.records import InputError, Record, write_jsonl
+
+_log = logging.getLogger(__name__)
 
 
 class Refused(Record):
@@ -51,3 +54,13 @@ def read_foreign(path: Path | str) -> Iterator[tuple[str, Any]]:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from None
     if number == 0:
         raise InputError(f"{path}: is empty; give a file with at least one record")
+
+
+def write_refused(output: Path, refused: list[Refused]) -> None:
+    """Write what was refused to `<output's stem>_refused.jsonl`; without any, remove what an earlier run left there."""
+    aside = output.with_name(f"{output.stem}_refused.jsonl")
+    if refused:
+        write_jsonl(aside, refused)
+        _log.info("%d refused, with their reasons in %s", len(refused), aside)
+    else:
+        aside.unlink(missing_ok=True)

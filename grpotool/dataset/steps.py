@@ -1,0 +1,61 @@
+"""The steps of a conversation that may become samples (section 4.1): (T, c_t, a*_t) for each decision of the assistant.
+
+In: tools, date and messages of one conversation. Out: samples with the whole history as context, not yet cut to length,
+and a count of steps by reason. A step whose result reports an error, or that is marked suspect, is no label.
+
+Departure from the paper, which has call steps only: texts may be labels too, as the reward knows them ("1 if no call")
+and a model that never sees one learns to call always. They are at most a given share; a text before any result (a
+missing value is asked for, no tool fits) is a decision; of those after results a tenth is taken into account.
+"""
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterator
+
+from looptool.records import Message, Sample, Tool, sample_id
+
+AFTER_RESULTS = 0.1
+"""Share of the texts after results that may be samples; their label is always the same, no further call."""
+
+
+def step_kind(messages: list[Message], index: int) -> str:
+    """What the assistant's turn at `index` is: "call", "text_first" or "text_after_results"; or why it is no label."""
+    turn = messages[index]
+    if turn.suspect:
+        return "suspect"
+    if not any(message.role == "user" for message in messages[:index]):
+        return "before_any_user"
+    if messages[index - 1].role == "assistant":
+        return "after_own_turn"
+    if not turn.calls:
+        return "text_after_results" if messages[index - 1].role == "tool" else "text_first"
+    for message in messages[index + 1:]:
+        if message.role != "tool":
+            break
+        if message.failed:
+            return "failed_result"
+    return "call"
+
+
+def samples_of(id: str, tools: list[Tool], date: str, messages: list[Message], seed: int,
+               counts: Counter[str]) -> Iterator[Sample]:
+    """A sample for each step of the conversation that may be a label; the others are counted by reason."""
+    for index, turn in enumerate(messages):
+        if turn.role != "assistant":
+            continue
+        kind, source = step_kind(messages, index), f"{id}#{index}"
+        if kind == "text_after_results" and random.Random(f"{seed}:{source}").random() >= AFTER_RESULTS:
+            kind = "text_left_out"
+        if kind not in ("call", "text_first", "text_after_results"):
+            counts[kind] += 1
+            continue
+        label = Message(role="assistant", content=turn.content, calls=turn.calls)
+        context = messages[:index]
+        yield Sample(id=sample_id(tools, date, context, label), tools=tools, date=date, messages=context, label=label,
+                     source=source)
+
+
+def text_rank(sample: Sample) -> int:
+    """0 for a call, 1 for a text before any result, 2 for a text after one: the order in which they are let in."""
+    return 0 if sample.label.calls else 2 if sample.messages[-1].role == "tool" else 1
