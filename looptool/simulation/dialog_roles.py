@@ -47,52 +47,64 @@ def speak(prompt: Prompt) -> str:
     rng, tools, history = prompt.rng("user"), prompt.tools, prompt.conversation
     now = truth(tools, history)
     for _ in range(40):
-        text, kinds = _answer(rng, now) if now and now.kind == "ask" else _open(
+        text, meant = _answer(rng, now) if now and now.kind == "ask" else _open(
             rng, msgspec.json.decode(prompt.block("need"), type=Need), tools, now)
         heard = truth(tools, [*history, user(text)])
-        if heard is not None and heard.kind in kinds:
+        if heard is not None and (heard.kind, heard.requests) == meant:
             return text
     return Voice(rng, phrases(WORDS)).say_chat()
 
 
-def _answer(rng: random.Random, now: Truth) -> tuple[str, tuple[str, ...]]:
-    request = next(request for request in now.requests if request.missing)
-    slots = {slot.name: slot for slot in lore_of(request.tool).slots}
-    values = {name: draw_value(rng, slots[name]) for name in request.missing}
-    return Voice(rng, phrases(WORDS)).say_answer(request.tool, values), ("call", "ask")
+Said = tuple[str, tuple[str, tuple[Request, ...]]]
+"""A sentence, and the kind and requests of the Truth that whoever hears it should come to."""
 
 
-def _open(rng: random.Random, need: Need, tools: Sequence[Tool], now: Truth | None) -> tuple[str, tuple[str, ...]]:
+def _answer(rng: random.Random, now: Truth) -> Said:
+    """The values that the first incomplete request lacks."""
+    index = next(index for index, request in enumerate(now.requests) if request.missing)
+    tool, arguments = now.requests[index].tool, now.requests[index].arguments
+    slots = {slot.name: slot for slot in lore_of(tool).slots}
+    values = {name: draw_value(rng, slots[name]) for name in now.requests[index].missing}
+    requests = (*now.requests[:index], Request(tool, {**arguments, **values}), *now.requests[index + 1:])
+    kind = "ask" if any(request.missing for request in requests) else "call"
+    return Voice(rng, phrases(WORDS)).say_answer(tool, values), (kind, requests)
+
+
+def _open(rng: random.Random, need: Need, tools: Sequence[Tool], now: Truth | None) -> Said:
     voice = Voice(rng, phrases(WORDS))
     wanted = [next((tool for tool in tools if tool.name == name), tools[0]) for name in need.tools]
     if need.kind == "chat" or not wanted:
         return _chat(rng, tools, voice)
     if need.kind == "parallel":
-        return voice.say_pair(*(draw_request(rng, tool) for tool in wanted[:2])), ("call",)
+        both = draw_request(rng, wanted[0]), draw_request(rng, wanted[-1])
+        return voice.say_pair(*both), ("call", both)
     if need.kind == "multi-step":
-        drawn = draw_sequence(rng, wanted[1:])
+        drawn = draw_sequence(rng, wanted[1:] or wanted)
         if drawn is not None:
-            return voice.say_sequence(draw_request(rng, wanted[0]), drawn[1]), ("call",)
+            both = draw_request(rng, wanted[0]), drawn[1]
+            return voice.say_sequence(*both), ("call", both)
     return _single(rng, wanted[0], now, voice)
 
 
-def _single(rng: random.Random, tool: Tool, now: Truth | None, voice: Voice) -> tuple[str, tuple[str, ...]]:
+def _single(rng: random.Random, tool: Tool, now: Truth | None, voice: Voice) -> Said:
     last = now.requests[0] if now and now.kind == "done" and len(now.requests) == 1 else None
     if last is not None and last.tool.name == tool.name and rng.random() < AGAIN:
         change = changed(rng, last)
         if change is not None:
-            return voice.say_again(tool, change), ("call",)
+            return voice.say_again(tool, change), ("call", (Request(last.tool, {**last.arguments, **change}),))
     request = draw_request(rng, tool)
     parts = incomplete(rng, request) if rng.random() < INCOMPLETE else None
-    return (voice.say_single(request), ("call",)) if parts is None else (voice.say_single(parts[0]), ("ask",))
+    if parts is None:
+        return voice.say_single(request), ("call", (request,))
+    return voice.say_single(parts[0]), ("ask", (parts[0],))
 
 
-def _chat(rng: random.Random, tools: Sequence[Tool], voice: Voice) -> tuple[str, tuple[str, ...]]:
+def _chat(rng: random.Random, tools: Sequence[Tool], voice: Voice) -> Said:
     names = {tool.name for tool in tools}
     foreign = [tool for tool in catalogue(WORDS) if tool.name not in names]
     if rng.random() < 0.5:
-        return voice.say_single(draw_request(rng, rng.choice(foreign))), ("no_tool",)
-    return voice.say_chat(), ("chat",)
+        return voice.say_single(draw_request(rng, rng.choice(foreign))), ("no_tool", ())
+    return voice.say_chat(), ("chat", ())
 
 
 def assist(prompt: Prompt) -> str:
@@ -101,7 +113,7 @@ def assist(prompt: Prompt) -> str:
     now = truth(tools, history)
     answer = Message(role="assistant", content=_text(now), calls=list(now.calls) if now else [])
     always = prompt.rng("label_noise", json.dumps(prompt.chat, sort_keys=True))
-    if always.random() < prompt.rates.label_noise:
+    if always.random() < prompt.rates.label_noise and (now is None or now.kind != "done"):
         answer = _wrong(always, answer, tools)
     rng = prompt.rng("draw_noise")
     if rng.random() < prompt.rates.draw_noise:

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from looptool.calls import tool_match
@@ -45,22 +45,22 @@ class _State:
 
 def truth(tools: Iterable[Tool], messages: Iterable[Message]) -> Truth | None:
     """What the assistant has to do now; None where this world cannot tell (text that it did not speak)."""
-    tools, state = list(tools), _State()
-    failed, in_results = False, False
+    tools, state, batch = list(tools), _State(), ()
     for message in messages:
         if message.role == "tool":
-            failed, results = (failed, state.results) if in_results else (False, ())
-            failed = failed or reports_error(message.content)
-            state.results, in_results = (*results, message.content), True
+            batch = (*batch, message.content)
             continue
-        if in_results and not failed:
-            state.done += 1
-        in_results = False
+        state, batch = _after_results(state, batch), ()
         if message.role == "user":
             state = _hear(message.content, tools, state)
-    if in_results and not failed:
-        state.done += 1
-    return _next_step(state)
+    return _next_step(_after_results(state, batch))
+
+
+def _after_results(state: _State, batch: tuple[str, ...]) -> _State:
+    """The state after one turn's results; with an error among them the step is still to be done."""
+    if not batch or any(map(reports_error, batch)):
+        return state
+    return replace(state, done=state.done + 1, results=batch)
 
 
 def reports_error(result: str) -> bool:
