@@ -55,6 +55,11 @@ class Lore:
         return tuple(slot.name for slot in self.slots if slot.required)
 
 
+def read_yaml(path: Path) -> Any:
+    """A YAML file, read by the C parser where there is one: it takes a seventh of the time."""
+    return yaml.load(path.read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+
+
 def words(name: str) -> str:
     """A name in any naming style as lower-case words: "maxStops", "max_stops", "max-stops" -> "max stops"."""
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name)
@@ -63,10 +68,10 @@ def words(name: str) -> str:
 
 @lru_cache(maxsize=None)
 def _load(split: Split) -> tuple[tuple[Tool, ...], dict[str, Lore]]:
-    kinds = yaml.safe_load((HERE / "values.yaml").read_text(encoding="utf-8"))[split]
+    kinds = read_yaml(HERE / "values.yaml")[split]
     tools, lore = [], {}
     for path in sorted((HERE / "catalogue" / split).glob("*.yaml")):
-        domain = yaml.safe_load(path.read_text(encoding="utf-8"))
+        domain = read_yaml(path)
         for entry in domain["tools"]:
             parameters = entry.get("parameters") or {}
             tools.append(Tool(name=entry["name"], description=entry["description"], domain=domain["domain"],

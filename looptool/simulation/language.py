@@ -11,10 +11,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import yaml
-
 from looptool.records import Tool
-from looptool.simulation.catalogue import HERE, Lore, Slot, Split, lore_of
+from looptool.simulation.catalogue import HERE, Lore, Slot, Split, lore_of, read_yaml
 from looptool.simulation.values import UNREADABLE, Ear, Style, read_value, say_value
 
 
@@ -60,14 +58,13 @@ class Phrases:
 
     @property
     def ear(self) -> Ear:
-        return Ear({word: value for pair in self.yes_no for word, value in zip(pair, (True, False), strict=True)},
-                   self.lists)
+        return Ear({pair[index]: not index for pair in self.yes_no for index in (0, 1)}, self.lists)
 
 
 @lru_cache(maxsize=None)
 def phrases(split: Split) -> Phrases:
     """The wording of one split."""
-    section = yaml.safe_load((HERE / "phrases.yaml").read_text(encoding="utf-8"))[split]
+    section = read_yaml(HERE / "phrases.yaml")[split]
     section["yes_no"] = tuple(tuple(pair) for pair in section["yes_no"])
     return Phrases(**{name: tuple(entries) for name, entries in section.items()})
 
@@ -77,7 +74,7 @@ class Voice:
 
     def __init__(self, rng: random.Random, words: Phrases):
         self.rng, self.words = rng, words
-        self.style = Style(rng.random() < 0.25, rng.choice(words.yes_no), rng.choice(words.lists))
+        self.style = Style(rng.random() < 0.25, rng.choice(words.yes_no), rng.choice(words.lists), words.joiners)
         self.connector, self.joiner = rng.choice(words.connectors), rng.choice(words.joiners)
 
     def say_single(self, request: Request) -> str:
@@ -206,16 +203,23 @@ def _hear_one(text: str, tools: list[Tool], words: Phrases) -> Request | None:
     return None
 
 
+@lru_cache(maxsize=100_000)
+def _forms(cues: tuple[tuple[str, ...], ...], patterns: tuple[str, ...]) -> tuple[tuple[int, str, str], ...]:
+    """(index of the slot, text before the value, text after it) of each way to name a slot, the longest first.
+
+    The order matters: "song title X" names a song's title, not a song called "title X".
+    """
+    forms = [(index, *pattern.replace("{cue}", cue).split("{value}"))
+             for index, names in enumerate(cues) for cue in names for pattern in patterns]
+    return tuple(sorted(forms, key=lambda form: -len(form[1]) - len(form[2])))
+
+
 def _hear_slots(text: str, slots: tuple[Slot, ...], words: Phrases) -> dict[str, Any] | None:
-    for slot in slots:
-        for cue in slot.cues:
-            for form in words.slots:
-                before, after = form.replace("{cue}", cue).split("{value}")
-                if not text.startswith(before):
-                    continue
-                heard = _hear_value(text[len(before):], after, slot, slots, words)
-                if heard is not None:
-                    return heard
+    for index, before, after in _forms(tuple(slot.cues for slot in slots), words.slots):
+        if text.startswith(before):
+            heard = _hear_value(text[len(before):], after, slots[index], slots, words)
+            if heard is not None:
+                return heard
     return None
 
 
@@ -239,4 +243,8 @@ def _hear_value(text: str, after: str, slot: Slot, slots: tuple[Slot, ...], word
 
 
 def _read(text: str, slot: Slot, words: Phrases) -> Any:
-    return REFERENCE if text in words.references else read_value(text, slot, words.ear)
+    if text in words.references:
+        return REFERENCE
+    if not slot.fields and not text.startswith('"') and any(joiner in text for joiner in words.joiners):
+        return UNREADABLE
+    return read_value(text, slot, words.ear)

@@ -61,6 +61,8 @@ class Style:
     yes_no: tuple[str, str]
     separator: str
     """Between the items of a list."""
+    joiners: tuple[str, ...]
+    """What may stand between two parameters; a string that holds one is quoted."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ def say_value(value: Any, slot: Slot, style: Style) -> str:
 def _say_plain(value: Any, style: Style) -> str:
     if isinstance(value, bool):
         return style.yes_no[0 if value else 1]
-    if isinstance(value, str) and (style.quote or not value or any(mark in value for mark in ',;"()&+')):
+    if isinstance(value, str) and (style.quote or not value or any(mark in value for mark in (*',;"()&+|', *style.joiners))):
         return json.dumps(value, ensure_ascii=False)
     return str(value)
 
@@ -156,4 +158,4 @@ def _read_plain(text: str, kind: dict[str, Any], ear: Ear) -> Any:
         except ValueError:
             return UNREADABLE
         return value if isinstance(value, str) else UNREADABLE
-    return text if text and not any(mark in text for mark in ',;"()&+') else UNREADABLE
+    return text if text and not any(mark in text for mark in ',;"()&+|') else UNREADABLE
