@@ -83,7 +83,7 @@ class Journal:
 
     def close(self, remove: bool = False) -> None:
         if remove:
-            self.path.unlink(missing_ok=True)
+            os.unlink(self.path)
         os.close(self._file)
 
     def _write(self, line: Header | Entry) -> None:

@@ -75,7 +75,7 @@ def read_meta(output: Path) -> StageMeta | None:
     path = meta_path(output)
     try:
         return msgspec.json.decode(path.read_bytes(), type=StageMeta)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, msgspec.DecodeError) as error:
         raise InputError(f"{path}: cannot be read ({error}); remove it with its output and run again") from None

@@ -10,6 +10,7 @@ under other settings or on other sources is refused with the difference.
 from __future__ import annotations
 
 import asyncio
+import glob
 import logging
 import os
 import sys
@@ -77,10 +78,13 @@ async def run_stage(name: str, inputs: Iterable[tuple[str, R]], work: Callable[[
     """
     output = Path(output)
     header = make_header(name, settings, sources, output)
+    journal_path = output.with_name(output.name + ".journal")
     if not fresh and (done := _finished(output, header)) is not None:
+        if journal_path.exists():  # killed before its last act
+            Journal(journal_path).close(remove=True)
         _log.info("%s: %s is complete, nothing to do", name, output)
         return done
-    journal = Journal(output.with_name(output.name + ".journal"))
+    journal = Journal(journal_path)
     try:
         _prepare(journal, header, output, fresh)
         total = None if iter(inputs) is inputs else _check(inputs, name)
@@ -196,7 +200,7 @@ def _finished(output: Path, header: Header) -> StageMeta | None:
 
 def _prepare(journal: Journal, header: Header, output: Path, fresh: bool) -> None:
     """Bring the folder into a state that this run can go on from."""
-    for litter in output.parent.glob(f".{output.name}.*"):  # of a write that was killed
+    for litter in output.parent.glob(f".{glob.escape(output.name)}.*"):  # of a write that was killed
         litter.unlink()
     if fresh:
         meta_path(output).unlink(missing_ok=True)
