@@ -1,7 +1,8 @@
 """The steps of a conversation that may become samples (section 4.1): (T, c_t, a*_t) for each decision of the assistant.
 
 In: tools, date and messages of one conversation. Out: samples with the whole history as context, not yet cut to length,
-and a count of steps by reason. A step whose result reports an error, or that is marked suspect, is no label.
+and a count of steps by reason. A step whose result reports an error, or that is marked suspect, is no label; neither is
+one whose values are lost when the context is cut.
 
 Departure from the paper, which has call steps only: texts may be labels too, as the reward knows them ("1 if no call")
 and a model that never sees one learns to call always. They are at most a given share; a text before any result (a
@@ -9,9 +10,11 @@ missing value is asked for, no tool fits) is a decision; of those after results 
 """
 from __future__ import annotations
 
+import json
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from looptool.records import Message, Sample, Tool, sample_id
 
@@ -59,3 +62,21 @@ def samples_of(id: str, tools: list[Tool], date: str, messages: list[Message], s
 def text_rank(sample: Sample) -> int:
     """0 for a call, 1 for a text before any result, 2 for a text after one: the order in which they are let in."""
     return 0 if sample.label.calls else 2 if sample.messages[-1].role == "tool" else 1
+
+
+def loses_values(dropped: Sequence[Message], kept: Sequence[Message], label: Message) -> bool:
+    """Whether a value of the label's calls stood in the turns that were cut off, and nowhere in those that are left."""
+    if not dropped:
+        return False
+    gone, left = (" ".join(message.content + json.dumps([call.arguments for call in message.calls], ensure_ascii=False)
+                           for message in messages) for messages in (dropped, kept))
+    return any(value in gone and value not in left for call in label.calls for value in _leaves(call.arguments))
+
+
+def _leaves(value: Any) -> Iterator[str]:
+    """The texts and numbers inside a JSON value, as they are written in a sentence."""
+    if isinstance(value, (dict, list)):
+        for child in value.values() if isinstance(value, dict) else value:
+            yield from _leaves(child)
+    elif value is not None and not isinstance(value, bool):
+        yield str(value)

@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from grpotool.dataset.steps import samples_of, text_rank
+from grpotool.dataset.steps import loses_values, samples_of, text_rank
 from grpotool.dataset.xlam_samples import read_task
 from looptool.config import Config, RunFiles, argument_parser, load_config, student_path
 from looptool.conversations import Conversation, read_messages, read_tools
@@ -79,6 +79,9 @@ class SampleMaker:
             messages = fit(sample, self._length, student.max_prompt_tokens, student.max_user_turns, student.instructions)
             if messages is None:
                 self.counts["too_long"] += 1
+                continue
+            if loses_values(sample.messages[:len(sample.messages) - len(messages)], messages, sample.label):
+                self.counts["values_cut_off"] += 1
                 continue
             self.counts["text" if is_text else "call"] += 1
             yield msgspec.structs.replace(sample, messages=messages,
