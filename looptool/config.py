@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import os
+import sys
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
@@ -301,3 +302,8 @@ def round_files(args: argparse.Namespace, config: Config) -> RoundFiles:
     if not str(args.round).isdecimal():
         raise InputError(f"--round {args.round}: give a whole number from 1 up")
     return RoundFiles(config.run_dir, int(args.round))
+
+
+if __name__ == "__main__":  # for shell loops: the numbers of the config's rounds, one a line
+    arguments = argument_parser("Print the rounds of a config, one a line.").parse_args()
+    sys.stdout.writelines(f"{number}\n" for number in range(1, load_config(arguments.config, arguments.overrides).rounds + 1))

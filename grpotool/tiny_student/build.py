@@ -5,8 +5,8 @@ out  <out>/ a Qwen3ForCausalLM checkpoint of about 2M parameters that calls tool
 
     python grpotool/tiny_student/build.py --out grpotool/tiny_student/checkpoint
 
-The curriculum matters: trained on tasks alone, a model of this size never learns to copy values. So
-1. random strings, repeated, until induction heads form (the loss on the second copy falls);
+Trained on tasks alone, a model of this size does not learn to copy values within hours. So copying comes first:
+1. the weights start with an induction circuit, and random strings, repeated, wake it;
 2. tasks with one or two tools; one batch in eight still repeats;
 3. tasks with up to four tools, the learning rate falling to zero.
 It stops early on purpose: the loop has to have something left to teach.
@@ -38,19 +38,57 @@ Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 def build_model(tokenizer, seed: int) -> Qwen3ForCausalLM:
-    """A Qwen3 of about 2M parameters with random weights."""
+    """A Qwen3 of about 2M parameters with random weights but for the circuit of `plant_induction`."""
     torch.manual_seed(seed)
-    return Qwen3ForCausalLM(Qwen3Config(
+    model = Qwen3ForCausalLM(Qwen3Config(
         vocab_size=len(tokenizer), hidden_size=192, intermediate_size=512, num_hidden_layers=4, num_attention_heads=6,
         num_key_value_heads=2, head_dim=32, max_position_embeddings=4096, tie_word_embeddings=True,
-        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, bos_token_id=None,
-        attn_implementation="sdpa"))
+        rope_parameters={"rope_type": "default", "rope_theta": 1e6}, attn_implementation="sdpa",
+        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, bos_token_id=None))
+    plant_induction(model)
+    return model
+
+
+@torch.no_grad()
+def plant_induction(model: Qwen3ForCausalLM) -> None:
+    """Start from the two-layer circuit that copies: after "A B ... A" comes "B" (induction heads, Olsson et al. 2022).
+
+    Heads of layer 0 look one token back and write what they see into directions of their own; heads of layer 1 look for
+    the place whose predecessor is the current token, and copy what stands there. Left to chance, the circuit took over
+    two million tokens of random strings to begin to form; planted roughly, 250,000 make it work.
+    """
+    config, scale = model.config, 0.06
+    hidden, size = config.hidden_size, config.head_dim
+    heads = config.num_attention_heads // config.num_key_value_heads
+    everywhere = torch.nn.functional.normalize(torch.randn(hidden), dim=0)
+    model.model.embed_tokens.weight.normal_(std=scale).add_(0.5 * scale * hidden ** 0.5 * everywhere)
+    previous, matching = (model.model.layers[index].self_attn for index in (0, 1))
+
+    here = torch.zeros(size)
+    here[[0, 1, size // 2, size // 2 + 1]] = 1.0  # the fastest rotary pairs tell neighbors apart
+    angle = model.model.rotary_emb.inv_freq
+    cosine, sine = torch.cat([angle.cos()] * 2), torch.cat([angle.sin()] * 2)
+    one_later = here * cosine + torch.cat([-here[size // 2:], here[:size // 2]]) * sine
+
+    def reader() -> torch.Tensor:
+        random = torch.randn(size, hidden) / hidden ** 0.5
+        return random - torch.outer(random @ everywhere, everywhere)
+
+    token, copy, memory = reader(), reader(), torch.linalg.qr(torch.randn(hidden, size))[0]
+    previous.k_proj.weight[:size], previous.v_proj.weight[:size] = torch.outer(one_later, everywhere), token
+    matching.k_proj.weight[:size], matching.v_proj.weight[:size] = memory.T, copy
+    for rows in (slice(head * size, (head + 1) * size) for head in range(heads)):
+        previous.q_proj.weight[rows], previous.o_proj.weight[:, rows] = torch.outer(here, everywhere), 2 * scale * memory
+        matching.q_proj.weight[rows], matching.o_proj.weight[:, rows] = token, 4 * scale * copy.T
+    for attention, sharpness in ((previous, 2.0), (matching, 1.4)):
+        attention.q_norm.weight.fill_(sharpness)
+        attention.k_norm.weight.fill_(sharpness)
 
 
 def repeated_strings(rng: random.Random, vocabulary: int) -> Batch:
     """Random token strings, each twice; the second copy is the answer."""
-    length = rng.randint(16, 100)
-    first = torch.tensor([[rng.randrange(vocabulary) for _ in range(length)] for _ in range(BATCH)])
+    length = rng.randint(16, 64)
+    first = torch.tensor([[rng.randrange(vocabulary) for _ in range(length)] for _ in range(BATCH * 2)])
     ids = torch.cat([first, first], 1)
     answers = torch.zeros_like(ids)
     answers[:, length:] = 1
@@ -135,7 +173,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--repeat-steps", type=int, default=500)
+    parser.add_argument("--repeat-steps", type=int, default=300)
     parser.add_argument("--few-steps", type=int, default=800)
     parser.add_argument("--many-steps", type=int, default=1500)
     args = parser.parse_args()

@@ -1,0 +1,45 @@
+"""Write the held-out tasks of the SIMULATED world: other tools, other phrasings and other values than in training.
+
+in   config (simulation.heldout_tasks, seed 0 whatever the run's seed, so that all runs meet the same tasks)
+out  <run_dir>/heldout.jsonl, Sample records whose labels are the truth
+
+    python -m looptool.simulation.heldout [--config FILE]
+"""
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Iterator
+
+from looptool.config import RunFiles, argument_parser, load_config
+from looptool.records import Message, Sample, sample_id, write_jsonl
+from looptool.simulation.catalogue import catalogue
+from looptool.simulation.tasks import draw_task, draw_tools
+from looptool.stage import run_main
+
+log = logging.getLogger(__name__)
+
+
+def heldout_samples(count: int) -> Iterator[Sample]:
+    """Tasks over two to four tools of the held-out catalogue."""
+    pool = catalogue("heldout")
+    for index in range(count):
+        rng = random.Random(f"heldout:{index}")
+        tools = draw_tools(rng, pool, rng.randint(2, 4))
+        task = draw_task(rng, tools, "heldout")
+        date = f"{rng.randint(2020, 2026)}-{rng.randint(1, 12):02d}-{rng.randint(1, 28):02d}"
+        label = Message(role="assistant", calls=list(task.truth.calls), content="" if task.truth.calls else task.kind)
+        yield Sample(id=sample_id(tools, date, task.messages, label), tools=tools, date=date, messages=task.messages,
+                     label=label, source=f"simulation:{task.kind}")
+
+
+def main() -> None:
+    args = argument_parser(__doc__).parse_args()
+    config = load_config(args.config, args.overrides)
+    path = RunFiles(config).heldout
+    count = write_jsonl(path, heldout_samples(config.simulation.heldout_tasks))
+    log.info("heldout: %d simulated tasks -> %s", count, path)
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# The whole loop: tools, dialogs, samples, then `rounds` rounds, then the report. Flags (--config, --set) go to every
+# step, --tools FILE to the first one. Killed anywhere and run again, it goes on where it was.
+set -euo pipefail
+scripts="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+
+tools=()
+if [[ "${1:-}" == --tools ]]; then tools=("$1" "$2"); shift 2; fi
+
+bash "$scripts/01_synthesize_tools.sh" "${tools[@]}" "$@"
+bash "$scripts/02_generate_dialogs.sh" "$@"
+bash "$scripts/03_make_samples.sh" "$@"
+for round in $(python -m looptool.config "$@"); do
+  ROUND="$round" bash "$scripts/run_round.sh" "$@"
+done
+bash "$scripts/11_report.sh" "$@"

@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# One round of LoopTool (algorithm 1): train, probe, verify, expand, mix the next dataset. Give it the round as ROUND=J
+# or --round J; other flags (--config, --set) go to every step. Killed anywhere and run again, it goes on where it was.
+set -euo pipefail
+scripts="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+
+bash "$scripts/04_train.sh" "$@"
+bash "$scripts/05_probe.sh" "$@"
+bash "$scripts/06_verify.sh" "$@"
+bash "$scripts/07_expand.sh" "$@"
+bash "$scripts/08_next_round.sh" "$@"

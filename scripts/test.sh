@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# Makes .venv from requirements.txt and runs the tests. Flags go to pytest: bash scripts/test.sh -m "not slow"
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
+
+cd "$root"
+python -m pytest -q "$@"
