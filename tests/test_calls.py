@@ -112,6 +112,8 @@ def test_the_deepest_allowed_value_and_what_hides_in_strings():
     levels = MAX_DEPTH - 2  # the block and its arguments are two
     reply = parse_reply(BLOCK.replace('"a"', "[" * levels + "]" * levels))
     assert not reply.faults and json.dumps(reply.calls[0].arguments).count("[") == levels
+    deep_and_wide = "[" * (levels - 1) + ",".join(["[]"] * 100) + "]" * (levels - 1)
+    assert not parse_reply(BLOCK.replace('"a"', deep_and_wide)).faults
     assert parse_reply(BLOCK.replace('"a"', json.dumps("[" * 1000))).calls[0].arguments == {"x": "[" * 1000}
 
 
@@ -131,6 +133,7 @@ def test_what_is_written_is_read_back(content: str, reasoning: str, calls: list[
     reply = parse_reply(f"<think>\n{reasoning}\n</think>\n\n{render_answer(message)}<|im_end|>")
     assert (reply.content, reply.reasoning, reply.faults) == (content, reasoning, [])
     assert repr(reply.calls) == repr(calls)  # repr tells 1 from 1.0 and True
+    assert reply.message() == Message(role="assistant", content=content, reasoning=reasoning, calls=calls)
     assert encode_line(reply.message())
 
 

@@ -49,7 +49,8 @@ def test_type_names(written, schema: dict):
 @pytest.mark.parametrize("written", [
     "", " ", ", optional", "foo", "Callable[[float], float]", "np.ndarray", "datetime", "list of str", "string or null",
     "List[", "List[]", "List]", "List[int", "List[int]]", "List[int, str]", "int[str]", "Dict[str]", "Dict[int, str]",
-    "Union", "Optional", "Union[...]", "Tuple[...]", "Tuple[int, ..., int]", "List[...]", "[int]", "[]", "[", "...",
+    "Union", "Optional", "Union[...]", "Union[int, ...]", "List[int, ...]", "Tuple[...]", "Tuple[int, ..., int]",
+    "List[...]", "[int]", "[]", "[", "...",
     "|", "int |", "Literal", "Literal[1]", "array<string>", "List[" * 5000, "str" * 5000, 1, None, [], {},
     ["string", 1],
 ])
@@ -90,6 +91,7 @@ def xlam(type_name, **rest) -> dict:
     (xlam("str, optional", required=True), STRING, True),
     (xlam("str", enum=["a", "b"]), {**STRING, "enum": ["a", "b"]}, True),
     (xlam("List[int]"), {"type": "array", "items": INTEGER}, True),
+    (xlam("List[Any]", items={"type": "str"}), {"type": "array", "items": STRING}, True),
 ])
 def test_xlam_parameters(parameters: dict, schema: dict, required: bool):
     assert json_schema(parameters) == {"type": "object", "properties": {"p": {"description": "d", **schema}},
@@ -201,7 +203,8 @@ TOOL = Tool(name="plan_trip", parameters={
     "type": "object", "required": ["city", "stops"], "properties": {
         "city": {"type": "string", "minLength": 1, "maxLength": 20},
         "count": {"type": "integer", "minimum": 1, "exclusiveMaximum": 10},
-        "price": NUMBER, "fast": {"type": "boolean"}, "unit": {"type": "string", "enum": ["C", "F"]},
+        "price": NUMBER, "share": {"type": "number", "exclusiveMinimum": 0, "maximum": 1}, "fast": {"type": "boolean"},
+        "unit": {"type": "string", "enum": ["C", "F"]},
         "level": {"enum": [1, 2, None]}, "note": {"type": ["string", "null"]}, "old": {"type": "str", "nullable": True},
         "stops": {"type": "array", "maxItems": 3, "items": {"$ref": "#/$defs/point"}},
         "pair": {"type": "Tuple[float, float]"}, "ids": {"type": "List[int], optional"},
@@ -210,8 +213,12 @@ TOOL = Tool(name="plan_trip", parameters={
         "odd": {"type": "Callable"}, "never": False,
         "either": {"anyOf": [STRING, {"type": "object", "properties": {"id": INTEGER}, "required": ["id"]}]},
         "all": {"allOf": [{"properties": {"a": INTEGER}}, {"required": ["a"]}]},
-        "loop": {"$ref": "#/properties/loop"}, "gone": {"$ref": "#/$defs/nothing"}},
-    "$defs": {"point": {"type": "object", "properties": {"lat": NUMBER, "lon": NUMBER}, "required": ["lat"]}}})
+        "open": {"properties": {"a": INTEGER}, "anyOf": [{"required": ["b"]}, {"required": ["c"]}]},
+        "loop": {"$ref": "#/properties/loop"}, "gone": {"$ref": "#/$defs/nothing"},
+        "twice": {"anyOf": [{"$ref": "#/$defs/point"}, {"$ref": "#/$defs/point"}]},
+        "escaped": {"$ref": "#/$defs/a~1b~0c"}, "numbers": {"type": "List[Any]", "items": NUMBER}},
+    "$defs": {"a/b~c": STRING,
+              "point": {"type": "object", "properties": {"lat": NUMBER, "lon": NUMBER}, "required": ["lat"]}}})
 GOOD = {"city": "Rome", "stops": []}
 
 
@@ -221,8 +228,9 @@ GOOD = {"city": "Rome", "stops": []}
     ({"city": "x" * 21}, ["wrong_length:city"]),
     ({"count": 3}, []), ({"count": 3.0}, []), ({"count": 3.5}, ["wrong_type:count"]),
     ({"count": "3"}, ["wrong_type:count"]), ({"count": True}, ["wrong_type:count"]),
-    ({"count": 0}, ["out_of_range:count"]), ({"count": 10}, ["out_of_range:count"]),
-    ({"count": 10 ** 400}, ["out_of_range:count"]),
+    ({"count": 0}, ["out_of_range:count"]), ({"count": 1}, []), ({"count": 9}, []),
+    ({"count": 10}, ["out_of_range:count"]), ({"count": 10 ** 400}, ["out_of_range:count"]),
+    ({"share": 0}, ["out_of_range:share"]), ({"share": 1}, []), ({"share": 1.5}, ["out_of_range:share"]),
     ({"price": 1}, []), ({"price": 1.5}, []), ({"price": False}, ["wrong_type:price"]),
     ({"fast": True}, []), ({"fast": 1}, ["wrong_type:fast"]), ({"fast": "true"}, ["wrong_type:fast"]),
     ({"unit": "C"}, []), ({"unit": "c"}, ["not_in_enum:unit"]), ({"unit": 1}, ["wrong_type:unit"]),
@@ -241,7 +249,10 @@ GOOD = {"city": "Rome", "stops": []}
     ({"either": "x"}, []), ({"either": {"id": 1}}, []), ({"either": 1}, ["wrong_type:either"]),
     ({"either": {"id": "1"}}, ["wrong_type:either.id"]), ({"either": {}}, ["missing_required:either.id"]),
     ({"all": {"a": 1}}, []), ({"all": {"b": 1}}, ["unknown_argument:all.b", "missing_required:all.a"]),
-    ({"loop": 1}, []), ({"gone": 1}, []),
+    ({"open": {"b": 1}}, []), ({"open": {"a": "1", "b": 1}}, ["wrong_type:open.a"]),
+    ({"open": {}}, ["missing_required:open.b"]), ({"loop": 1}, []), ({"gone": 1}, []),
+    ({"twice": {}}, ["missing_required:twice.lat"]), ({"escaped": 1}, ["wrong_type:escaped"]),
+    ({"numbers": ["1"]}, ["wrong_type:numbers[0]"]),
     ({"nope": 1}, ["unknown_argument:nope"]),
 ])
 def test_check_call(arguments: dict, faults: list[str]):
@@ -260,6 +271,7 @@ def test_a_tool_without_properties_takes_nothing_unless_it_says_so():
     assert check_call(call, Tool(name="f", parameters={"type": "object"})) == ["unknown_argument:x"]
     assert check_call(call, Tool(name="f", parameters={"type": "object", "additionalProperties": True})) == []
     assert check_call(call, Tool(name="f", parameters={"type": "object", "properties": {"x": {}}})) == []
+    assert check_call(call, Tool(name="f", parameters={"properties": {"x": {}}, "required": [["x"], 1, None]})) == []
 
 
 VALUES = st.recursive(st.none() | st.booleans() | st.sampled_from([0, 1, 3.0, 2.5, 10 ** 30, "", "a", "abc"]),

@@ -61,6 +61,8 @@ CONFORMANCE = [
     ("A B B for A A B", f"{A}\n{B}\n{B}", LABEL_AAB, "wrong_value", True),
     ("two tools, other order", block("{}", "g") + "\n" + block("{}"), TWO_NAMES, "match", True),
     ("two tools, one of them twice", block("{}") + "\n" + block("{}"), TWO_NAMES, "wrong_name", False),
+    ("two tools, other order, both values wrong", block('{"x": 1}', "g") + "\n" + block('{"x": 1}'), TWO_NAMES,
+     "extra_argument", False),
     ("values swapped between two calls", block('{"x": 1, "y": 2}') + "\n" + block('{"x": 2, "y": 1}'),
      calls({"x": 1, "y": 1}, {"x": 2, "y": 2}), "wrong_value", False),
 
@@ -75,6 +77,8 @@ CONFORMANCE = [
     ("empty list for empty object", block('{"x": []}'), calls({"x": {}}), "wrong_type", True),
     ("empty list for empty text", block('{"x": []}'), calls({"x": ""}), "wrong_type", False),
 
+    ("true for 1", block('{"x": true}'), calls({"x": 1}), "wrong_type", True),
+    ("true for 1.0", block('{"x": true}'), calls({"x": 1.0}), "wrong_type", True),
     ("1 for true", block('{"x": 1}'), calls({"x": True}), "wrong_type", True),
     ("0 for false", block('{"x": 0}'), calls({"x": False}), "wrong_type", True),
     ("1 for true in a list", block('{"x": [1]}'), calls({"x": [True]}), "wrong_value", True),
@@ -170,6 +174,7 @@ CONFORMANCE = [
     ("call quoted in thinking for text", f"<think>{A}</think>Which city?", [], "match", False),
     ("broken block for text", "<tool_call>\n{broken\n</tool_call>", [], "malformed", False),
     ("tag named in the text for text", "I have no <tool_call> for that.", [], "malformed", False),
+    ("closing tag alone for text", "Which city?</tool_call>", [], "malformed", False),
     ("cut while thinking for text", "<think>\nWhich", [], "malformed", True),
     ("text for a call", "It is sunny.", LABEL_A, "no_call", False),
     ("nothing for a call", "", LABEL_A, "no_call", False),
@@ -284,8 +289,8 @@ def test_values_nested_beyond_the_stack_are_no_exception():
     assert tool_match(message, message) == "too_deep"
     text = '<tool_call>\n{"name": "f", "arguments": {"x": ' + "[" * 100_000 + "]" * 100_000 + "}}\n</tool_call>"
     assert paper_compat_match(text, text)  # no JSON for the released code: the same text on both sides
-    for levels in (300, 600, 900):  # JSON may read it, while the comparison may not
-        text = block('{"x": ' + "[" * levels + "]" * levels + "}")
+    for levels in (300, 600, 900):  # JSON may be able to read it where the comparison is not
+        text = block('{"x":' * levels + "1" + "}" * levels)
         assert not paper_compat_match(text, A)
         paper_compat_match(text, text)
 
@@ -300,3 +305,4 @@ def test_paper_compat_compares_equal_broken_bodies_as_text():
     assert paper_compat_match(f"so: {broken}", broken)
     assert not paper_compat_match("<tool_call>\n{other\n</tool_call>", broken)
     assert paper_compat_match("<tool_call></tool_call>", "<tool_call>no newline</tool_call>")
+    assert not paper_compat_match("no tag", "<tool_call>no newline</tool_call>")
