@@ -165,27 +165,31 @@ class AnswerCache:
         self._connection: sqlite3.Connection | None = None
 
     def get(self, key: bytes) -> Reply | None:
-        row = self._open().execute("SELECT reply FROM answers WHERE key = ?", (key,)).fetchone()
+        """The answer to this request, if it was ever paid."""
+        row = self._execute("SELECT reply FROM answers WHERE key = ?", key).fetchone()
         return _reply.decode(row[0]) if row else None
 
     def put(self, key: bytes, reply: Reply) -> None:
-        self._open().execute("INSERT OR REPLACE INTO answers VALUES (?, ?)", (key, msgspec.json.encode(reply)))
+        """Keep an answer; it is safe when this returns."""
+        self._execute("INSERT OR REPLACE INTO answers VALUES (?, ?)", key, msgspec.json.encode(reply))
 
     def close(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
+    def _execute(self, statement: str, *values: bytes) -> sqlite3.Cursor:
+        try:
+            self._connection = self._connection or self._open()
+            return self._connection.execute(statement, values)
+        except (OSError, sqlite3.Error) as error:
+            raise InputError(f"{self.path}: the cache of answers cannot be used ({error}); check the folder's "
+                             "permissions and space, or remove the file if it is damaged") from None
+
     def _open(self) -> sqlite3.Connection:
-        if self._connection is None:
-            try:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                connection = sqlite3.connect(self.path, timeout=60, isolation_level=None)
-                connection.execute("PRAGMA journal_mode = WAL")
-                connection.execute("PRAGMA synchronous = NORMAL")
-                connection.execute("CREATE TABLE IF NOT EXISTS answers (key BLOB PRIMARY KEY, reply BLOB NOT NULL)")
-            except (OSError, sqlite3.Error) as error:
-                raise InputError(f"{self.path}: the cache of answers cannot be opened ({error}); check the folder's "
-                                 "permissions, or remove the file if it is none") from None
-            self._connection = connection
-        return self._connection
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(self.path, timeout=60, isolation_level=None)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("CREATE TABLE IF NOT EXISTS answers (key BLOB PRIMARY KEY, reply BLOB NOT NULL)")
+        return connection

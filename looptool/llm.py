@@ -62,8 +62,10 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class _Endpoint:
     """One server: its connection, its load, and what is known of its health."""
 
-    def __init__(self, url: str, client: openai.AsyncOpenAI):
+    def __init__(self, url: str, client: openai.AsyncOpenAI, world: bytes):
         self.url, self.client = url, client
+        self.world = world
+        """What its answers depend on beside the request; empty for a server of models."""
         self.in_flight = 0
         self.failures = 0
         """Errors in a row."""
@@ -111,6 +113,7 @@ class Client:
         self._cache = AnswerCache(cache)
         self._teacher = config.teacher
         self._slots = asyncio.Semaphore(in_flight)
+        self._world = b"".join(endpoint.world for endpoint in endpoints)
         self._pending: dict[bytes, asyncio.Future[Reply]] = {}
 
     @classmethod
@@ -122,7 +125,7 @@ class Client:
             InputError: no endpoint is configured, or one is no URL.
         """
         urls = base_urls or config.teacher.base_urls or [os.environ.get("OPENAI_BASE_URL", "")]
-        return cls([_Endpoint(url, _connect(url, config)) for url in urls], cache, config,
+        return cls([_Endpoint(url, *_connect(url, config)) for url in urls], cache, config,
                    in_flight or config.teacher.in_flight)
 
     async def __aenter__(self) -> Client:
@@ -145,7 +148,7 @@ class Client:
         if tools:
             request["tools"] = tools
         body = msgspec.json.encode(request, order="sorted")
-        key = hashlib.sha256(body).digest()
+        key = hashlib.sha256(body + self._world).digest()
         usage = self.usage[role]
         try:
             reply = self._cache.get(key) or await self._shared(key)
@@ -222,17 +225,17 @@ class Client:
         return min(able, key=lambda endpoint: (endpoint.rests_until > now, endpoint.in_flight))
 
 
-def _connect(url: str, config: Config) -> openai.AsyncOpenAI:
-    timeout = openai.Timeout(config.teacher.timeout_seconds, connect=min(30.0, config.teacher.timeout_seconds))
+def _connect(url: str, config: Config) -> tuple[openai.AsyncOpenAI, bytes]:
     if url == "simulated":
         from looptool.simulation.server import simulated_connection  # the only line that knows of the simulation
         return simulated_connection(config)
     if not url.startswith(("http://", "https://")):
         raise InputError(f"teacher.base_urls: {url!r} is no URL; set it, or the environment variable OPENAI_BASE_URL, "
                          "to something like http://localhost:8000/v1")
+    timeout = openai.Timeout(config.teacher.timeout_seconds, connect=min(30.0, config.teacher.timeout_seconds))
     limits = httpx2.Limits(max_connections=_MANY_CONNECTIONS, keepalive_expiry=3)
     return openai.AsyncOpenAI(base_url=url, api_key=os.environ.get("OPENAI_API_KEY") or "none", max_retries=0,
-                              http_client=openai.DefaultAioHttpClient(timeout=timeout, limits=limits))
+                              http_client=openai.DefaultAioHttpClient(timeout=timeout, limits=limits)), b""
 
 
 def _retry_after(response: httpx2.Response) -> float:

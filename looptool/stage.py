@@ -88,7 +88,7 @@ async def run_stage(name: str, inputs: Iterable[tuple[str, R]], work: Callable[[
     try:
         _prepare(journal, header, output, fresh)
         total = None if iter(inputs) is inputs else _check(inputs, name)
-        run = _Run(journal, {} if usage is None else usage, in_flight)
+        run = _Run(name, journal, {} if usage is None else usage, in_flight)
         await run.work_on(_distinct(inputs, name, run.order), work, total)
         meta = _write(output, header, journal, run)
     except BaseException:
@@ -105,11 +105,11 @@ async def run_stage(name: str, inputs: Iterable[tuple[str, R]], work: Callable[[
 class _Run:
     """One process at work: takes inputs, counts, and writes the journal."""
 
-    def __init__(self, journal: Journal, usage: Mapping[str, Usage], in_flight: int):
+    def __init__(self, name: str, journal: Journal, usage: Mapping[str, Usage], in_flight: int):
         self.order = fingerprints()
         self.failures: Counter[str] = Counter()
         self.first_failure = ""
-        self._journal, self._usage, self._in_flight = journal, usage, in_flight
+        self._name, self._journal, self._usage, self._in_flight = name, journal, usage, in_flight
         self._seen: dict[str, dict[str, int | float]] = msgspec.to_builtins(dict(usage))
         self._last = time.monotonic()
         self._failed_in_a_row = 0
@@ -118,7 +118,7 @@ class _Run:
                       total: int | None) -> None:
         todo = ((id, record) for id, record in inputs if id not in self._journal)
         quiet = True if os.environ.get("CI") else None
-        with tqdm(total=total, initial=len(self._journal), disable=quiet, dynamic_ncols=True) as bar:
+        with tqdm(desc=self._name, total=total, initial=len(self._journal), disable=quiet, dynamic_ncols=True) as bar:
 
             async def worker() -> None:
                 for id, record in todo:
@@ -126,6 +126,7 @@ class _Run:
                         outcome = await work(record)
                     except CallFailed as error:
                         self._fail(id, error)
+                        bar.set_postfix(failed=sum(self.failures.values()), refresh=False)
                     else:
                         self._finish(id, outcome)
                     bar.update()

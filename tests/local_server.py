@@ -40,12 +40,13 @@ class LocalServer:
     """A context manager; `url` is its address.
 
     `fault` says for each request, from its payload and the number of its earlier tries, what goes wrong: a name in
-    FAULTS, a (status, body) pair, or None.
+    FAULTS, a (status, body) pair, or None. No request is answered while `hold` is true.
     """
 
     def __init__(self, answer: Callable[[dict], dict] = echo, latency: float = 0.0,
-                 fault: Callable[[dict, int], str | tuple[int, bytes] | None] = lambda payload, tries: None):
-        self.answer, self.latency, self.fault = answer, latency, fault
+                 fault: Callable[[dict, int], str | tuple[int, bytes] | None] = lambda payload, tries: None,
+                 hold: Callable[[LocalServer], bool] = lambda server: False):
+        self.answer, self.latency, self.fault, self.hold = answer, latency, fault, hold
         self.requests: Counter[bytes] = Counter()
         """Requests by the sha256 of their body, which is the client's cache key."""
         self.payloads: list[dict] = []
@@ -89,6 +90,8 @@ class LocalServer:
         self.most_at_work = max(self.most_at_work, self.at_work)
         try:
             await asyncio.sleep(self.latency)
+            while self.hold(self):
+                await asyncio.sleep(0.01)
             fault = self.fault(payload, tries)
             if fault is not None:
                 return await self._fail(request, fault)

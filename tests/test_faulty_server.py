@@ -28,7 +28,7 @@ def verdict(payload):
 
 def run(tmp_path, server, tries):
     async def stage():
-        config = client_config(server.url, in_flight=32, tries=tries, timeout_seconds=1)
+        config = client_config(server.url, in_flight=32, tries=tries, timeout_seconds=3)
         async with Client.from_config(config, tmp_path / "answers.sqlite") as client:
             client.backoff_seconds = 0.01
 

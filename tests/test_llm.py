@@ -1,6 +1,9 @@
 """The client against real servers on this machine: answers, cache, retries, refusals, load, accounts."""
 import asyncio
 import logging
+import socket
+import subprocess
+import sys
 import time
 
 import httpx2
@@ -117,7 +120,7 @@ def test_cached_answer_waits_for_no_slot(tmp_path):
         await client.ask("judge", user("known"), SAMPLING)
         stuck = asyncio.create_task(client.ask("judge", user("stuck"), SAMPLING))
         await asyncio.sleep(0.1)
-        await asyncio.wait_for(client.ask("judge", user("known"), SAMPLING), 0.5)
+        await asyncio.wait_for(client.ask("judge", user("known"), SAMPLING), 5)
         stuck.cancel()
 
     with LocalServer(fault=lambda payload, _: "hang" if payload["messages"][-1]["content"] == "stuck" else None) as server:
@@ -156,9 +159,10 @@ def test_failure_is_shared_too(tmp_path):
 @pytest.mark.parametrize("fault", FAULTS)
 def test_transient_error_is_tried_again(tmp_path, fault):
     with LocalServer(fault=lambda _, tries: fault if tries == 0 else None) as server:
-        config = client_config(server.url, timeout_seconds=0.3)
+        config = client_config(server.url, timeout_seconds=0.3 if fault == "hang" else 60)
         [reply], usage = with_client(tmp_path, config, ask_all("q"))
-    assert reply.text == "echo q" and (usage.calls, usage.failed_tries, usage.failed) == (1, 1, 0)
+    assert reply.text == "echo q" and (usage.calls, usage.failed) == (1, 0)
+    assert usage.failed_tries == 1 or fault == "hang" and usage.failed_tries >= 1  # a busy machine may be late too
 
 
 def test_dead_server_is_a_failed_call(tmp_path):
@@ -166,11 +170,32 @@ def test_dead_server_is_a_failed_call(tmp_path):
         with_client(tmp_path, client_config("http://127.0.0.1:9/v1", tries=2), ask_all("q"))
 
 
-def test_retry_after_is_respected(tmp_path):
+@pytest.fixture
+def pauses(monkeypatch):
+    """The seconds that the client has slept."""
+    seen, sleep = [], asyncio.sleep
+
+    async def noted(seconds):
+        if seconds:
+            seen.append(seconds)
+        await sleep(seconds)
+
+    monkeypatch.setattr(asyncio, "sleep", noted)
+    return seen
+
+
+def test_retry_after_is_respected(tmp_path, pauses):
     with LocalServer(fault=lambda _, tries: "429_retry_after" if tries < 3 else None) as server:
-        started = time.monotonic()
         with_client(tmp_path, client_config(server.url), ask_all("q"))
-    assert time.monotonic() - started >= 0.15 > 3 * 0.04  # longer than the backoff of 0.01, 0.02 and 0.04 s
+    assert pauses == [0.05] * 3  # the backoff alone would be at most 0.01, 0.02 and 0.04
+
+
+def test_pauses_double_and_are_jittered(tmp_path, pauses):
+    with LocalServer(fault=lambda _, tries: "500" if tries < 4 else None) as server:
+        with_client(tmp_path, client_config(server.url), ask_all("q", "r"))
+    assert len(pauses) == len(set(pauses)) == 8
+    for number, pause in enumerate(sorted(pauses)):
+        assert 0.5 <= pause / (0.01 * 2 ** (number // 2)) <= 1
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])
@@ -202,9 +227,9 @@ def test_key_is_sent_and_never_shown(tmp_path, status, monkeypatch, caplog):
 
 
 def test_load_goes_where_fewest_are_in_flight(tmp_path):
-    with LocalServer(latency=0.02) as fast, LocalServer(latency=0.2) as slow:
-        with_client(tmp_path, client_config(slow.url, fast.url, in_flight=8), ask_all(*map(str, range(80))))
-        assert slow.count + fast.count == 80 and fast.count > 2 * slow.count > 0
+    with LocalServer() as fast, LocalServer(hold=lambda _: fast.count < 36) as slow:
+        with_client(tmp_path, client_config(slow.url, fast.url, in_flight=8), ask_all(*map(str, range(40))))
+        assert (slow.count, fast.count) == (4, 36)
 
 
 def test_broken_server_draws_no_load(tmp_path):
@@ -222,9 +247,9 @@ def test_model_is_asked_where_it_is_served(tmp_path):
 
 
 def test_in_flight_is_bounded_and_reached(tmp_path):
-    with LocalServer(latency=0.5) as server:
+    with LocalServer(hold=lambda server: server.most_at_work < 150) as server:
         with_client(tmp_path, client_config(server.url, in_flight=150), ask_all(*map(str, range(200))))
-        assert 120 < server.most_at_work <= 150
+        assert server.most_at_work == 150
 
 
 def test_accounts_by_role(tmp_path):
@@ -288,6 +313,35 @@ def test_simulated_teacher_is_a_base_url(tmp_path):
         with_client(tmp_path, client_config("simulated"), ask_all("not a prompt of this project"))
 
 
+def test_cache_answers_for_one_simulated_world_only(tmp_path, monkeypatch):
+    class World:
+        def __init__(self, rates, seed):
+            self.text = f"{rates.label_noise} {seed}"
+
+        def complete(self, payload):
+            return completion(self.text)
+
+    monkeypatch.setattr("looptool.simulation.server.Teacher", World)
+    config = client_config("simulated")
+    seen = []
+    for label_noise, seed in ((0.1, 0), (0.1, 1), (0.2, 1), (0.1, 0)):
+        config.simulation.label_noise, config.seed = label_noise, seed
+        [reply], usage = with_client(tmp_path, config, ask_all("q"))
+        seen.append((reply.text, usage.cached))
+    assert seen == [("0.1 0", 0), ("0.1 1", 0), ("0.2 1", 0), ("0.1 0", 1)]
+
+
+def test_cache_on_a_full_disk_says_so(tmp_path):
+    async def use(client):
+        await client.ask("judge", user("q"), SAMPLING)
+        client._cache._connection.execute("PRAGMA max_page_count = 1")
+        await client.ask("judge", user("long " * 20000), SAMPLING)
+
+    with LocalServer() as server:
+        with pytest.raises(InputError, match="answers.sqlite.*full"):
+            with_client(tmp_path, client_config(server.url), use)
+
+
 def test_server_speaks_to_the_official_client():
     async def run():
         runner = web.AppRunner(make_app(Shout(), ["m"], latency=0.05, capacity=2))
@@ -305,3 +359,23 @@ def test_server_speaks_to_the_official_client():
 
     models, answers, seconds = asyncio.run(run())
     assert models == ["m"] and answers == {"HELLO"} and seconds >= 3 * 0.05
+
+
+@pytest.mark.slow
+def test_simulated_teacher_is_served_by_one_command():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "looptool.simulation.server", "--port", str(port)]
+    server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        assert f"export OPENAI_BASE_URL=http://127.0.0.1:{port}/v1" in server.stderr.readline() + server.stderr.readline()
+        client = openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="none", max_retries=10)
+        assert [model.id for model in client.models.list()] == ["simulated-teacher"]
+        with pytest.raises(openai.BadRequestError, match="# Role"):
+            client.chat.completions.create(model="simulated-teacher", messages=user("q"))
+        second = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=60)
+        assert second.returncode == 2 and "choose another port" in second.stderr
+    finally:
+        server.kill()
+        server.communicate()

@@ -9,8 +9,10 @@ speed, for benchmarks: each answer takes so many seconds, and at most so many ar
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any, Protocol
 
 import httpx2
@@ -19,6 +21,7 @@ import openai
 from aiohttp import web
 
 from looptool.config import Config, argument_parser, load_config
+from looptool.records import InputError
 from looptool.simulation.teacher import NotUnderstood, Teacher
 
 BACKLOG = 4096
@@ -52,10 +55,18 @@ def _answer(completer: Completer, request: bytes) -> tuple[int, bytes]:
         return 400, msgspec.json.encode({"error": {"message": str(error), "type": "invalid_request_error"}})
 
 
-def simulated_connection(config: Config) -> openai.AsyncOpenAI:
-    """What the base URL "simulated" stands for."""
+def simulated_connection(config: Config) -> tuple[openai.AsyncOpenAI, bytes]:
+    """What the base URL "simulated" stands for, and a digest of what its answers depend on beside the request.
+
+    That is the configured rates, the seed and the code of the simulation; so a cache never answers for another world.
+    """
     client = httpx2.AsyncClient(transport=InProcess(Teacher(config.simulation, config.seed)))
-    return openai.AsyncOpenAI(base_url="http://simulated/v1", api_key="none", max_retries=0, http_client=client)
+    world = hashlib.sha256(msgspec.json.encode((config.simulation, config.seed)))
+    for file in sorted(Path(__file__).parent.iterdir()):
+        if file.is_file():
+            world.update(file.read_bytes())
+    return (openai.AsyncOpenAI(base_url="http://simulated/v1", api_key="none", max_retries=0, http_client=client),
+            world.digest())
 
 
 def make_app(completer: Completer, models: list[str], latency: float = 0.0,
@@ -90,9 +101,13 @@ def main() -> None:
     args = parser.parse_args()
     config = load_config(args.config, args.overrides)
     url = f"http://{args.host}:{args.port}/v1"
-    _log.info("simulated teacher at %s; in another shell: export OPENAI_BASE_URL=%s", url, url)
     app = make_app(Teacher(config.simulation, config.seed), config.teacher.models, args.latency, args.capacity)
-    web.run_app(app, host=args.host, port=args.port, backlog=BACKLOG, print=None, access_log=None)
+    _log.info("simulated teacher at %s; give stages --set teacher.base_urls=[%s], or other clients\n"
+              "export OPENAI_BASE_URL=%s", url, url, url)
+    try:
+        web.run_app(app, host=args.host, port=args.port, backlog=BACKLOG, print=None, access_log=None)
+    except OSError as error:
+        raise InputError(f"--port {args.port}: {error.strerror}; choose another port") from None
 
 
 if __name__ == "__main__":
