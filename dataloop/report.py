@@ -1,0 +1,72 @@
+"""The report of a run: one table in the terminal, a page and a file of figures.
+
+in   every file of the run that exists (dataloop/reporting/files.py); at least round_1/dataset.jsonl
+out  the table on standard output, <run_dir>/report.html and <run_dir>/report.json
+
+A run that is not finished is shown as far as it is. With the simulated teacher the truth of each task is known, and
+labels, verdicts and answers are held against it; such figures are called SIMULATED. A real run has no such columns.
+
+    python dataloop/report.py [--config FILE] [--set SECTION.KEY=VALUE]
+"""
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+import sys
+
+import msgspec
+
+from dataloop.reporting.examples import find_examples
+from dataloop.reporting.files import read_report
+from dataloop.reporting.measures import Known
+from dataloop.reporting.page import render_page
+from dataloop.reporting.table import make_table, render_text
+from looptool.config import ROOT, Config, RoundFiles, RunFiles, argument_parser, load_config
+from looptool.records import Message, Sample, write_atomic
+from looptool.stage import run_main
+
+log = logging.getLogger(__name__)
+
+
+def is_simulated(config: Config) -> bool:
+    """Whether the teacher is the embedded one, in this process or served over HTTP under its own name."""
+    teacher = config.teacher
+    return any("simulated" in name for name in (*teacher.base_urls, *teacher.models))
+
+
+def truth_of_simulation() -> Known:
+    """Asks the simulated world whether an answer is right."""
+    from looptool.simulation.truth import truth
+
+    def known(sample: Sample, answer: Message) -> bool | None:
+        now = truth(sample.tools, sample.messages)
+        return None if now is None else now.accepts(answer)
+
+    return known
+
+
+def command(config_path: str, overrides: list[str]) -> str:
+    """The command of this report, with the config's path as seen from the repository."""
+    path = os.path.relpath(config_path, ROOT) if os.path.abspath(config_path).startswith(f"{ROOT}{os.sep}") else config_path
+    return shlex.join(["python", "dataloop/report.py", "--config", path,
+                       *(word for override in overrides for word in ("--set", override))])
+
+
+def main() -> None:
+    args = argument_parser(__doc__).parse_args()
+    config = load_config(args.config, args.overrides)
+    known = truth_of_simulation() if is_simulated(config) else None
+    report = read_report(config, known, command(args.config, args.overrides))
+    examples = find_examples([RoundFiles(config.run_dir, figures.number) for figures in report.rounds], known)
+    table = make_table(report)
+    page = RunFiles(config).report
+    write_atomic(page.with_suffix(".json"), [msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n"])
+    write_atomic(page, [render_page(report, table, examples).encode()])
+    print("\n".join(render_text(table, bold=sys.stdout.isatty() and "NO_COLOR" not in os.environ)))
+    log.info("report: %d of %d rounds -> %s, %s", len(report.rounds), report.planned_rounds, page,
+             page.with_suffix(".json").name)
+
+
+if __name__ == "__main__":
+    run_main(main)

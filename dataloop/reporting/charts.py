@@ -1,0 +1,188 @@
+"""Charts as inline SVG: text that a browser draws without scripts or a network. Colors come from the page's CSS classes.
+
+A chart takes figures and gives an <svg>; "" where there is nothing to draw yet.
+"""
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from html import escape
+
+from dataloop.reporting.figures import ProbeFigures, Rate, RoundFigures
+from dataloop.reporting.table import ORIGINS
+
+WIDTH, HEIGHT = 520, 270
+LEFT, RIGHT, TOP, BOTTOM = 46, 14, 22, 34
+
+
+def mark(tag: str, text: str | None = None, **attributes: str | float) -> str:
+    """One SVG element; attribute names with "_" for "-", `class_` for class."""
+    written = "".join(f' {name.rstrip("_").replace("_", "-")}="{escape(_round(value))}"'
+                      for name, value in attributes.items())
+    return f"<{tag}{written}/>" if text is None else f"<{tag}{written}>{escape(text)}</{tag}>"
+
+
+def _round(value: str | float) -> str:
+    return value if isinstance(value, str) else f"{value:.1f}".removesuffix(".0")
+
+
+def svg(title: str, parts: Iterable[str], height: float = HEIGHT) -> str:
+    """The whole picture; the title is read out by screen readers."""
+    return (f'<svg viewBox="0 0 {WIDTH} {_round(height)}" role="img" aria-label="{escape(title)}">'
+            f"<title>{escape(title)}</title>{''.join(parts)}</svg>")
+
+
+class Axes:
+    """A plot area with a vertical scale from `low` to `high` and round grid lines."""
+
+    def __init__(self, low: float, high: float, left: float = LEFT):
+        self.low, self.high, self.left = low, high, left
+
+    def y(self, value: float) -> float:
+        return HEIGHT - BOTTOM - (value - self.low) / (self.high - self.low) * (HEIGHT - TOP - BOTTOM)
+
+    def x(self, share: float) -> float:
+        """From 0 at the left to 1 at the right."""
+        return self.left + share * (WIDTH - self.left - RIGHT)
+
+    def grid(self, as_percent: bool) -> list[str]:
+        """Horizontal lines with their values."""
+        step = nice_step((self.high - self.low) / 4)
+        lines = []
+        for index in range(math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9) + 1):
+            value = index * step
+            label = f"{100 * value:.3g}%" if as_percent else f"{value:.3g}"
+            lines += [mark("line", class_="grid", x1=self.left, x2=WIDTH - RIGHT, y1=self.y(value), y2=self.y(value)),
+                      mark("text", label, class_="tick", x=self.left - 7, y=self.y(value) + 4, text_anchor="end")]
+        return lines
+
+
+def nice_step(rough: float) -> float:
+    """1, 2 or 5 times a power of ten, at least `rough`."""
+    power = 10 ** math.floor(math.log10(rough))
+    return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * (1 - 1e-9))
+
+
+def whisker(x: float, axes: Axes, rate: Rate) -> list[str]:
+    """The 95% interval of a share."""
+    low, high = axes.y(rate.low), axes.y(rate.high)
+    return [mark("path", class_="whisker", d=f"M{x:.1f} {low:.1f}V{high:.1f}M{x - 5:.1f} {low:.1f}h10M{x - 5:.1f} {high:.1f}h10")]
+
+
+def accuracy_chart(rounds: Sequence[RoundFigures]) -> str:
+    """Held-out accuracy, before training and after each round, with intervals."""
+    points = [("before" if figures.number == 0 else f"round {figures.number}", figures.heldout.accuracy)
+              for figures in rounds if figures.heldout and figures.heldout.accuracy.total]
+    if not points:
+        return ""
+    low = max(0.0, math.floor(min(rate.low for _, rate in points) * 20 - 0.2) / 20)
+    high = min(1.0, math.ceil(max(rate.high for _, rate in points) * 20 + 0.2) / 20)
+    axes = Axes(low, high)
+    xs = [axes.x((index + 0.5) / len(points)) for index in range(len(points))]
+    ys = [axes.y(rate.share) for _, rate in points]
+    parts = axes.grid(as_percent=True)
+    parts.append(mark("polyline", class_="trend", points=" ".join(f"{x:.1f},{y:.1f}" for x, y in zip(xs, ys, strict=True))))
+    for x, y, (name, rate) in zip(xs, ys, points, strict=True):
+        parts += [*whisker(x, axes, rate), mark("circle", class_="dot", cx=x, cy=y, r=5),
+                  mark("text", f"{rate.share:.1%}", class_="value", x=x + 10, y=y + 17),
+                  mark("text", name, class_="tick", x=x, y=HEIGHT - 10, text_anchor="middle")]
+    return svg("Held-out accuracy by round", parts)
+
+
+def noise_chart(rounds: Sequence[RoundFigures]) -> str:
+    """Share of wrong labels in each dataset."""
+    points = [(f"D{figures.number}", figures.dataset.noise) for figures in rounds
+              if figures.dataset and figures.dataset.noise and figures.dataset.noise.total]
+    if not points:
+        return ""
+    axes = Axes(0.0, max(0.04, *(rate.high for _, rate in points)) * 1.12)
+    width = min(70.0, 0.5 * (WIDTH - LEFT - RIGHT) / len(points))
+    parts = axes.grid(as_percent=True)
+    for index, (name, rate) in enumerate(points):
+        x = axes.x((index + 0.5) / len(points))
+        parts += [mark("rect", class_="noise", x=x - width / 2, y=axes.y(rate.share), width=width, rx=2,
+                       height=axes.y(0) - axes.y(rate.share)), *whisker(x, axes, rate),
+                  mark("text", f"{rate.share:.1%}", class_="value", x=x + 9, y=axes.y(rate.high) - 3),
+                  mark("text", name, class_="tick", x=x, y=HEIGHT - 10, text_anchor="middle")]
+    return svg("Label noise of each dataset", parts)
+
+
+def mix_chart(rounds: Sequence[RoundFigures]) -> str:
+    """The parts of each dataset, as stacked bars."""
+    datasets = [(f"D{figures.number}", figures.dataset) for figures in rounds if figures.dataset and figures.dataset.samples]
+    if not datasets:
+        return ""
+    bar, gap, left = 30, 16, 34
+    parts = []
+    for index, (name, dataset) in enumerate(datasets):
+        y, x = TOP + index * (bar + gap), float(left)
+        parts.append(mark("text", name, class_="tick", x=left - 8, y=y + bar / 2 + 5, text_anchor="end"))
+        for origin in ORIGINS:
+            share = dataset.mix.get(origin, 0) / dataset.samples
+            width = share * (WIDTH - left - RIGHT)
+            parts.append(mark("rect", class_=f"origin {origin}", x=x, y=y, width=width, height=bar))
+            if share >= 0.06:
+                parts.append(mark("text", f"{share:.0%}", class_=f"inside {origin}", x=x + width / 2, y=y + bar / 2 + 5,
+                                  text_anchor="middle"))
+            x += width
+    return svg("Mix of each dataset", parts, TOP + len(datasets) * (bar + gap))
+
+
+def reward_chart(rounds: Sequence[RoundFigures]) -> str:
+    """Mean reward of each step and its moving mean, the rounds one after another."""
+    trained = [figures for figures in rounds if figures.training]
+    if not trained:
+        return ""
+    rewards = [reward for figures in trained for reward in figures.training.rewards]
+    low, high = math.floor(min(rewards) * 10) / 10, math.ceil(max(rewards) * 10 + 1e-9) / 10
+    axes, total, done = Axes(low, max(high, low + 0.1)), max(2, len(rewards)), 0
+    parts = axes.grid(as_percent=False)
+    for figures in trained:
+        steps = figures.training.rewards
+        xs = [axes.x((done + index + 0.5) / total) for index in range(len(steps))]
+        parts += [mark("circle", class_="step", cx=x, cy=axes.y(reward), r=2.5)
+                  for x, reward in zip(xs, steps, strict=True)]
+        parts.append(mark("polyline", class_="trend", points=" ".join(
+            f"{x:.1f},{axes.y(mean):.1f}" for x, mean in zip(xs, moving_mean(steps), strict=True))))
+        if done:
+            parts.append(mark("line", class_="border", x1=axes.x(done / total), x2=axes.x(done / total), y1=TOP - 8,
+                              y2=HEIGHT - BOTTOM))
+        done += len(steps)
+        parts.append(mark("text", f"round {figures.number}, {len(steps)} steps", class_="tick",
+                          x=(xs[0] + xs[-1]) / 2, y=HEIGHT - 10, text_anchor="middle"))
+    return svg("Mean reward of each training step", parts)
+
+
+def moving_mean(values: Sequence[float], reach: int = 2) -> list[float]:
+    """The mean of each value and up to `reach` neighbors on either side."""
+    windows = [values[max(0, index - reach):index + reach + 1] for index in range(len(values))]
+    return [sum(window) / len(window) for window in windows]
+
+
+def perplexity_chart(number: int, probes: ProbeFigures | None) -> str:
+    """Perplexities of a round's probes, and where the high-PPL samples begin."""
+    if probes is None or probes.histogram is None:
+        return ""
+    bins = probes.histogram
+    sums = [sum(pair) for pair in zip(bins.mastered, bins.mismatched, strict=True)]
+    axes = Axes(0, max(sums) * 1.08)
+    width = (WIDTH - LEFT - RIGHT) / len(sums)
+    parts = axes.grid(as_percent=False)
+    for index, (mastered, both) in enumerate(zip(bins.mastered, sums, strict=True)):
+        x = LEFT + index * width
+        parts += [mark("rect", class_="mastered", x=x + 0.5, y=axes.y(mastered), width=width - 1,
+                       height=axes.y(0) - axes.y(mastered)),
+                  mark("rect", class_="mismatched", x=x + 0.5, y=axes.y(both), width=width - 1,
+                       height=axes.y(mastered) - axes.y(both))]
+    for index in range(0, len(sums) + 1, len(sums) // 4):
+        label = f"{bins.edges[index]:.3g}" + ("+" if index == len(sums) else "")
+        anchor = "end" if index == len(sums) else "middle"
+        parts.append(mark("text", label, class_="tick", x=LEFT + index * width, y=HEIGHT - 10, text_anchor=anchor))
+    if probes.high_ppl_cut is not None:
+        span = math.log(bins.edges[-1] / bins.edges[0])
+        x = axes.x(min(1.0, math.log(probes.high_ppl_cut / bins.edges[0]) / span))
+        side = -1 if x > WIDTH / 2 else 1
+        parts += [mark("line", class_="cut", x1=x, x2=x, y1=TOP - 10, y2=HEIGHT - BOTTOM),
+                  mark("text", f"high-PPL from {probes.high_ppl_cut:.3f}", class_="value", x=x + 6 * side, y=TOP - 2,
+                       text_anchor="start" if side > 0 else "end")]
+    return svg(f"Perplexity of the probes of round {number}", parts)

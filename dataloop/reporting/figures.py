@@ -1,0 +1,164 @@
+"""The figures of a run, as report.json holds them. A figure that is None has not been made yet, or needs a truth that
+a real run does not have; what is not a share of something known says so.
+"""
+from __future__ import annotations
+
+from typing import Any
+
+from looptool.records import Record
+
+EDGE_STEPS = 3
+"""Steps that are averaged at either end of a training, as one step is noisy."""
+
+
+class Rate(Record):
+    """A share of counted things, with Wilson's 95% interval."""
+
+    hits: int
+    total: int
+    """Without the unknown."""
+    unknown: int
+    """Left out of the share, because their truth is unknown."""
+    share: float | None
+    """None where there is nothing to count."""
+    low: float | None
+    high: float | None
+
+
+class Gain(Record):
+    """Another policy on the same tasks."""
+
+    tasks: int
+    better: int
+    """Tasks that only the later policy does."""
+    worse: int
+    share: float
+    """(better - worse) / tasks."""
+    low: float
+    high: float
+
+
+class HeldoutFigures(Record):
+    """A policy on tasks that nothing was trained on."""
+
+    accuracy: Rate
+    gain: Gain | None = None
+    """Against round 0; None for round 0, or where it was not probed."""
+
+
+class DatasetFigures(Record):
+    """D_j."""
+
+    samples: int
+    mix: dict[str, int]
+    """Samples by origin."""
+    text_labels: int
+    noise: Rate | None
+    """Labels that are wrong."""
+    noise_by_origin: dict[str, Rate] | None
+
+
+class TrainingFigures(Record):
+    """GRPO; a reward is the mean over the rollouts of a step."""
+
+    steps: int
+    first: float
+    """Mean of the first EDGE_STEPS steps."""
+    last: float
+    averaged: int
+    """Steps that `first` and `last` average, at most EDGE_STEPS."""
+    rewards: list[float]
+
+
+class Histogram(Record):
+    """Perplexities in bins of equal width on a log scale; the last bin holds everything above, too."""
+
+    edges: list[float]
+    """One more than bins."""
+    mastered: list[int]
+    mismatched: list[int]
+
+
+class ProbeFigures(Record):
+    """Greedy capability probing of D_j."""
+
+    samples: int
+    reasons: dict[str, int]
+    """"match", and the reason codes of mismatches."""
+    median_perplexity: float | None
+    high_ppl_cut: float | None
+    """Least perplexity of a sample that went on into D_{j+1} as high-PPL."""
+    histogram: Histogram | None
+
+
+class VerdictFigures(Record):
+    """Judgement of the mismatches; "right" is the verdict that label and prediction deserve."""
+
+    verdicts: dict[str, int]
+    right: Rate | None
+    """Of those that are decided."""
+    confusion: dict[str, dict[str, int]] | None
+    """True verdict -> given verdict -> count, UNDECIDED among the given."""
+    votes_label_first: Rate | None
+    """Single votes that are right, where the label was shown first."""
+    votes_prediction_first: Rate | None
+
+
+class ReplacedFigures(Record):
+    """Labels replaced by the prediction."""
+
+    labels: int
+    right: Rate | None
+    """New labels that are right."""
+    needed: Rate | None
+    """Old labels that were wrong indeed."""
+
+
+class ExpansionFigures(Record):
+    """Error-driven data expansion."""
+
+    seeds: dict[str, int]
+    """Error seeds by cause."""
+    accepted: int
+    right: Rate | None
+    outcomes: dict[str, int]
+    """Inputs of the stage by what became of them."""
+
+
+class RoundFigures(Record):
+    """One round; what is None has not happened yet."""
+
+    number: int
+    dataset: DatasetFigures | None = None
+    training: TrainingFigures | None = None
+    heldout: HeldoutFigures | None = None
+    probes: ProbeFigures | None = None
+    verdicts: VerdictFigures | None = None
+    replaced: ReplacedFigures | None = None
+    expansion: ExpansionFigures | None = None
+    seconds: dict[str, float] = {}
+    """By stage."""
+    usage: dict[str, dict[str, Any]] = {}
+    """looptool.answers.Usage by role."""
+    failed: dict[str, int] = {}
+    """Inputs without an answer, by stage; they are tried again when the stage runs again."""
+
+
+class Report(Record):
+    """The whole run."""
+
+    simulated: bool
+    """Teacher and tasks are SIMULATED and the truth is known; else all shares that need the truth are absent."""
+    run_dir: str
+    config: dict[str, Any]
+    versions: dict[str, str]
+    command: str
+    """How this report was made."""
+    stages: list[dict[str, Any]]
+    """File, stage, version, records, seconds and settings of every output that has a .meta.json."""
+    before: RoundFigures
+    """Round 0: seed data, and the policy before any training."""
+    rounds: list[RoundFigures]
+    planned_rounds: int
+    next: RoundFigures | None
+    """The dataset that a further round would train on."""

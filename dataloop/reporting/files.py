@@ -1,0 +1,172 @@
+"""From a run's folder to its Report. A file that is not there yet leaves its figures empty; a damaged one is an error.
+
+In, per round J: dataset.jsonl, training/metrics.jsonl, probes.jsonl, verdicts.jsonl, ledger.jsonl, error_seeds.jsonl,
+expanded.jsonl, heldout_probes.jsonl (round 0 too), and every .meta.json of the run.
+"""
+from __future__ import annotations
+
+import platform
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from dataloop.reporting import measures
+from dataloop.reporting.figures import ExpansionFigures, ProbeFigures, Report, RoundFigures
+from dataloop.reporting.measures import Known
+from looptool.config import Config, RoundFiles
+from looptool.meta import StageMeta, read_meta
+from looptool.records import ErrorSeed, InputError, LabelChange, Probe, Sample, Verdict, read_jsonl
+
+R = TypeVar("R")
+PACKAGES = ("looptool", "verl", "torch", "transformers", "vllm", "ray", "openai", "msgspec")
+META = ".meta.json"
+TWIN = "test.parquet"
+"""Written in one go with train.parquet, by a .meta.json that holds the same figures."""
+
+
+class _Step(msgspec.Struct):
+    """One line of metrics.jsonl."""
+
+    data: dict[str, Any]
+
+
+class _Origin(msgspec.Struct):
+    """The two fields of a Sample by which the high-PPL ones are found."""
+
+    id: str
+    origin: str
+
+
+def stream(path: Path, record_type: type[R]) -> Iterator[R] | None:
+    """The records of a file; none where it is empty, and None where there is no file yet."""
+    if not path.exists():
+        return None
+    return read_jsonl(path, record_type) if path.stat().st_size else iter(())
+
+
+def read_report(config: Config, known: Known | None, command: str) -> Report:
+    """All figures of a run.
+
+    Raises:
+        InputError: there is no dataset of round 1 yet, or a file is damaged.
+    """
+    if not RoundFiles(config.run_dir, 1).dataset.exists():
+        raise InputError(f"{RoundFiles(config.run_dir, 1).dataset}: is not there, so there is nothing to report; run "
+                         "scripts/03_make_samples.sh first, or name the config of another run with --config")
+    numbers, further = begun_rounds(config)
+    start = RoundFiles(config.run_dir, 0)
+    before_answers = heldout_answers(start, known)
+    before = RoundFigures(number=0, **costs([config.run_dir, start.folder]),
+                          heldout=None if before_answers is None else measures.heldout_figures(before_answers, None))
+    return Report(simulated=known is not None, run_dir=config.run_dir, config=msgspec.to_builtins(config),
+                  versions=versions(), command=command, stages=list(stage_lines(Path(config.run_dir), numbers)),
+                  before=before, planned_rounds=config.rounds,
+                  rounds=[round_figures(RoundFiles(config.run_dir, number), known, before_answers) for number in numbers],
+                  next=None if further is None else next_figures(RoundFiles(config.run_dir, further), known))
+
+
+def begun_rounds(config: Config) -> tuple[list[int], int | None]:
+    """Numbers of the rounds that have a dataset, and that of the last one's successor where it is past the plan."""
+    last = 1
+    while RoundFiles(config.run_dir, last + 1).dataset.exists():
+        last += 1
+    files = RoundFiles(config.run_dir, last)
+    is_further = last > config.rounds and not files.training.exists() and not files.probes.exists()
+    return list(range(1, last + (not is_further))), last if is_further else None
+
+
+def round_figures(files: RoundFiles, known: Known | None, before: dict[str, bool | None] | None) -> RoundFigures:
+    """All figures of one round; `before` holds the answers of round 0 to the held-out tasks."""
+    steps = stream(files.training / "metrics.jsonl", _Step)
+    answers = heldout_answers(files, known)
+    verdicts, replaced = None, None
+    judged = stream(files.verdicts, Verdict)
+    if judged is not None:
+        verdicts, replaced = measures.verdict_figures(judged, stream(files.ledger, LabelChange) or (), known)
+    return RoundFigures(
+        number=files.round,
+        dataset=measures.dataset_figures(stream(files.dataset, Sample) or (), known),
+        training=None if steps is None else measures.training_figures(step.data for step in steps),
+        heldout=None if answers is None else measures.heldout_figures(answers, before),
+        probes=probe_figures(files), verdicts=verdicts, replaced=replaced if files.ledger.exists() else None,
+        expansion=expansion_figures(files, known), **costs([files.folder]))
+
+
+def next_figures(files: RoundFiles, known: Known | None) -> RoundFigures:
+    """The dataset after the last round, and what it cost."""
+    return RoundFigures(number=files.round, **costs([files.folder]),
+                        dataset=measures.dataset_figures(stream(files.dataset, Sample) or (), known))
+
+
+def heldout_answers(files: RoundFiles, known: Known | None) -> dict[str, bool | None] | None:
+    probes = stream(files.heldout_probes, Probe)
+    return None if probes is None else measures.heldout_answers(probes, known)
+
+
+def probe_figures(files: RoundFiles) -> ProbeFigures | None:
+    probes = stream(files.probes, Probe)
+    if probes is None:
+        return None
+    chosen = {sample.id for sample in stream(files.next().dataset, _Origin) or () if sample.origin == "high_ppl"}
+    return measures.probe_figures(probes, chosen)
+
+
+def expansion_figures(files: RoundFiles, known: Known | None) -> ExpansionFigures | None:
+    expanded = stream(files.expanded, Sample)
+    if expanded is None:
+        return None
+    meta = read_meta(files.expanded)
+    return measures.expansion_figures(stream(files.error_seeds, ErrorSeed) or (), expanded,
+                                      {} if meta is None else meta.counts, known)
+
+
+def metas(folder: Path | str) -> Iterator[tuple[Path, StageMeta]]:
+    """Each output of a folder that explains itself, by name, and how."""
+    for path in sorted(Path(folder).glob("*" + META)):
+        output = path.with_name(path.name.removesuffix(META))
+        meta = read_meta(output)
+        if meta is not None and output.name != TWIN:
+            yield output, meta
+
+
+def costs(folders: Iterable[Path | str]) -> dict[str, Any]:
+    """Seconds and failed inputs by step, and usage by role."""
+    seconds: Counter[str] = Counter()
+    failed: Counter[str] = Counter()
+    usage: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for folder in folders:
+        for output, meta in metas(folder):
+            step = step_name(output, meta)
+            seconds[step] += meta.seconds
+            failed[step] += meta.failed
+            for role, account in meta.usage.items():
+                usage[role].update(msgspec.to_builtins(account))
+    return {"seconds": dict(seconds), "failed": dict(+failed), "usage": {role: dict(usage[role]) for role in usage}}
+
+
+def step_name(output: Path, meta: StageMeta) -> str:
+    """The stage, told apart where it works on the held-out tasks."""
+    return f"{meta.stage} held-out" if output.name.startswith("heldout") and meta.stage != "heldout" else meta.stage
+
+
+def stage_lines(run_dir: Path, numbers: list[int]) -> Iterator[dict[str, Any]]:
+    """One entry for each output of the run, as the page's protocol shows it."""
+    for folder in [run_dir, *(RoundFiles(run_dir, number).folder for number in (0, *numbers, len(numbers) + 1))]:
+        for output, meta in metas(folder):
+            yield {"file": str(output.relative_to(run_dir)), "stage": meta.stage, "version": meta.version,
+                   "records": meta.records, "seconds": meta.seconds, "settings": meta.settings}
+
+
+def versions() -> dict[str, str]:
+    """Python and the installed packages that figures may depend on."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

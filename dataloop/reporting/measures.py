@@ -1,0 +1,183 @@
+"""From the records of a run's files to its figures: pure functions.
+
+Records stream by; what is kept of each is a count or a number. Whether an answer is right is asked of `Known`, which a
+world with a known truth gives and a real run does not: then every share that needs it is absent (None).
+"""
+from __future__ import annotations
+
+import math
+from array import array
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from dataloop.reporting.figures import (EDGE_STEPS, DatasetFigures, ExpansionFigures, Gain, HeldoutFigures, Histogram,
+                                        ProbeFigures, Rate, ReplacedFigures, TrainingFigures, VerdictFigures)
+from looptool.records import ErrorSeed, LabelChange, Message, Probe, Sample, Verdict
+
+Known = Callable[[Sample, Message], "bool | None"]
+"""Whether an answer to a sample is right; None where the truth of this sample is unknown."""
+
+Answers = Counter
+"""Counts of True (right), False (wrong) and None (truth unknown)."""
+
+BINS = 24
+SCORE = "critic/score/mean"
+"""verl's name of the mean reward of a step's rollouts."""
+TRUE_VERDICTS = {(True, False): "PRED_WRONG", (False, True): "LABEL_WRONG", (True, True): "BOTH_CORRECT",
+                 (False, False): "BOTH_WRONG"}
+"""By whether the label and whether the prediction is right."""
+
+
+def rate(answers: Answers) -> Rate:
+    """Share of True among True and False; Wilson's interval at 95%."""
+    hits, total = answers[True], answers[True] + answers[False]
+    if not total:
+        return Rate(hits=0, total=0, unknown=answers[None], share=None, low=None, high=None)
+    share, z = hits / total, 1.959964
+    middle, scale = share + z * z / (2 * total), 1 + z * z / total
+    spread = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
+    return Rate(hits=hits, total=total, unknown=answers[None], share=share, low=max(0.0, (middle - spread) / scale),
+                high=min(1.0, (middle + spread) / scale))
+
+
+def paired_gain(before: dict[str, bool | None], after: dict[str, bool | None]) -> Gain | None:
+    """The change on the tasks that both have, with the normal 95% interval of a paired difference."""
+    pairs = [(before[id], after[id]) for id in after if None not in (before.get(id), after[id])]
+    if not pairs:
+        return None
+    count, better, worse = len(pairs), pairs.count((False, True)), pairs.count((True, False))
+    share = (better - worse) / count
+    spread = 1.959964 * math.sqrt(better + worse - (better - worse) ** 2 / count) / count
+    return Gain(tasks=count, better=better, worse=worse, share=share, low=share - spread, high=share + spread)
+
+
+def dataset_figures(samples: Iterable[Sample], known: Known | None) -> DatasetFigures:
+    """Mix and label noise of a dataset."""
+    mix: Counter[str] = Counter()
+    wrong: defaultdict[str, Answers] = defaultdict(Counter)
+    texts = 0
+    for sample in samples:
+        mix[sample.origin] += 1
+        texts += not sample.label.calls
+        if known is not None:
+            right = known(sample, sample.label)
+            wrong[sample.origin][None if right is None else not right] += 1
+    return DatasetFigures(samples=sum(mix.values()), mix=dict(mix), text_labels=texts,
+                          noise=None if known is None else rate(sum(wrong.values(), Counter())),
+                          noise_by_origin=None if known is None else {key: rate(wrong[key]) for key in wrong})
+
+
+def training_figures(steps: Iterable[dict[str, Any]]) -> TrainingFigures | None:
+    """Reward over the steps' metrics; None where no step has a reward yet."""
+    rewards = [float(data[SCORE]) for data in steps if SCORE in data]
+    if not rewards:
+        return None
+    first, last = rewards[:EDGE_STEPS], rewards[-EDGE_STEPS:]
+    return TrainingFigures(steps=len(rewards), first=sum(first) / len(first), last=sum(last) / len(last),
+                           averaged=len(first), rewards=rewards)
+
+
+def predicted_right(probe: Probe, known: Known) -> bool | None:
+    """Whether a prediction is right; one with an unreadable block is not what the policy meant, so it is wrong."""
+    right = known(probe.sample, probe.prediction)
+    return right if right is None else right and not probe.faults
+
+
+def heldout_answers(probes: Iterable[Probe], known: Known | None) -> dict[str, bool | None]:
+    """By task, whether the policy does it: against the truth where that is known, else against the label."""
+    return {probe.sample.id: probe.matches if known is None else predicted_right(probe, known) for probe in probes}
+
+
+def heldout_figures(answers: dict[str, bool | None], before: dict[str, bool | None] | None) -> HeldoutFigures:
+    """Accuracy, and the change against the policy before any training where that was probed."""
+    return HeldoutFigures(accuracy=rate(Counter(answers.values())),
+                          gain=None if before is None else paired_gain(before, answers))
+
+
+def probe_figures(probes: Iterable[Probe], high_ppl: set[str]) -> ProbeFigures:
+    """Reasons and perplexities; `high_ppl` holds the ids that went on as high-PPL samples."""
+    reasons: Counter[str] = Counter()
+    mastered, mismatched = array("d"), array("d")
+    cut = math.inf
+    for probe in probes:
+        reasons[probe.reason] += 1
+        (mastered if probe.matches else mismatched).append(probe.perplexity)
+        if probe.sample.id in high_ppl:
+            cut = min(cut, probe.perplexity)
+    both = sorted(value for value in mastered + mismatched if math.isfinite(value))
+    return ProbeFigures(samples=sum(reasons.values()), reasons=dict(reasons.most_common()),
+                        median_perplexity=both[len(both) // 2] if both else None,
+                        high_ppl_cut=cut if math.isfinite(cut) else None,
+                        histogram=histogram(mastered, mismatched, both) if both else None)
+
+
+def histogram(mastered: Iterable[float], mismatched: Iterable[float], ordered: list[float]) -> Histogram:
+    """BINS bins from the least to the 99th percentile of `ordered`, equally wide in log(perplexity)."""
+    low = math.log(ordered[0])
+    high = max(math.log(ordered[int(0.99 * (len(ordered) - 1))]), low + 1e-6)
+    width = (high - low) / BINS
+
+    def count(values: Iterable[float]) -> list[int]:
+        bins = Counter(min(BINS - 1, int((math.log(value) - low) / width)) for value in values if math.isfinite(value))
+        return [bins[index] for index in range(BINS)]
+
+    return Histogram(edges=[math.exp(low + index * width) for index in range(BINS + 1)], mastered=count(mastered),
+                     mismatched=count(mismatched))
+
+
+class _Judged:
+    """What the verdicts of a round add up to."""
+
+    def __init__(self, changes: dict[str, LabelChange], known: Known | None):
+        self._changes, self._known = changes, known
+        self.verdicts: Counter[str] = Counter()
+        self.confusion: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self.right, self.new_right, self.old_wrong = Counter(), Counter(), Counter()
+        self.votes: dict[bool, Answers] = {True: Counter(), False: Counter()}
+
+    def add(self, verdict: Verdict) -> None:
+        self.verdicts[verdict.verdict] += 1
+        if self._known is None:
+            return
+        probe = verdict.probe
+        label, prediction = self._known(probe.sample, probe.sample.label), predicted_right(probe, self._known)
+        deserved = TRUE_VERDICTS.get((label, prediction))
+        if verdict.verdict != "UNDECIDED":
+            self.right[deserved and verdict.verdict == deserved] += 1
+        if deserved:
+            self.confusion[deserved][verdict.verdict] += 1
+        for vote in verdict.votes:
+            self.votes[vote.label_first][deserved and vote.verdict == deserved] += 1
+        if probe.sample.id in self._changes:
+            self.new_right[prediction] += 1
+            self.old_wrong[None if label is None else not label] += 1
+
+
+def verdict_figures(verdicts: Iterable[Verdict], changes: Iterable[LabelChange], known: Known | None
+                    ) -> tuple[VerdictFigures, ReplacedFigures]:
+    """The judge against the truth, and the labels of the ledger against it."""
+    by_sample = {change.old_id: change for change in changes}
+    judged = _Judged(by_sample, known)
+    for verdict in verdicts:
+        judged.add(verdict)
+
+    def share(answers: Answers) -> Rate | None:
+        return None if known is None else rate(answers)
+
+    return (VerdictFigures(verdicts=dict(judged.verdicts), right=share(judged.right),
+                           confusion=None if known is None else {key: dict(row) for key, row in judged.confusion.items()},
+                           votes_label_first=share(judged.votes[True]), votes_prediction_first=share(judged.votes[False])),
+            ReplacedFigures(labels=len(by_sample), right=share(judged.new_right), needed=share(judged.old_wrong)))
+
+
+def expansion_figures(seeds: Iterable[ErrorSeed], expanded: Iterable[Sample], outcomes: dict[str, int],
+                      known: Known | None) -> ExpansionFigures:
+    """What the expansion of the error seeds gave."""
+    accepted, right = 0, Counter()
+    for sample in expanded:
+        accepted += 1
+        if known is not None:
+            right[known(sample, sample.label)] += 1
+    return ExpansionFigures(seeds=dict(Counter(seed.cause for seed in seeds)), accepted=accepted,
+                            right=None if known is None else rate(right), outcomes=outcomes)

@@ -1,0 +1,189 @@
+"""The page of a run: one HTML file without scripts, images or links; everything a model wrote is escaped."""
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterable, Sequence
+from html import escape
+from pathlib import Path
+
+import yaml
+
+from dataloop.reporting import charts
+from dataloop.reporting.examples import Answer, Example
+from dataloop.reporting.figures import Rate, Report, RoundFigures
+from dataloop.reporting.table import NOT_YET, ORIGINS, VERDICTS, Table, percent
+from looptool.prompt import fill, render_answer
+from looptool.records import Message
+
+TEMPLATE = Path(__file__).with_name("page.html")
+SHOWN_MESSAGES, SHOWN_CHARACTERS = 5, 900
+SIMULATED = """<p class="simulated"><strong>SIMULATED.</strong> Teacher, judge, tools and tasks of this run are played by
+rules that plant errors at known rates, so the truth of each task is known. The figures show what the loop does to data
+and student; they are no result of a real teacher or of a real benchmark.</p>"""
+
+
+def render_page(report: Report, table: Table, examples: Sequence[Example]) -> str:
+    """The whole file."""
+    return fill(TEMPLATE.read_text(encoding="utf-8"), title=escape(table.title), run_dir=escape(report.run_dir),
+                simulated=SIMULATED if report.simulated else "", tiles="".join(tiles(report)),
+                charts="".join(figures(report)), table=html_table(table), details="".join(details(report)),
+                examples="".join(map(html_example, examples)) or '<p class="soft">None yet.</p>',
+                of_truth=" (right and wrong by the SIMULATED truth)" if report.simulated else "",
+                protocol="".join(protocol(report)),
+                footer=escape("Shares are given with 95% intervals (Wilson; for a gain, the paired difference). "
+                              "The same figures are in report.json."))
+
+
+def tiles(report: Report) -> Iterable[str]:
+    """The answers that a reader looks for first."""
+    world = "SIMULATED tasks, known truth" if report.simulated else "against the labels"
+    heldout = [figures.heldout.accuracy for figures in [report.before, *report.rounds]
+               if figures.heldout and figures.heldout.accuracy.total]
+    if heldout:
+        yield tile(f"Held-out accuracy, {world}", shares(heldout), f"{heldout[-1].total:,} tasks, first to last policy")
+    rounds = [*report.rounds, *([report.next] if report.next else [])]
+    noise = [figures.dataset.noise for figures in rounds if figures.dataset and figures.dataset.noise
+             and figures.dataset.noise.total]
+    if noise:
+        yield tile("Label noise, SIMULATED errors", shares(noise), f"D1 to D{rounds[-1].number}")
+    verdicts = [figures.verdicts.right for figures in report.rounds if figures.verdicts and figures.verdicts.right]
+    if verdicts and sum(rate.total for rate in verdicts):
+        hits, total = sum(rate.hits for rate in verdicts), sum(rate.total for rate in verdicts)
+        yield tile("Decided verdicts right, SIMULATED judge", f"{hits / total:.1%}", f"of {total:,} in all rounds")
+    seconds = sum(sum(figures.seconds.values()) for figures in [report.before, *rounds])
+    begun = f"{len(report.rounds)} of {report.planned_rounds} rounds begun"
+    yield tile("Time of all steps", f"{seconds / 60:.1f} min" if seconds else NOT_YET, begun)
+
+
+def shares(rates: Sequence[Rate]) -> str:
+    first, last = rates[0].share, rates[-1].share
+    return f"{first:.1%}" if len(rates) == 1 else f"{first:.1%} → {last:.1%}"
+
+
+def tile(name: str, figure: str, note: str) -> str:
+    return (f'<div class="tile"><div class="name">{escape(name)}</div><div class="figure">{escape(figure)}</div>'
+            f'<div class="name">{escape(note)}</div></div>')
+
+
+def figures(report: Report) -> Iterable[str]:
+    """All charts that have something to show."""
+    rounds = [*report.rounds, *([report.next] if report.next else [])]
+    truth = "SIMULATED tasks, known truth" if report.simulated else "against the labels"
+    yield figure("Held-out accuracy", f"{truth}; 95% intervals", charts.accuracy_chart([report.before, *report.rounds]))
+    yield figure("Label noise", "Wrong labels in each dataset, SIMULATED errors; 95% intervals", charts.noise_chart(rounds))
+    yield figure("Mix of each dataset", "Equation 5: where the samples come from", charts.mix_chart(rounds),
+                 {origin: name for origin, name in ORIGINS.items()})
+    yield figure("Training reward", "Mean over the rollouts of a step, and over five steps",
+                 charts.reward_chart(report.rounds))
+    for each in report.rounds:
+        yield figure(f"Perplexity of the probes, round {each.number}", "Greedy replies by perplexity, log scale",
+                     charts.perplexity_chart(each.number, each.probes),
+                     {"mastered": "equal to the label", "mismatched": "mismatch"})
+
+
+def figure(title: str, note: str, picture: str, keys: dict[str, str] = {}) -> str:
+    """A chart with its caption and, where colors mean something, what they mean; nothing where there is no chart."""
+    legend = "".join(f'<span><i class="key {name}"></i>{escape(text)}</span>' for name, text in keys.items())
+    return picture and (f"<figure><figcaption>{escape(title)}<span>{escape(note)}</span></figcaption>{picture}"
+                        + (f'<div class="keys">{legend}</div>' if legend else "") + "</figure>")
+
+
+def html_table(table: Table) -> str:
+    """The terminal's table."""
+    lines = ["<table><thead><tr><th></th>", *(f"<th>{escape(name)}</th>" for name in table.columns), "</tr></thead><tbody>"]
+    for section in table.sections:
+        lines.append(f'<tr class="section"><th colspan="{len(table.columns) + 1}">{escape(section.title)}</th></tr>')
+        for row in section.rows:
+            cells = "".join(f'<td class="later">{cell}</td>' if cell == NOT_YET else f"<td>{escape(cell)}</td>"
+                            for cell in row.cells)
+            lines.append(f'<tr{" class=strong" if row.strong else ""}><td>{escape(row.label)}</td>{cells}</tr>')
+    return "".join([*lines, "</tbody></table>"])
+
+
+def small_table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]], diagonal: bool = False) -> str:
+    """A few rows; with `diagonal`, cells whose column is named like their row are set off."""
+    body = "".join("<tr>" + "".join(
+        f'<td{" class=diagonal" if diagonal and index and head[index] == row[0] else ""}>{escape(cell)}</td>'
+        for index, cell in enumerate(row)) + "</tr>" for row in rows)
+    return (f"<table><caption>{escape(caption)}</caption><thead><tr>"
+            + "".join(f"<th>{escape(name)}</th>" for name in head) + f"</tr></thead><tbody>{body}</tbody></table>")
+
+
+def details(report: Report) -> Iterable[str]:
+    """What the one table sums up: confusion of the judge, noise by origin, mismatches and refusals by reason."""
+    rounds = [*report.rounds, *([report.next] if report.next else [])]
+    parts = [confusion_table(each) for each in rounds if each.verdicts and each.verdicts.confusion]
+    parts.append(by_column("Wrong labels by origin (SIMULATED)", {
+        f"D{each.number}": {ORIGINS[origin]: percent(rate) or "" for origin, rate in each.dataset.noise_by_origin.items()}
+        for each in rounds if each.dataset and each.dataset.noise_by_origin}))
+    parts.append(by_column("Probes by reason", {
+        f"round {each.number}": counted(each.probes.reasons) for each in rounds if each.probes}))
+    parts.append(by_column("Expansion: what became of each input", {
+        f"round {each.number}": counted(each.expansion.outcomes) for each in rounds if each.expansion}))
+    if any(parts):
+        yield f'<h2>Details</h2><div class="small">{"".join(parts)}</div>'
+
+
+def counted(counts: dict[str, int]) -> dict[str, str]:
+    return {name: f"{count:,}" for name, count in counts.items()}
+
+
+def confusion_table(figures: RoundFigures) -> str:
+    """True verdicts against given ones."""
+    rows = [(true, *(f"{row.get(given, 0):,}" for given in VERDICTS))
+            for true in VERDICTS if (row := figures.verdicts.confusion.get(true))]
+    return small_table(f"Round {figures.number}: SIMULATED judge, true verdict (rows) and given verdict",
+                       ("true", *VERDICTS), rows, diagonal=True)
+
+
+def by_column(caption: str, columns: dict[str, dict[str, str]]) -> str:
+    """A table with a row for each name that any column has; nothing where there is none."""
+    names = dict.fromkeys(name for column in columns.values() for name in column)
+    rows = [(name, *(column.get(name, "") for column in columns.values())) for name in names]
+    return small_table(caption, ("", *columns), rows) if rows else ""
+
+
+def html_example(example: Example) -> str:
+    """One case."""
+    shown = example.messages[-SHOWN_MESSAGES:]
+    left_out = len(example.messages) - len(shown)
+    turns = "".join(f"<dt>{escape(message.role)}</dt><dd><pre>{escape(shorten(message))}</pre></dd>" for message in shown)
+    answers = "".join(f'<dt class="answer">{escape(answer.name)}{truth_mark(answer)}</dt>'
+                      f"<dd><pre>{escape(shorten(answer.message))}</pre></dd>" for answer in example.answers)
+    before = f' <span class="soft">({left_out} earlier messages left out)</span>' if left_out else ""
+    return (f'<div class="example"><h3>{escape(example.title)}</h3><p class="soft">{escape(example.note)}{before}</p>'
+            f"<dl>{turns}{answers}</dl></div>")
+
+
+def truth_mark(answer: Answer) -> str:
+    """Whether the answer is right by the known truth."""
+    if answer.right is None:
+        return ""
+    return '<br><span class="right">✓ right</span>' if answer.right else '<br><span class="wrong">✗ wrong</span>'
+
+
+def shorten(message: Message) -> str:
+    text = render_answer(message) or "(empty)"
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]} ... ({len(text):,} characters)"
+
+
+def protocol(report: Report) -> Iterable[str]:
+    """What one needs to make the run again."""
+    versions = ", ".join(f"{name} {version}" for name, version in report.versions.items())
+    yield (f"<p>Seed {report.config['seed']}. Report made by <code>{escape(report.command)}</code>, with "
+           f"{escape(versions)}.</p>")
+    yield f"<p>The run again, with its config saved as a file: <code>{escape(run_command())}</code></p>"
+    config = yaml.safe_dump(report.config, sort_keys=False, allow_unicode=True)
+    yield f"<details><summary>Config, all keys</summary><pre>{escape(config)}</pre></details>"
+    rows = [(line["file"], line["stage"], f"{line['records']:,}", f"{line['seconds']:,.1f}", line["version"])
+            for line in report.stages]
+    yield ('<details><summary>Files and steps</summary><div class="wide">'
+           + small_table("", ("file", "step", "records", "seconds", "looptool"), rows) + "</div></details>")
+    settings = {line["file"]: line["settings"] for line in report.stages}
+    yield (f"<details><summary>Settings by which each file was made</summary>"
+           f"<pre>{escape(json.dumps(settings, indent=2, ensure_ascii=False))}</pre></details>")
+
+
+def run_command() -> str:
+    return shlex.join(["bash", "scripts/run_loop.sh", "--config", "config.yaml"])

@@ -1,0 +1,230 @@
+"""The one table of a run: rows of figures, a column for each round. The terminal and the page show the same rows."""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from dataloop.reporting.figures import EDGE_STEPS, Rate, Report, RoundFigures
+
+NOT_YET = "not yet"
+ORIGINS = {"error_seed": "error seeds (ES)", "expanded": "expanded (EE)", "high_ppl": "high perplexity (HPPL)",
+           "seed": "new seed samples (Seed-new)"}
+VERDICTS = ("PRED_WRONG", "LABEL_WRONG", "BOTH_CORRECT", "BOTH_WRONG", "UNDECIDED")
+LABEL_WIDTH, COLUMN_WIDTH, TOTAL_WIDTH = 36, 14, 120
+
+Value = Callable[[RoundFigures], "str | None"]
+"""The cell of a round; None where it has none."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line: a label, and a cell for each column."""
+
+    label: str
+    cells: list[str]
+    strong: bool = False
+
+
+@dataclass(frozen=True)
+class Section:
+    """Rows under a heading."""
+
+    title: str
+    rows: list[Row]
+
+
+@dataclass(frozen=True)
+class Table:
+    """All sections over the same columns."""
+
+    title: str
+    columns: list[str]
+    sections: list[Section]
+
+
+def make_table(report: Report) -> Table:
+    """The table of a run; rows without any figure are left out."""
+    rounds = [report.before, *report.rounds, *([report.next] if report.next else [])]
+    columns = ["before", *(f"round {figures.number}" for figures in report.rounds),
+               *([f"next: D{report.next.number}"] if report.next else [])]
+    build = _Rows(rounds, range(1, 1 + len(report.rounds)))
+    teacher, truth = (("SIMULATED teacher", "against the known truth of the SIMULATED world") if report.simulated
+                      else ("teacher", "against the labels"))
+    sections = [
+        Section("Dataset D_j" + (": noise " + truth if report.simulated else ""), list(dataset_rows(build))),
+        Section("Training: mean reward of the rollouts", list(training_rows(build))),
+        Section(f"Held-out tasks, {truth}", list(heldout_rows(build, report.simulated))),
+        Section("Probing (GCP) with the round's policy", list(probe_rows(build))),
+        Section(f"Judgement of mismatches (JGLV) by the {teacher}", list(verdict_rows(build))),
+        Section(f"Expansion of error seeds (EDDE) by the {teacher}", list(expansion_rows(build))),
+        Section("Seconds by step", list(second_rows(build))),
+        Section(f"Calls (tokens) by role: the policy, and the {teacher}", list(usage_rows(build))),
+    ]
+    title = "LoopTool: report of a run" + (" with a SIMULATED teacher" if report.simulated else "")
+    return Table(title, columns, [section for section in sections if section.rows])
+
+
+class _Rows:
+    """Makes rows over the columns of a run."""
+
+    def __init__(self, rounds: list[RoundFigures], trained: range):
+        self.rounds, self._trained = rounds, trained
+
+    def row(self, label: str, value: Value, strong: bool = False, expected: bool = False) -> Iterator[Row]:
+        """A row, unless no column has a value; a round that has none yet says so.
+
+        Args:
+            expected: every whole run has it, so it stands there from the beginning.
+        """
+        cells = [value(figures) for figures in self.rounds]
+        awaited = expected or any(cells[index] for index in self._trained)
+        if awaited or any(cells):
+            yield Row(label, [cell or (NOT_YET if awaited and index in self._trained else "")
+                              for index, cell in enumerate(cells)], strong)
+
+    def rate(self, label: str, value: Callable[[RoundFigures], Rate | None], strong: bool = False,
+             interval: bool = False, expected: bool = False) -> Iterator[Row]:
+        """A share, its interval, and how many are left out because their truth is unknown."""
+        yield from self.row(label, lambda figures: percent(value(figures)), strong, expected)
+        if interval:
+            yield from self.row("  95% interval", lambda figures: between(value(figures)))
+        if any((rate := value(figures)) and rate.unknown for figures in self.rounds):
+            yield from self.row("  truth unknown, left out", lambda figures: number(value(figures), "unknown"))
+
+
+def dataset_rows(build: _Rows) -> Iterator[Row]:
+    yield from build.row("samples", lambda figures: number(figures.dataset, "samples"))
+    for origin, name in ORIGINS.items():
+        yield from build.row(f"  {name}", lambda figures, origin=origin: figures.dataset and part(
+            figures.dataset.mix.get(origin, 0), figures.dataset.samples))
+    yield from build.row("  of all: plain-text labels", lambda figures: number(figures.dataset, "text_labels"))
+    yield from build.rate("label noise: wrong labels", lambda figures: figures.dataset and figures.dataset.noise, True, True)
+
+
+def training_rows(build: _Rows) -> Iterator[Row]:
+    yield from build.row("steps", lambda figures: number(figures.training, "steps"))
+    yield from build.row(f"reward, first {EDGE_STEPS} -> last {EDGE_STEPS} steps", lambda figures: figures.training and (
+        f"{figures.training.first:.2f} -> {figures.training.last:.2f}"), True, expected=True)
+
+
+def heldout_rows(build: _Rows, expected: bool) -> Iterator[Row]:
+    yield from build.rate("accuracy", lambda figures: figures.heldout and figures.heldout.accuracy, True, True, expected)
+    yield from build.row("  points gained, paired, ±95%", lambda figures: figures.heldout and figures.heldout.gain and (
+        f"{100 * (gain := figures.heldout.gain).share:+.1f} ±{100 * (gain.high - gain.share):.1f}"))
+
+
+def probe_rows(build: _Rows) -> Iterator[Row]:
+    yield from build.row("mastered: equal to the label", lambda figures: figures.probes and part(
+        figures.probes.reasons.get("match", 0), figures.probes.samples), expected=True)
+    yield from build.row("median perplexity", lambda figures: decimal(figures.probes, "median_perplexity"))
+    yield from build.row("least perplexity taken as HPPL", lambda figures: decimal(figures.probes, "high_ppl_cut"))
+
+
+def verdict_rows(build: _Rows) -> Iterator[Row]:
+    def count(figures: RoundFigures, name: str) -> str | None:
+        if figures.verdicts is None:
+            return None
+        given, confusion = f"{figures.verdicts.verdicts.get(name, 0):,}", figures.verdicts.confusion
+        if confusion is None or name == "UNDECIDED" or given == "0":
+            return given
+        return f"{given} ({confusion.get(name, {}).get(name, 0):,} right)"
+
+    yield from build.row("mismatches judged", lambda figures: figures.verdicts and (
+        f"{sum(figures.verdicts.verdicts.values()):,}"), expected=True)
+    for name in VERDICTS:
+        yield from build.row(f"  {name}", lambda figures, name=name: count(figures, name))
+    yield from build.rate("decided verdicts that are right", lambda figures: figures.verdicts and figures.verdicts.right, True)
+    yield from build.row("single votes right, label first", lambda figures: figures.verdicts and percent(
+        figures.verdicts.votes_label_first))
+    yield from build.row("single votes right, prediction first", lambda figures: figures.verdicts and percent(
+        figures.verdicts.votes_prediction_first))
+    yield from build.row("labels replaced", lambda figures: number(figures.replaced, "labels"), expected=True)
+    yield from build.rate("  of them, new label right", lambda figures: figures.replaced and figures.replaced.right, True)
+    yield from build.rate("  of them, old label was wrong", lambda figures: figures.replaced and figures.replaced.needed)
+
+
+def expansion_rows(build: _Rows) -> Iterator[Row]:
+    yield from build.row("error seeds, label kept", lambda figures: figures.expansion and (
+        f"{figures.expansion.seeds.get('mispredicted', 0):,}"))
+    yield from build.row("error seeds, label replaced", lambda figures: figures.expansion and (
+        f"{figures.expansion.seeds.get('relabeled', 0):,}"))
+    yield from build.row("new samples accepted", lambda figures: number(figures.expansion, "accepted"), expected=True)
+    yield from build.rate("  of them, label right", lambda figures: figures.expansion and figures.expansion.right, True)
+
+
+def second_rows(build: _Rows) -> Iterator[Row]:
+    for stage in dict.fromkeys(stage for figures in build.rounds for stage in figures.seconds):
+        yield from build.row(stage, lambda figures, stage=stage: stage in figures.seconds and (
+            f"{figures.seconds[stage]:,.1f}") or None)
+    yield from build.row("together", lambda figures: figures.seconds and f"{sum(figures.seconds.values()):,.1f}", True)
+    yield from build.row("inputs without an answer", lambda figures: figures.failed and (
+        f"{sum(figures.failed.values()):,}"))
+
+
+def usage_rows(build: _Rows) -> Iterator[Row]:
+    def cost(account: dict[str, Any] | None) -> str | None:
+        return account and (f"{account['calls']:,} "
+                            f"({short(account.get('prompt_tokens', 0) + account.get('completion_tokens', 0))})")
+
+    for role in sorted({role for figures in build.rounds for role in figures.usage}):
+        yield from build.row(role, lambda figures, role=role: cost(figures.usage.get(role)))
+    yield from build.row("prompt + completion tokens", lambda figures: figures.usage and " + ".join(
+        short(sum(account.get(field, 0) for account in figures.usage.values()))
+        for field in ("prompt_tokens", "completion_tokens")))
+    yield from build.row("dollars", lambda figures: (
+        dollars := sum(account.get("dollars", 0) for account in figures.usage.values())) and f"{dollars:,.2f}" or None)
+
+
+def number(figures: Any, field: str) -> str | None:
+    """A whole number, with commas."""
+    return None if figures is None else f"{getattr(figures, field):,}"
+
+
+def decimal(figures: Any, field: str) -> str | None:
+    """Three places: perplexities are close to 1."""
+    value = None if figures is None else getattr(figures, field)
+    return None if value is None else f"{value:,.3f}"
+
+
+def part(count: int, total: int) -> str:
+    """41 (12.8%)."""
+    return f"{count:,} ({count / total:.1%})" if count else "0"
+
+
+def percent(rate: Rate | None) -> str | None:
+    """84.2% of 120."""
+    if rate is None:
+        return None
+    return "none" if rate.share is None else f"{rate.share:.1%} of {rate.total:,}"
+
+
+def between(rate: Rate | None) -> str | None:
+    """53.9 - 63.5%."""
+    return None if rate is None or rate.low is None else f"{100 * rate.low:.1f} - {100 * rate.high:.1f}%"
+
+
+def short(number: int) -> str:
+    """812, 34k, 1.2M."""
+    if number < 10_000:
+        return f"{number:.0f}"
+    return f"{number / 1e3:.0f}k" if number < 999_500 else f"{number / 1e6:.1f}M"
+
+
+def render_text(table: Table, bold: bool = False) -> Iterable[str]:
+    """Lines for a terminal, at most TOTAL_WIDTH wide; many rounds are continued below."""
+    yield table.title
+    yield ""
+    room = (TOTAL_WIDTH - LABEL_WIDTH) // COLUMN_WIDTH
+    for begin in range(0, len(table.columns), room):
+        shown = slice(begin, begin + room)
+        columns = table.columns[shown]
+        yield " " * LABEL_WIDTH + "".join(f"{name:>{COLUMN_WIDTH}}" for name in columns)
+        for section in table.sections:
+            yield ""
+            title = f"{section.title} ".ljust(LABEL_WIDTH + COLUMN_WIDTH * len(columns), "─")
+            yield f"\033[1m{title}\033[0m" if bold else title
+            for row in section.rows:
+                line = f"{row.label:<{LABEL_WIDTH}}" + "".join(f"{cell:>{COLUMN_WIDTH}}" for cell in row.cells[shown])
+                yield f"\033[1m{line}\033[0m" if bold and row.strong else line
+        yield ""
