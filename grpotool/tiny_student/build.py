@@ -27,8 +27,10 @@ from transformers import GenerationConfig, Qwen3Config, Qwen3ForCausalLM
 
 from grpotool.tiny_student.curriculum import draw_sample
 from grpotool.tiny_student.tokenizer import build_tokenizer
-from looptool.prompt import render_answer, render_sample
+from looptool.prompt import render_answer, render_conversation, render_sample, render_system
 from looptool.records import write_atomic
+from looptool.simulation.catalogue import catalogue
+from looptool.simulation.tasks import draw_task, draw_tools
 
 BATCH, IGNORED = 16, -100
 log = logging.getLogger("build")
@@ -106,6 +108,17 @@ def task_batches(rng: random.Random, tokenizer, most_tools: int) -> Iterator[Bat
             yield _pad(batch, tokenizer.pad_token_id)
 
 
+def tokenizer_texts(rng: random.Random) -> Iterator[str]:
+    """Lessons, and tasks of the training catalogue so that its words are not torn to pieces."""
+    pool = catalogue("train")
+    for _ in range(2000):
+        lesson = draw_sample(rng, 3)
+        tools = draw_tools(rng, pool, 3)
+        task = draw_task(rng, tools, "train")
+        yield render_system(lesson.tools, lesson.date, "short") + render_system(tools, lesson.date, "short")
+        yield render_conversation([*lesson.messages, lesson.label, *task.messages])
+
+
 def _encode(sample, tokenizer) -> tuple[list[int], int]:
     prompt = tokenizer.apply_chat_template(render_sample(sample, "short"), add_generation_prompt=True, tokenize=False)
     prompt_ids = tokenizer(prompt)["input_ids"]
@@ -178,10 +191,7 @@ def main() -> None:
     parser.add_argument("--many-steps", type=int, default=1500)
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    rng = random.Random(f"{args.seed}:tokenizer")
-    samples = [draw_sample(rng, 3) for _ in range(3000)]
-    tokenizer = build_tokenizer(render_sample(sample, "short")[0]["content"] + "\n".join(
-        message.content for message in sample.messages) + render_answer(sample.label) for sample in samples)
+    tokenizer = build_tokenizer(tokenizer_texts(random.Random(f"{args.seed}:tokenizer")))
     model = build_model(tokenizer, args.seed)
     log.info("%d tokens, %.2fM parameters", len(tokenizer), sum(p.numel() for p in model.parameters()) / 1e6)
     train(model, tokenizer, args.seed, args.repeat_steps, args.few_steps, args.many_steps)

@@ -6,17 +6,15 @@ tools there are.
 from __future__ import annotations
 
 import random
+from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 from looptool.records import Message, Sample, Tool
+from looptool.simulation.catalogue import read_yaml
 from looptool.simulation.language import Phrases, Voice
 from looptool.simulation.tasks import Author, draw_kind_of_task
 from looptool.simulation.values import made_up_word
-
-YES_NO = (("yes", "no"), ("on", "off"), ("true", "false"), ("enabled", "disabled"))
-MARKS = (", ", "; ", " and ", " plus ", ", also ", " / ", " with ", " where ", ": ", " - ", " = ", " of ", " is ", " being ",
-         " (", ") ", " as ", " for ", " then ", " + ", " & ", " | ")
-
 
 WORDS = tuple((Path(__file__).parent / "words.txt").read_text(encoding="utf-8").split())
 
@@ -56,7 +54,7 @@ def random_parameters(rng: random.Random, count: int, depth: int = 0) -> dict:
     properties, required = {}, []
     for _ in range(count):
         parts = [random_word(rng) for _ in range(rng.choice((1, 1, 2)))]
-        about = parts + [random_word(rng) for _ in range(rng.randint(0, 3))]
+        about = parts + [random_word(rng) for _ in range(rng.randint(0, 2))]
         rng.shuffle(about)
         name = random_name(rng, parts)
         properties[name] = {**random_schema(rng, depth), "description": " ".join(about).capitalize()}
@@ -68,36 +66,30 @@ def random_parameters(rng: random.Random, count: int, depth: int = 0) -> dict:
 def random_tool(rng: random.Random) -> Tool:
     """A tool that does not exist."""
     parts = [random_word(rng) for _ in range(rng.choice((1, 2, 2, 2, 3)))]
-    sentence = parts + [random_word(rng) for _ in range(rng.randint(2, 6))]
-    if rng.random() < 0.5:
+    sentence = parts + [random_word(rng) for _ in range(rng.randint(1, 5))]
+    if rng.random() < 0.4:
         rng.shuffle(sentence)
     return Tool(name=random_name(rng, parts), description=" ".join(sentence).capitalize() + ".",
                 parameters=random_parameters(rng, rng.choices((0, 1, 2, 3, 4, 5), (4, 25, 30, 20, 12, 6))[0]))
 
 
-def _filler(rng: random.Random, most: int) -> str:
-    return " ".join(random_word(rng) for _ in range(rng.randint(0, most)))
+@lru_cache(maxsize=1)
+def lesson_phrases() -> Phrases:
+    """The wording of the lessons."""
+    section = read_yaml(Path(__file__).parent / "phrases.yaml")
+    section["yes_no"] = [tuple(pair) for pair in section["yes_no"]]
+    return Phrases(**{name: tuple(entries) for name, entries in section.items()})
 
 
 def random_phrases(rng: random.Random) -> Phrases:
-    """Wording that nobody has used before: random words around requests, slots and values."""
-    def mark() -> str:
-        return rng.choice(MARKS) if rng.random() < 0.8 else f" {random_word(rng)} "
-
-    before, after = _filler(rng, 4), _filler(rng, 2)
-    slot = f"{{cue}}{mark()}{{value}}" if rng.random() < 0.65 else f"{{value}}{mark()}{{cue}}"
-    slot = rng.choice(("{cue} {value}", "the {cue} {value}", slot, slot, slot, slot))
-    link = mark()
-    return Phrases(
-        frames=(f"{before} {{request}} {after}".strip() + rng.choice((".", "?", "!", "")),),
-        pairs=(f"{{first}}{rng.choice((', ', '; ', ' '))}{_filler(rng, 2) or 'and also'} {{second}}",),
-        sequences=(f"{rng.choice(('first ', 'start to ', ''))}{{first}}, {rng.choice(('then', 'afterwards', 'after that', 'once done'))} {{second}}",),
-        connectors=(mark(),), joiners=(link,), slots=(slot,), yes_no=(rng.choice(YES_NO),),
-        lists=(rng.choice((" + ", " & ", " then ", " | ", " with ")),),
-        references=(rng.choice(("taken from the result", "from that answer", "as found", "that comes back", "from before")),),
-        answers=(f"{_filler(rng, 3)} {{slots}}".strip() + ".",),
-        agains=(f"{rng.choice(('Same', 'Repeat', 'Now', 'Once more', 'Again'))} {_filler(rng, 2)} {{slots}}.",),
-        chats=((_filler(rng, 8) or "thanks").capitalize() + rng.choice((".", "?", "!")),))
+    """The wording of the lessons, now and then with words in between that nobody has used before."""
+    words = lesson_phrases()
+    if rng.random() < 0.7:
+        return words
+    mark = f" {random_word(rng)} "
+    return replace(words, connectors=(mark,), joiners=(*words.joiners, f",{mark}"),
+                   slots=(*words.slots[:9], f"{{cue}}{mark}{{value}}", f"{{value}}{mark}{{cue}}"),
+                   frames=tuple(f"{random_word(rng).capitalize()} {frame[:1].lower()}{frame[1:]}" for frame in words.frames))
 
 
 REPLIES = {"ask": "Which value should I use?", "done": "Done.", "no_tool": "No tool here can do that.",
