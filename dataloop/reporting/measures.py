@@ -37,8 +37,8 @@ def rate(answers: Answers) -> Rate:
     share, z = hits / total, 1.959964
     middle, scale = share + z * z / (2 * total), 1 + z * z / total
     spread = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
-    return Rate(hits=hits, total=total, unknown=answers[None], share=share, low=max(0.0, (middle - spread) / scale),
-                high=min(1.0, (middle + spread) / scale))
+    return Rate(hits=hits, total=total, unknown=answers[None], share=share,
+                low=(middle - spread) / scale if hits else 0.0, high=(middle + spread) / scale if hits < total else 1.0)
 
 
 def paired_gain(before: dict[str, bool | None], after: dict[str, bool | None]) -> Gain | None:
@@ -105,11 +105,16 @@ def probe_figures(probes: Iterable[Probe], high_ppl: set[str]) -> ProbeFigures:
         (mastered if probe.matches else mismatched).append(probe.perplexity)
         if probe.sample.id in high_ppl:
             cut = min(cut, probe.perplexity)
-    both = sorted(value for value in mastered + mismatched if math.isfinite(value))
+    both = sorted(filter(drawable, mastered + mismatched))
     return ProbeFigures(samples=sum(reasons.values()), reasons=dict(reasons.most_common()),
                         median_perplexity=both[len(both) // 2] if both else None,
                         high_ppl_cut=cut if math.isfinite(cut) else None,
                         histogram=histogram(mastered, mismatched, both) if both else None)
+
+
+def drawable(perplexity: float) -> bool:
+    """Whether it has a place on a log scale."""
+    return 0 < perplexity < math.inf
 
 
 def histogram(mastered: Iterable[float], mismatched: Iterable[float], ordered: list[float]) -> Histogram:
@@ -119,7 +124,7 @@ def histogram(mastered: Iterable[float], mismatched: Iterable[float], ordered: l
     width = (high - low) / BINS
 
     def count(values: Iterable[float]) -> list[int]:
-        bins = Counter(min(BINS - 1, int((math.log(value) - low) / width)) for value in values if math.isfinite(value))
+        bins = Counter(min(BINS - 1, int((math.log(value) - low) / width)) for value in filter(drawable, values))
         return [bins[index] for index in range(BINS)]
 
     return Histogram(edges=[math.exp(low + index * width) for index in range(BINS + 1)], mastered=count(mastered),

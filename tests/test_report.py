@@ -1,0 +1,381 @@
+"""The report of a run: figures of a run counted by hand, a page that holds no foreign markup, runs that are not finished."""
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from html.parser import HTMLParser
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from dataloop import report as script
+from dataloop.reporting import measures
+from dataloop.reporting.examples import find_examples
+from dataloop.reporting.figures import Report
+from dataloop.reporting.files import read_report
+from dataloop.reporting.page import render_page
+from dataloop.reporting.table import NOT_YET, TOTAL_WIDTH, make_table, render_text
+from looptool.answers import Usage
+from looptool.config import ROOT, Config, RoundFiles, load_config
+from looptool.meta import StageMeta, meta_path
+from looptool.records import (Call, ErrorSeed, InputError, LabelChange, Message, Probe, Sample, Tool, Verdict, Vote,
+                              sample_id, write_jsonl)
+
+HOSTILE = '</pre><script>alert("x")</script><img src="http://evil.example/a.png" onerror=alert(1)>{{table}}&amp;'
+TOOL = Tool(name="get_weather", parameters={"type": "object", "properties": {"city": {"type": "string"}}})
+UNSPOKEN = "A sentence of another world."
+
+
+def answer(city: str) -> Message:
+    return Message(role="assistant", calls=[Call(name="get_weather", arguments={"city": city})])
+
+
+RIGHT, WRONG, OTHER = answer("Bern"), answer("Rome"), answer(HOSTILE)
+
+
+def sample(text: str, label: Message = RIGHT, **fields) -> Sample:
+    messages = [Message(role="user", content=text)]
+    return Sample(id=sample_id([TOOL], "unknown", messages, label), tools=[TOOL], date="unknown", messages=messages,
+                  label=label, **fields)
+
+
+def known(task: Sample, given: Message) -> bool | None:
+    """A world in which Bern is always right, and some texts were never spoken."""
+    return None if task.messages[0].content == UNSPOKEN else given.calls == RIGHT.calls
+
+
+def probe(task: Sample, prediction: Message, perplexity: float = 1.1, faults: tuple[str, ...] = ()) -> Probe:
+    reason = "match" if prediction.calls == task.label.calls and not faults else "wrong_value"
+    return Probe(sample=task, text=HOSTILE, prediction=prediction, faults=list(faults), reason=reason,
+                 perplexity=perplexity, tokens=9, finish="stop")
+
+
+def verdict(of: Probe, name: str, *votes: str) -> Verdict:
+    return Verdict(probe=of, verdict=name, votes=[
+        Vote(verdict=vote, label_first=index == 0, judge="j", draw=0, analysis=HOSTILE, approach="")
+        for index, vote in enumerate(votes)])
+
+
+def change(of: Verdict) -> LabelChange:
+    task, new = of.probe.sample, of.probe.prediction
+    return LabelChange(old_id=task.id, new_id=sample_id([TOOL], "unknown", task.messages, new), old_label=task.label,
+                       new_label=new, round=1, votes=of.votes)
+
+
+def relabeled(of: Verdict) -> ErrorSeed:
+    task = msgspec.structs.replace(of.probe.sample, id=change(of).new_id, label=of.probe.prediction)
+    return ErrorSeed(sample=task, wrong=of.probe.sample.label, cause="relabeled", analysis=HOSTILE, approach="")
+
+
+def explain(output: Path, stage: str, seconds: float, **usage: Usage) -> None:
+    meta = StageMeta(stage=stage, settings={"note": HOSTILE}, sources={}, version="0", inputs=4, failed=0, failures={},
+                     counts={"accepted": 3, "refused": 1}, records=3, usage=usage, seconds=seconds)
+    meta_path(output).write_bytes(msgspec.json.encode(meta))
+
+
+D1 = [sample("a"), sample("b"), sample("c"), sample("d", WRONG), sample(UNSPOKEN)]
+PROBES = [probe(D1[0], RIGHT, 1.25), probe(D1[1], WRONG, 1.5), probe(D1[2], OTHER), probe(D1[3], RIGHT), probe(D1[4], WRONG)]
+VERDICTS = [verdict(PROBES[1], "PRED_WRONG", "PRED_WRONG", "PRED_WRONG"),
+            verdict(PROBES[2], "LABEL_WRONG", "LABEL_WRONG", "LABEL_WRONG"),
+            verdict(PROBES[3], "LABEL_WRONG", "LABEL_WRONG", "LABEL_WRONG"),
+            verdict(PROBES[4], "UNDECIDED", "PRED_WRONG", "LABEL_WRONG")]
+HELDOUT = [sample(f"held out {index}") for index in range(4)]
+
+
+def config(run_dir: Path, rounds: int = 1) -> Config:
+    return load_config(ROOT / "configs" / "laptop.yaml", [f"run_dir={run_dir}", f"rounds={rounds}"])
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Config:
+    """One whole round of five samples, and the dataset after it."""
+    start, first = RoundFiles(tmp_path, 0), RoundFiles(tmp_path, 1)
+    write_jsonl(start.heldout_probes, [probe(HELDOUT[0], RIGHT), *(probe(task, WRONG) for task in HELDOUT[1:])])
+    write_jsonl(first.heldout_probes, [*(probe(task, RIGHT) for task in HELDOUT[:3]),
+                                       probe(HELDOUT[3], RIGHT, faults=("bad_json",))])
+    write_jsonl(first.dataset, D1)
+    first.training.mkdir()
+    (first.training / "metrics.jsonl").write_text("".join(
+        json.dumps({"step": step, "data": {"critic/score/mean": step / 10, "timing_s/step": 1.5}}) + "\n"
+        for step in range(1, 6)))
+    write_jsonl(first.probes, PROBES)
+    write_jsonl(first.verdicts, VERDICTS)
+    write_jsonl(first.ledger, [change(VERDICTS[1]), change(VERDICTS[2])])
+    kept = ErrorSeed(sample=D1[1], wrong=WRONG, cause="mispredicted", analysis="", approach="")
+    write_jsonl(first.error_seeds, [kept, relabeled(VERDICTS[1]), relabeled(VERDICTS[2])])
+    expanded = [sample("e1", origin="expanded", source=HOSTILE), sample("e2", origin="expanded"),
+                sample("e3", WRONG, origin="expanded")]
+    write_jsonl(first.expanded, expanded)
+    explain(first.expanded, "expand", 2.5, generator=Usage(calls=4, prompt_tokens=4000, completion_tokens=600))
+    explain(first.train_parquet, "json2parquet", 1.0)
+    explain(first.test_parquet, "json2parquet", 1.0)
+    explain(start.heldout_probes, "probe", 0.5)
+    write_jsonl(first.next().dataset, [msgspec.structs.replace(D1[0], origin="high_ppl"), *expanded, sample("new")])
+    return config(tmp_path)
+
+
+# Figures
+
+
+def test_figures_of_a_run_counted_by_hand(run):
+    report = read_report(run, known, "command")
+    first = report.rounds[0]
+    assert [figures.number for figures in report.rounds] == [1] and report.next.number == 2
+    noise = first.dataset.noise
+    assert (noise.hits, noise.total, noise.unknown, noise.share) == (1, 4, 1, 0.25)
+    assert first.dataset.mix == {"seed": 5} and report.next.dataset.mix == {"high_ppl": 1, "expanded": 3, "seed": 1}
+    assert report.next.dataset.noise.share == 0.2
+    assert report.next.dataset.noise_by_origin["expanded"].hits == 1
+    training = first.training
+    assert (training.steps, training.first, training.last) == (5, pytest.approx(0.2), pytest.approx(0.4))
+    assert report.before.heldout.accuracy.share == 0.25 and report.before.heldout.gain is None
+    assert first.heldout.accuracy.share == 0.75  # the one with a fault has the right calls, and is wrong
+    gain = first.heldout.gain
+    assert (gain.tasks, gain.better, gain.worse, gain.share) == (4, 2, 0, 0.5)
+    assert first.probes.reasons == {"wrong_value": 4, "match": 1} and first.probes.high_ppl_cut == 1.25
+    assert sum(first.probes.histogram.mastered) == 1 and sum(first.probes.histogram.mismatched) == 4
+    assert first.seconds == {"expand": 2.5, "json2parquet": 1.0} and report.before.seconds == {"probe held-out": 0.5}
+    assert first.usage["generator"]["prompt_tokens"] == 4000
+
+
+def test_judge_and_expansion_counted_by_hand(run):
+    first = read_report(run, known, "command").rounds[0]
+    verdicts = first.verdicts
+    assert verdicts.verdicts == {"PRED_WRONG": 1, "LABEL_WRONG": 2, "UNDECIDED": 1}
+    assert (verdicts.right.hits, verdicts.right.total) == (2, 3)  # the label of PROBES[2] was right
+    assert verdicts.confusion == {"PRED_WRONG": {"PRED_WRONG": 1, "LABEL_WRONG": 1}, "LABEL_WRONG": {"LABEL_WRONG": 1}}
+    assert (verdicts.votes_label_first.hits, verdicts.votes_label_first.total, verdicts.votes_label_first.unknown) == (2, 3, 1)
+    assert (first.replaced.labels, first.replaced.right.hits, first.replaced.needed.hits) == (2, 1, 1)
+    assert first.expansion.seeds == {"mispredicted": 1, "relabeled": 2}
+    assert (first.expansion.accepted, first.expansion.right.hits) == (3, 2)
+    assert first.expansion.outcomes == {"accepted": 3, "refused": 1}
+
+
+def test_every_verdict_is_held_against_what_it_should_be():
+    cases = [("PRED_WRONG", RIGHT, WRONG), ("LABEL_WRONG", WRONG, RIGHT), ("BOTH_WRONG", WRONG, OTHER),
+             ("BOTH_CORRECT", RIGHT, RIGHT)]
+    given = [verdict(probe(sample(name, label), prediction), name) for name, label, prediction in cases]
+    figures, _ = measures.verdict_figures(given, [], known)
+    assert figures.right.share == 1
+    assert figures.confusion == {name: {name: 1} for name, _, _ in cases}
+
+
+def test_intervals_are_wilsons():
+    rate = measures.rate(Counter({True: 8, False: 2, None: 5}))
+    assert (rate.share, rate.total, rate.unknown) == (0.8, 10, 5)
+    assert (rate.low, rate.high) == (pytest.approx(0.4902, abs=1e-4), pytest.approx(0.9433, abs=1e-4))
+    assert measures.rate(Counter()).share is None
+    assert measures.rate(Counter({True: 10})).high == 1 and measures.rate(Counter({False: 10})).low == 0
+
+
+def test_gain_counts_only_tasks_with_a_known_truth():
+    gain = measures.paired_gain({"a": False, "b": None, "c": True, "d": True}, {"a": True, "b": True, "c": False, "e": True})
+    assert (gain.tasks, gain.better, gain.worse, gain.share) == (2, 1, 1, 0)
+    assert measures.paired_gain({}, {"a": True}) is None
+
+
+@pytest.mark.parametrize("perplexities", [[1.0], [1.0] * 5, [1.0, 1.5, 400.0], [0.0, float("inf")], []])
+def test_any_perplexities_make_a_histogram_or_none(perplexities):
+    figures = measures.probe_figures([probe(D1[0], RIGHT, value) for value in perplexities], set())
+    drawable = [value for value in perplexities if 0 < value < float("inf")]
+    assert sum(figures.histogram.mastered) == len(drawable) if drawable else figures.histogram is None
+
+
+def test_training_without_a_reward_yet_is_not_yet():
+    assert measures.training_figures([]) is None
+    assert measures.training_figures([{"val/score": 1.0}]) is None
+    assert measures.training_figures([{"critic/score/mean": 0.5}]).averaged == 1
+
+
+# Table and page
+
+
+def text_of(report: Report) -> str:
+    return "\n".join(render_text(make_table(report)))
+
+
+def line_of(text: str, label: str) -> list[str]:
+    """The words of the first line that begins with `label`, without it."""
+    line = next(line for line in text.splitlines() if line.strip().startswith(label))
+    return line.replace(label, "", 1).split()
+
+
+def test_table_shows_the_figures_and_calls_them_simulated(run):
+    text = text_of(read_report(run, known, "command"))
+    assert line_of(text, "label noise: wrong labels") == ["25.0%", "of", "4", "20.0%", "of", "5"]
+    assert line_of(text, "truth unknown, left out") == ["1", "0"]
+    assert line_of(text, "reward, first 3 -> last 3 steps") == ["0.20", "->", "0.40"]
+    assert line_of(text, "accuracy") == ["25.0%", "of", "4", "75.0%", "of", "4"]
+    assert line_of(text, "LABEL_WRONG") == ["2", "(1", "right)"]
+    assert line_of(text, "new samples accepted") == ["3"] and line_of(text, "of them, label right") == ["66.7%", "of", "3"]
+    assert line_of(text, "generator") == ["4", "(4600)"]
+    assert NOT_YET not in text
+    for word in ("Dataset", "Held-out", "Judgement", "Expansion", "LoopTool"):
+        assert "SIMULATED" in next(line for line in text.splitlines() if line.startswith(word)), word
+    assert max(map(len, text.splitlines())) <= TOTAL_WIDTH
+
+
+def test_many_rounds_stay_within_the_width(run, tmp_path):
+    report = read_report(run, known, "command")
+    report.rounds = [msgspec.structs.replace(report.rounds[0], number=number) for number in range(1, 10)]
+    text = text_of(report)
+    assert max(map(len, text.splitlines())) <= TOTAL_WIDTH
+    assert all(f"round {number}" in text for number in range(1, 10))
+
+
+class Page(HTMLParser):
+    """Reads a page; remembers tags, attributes and whether all that was opened is closed."""
+
+    VOID = {"meta", "br"}
+
+    def __init__(self, page: str):
+        super().__init__()
+        self.tags, self.attributes, self.text, self._open = Counter(), [], "", []
+        self.feed(page)
+        self.close()
+        assert not self._open, self._open
+
+    def handle_starttag(self, tag, attrs):
+        self.tags[tag] += 1
+        self.attributes += attrs
+        if tag not in self.VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags[tag] += 1
+        self.attributes += attrs
+
+    def handle_endtag(self, tag):
+        assert self._open.pop() == tag, (tag, self.getpos())
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def page_of(config: Config, truth=known) -> str:
+    report = read_report(config, truth, f"command {HOSTILE}")
+    numbers = [figures.number for figures in report.rounds]
+    examples = find_examples([RoundFiles(config.run_dir, number) for number in numbers], truth)
+    return render_page(report, make_table(report), examples)
+
+
+def test_page_is_whole_and_needs_nothing_from_outside(run):
+    text = page_of(run)
+    page = Page(text)
+    assert page.tags["svg"] == 5 and not {"script", "img", "link", "iframe", "object", "a"} & set(page.tags)
+    assert not {name for name, _ in page.attributes} & {"src", "href", "action", "xlink:href", "srcset"}
+    assert not [name for name, _ in page.attributes if name.startswith("on")]
+    style = text[text.index("<style>"):text.index("</style>")]
+    assert "url(" not in style and "@import" not in style
+
+
+def test_what_a_model_wrote_stays_text(run):
+    page = Page(page_of(run))
+    assert "evil.example" not in json.dumps(page.attributes)
+    assert page.text.count('<script>alert("x")</script>') >= 4  # analysis, arguments, scenario, command
+    assert "{{table}}" in page.text  # a value is not filled in again
+    assert page.tags["table"] == 6
+
+
+def test_examples_show_a_right_and_a_wrong_replacement(run):
+    found = find_examples([RoundFiles(run.run_dir, 1)], known)
+    replaced = [example.answers for example in found if "replaced" in example.title]
+    assert [[answer.right for answer in answers] for answers in replaced] == [[True, False], [False, True]]
+    assert any("kept" in example.title for example in found) and any("disagree" in example.title for example in found)
+    assert any(HOSTILE in example.note for example in found if "error seed" in example.title)
+
+
+def test_real_run_has_no_columns_of_truth(run):
+    report = read_report(run, None, "command")
+    text, page = text_of(report), page_of(run, None)
+    for shown in (text, page[page.index("<main>"):page.index("<h2>Protocol")]):
+        assert not [word for word in ("SIMULATED", "noise", " right)", "label right", "✓") if word in shown]
+    assert line_of(text, "accuracy") == ["25.0%", "of", "4", "75.0%", "of", "4"]  # against the labels
+    assert line_of(text, "LABEL_WRONG") == ["2"]
+
+
+# Unfinished runs, and the script
+
+
+def test_unfinished_run_says_not_yet(tmp_path):
+    write_jsonl(RoundFiles(tmp_path, 1).dataset, D1)
+    report = read_report(config(tmp_path, rounds=4), known, "command")
+    text = text_of(report)
+    for label in ("reward, first 3 -> last 3 steps", "accuracy", "mastered: equal to the label", "mismatches judged",
+                  "labels replaced", "new samples accepted"):
+        assert line_of(text, label) == NOT_YET.split(), label
+    assert report.next is None and Page(page_of(config(tmp_path), known)).tags["svg"] == 2
+
+
+def test_files_without_records_are_none_found_rather_than_not_yet(run):
+    first = RoundFiles(run.run_dir, 1)
+    for path in (first.verdicts, first.ledger, first.error_seeds, first.expanded):
+        path.write_bytes(b"")
+    report = read_report(run, known, "command")
+    text = text_of(report)
+    assert line_of(text, "mismatches judged") == line_of(text, "labels replaced") == ["0"]
+    assert line_of(text, "decided verdicts that are right") == ["none"]
+    Page(page_of(run))
+
+
+def test_dataset_after_the_plan_is_a_round_as_soon_as_it_is_trained(run):
+    files = RoundFiles(run.run_dir, 2)
+    files.training.mkdir()
+    (files.training / "metrics.jsonl").write_text('{"step": 1, "data": {"critic/sco')
+    with pytest.raises(InputError, match="metrics.jsonl:1"):
+        read_report(run, known, "command")
+    (files.training / "metrics.jsonl").write_text("")
+    report = read_report(run, known, "command")
+    assert len(report.rounds) == 2 and report.next is None and report.rounds[1].training is None
+
+
+def test_without_a_dataset_the_error_names_the_step(tmp_path):
+    with pytest.raises(InputError, match=r"round_1/dataset.jsonl.*03_make_samples.sh"):
+        read_report(config(tmp_path), known, "command")
+
+
+def test_damaged_line_is_named(run):
+    with RoundFiles(run.run_dir, 1).verdicts.open("ab") as file:
+        file.write(b'{"probe": ')
+    with pytest.raises(InputError, match="verdicts.jsonl:5"):
+        read_report(run, known, "command")
+
+
+def test_script_writes_page_and_figures(run, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["report.py", "--set", f"run_dir={run.run_dir}", "--set", "rounds=1"])
+    script.main()
+    folder = Path(run.run_dir)
+    report = msgspec.json.decode((folder / "report.json").read_bytes(), type=Report)
+    assert report.simulated and len(report.rounds) == 1 and report.rounds[0].dataset.samples == 5
+    assert "SIMULATED" in capsys.readouterr().out and "SIMULATED" in (folder / "report.html").read_text()
+
+
+def test_simulation_is_known_in_process_and_over_http():
+    laptop = load_config(ROOT / "configs" / "laptop.yaml")
+    assert script.is_simulated(laptop)
+    laptop.teacher.base_urls = ["http://127.0.0.1:8000/v1"]
+    assert script.is_simulated(laptop)
+    laptop.teacher.models = ["Qwen3-32B"]
+    assert not script.is_simulated(laptop)
+
+
+def test_truth_of_the_simulation_knows_its_own_tasks():
+    from looptool.simulation.heldout import heldout_samples
+
+    truth = script.truth_of_simulation()
+    for task in heldout_samples(5):
+        assert truth(task, task.label) is True
+        assert truth(task, Message(role="assistant", calls=[*task.label.calls, RIGHT.calls[0]])) is False
+    assert truth(sample(UNSPOKEN), RIGHT) is None
+
+
+def test_shell_script_from_another_folder(tmp_path):
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    done = subprocess.run(["bash", str(ROOT / "scripts" / "11_report.sh"), "--set", f"run_dir={tmp_path}/none"],
+                          cwd=tmp_path, env=os.environ | {"PATH": path}, capture_output=True, text=True)
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and "03_make_samples.sh" in done.stderr
+    assert not (tmp_path / "none").exists()
