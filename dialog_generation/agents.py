@@ -1,7 +1,7 @@
 """The four agents of dialog generation (section 3): planner, user, assistant, tool.
 
-In: what the agent may see, and `ask`, which reaches a model. Out: needs or a message. A reply that cannot be used is bad
-model output: it is counted against the dialog's patience and asked for again under another draw number; when the
+In: what the agent may see, and `ask`, which reaches a model. Out: needs or a message. A reply that cannot be used is
+bad model output: it is counted against the dialog's patience and asked for again under another draw number; when the
 patience is spent the dialog is abandoned. A call that got no answer (CallFailed) passes through.
 """
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Who speaks when: the one place that knows whose turn it is (section 3).
 
-For each need: user, then assistant and tools until the assistant answers in text; a text that ends with a question gives
-the turn back to the user within the same need. The dialog ends when it has its length, or with its plan.
+For each need: user, then assistant and tools until the assistant answers in text; a text that ends with a question
+gives the turn back to the user within the same need. The dialog ends when it has its length, or with its plan.
 """
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAX_QUESTIONS = 3
 
 
 async def play(scene: Scene, ask: Ask, dialogs: Dialogs, seed: int) -> tuple[Dialog, str]:
-    """One dialog, and how it ended: "complete", "plan_ended" short of its length, or "stuck" in a need, which is left out.
+    """One dialog, and how it ended: "complete"; "plan_ended", short of its length; "stuck" in a need, which is left out.
 
     Raises:
         Abandoned: too many bad turns, or stuck in the first need.

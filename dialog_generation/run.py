@@ -8,9 +8,12 @@ data_post_process   In: run_dir/dialogs.jsonl. Out: run_dir/verified_dialogs.jso
                     that break a rule marked; see verification.py.
 
 The flags are those of the released code; without them everything comes from the config. A killed crawl goes on where it
-was; a dialog in which a call got no answer is tried again by the next run. Departures from the paper: half of a dialog's
-tools are of one domain, so that it has alike ones to choose from; a call that breaks its tool's schema gets an error
-without asking the tool agent; the user answers within a need as long as the assistant's text ends with a question.
+was; a dialog in which a call got no answer is tried again by the next run.
+
+Departures from the paper
+1. Half of a dialog's tools are of one domain, so that there are alike ones to choose from.
+2. A call that breaks its tool's schema gets an error without asking the tool agent.
+3. The user answers within a need, up to three times, as long as the assistant's text ends with a question.
 """
 from __future__ import annotations
 

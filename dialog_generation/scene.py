@@ -5,6 +5,7 @@ import math
 import random
 from collections.abc import Sequence
 from datetime import date, timedelta
+from itertools import accumulate
 
 from looptool.config import Dialogs
 from looptool.records import Need, Record, Tool
@@ -36,20 +37,27 @@ class ToolPool:
         self._domains: dict[str, list[Tool]] = {}
         for tool in tools:
             self._domains.setdefault(tool.domain, []).append(tool)
+        self._names = list(self._domains)
+        self._weights = list(accumulate(math.log(len(alike) + 1) for alike in self._domains.values()))
         self._size = len(tools)
 
     def draw(self, rng: random.Random, count: int) -> list[Tool]:
         """Distinct tools, at most `count`; half of them of one domain, so that there are alike ones to choose from."""
-        home = rng.choices(list(self._domains), [math.log(len(tools) + 1) for tools in self._domains.values()])[0]
-        left = {domain: rng.sample(tools, len(tools)) for domain, tools in self._domains.items()}
         count = min(count, self._size)
+        home = self._draw_domain(rng)
+        left = {home: rng.sample(self._domains[home], min(count, len(self._domains[home])))}
         drawn = [left[home].pop() for _ in range(min((count + 1) // 2, len(left[home])))]
         while len(drawn) < count:
-            domains = [domain for domain, tools in left.items() if tools]
-            weights = [math.log(len(self._domains[domain]) + 1) for domain in domains]
-            drawn.append(left[rng.choices(domains, weights)[0]].pop())
+            domain = self._draw_domain(rng)
+            if domain not in left:
+                left[domain] = rng.sample(self._domains[domain], min(count, len(self._domains[domain])))
+            if left[domain]:
+                drawn.append(left[domain].pop())
         rng.shuffle(drawn)
         return drawn
+
+    def _draw_domain(self, rng: random.Random) -> str:
+        return rng.choices(self._names, cum_weights=self._weights)[0]
 
 
 def draw_scene(id: str, pool: ToolPool, dialogs: Dialogs, seed: int) -> Scene:

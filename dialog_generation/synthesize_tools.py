@@ -40,7 +40,8 @@ def find_tools(source: str, counts: Counter[str]) -> tuple[list[Tool], list[Refu
 
 def main() -> None:
     parser = argument_parser(__doc__)
-    parser.add_argument("--tools", metavar="SOURCE", help="file or folder of tools, or 'catalogue' (default: dialogs.tools)")
+    parser.add_argument("--tools", metavar="SOURCE",
+                        help="file or folder of tools, or 'catalogue' (default: dialogs.tools)")
     parser.add_argument("--output", type=Path, help="tool list to write (default: run_dir/tools.jsonl)")
     args = parser.parse_args()
     config = load_config(args.config, args.overrides)

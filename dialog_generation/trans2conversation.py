@@ -1,8 +1,8 @@
 """Dialogs in the message form of the OpenAI API.
 
 In: run_dir/dialogs.jsonl (looptool.records.Dialog). Out: run_dir/conversations.jsonl, one conversation a dialog, in the
-form that looptool/conversations.py describes: reasoning and outline are left out, calls are "tool_calls", a turn without
-a majority has "weight": 0.
+form that looptool/conversations.py describes: reasoning and outline are left out, calls are "tool_calls", a turn
+without a majority has "weight": 0.
 """
 from __future__ import annotations
 

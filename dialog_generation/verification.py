@@ -1,7 +1,7 @@
 """Verification of dialogs (section 3.2), first tier: rules.
 
-In: a dialog. Out: the same dialog, each call step that breaks a rule marked suspect, so that it stays in the history and
-is never a label; and a count of steps by reason. The second tier, a judge, is not part of it yet.
+In: a dialog. Out: the same dialog, each call step that breaks a rule marked suspect, so that it stays in the history
+and is never a label; and a count of steps by reason. The second tier, a judge, is not part of it yet.
 """
 from __future__ import annotations
 

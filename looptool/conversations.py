@@ -124,7 +124,8 @@ def reports_error(result: str) -> bool:
 
 def _read_call(call: ToolCall, index: int) -> Call:
     try:
-        return Call(name=call.function.name, arguments=msgspec.json.decode(call.function.arguments, type=dict[str, Any]))
+        arguments = msgspec.json.decode(call.function.arguments, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeEncodeError) as error:
         raise ValueError(f"messages[{index}]: the arguments of {call.function.name!r} are no JSON object ({error})"
                          ) from None
+    return Call(name=call.function.name, arguments=arguments)

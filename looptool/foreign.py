@@ -48,8 +48,8 @@ def read_foreign(path: Path | str) -> Iterator[tuple[str, Any]]:
                     yield f"{path.name}:{number}", msgspec.json.decode(line)
     except msgspec.DecodeError as error:
         where = path if path.suffix == ".json" else f"{path}:{number}"
-        raise InputError(f"{where}: not JSON: {error}; mend or remove it (a .json file holds a list, any other file one "
-                         "JSON object a line)") from None
+        raise InputError(f"{where}: not JSON: {error}; mend or remove it (a .json file holds a list, any other file "
+                         "one JSON object a line)") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from None
     if number == 0:

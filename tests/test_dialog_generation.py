@@ -1,9 +1,8 @@
-"""Dialog generation: each agent and the orchestrator against written-down replies, then whole crawls of the simulated world."""
+"""Dialog generation: agents and orchestrator against written-down replies, then whole crawls of the simulated world."""
 from __future__ import annotations
 
 import asyncio
 import json
-import os
 import random
 import sys
 from collections import Counter
@@ -14,19 +13,18 @@ import pytest
 from golden_files import check_golden
 from hypothesis import given
 from hypothesis import strategies as st
-from scripted import BOOK, BOTH, DINNER, MENU, THANKS, TOOLS, Scripted, call, calls, dinner, plan, result, twice
+from scripted import BOOK, BOTH, DINNER, THANKS, TOOLS, Scripted, call, calls, dinner, plan, result, twice
 
 from dialog_generation import run, synthesize_tools, trans2conversation
 from dialog_generation.agents import Abandoned, Cast, Unusable, read_object, read_plan, read_turn
 from dialog_generation.orchestrator import MAX_STEPS, play
 from dialog_generation.scene import Scene, ToolPool, draw_scene, improvised_needs
-from dialog_generation.tool_files import import_tools, read_tool_files
+from dialog_generation.tool_files import read_tool_files
 from dialog_generation.verification import verify_dialog
 from looptool.config import Config, Dialogs, RunFiles, Student, Teacher
 from looptool.conversations import Conversation, read_messages
-from looptool.foreign import Refused
 from looptool.llm import Reply
-from looptool.records import Call, Dialog, InputError, Message, Need, Tool, read_jsonl, write_jsonl
+from looptool.records import Dialog, InputError, Message, Need, Tool, read_jsonl, write_jsonl
 from looptool.simulation.catalogue import catalogue
 from looptool.simulation.truth import truth
 
@@ -91,8 +89,8 @@ def test_reasoning_is_kept_aside_and_never_shown_again():
 @pytest.mark.parametrize("length, messages, end", [(1, 8, "complete"), (9, 15, "complete"), (99, 17, "plan_ended")])
 def test_the_dialog_ends_after_the_need_that_gives_it_its_length(length, messages, end):
     dialog, how = played(dinner(), msgspec.structs.replace(SCENE, messages=length))
-    # 1: one need is planned for, so the plan is cut to it
     assert (len(dialog.messages), how) == (messages, end)
+    assert len(dialog.plan) == min(3, max(1, round(length / 4)))
 
 
 def test_a_need_without_an_answer_is_left_out():
@@ -310,7 +308,8 @@ def test_tools_script(tmp_path, monkeypatch):
     script(monkeypatch, synthesize_tools, tmp_path / "a", "--tools", source)
     check_golden(tmp_path / "a" / "tools.jsonl", "tools.jsonl")
     check_golden(tmp_path / "a" / "tools_refused.jsonl", "tools_refused.jsonl")
-    assert json.loads((tmp_path / "a" / "tools.jsonl.meta.json").read_text())["counts"] == {"imported": 1, "unreadable": 1}
+    counts = json.loads((tmp_path / "a" / "tools.jsonl.meta.json").read_text())["counts"]
+    assert counts == {"imported": 1, "unreadable": 1}
 
 
 # Whole crawls of the simulated world
@@ -390,11 +389,12 @@ def test_the_released_command_line(tmp_path, monkeypatch):
     raw = tmp_path / "dialogs" / "toolbench"
     script(monkeypatch, run, tmp_path / "run", "--func", "data_crawl", "--raw_data_path", raw, "--tools_path",
            tmp_path / "tools", "--used_models", "Qwen3-32B", "--is_en", "--use_plan", "--use_cot", "--thread_num", 10,
-           "--crawl_num", 3)
+           "--crawl_num", 3, "--set", "dialogs.plan=false")
     assert len(list(read_jsonl(raw / "dialogs.jsonl", Dialog))) == 3
     assert (raw / "dialogs.jsonl").read_bytes() == (tmp_path / "run" / "dialogs.jsonl").read_bytes()
     settings = json.loads((tmp_path / "run" / "dialogs.jsonl.meta.json").read_text())["settings"]
-    assert settings["models"] == ["Qwen3-32B"] and settings["count"] == 3 and settings["thinking"] is True
+    assert settings["models"] == ["Qwen3-32B"] and settings["count"] == 3
+    assert settings["thinking"] is settings["plan"] is True
     script(monkeypatch, trans2conversation, tmp_path / "run")
     assert len(list(read_jsonl(tmp_path / "run" / "conversations.jsonl", Conversation))) == 3
 
@@ -424,6 +424,7 @@ def test_conversations_golden(tmp_path):
 
 def test_conversations_keep_every_message(crawled, tmp_path):
     trans2conversation.convert(crawled, tmp_path / "conversations.jsonl")
-    for dialog, conversation in zip(read_jsonl(crawled, Dialog), read_jsonl(tmp_path / "conversations.jsonl", Conversation),
-                                    strict=True):
-        assert read_messages(conversation) == [msgspec.structs.replace(message, reasoning="") for message in dialog.messages]
+    conversations = read_jsonl(tmp_path / "conversations.jsonl", Conversation)
+    for dialog, conversation in zip(read_jsonl(crawled, Dialog), conversations, strict=True):
+        spoken = [msgspec.structs.replace(message, reasoning="") for message in dialog.messages]
+        assert read_messages(conversation) == spoken

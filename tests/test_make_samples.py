@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
@@ -9,7 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from golden_files import FOLDER, check_golden
-from scripted import BOOK, MENU, TOOLS, call
+from scripted import MENU, TOOLS, call
 
 from grpotool.dataset.steps import loses_values, samples_of, step_kind
 from grpotool.dataset.utils import conversation_transform_grpo_qwen, filter_grpo_sample
@@ -23,6 +25,7 @@ from looptool.prompt import ChatMessage, render_sample
 from looptool.records import InputError, Message, Sample, read_jsonl, sample_id, write_jsonl
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 CONVERSATIONS = FOLDER / "conversations.jsonl"
 
 
@@ -110,7 +113,8 @@ def dialog_of(turns: int) -> Conversation:
 def test_contexts_keep_the_last_turns_and_all_tools():
     maker = SampleMaker(config(max_user_turns=8), characters)
     calls = [sample for sample in maker.from_conversations([dialog_of(12)]) if sample.label.calls]
-    assert [sum(message.role == "user" for message in sample.messages) for sample in calls] == [*range(1, 9), 8, 8, 8, 8]
+    turns = [sum(message.role == "user" for message in sample.messages) for sample in calls]
+    assert turns == [*range(1, 9), 8, 8, 8, 8]
     assert all(sample.tools == calls[0].tools and len(sample.tools) == 2 for sample in calls)
     assert calls[-1].messages[0] == user("Menu of R4?")
 
@@ -158,7 +162,8 @@ def test_texts_keep_to_their_share(share):
 
 def test_foreign_conversations(tmp_path):
     good = msgspec.to_builtins(dialog_of(1))
-    two = [{"id": name, "function": {"name": "getMenu", "arguments": json.dumps({"restaurant": name})}} for name in "AB"]
+    two = [{"id": name, "function": {"name": "getMenu", "arguments": json.dumps({"restaurant": name})}}
+           for name in "AB"]
     mixed = {"tools": good["tools"], "source": "elsewhere", "messages": [
         {"role": "system", "content": "Be kind."}, {"role": "user", "content": "Menus?", "name": "me"},
         {"role": "assistant", "tool_calls": two, "refusal": None},
@@ -191,14 +196,15 @@ def test_tasks_of_others():
     sample = read_task({"id": "x-1", "query": "Menu of A?", "answers": answers, "tools": tools})
     assert sample.label == assistant(A) and sample.messages == [user("Menu of A?")]
     assert (sample.source, sample.date, sample.tools[0].parameters) == ("x-1", "unknown", MENU.parameters)
-    assert read_task({"query": "Menu of A?", "answers": json.dumps(answers), "tools": json.dumps(tools)}).id == sample.id
+    as_text = {"query": "Menu of A?", "answers": json.dumps(answers), "tools": json.dumps(tools)}
+    assert read_task(as_text).id == sample.id
     assert read_task({"query": "Hi", "answers": [], "tools": tools}).label == assistant(text=NO_CALL)
 
 
 @pytest.mark.parametrize("change, reason", [
     ({"query": " "}, "query"), ({"query": 3}, "query"), ({"answers": None}, "answers"), ({"tools": "{"}, "tools"),
-    ({"answers": [{"name": "f"}]}, "arguments"), ({"answers": [{"name": "f", "arguments": {}, "x": 1}]}, "unknown field"),
-    ({"answers": "{}"}, "must be a list"), ({"tools": [{"name": ""}]}, "name"),
+    ({"answers": [{"name": "f"}]}, "arguments"),
+    ({"answers": [{"name": "f", "arguments": {}, "x": 1}]}, "unknown field"), ({"answers": "{}"}, "must be a list"), ({"tools": [{"name": ""}]}, "name"),
 ])
 def test_tasks_that_cannot_be_represented(change, reason):
     with pytest.raises(ValueError, match=reason):
@@ -224,14 +230,15 @@ def test_real_tasks_are_imported_or_refused_with_a_reason(tmp_path):
 
 
 def sample(label: Message, text: str = "Menu?") -> Sample:
-    return Sample(id=sample_id(TOOLS, "unknown", [user(text)], label), tools=TOOLS, date="unknown", messages=[user(text)],
+    messages = [user(text)]
+    return Sample(id=sample_id(TOOLS, "unknown", messages, label), tools=TOOLS, date="unknown", messages=messages,
                   label=label)
 
 
 def test_the_filter_counts_what_it_refuses():
     samples = [sample(assistant(A)), sample(assistant(B)), sample(assistant(A)), sample(assistant(A), "Again?"),
-               sample(assistant(call("cook"))), sample(assistant(call("getMenu"))), sample(assistant(text="Which one?")),
-               sample(assistant(call("book_table", restaurant="A", guests="2")))]
+               sample(assistant(call("cook"))), sample(assistant(call("getMenu"))),
+               sample(assistant(text="Which one?")), sample(assistant(call("book_table", restaurant="A", guests="2")))]
     counts: Counter[str] = Counter()
     refused: list[Refused] = []
     kept = list(keep_valid(samples, counts, refused))
@@ -282,8 +289,9 @@ def test_the_scripts_take_their_paths_from_the_config(tmp_path, monkeypatch):
     script(monkeypatch, filter_grpo_sample, tmp_path)
     assert 0 < len(list(read_jsonl(tmp_path / "seed.jsonl", Sample))) <= 4
     write_jsonl(tmp_path / "own.jsonl", [sample(assistant(A))])
-    script(monkeypatch, filter_grpo_sample, tmp_path, "--input", tmp_path / "own.jsonl", "--output", tmp_path / "o.jsonl")
-    assert list(read_jsonl(tmp_path / "o.jsonl", Sample)) == [sample(assistant(A))]
+    output = tmp_path / "o.jsonl"
+    script(monkeypatch, filter_grpo_sample, tmp_path, "--input", tmp_path / "own.jsonl", "--output", output)
+    assert list(read_jsonl(output, Sample)) == [sample(assistant(A))]
 
 
 @pytest.mark.slow
@@ -292,3 +300,24 @@ def test_a_student_without_tokenizer_is_named(tmp_path, monkeypatch, model):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(InputError, match="student.model"):
         conversation_transform_grpo_qwen.load_length(config(model=model))
+
+
+@pytest.mark.slow
+def test_the_numbered_scripts_make_the_first_dataset_from_any_folder(tmp_path):
+    from grpotool.tiny_student.tokenizer import build_tokenizer
+    from looptool.config import RoundFiles
+
+    build_tokenizer(path.read_text() for path in SCRIPTS.parent.glob("looptool/simulation/catalogue/train/*.yaml")
+                    ).save_pretrained(tmp_path / "student")
+    values = (f"run_dir={tmp_path}/run", f"student.model={tmp_path}/student", "dialogs.count=40", "mix.size=30",
+              "mix.seed_new=5")
+    flags = [part for value in values for part in ("--set", value)]
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "CI": "1"}
+    for name in ("01_synthesize_tools.sh", "02_generate_dialogs.sh", "03_make_samples.sh"):
+        done = subprocess.run(["bash", SCRIPTS / name, *flags], cwd=tmp_path, env=environment, capture_output=True,
+                              text=True)
+        assert done.returncode == 0, done.stderr
+    seed = list(read_jsonl(tmp_path / "run" / "seed.jsonl", Sample))
+    assert len(seed) > 60 and len(list(read_jsonl(RoundFiles(tmp_path / "run", 1).dataset, Sample))) == 30
+    for entry in ("tools", "dialogs", "conversations", "samples", "seed"):
+        assert (tmp_path / "run" / f"{entry}.jsonl.meta.json").exists()

@@ -1,7 +1,7 @@
 """Samples for GRPO (section 4.1): one for each decision of the assistant, cut to the student's prompt length.
 
 In: run_dir/conversations.jsonl (looptool/conversations.py); or `--input`, a file of others with conversations of the
-same form or single-turn tasks {"id", "query", "answers", "tools"}. Out: run_dir/samples.jsonl (looptool.records.Sample),
+same form or single-turn tasks {"id", "query", "answers", "tools"}. Out: run_dir/samples.jsonl (looptool.records.Sample)
 and, where a foreign record was refused, samples_refused.jsonl beside it with the reason of each.
 
 The context keeps the last student.max_user_turns user turns and at most student.max_prompt_tokens tokens by the
@@ -47,7 +47,8 @@ class SampleMaker:
             try:
                 yield from self._fitted(self._steps(conversation), capped=True)
             except ValueError as error:
-                raise InputError(f"conversation {conversation.id!r}: {error}; run trans2conversation.py again") from None
+                raise InputError(f"conversation {conversation.id!r}: {error}; run trans2conversation.py again"
+                                 ) from None
 
     def from_foreign(self, entries: Iterable[tuple[str, Any]]) -> Iterator[Sample]:
         """The fitted samples of (place, value) pairs that others wrote."""
@@ -76,7 +77,8 @@ class SampleMaker:
             if is_text and capped and not self._text_fits():
                 self.counts["text_left_out"] += 1
                 continue
-            messages = fit(sample, self._length, student.max_prompt_tokens, student.max_user_turns, student.instructions)
+            messages = fit(sample, self._length, student.max_prompt_tokens, student.max_user_turns,
+                           student.instructions)
             if messages is None:
                 self.counts["too_long"] += 1
                 continue
