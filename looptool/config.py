@@ -158,7 +158,7 @@ class Config(Section, kw_only=True):
     """Everything a user edits."""
 
     run_dir: str
-    """Where all files of a run lie; relative to the repository, so that scripts of any folder find each other's files."""
+    """Where all files of a run lie; relative to the repository, so that scripts find it from any folder."""
     seed: int = 0
     rounds: int = 4
     student: Student
