@@ -6,8 +6,10 @@ on. Counting by `fault_kind` keeps the argument names out.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Iterator
 
 from looptool.check import check_calls
+from looptool.foreign import Refused
 from looptool.records import Sample
 
 
@@ -37,3 +39,17 @@ def sample_faults(sample: Sample) -> list[str]:
 def fault_kind(fault: str) -> str:
     """The code without what it is about: "wrong_type:stops[2].lat" -> "wrong_type"."""
     return fault.partition(":")[0]
+
+
+def keep_valid(samples: Iterable[Sample], counts: Counter[str], refused: list[Refused]) -> Iterator[Sample]:
+    """The samples without a fault, each once; the others are kept aside, and counted by the kind of their first fault."""
+    seen: set[str] = set()
+    for sample in samples:
+        faults = ["duplicate"] if sample.id in seen else sample_faults(sample)
+        seen.add(sample.id)
+        counts[fault_kind(faults[0]) if faults else "kept"] += 1
+        if faults:
+            refused.append(Refused(place=sample.source or sample.id, code=fault_kind(faults[0]),
+                                   reason=", ".join(faults), record={"id": sample.id, "label": sample.label}))
+        else:
+            yield sample

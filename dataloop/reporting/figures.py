@@ -87,7 +87,7 @@ class ProbeFigures(Record):
     """"match", and the reason codes of mismatches."""
     median_perplexity: float | None
     high_ppl_cut: float | None
-    """Least perplexity of a sample that went on into D_{j+1} as high-PPL."""
+    """Least perplexity of D_HPPL."""
     histogram: Histogram | None
 
 
@@ -102,6 +102,8 @@ class VerdictFigures(Record):
     votes_label_first: Rate | None
     """Single votes that are right, where the label was shown first."""
     votes_prediction_first: Rate | None
+    unjudged: int | None = None
+    """Mismatches without a verdict, as some vote could not be had."""
 
 
 class ReplacedFigures(Record):

@@ -1,7 +1,7 @@
 """From a run's folder to its Report. A file that is not there yet leaves its figures empty; a damaged one is an error.
 
-In, per round J: dataset.jsonl, training/metrics.jsonl, probes.jsonl, verdicts.jsonl, ledger.jsonl, error_seeds.jsonl,
-expanded.jsonl, heldout_probes.jsonl (round 0 too), and every .meta.json of the run.
+In, per round J: dataset.jsonl, training/metrics.jsonl, probes.jsonl, high_ppl.jsonl, verdicts.jsonl, ledger.jsonl,
+error_seeds.jsonl, expanded.jsonl, heldout_probes.jsonl (round 0 too), and every .meta.json of the run.
 """
 from __future__ import annotations
 
@@ -32,13 +32,6 @@ class _Step(msgspec.Struct):
     """One line of metrics.jsonl."""
 
     data: dict[str, Any]
-
-
-class _Origin(msgspec.Struct):
-    """The two fields of a Sample by which the high-PPL ones are found."""
-
-    id: str
-    origin: str
 
 
 def stream(path: Path, record_type: type[R]) -> Iterator[R] | None:
@@ -87,6 +80,7 @@ def round_figures(files: RoundFiles, known: Known | None, before: dict[str, bool
     judged = stream(files.verdicts, Verdict)
     if judged is not None:
         verdicts, replaced = measures.verdict_figures(judged, stream(files.ledger, LabelChange) or (), known)
+        verdicts.unjudged = unjudged(read_meta(files.verdicts))
     return RoundFigures(
         number=files.round,
         dataset=measures.dataset_figures(stream(files.dataset, Sample) or (), known),
@@ -111,8 +105,12 @@ def probe_figures(files: RoundFiles) -> ProbeFigures | None:
     probes = stream(files.probes, Probe)
     if probes is None:
         return None
-    chosen = {sample.id for sample in stream(files.next().dataset, _Origin) or () if sample.origin == "high_ppl"}
-    return measures.probe_figures(probes, chosen)
+    return measures.probe_figures(probes, stream(files.high_ppl, Probe) or ())
+
+
+def unjudged(meta: StageMeta | None) -> int | None:
+    """Mismatches without a verdict: no readable reply, or no reply."""
+    return None if meta is None else meta.counts.get("unjudged", 0) + meta.failed
 
 
 def expansion_figures(files: RoundFiles, known: Known | None) -> ExpansionFigures | None:

@@ -95,20 +95,17 @@ def heldout_figures(answers: dict[str, bool | None], before: dict[str, bool | No
                           gain=None if before is None else paired_gain(before, answers))
 
 
-def probe_figures(probes: Iterable[Probe], high_ppl: set[str]) -> ProbeFigures:
-    """Reasons and perplexities; `high_ppl` holds the ids that went on as high-PPL samples."""
+def probe_figures(probes: Iterable[Probe], high_ppl: Iterable[Probe]) -> ProbeFigures:
+    """Reasons and perplexities; `high_ppl` are the probes that were chosen as near the decision boundary."""
     reasons: Counter[str] = Counter()
     mastered, mismatched = array("d"), array("d")
-    cut = math.inf
     for probe in probes:
         reasons[probe.reason] += 1
         (mastered if probe.matches else mismatched).append(probe.perplexity)
-        if probe.sample.id in high_ppl:
-            cut = min(cut, probe.perplexity)
     both = sorted(filter(drawable, mastered + mismatched))
     return ProbeFigures(samples=sum(reasons.values()), reasons=dict(reasons.most_common()),
                         median_perplexity=both[len(both) // 2] if both else None,
-                        high_ppl_cut=cut if math.isfinite(cut) else None,
+                        high_ppl_cut=min((probe.perplexity for probe in high_ppl), default=None),
                         histogram=histogram(mastered, mismatched, both) if both else None)
 
 

@@ -11,6 +11,9 @@ NOT_YET = "not yet"
 ORIGINS = {"error_seed": "error seeds (ES)", "expanded": "expanded (EE)", "high_ppl": "high perplexity (HPPL)",
            "seed": "new seed samples (Seed-new)"}
 VERDICTS = ("PRED_WRONG", "LABEL_WRONG", "BOTH_CORRECT", "BOTH_WRONG", "UNDECIDED")
+STEPS = ("tools", "dialogs", "verified dialogs", "conversations", "samples", "seed", "heldout", "mix", "json2parquet", "train",
+         "probe", "probe held-out", "verify", "expand")
+"""The order of the steps by the names in their .meta.json; others stand behind."""
 LABEL_WIDTH, COLUMN_WIDTH, TOTAL_WIDTH = 36, 14, 120
 
 Value = Callable[[RoundFigures], "str | None"]
@@ -134,6 +137,8 @@ def verdict_rows(build: _Rows) -> Iterator[Row]:
         f"{sum(figures.verdicts.verdicts.values()):,}"), expected=True)
     for name in VERDICTS:
         yield from build.row(f"  {name}", lambda figures, name=name: count(figures, name))
+    yield from build.row("without a verdict", lambda figures: figures.verdicts and figures.verdicts.unjudged is not None and (
+        f"{figures.verdicts.unjudged:,}") or None)
     yield from build.rate("decided verdicts that are right", lambda figures: figures.verdicts and figures.verdicts.right, True)
     yield from build.row("single votes right, label first", lambda figures: figures.verdicts and percent(
         figures.verdicts.votes_label_first))
@@ -149,14 +154,17 @@ def expansion_rows(build: _Rows) -> Iterator[Row]:
         f"{figures.expansion.seeds.get('mispredicted', 0):,}"))
     yield from build.row("error seeds, label replaced", lambda figures: figures.expansion and (
         f"{figures.expansion.seeds.get('relabeled', 0):,}"))
+    yield from build.row("tries", lambda figures: figures.expansion and figures.expansion.outcomes and (
+        f"{sum(figures.expansion.outcomes.values()):,}"))
     yield from build.row("new samples accepted", lambda figures: number(figures.expansion, "accepted"), expected=True)
     yield from build.rate("  of them, label right", lambda figures: figures.expansion and figures.expansion.right, True)
 
 
 def second_rows(build: _Rows) -> Iterator[Row]:
-    for stage in dict.fromkeys(stage for figures in build.rounds for stage in figures.seconds):
-        yield from build.row(stage, lambda figures, stage=stage: stage in figures.seconds and (
-            f"{figures.seconds[stage]:,.1f}") or None)
+    found = sorted({step for figures in build.rounds for step in figures.seconds})
+    for step in sorted(found, key=lambda step: STEPS.index(step) if step in STEPS else len(STEPS)):
+        yield from build.row(step, lambda figures, step=step: step in figures.seconds and (
+            f"{figures.seconds[step]:,.1f}") or None)
     yield from build.row("together", lambda figures: figures.seconds and f"{sum(figures.seconds.values()):,.1f}", True)
     yield from build.row("inputs without an answer", lambda figures: figures.failed and (
         f"{sum(figures.failed.values()):,}"))

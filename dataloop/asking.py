@@ -1,0 +1,83 @@
+"""How judge, generator and checker are asked, and how their replies are read.
+
+The system text (prompts/<role>.md) holds what is the same for every question about one set of tools; what is asked
+stands in blocks of the user's message. A reply that cannot be read is asked for again under other draw numbers, a few
+times; then it is None, which is never a verdict.
+"""
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from looptool.llm import Client, Reply, Sampling
+from looptool.prompt import (
+    ChatMessage, fill, read_prompt, render_conversation, render_tools, without_turn_markers)
+from looptool.records import Message, Sample
+
+PROMPTS = Path(__file__).resolve().parent / "prompts"
+TRIES = 3
+"""Draws for one question until a reply can be read."""
+
+Ask = Callable[[str, list[ChatMessage], int, str], Awaitable[Reply]]
+"""(role, chat, draw, model) -> one reply."""
+T = TypeVar("T")
+
+
+def prompt_files(*roles: str) -> list[Path]:
+    """The files that the prompts of these roles come from."""
+    return [PROMPTS / f"{role}.md" for role in roles]
+
+
+def make_ask(client: Client, sampling: dict[str, Sampling]) -> Ask:
+    """An `Ask` over a client, with each role's own sampling."""
+
+    async def ask(role: str, chat: list[ChatMessage], draw: int, model: str) -> Reply:
+        return await client.ask(role, chat, sampling[role], draw, model)
+
+    return ask
+
+
+def chat_about(role: str, sample: Sample, **blocks: str) -> list[ChatMessage]:
+    """The prompt of one question about a sample: role, date and tools, then its conversation and `blocks`."""
+    system = fill(read_prompt(PROMPTS / f"{role}.md"), date=sample.date,
+                  tools=without_turn_markers(render_tools(sample.tools)))
+    parts = {"conversation": render_conversation(sample.messages), **blocks}
+    content = "\n\n".join(f"<{name}>\n{without_turn_markers(text)}\n</{name}>" for name, text in parts.items())
+    return [{"role": "system", "content": system}, {"role": "user", "content": content}]
+
+
+def one_line(message: Message) -> str:
+    """A message as judges see it; its reasoning is not shown."""
+    return render_conversation([message])
+
+
+async def ask_until_read(ask: Ask, role: str, chat: list[ChatMessage], model: str, read: Callable[[str], T | None],
+                         first_draw: int = 0, step: int = 1) -> tuple[T, int] | None:
+    """What the first readable reply of TRIES draws says, and its draw number; None where none can be read.
+
+    Raises:
+        CallFailed: a call got no answer.
+    """
+    for draw in range(first_draw, first_draw + TRIES * step, step):
+        reply = await ask(role, chat, draw, model)
+        found = read(reply.text) if reply.finish != "length" else None
+        if found is not None:
+            return found, draw
+    return None
+
+
+def read_object(text: str, kind: type[T]) -> T | None:
+    """The JSON object in a reply, whatever stands before and after it; None if there is none of this kind."""
+    start, end = text.find("{"), text.rfind("}")
+    return read_json(text[start:end + 1], kind) if 0 <= start < end else None
+
+
+def read_json(text: str, kind: type[T]) -> T | None:
+    """A JSON value of this kind, else None."""
+    try:
+        return msgspec.json.decode(text, type=kind)
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+        return None

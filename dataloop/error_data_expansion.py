@@ -1,0 +1,109 @@
+"""Error-driven data expansion, EDDE (section 4.4): new samples that need the skill in which the policy failed.
+
+In: round_j/error_seeds.jsonl and scenarios.yaml. Out: round_j/expanded.jsonl, a Sample for each new conversation that
+passed both tiers of checks, with the seed's tools and date, the seed as its parent and the scenario as its source.
+
+Each seed gets expand.per_seed tries, each under another scenario. Tier 1, rules: the label fits its tools, the
+conversation is one, no copy of the seed or of a sibling, the prompt fits the student's window. Tier 2
+(expand.check): a checker accepts it. What is refused is counted by reason and not tried again.
+
+    python error_data_expansion.py [--seeds FILE] [--scenarios FILE] [--output FILE]
+"""
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+
+from dataloop.asking import make_ask, prompt_files
+from dataloop.expansion import Family, Fits
+from dataloop.loop_files import read_some
+from dataloop.scenarios import SCENARIOS, draw_scenarios, read_scenarios
+from looptool.config import Config, RunFiles, argument_parser, load_config, round_files, student_path
+from looptool.llm import Client, Sampling
+from looptool.meta import StageMeta
+from looptool.prompt import fit, token_length
+from looptool.records import ErrorSeed, Sample
+from looptool.stage import Inputs, Outcome, run_main, run_stage
+
+_log = logging.getLogger(__name__)
+
+
+def student_window(config: Config) -> Fits:
+    """Whether a sample's prompt fits the student's window with all of its turns; the tokenizer is loaded when asked."""
+    student = config.student
+
+    @lru_cache
+    def length():
+        from transformers import AutoTokenizer  # takes seconds, which a wrong input need not wait for
+
+        return token_length(AutoTokenizer.from_pretrained(student_path(config)))
+
+    def fits(sample: Sample) -> bool:
+        kept = fit(sample, length(), student.max_prompt_tokens, student.max_user_turns, student.instructions)
+        return kept is not None and len(kept) == len(sample.messages)
+
+    return fits
+
+
+async def expand_seeds(config: Config, seeds: Path, scenarios: Path, output: Path, round: int, fits: Fits,
+                       fresh: bool = False) -> StageMeta:
+    """Expand every error seed; see looptool.stage.run_stage."""
+    options, models = config.expand, config.teacher.models
+    checker = (config.teacher.judges or models)[0] if options.check else None
+    known = read_scenarios(scenarios, options.per_seed)
+
+    def members() -> Iterator[tuple[str, tuple[Family, int]]]:
+        for seed in read_some(seeds, ErrorSeed):
+            drawn = draw_scenarios(known, options.per_seed, config.seed, seed.sample.id)
+            family = Family(seed, drawn, round)
+            for index, scenario in enumerate(drawn):
+                yield f"{seed.sample.id}/{scenario.id}", (family, index)
+
+    async with Client.from_config(config, RunFiles(config).answers) as client:
+        ask = make_ask(client, {
+            "generator": Sampling(temperature=options.temperature, top_p=options.top_p,
+                                  presence_penalty=options.presence_penalty),
+            "checker": Sampling(temperature=config.verify.temperature)})
+
+        async def work(member: tuple[Family, int]) -> Outcome:
+            family, index = member
+            new = await family.member(index, ask, models[0], checker, fits)
+            return Outcome([], new) if isinstance(new, str) else Outcome([new], "accepted")
+
+        settings = {"models": models[:1], "checker": checker, "expand": options, "seed": config.seed,
+                    "max_prompt_tokens": config.student.max_prompt_tokens, "round": round}
+        return await run_stage("expand", Inputs(members), work, output, settings=settings,
+                               sources=[seeds, scenarios, *prompt_files("generator", "checker")],
+                               in_flight=config.teacher.in_flight, usage=client.usage, fresh=fresh)
+
+
+def summary(meta: StageMeta, round: int, per_seed: int) -> str:
+    """The last line."""
+    refused = ", ".join(f"{count:,} {reason}" for reason, count in sorted(
+        meta.counts.items(), key=lambda item: -item[1]) if reason != "accepted")
+    accepted = meta.counts.get("accepted", 0)
+    return (f"expand: round {round}: {meta.inputs // max(per_seed, 1):,} seeds, {meta.inputs:,} tries -> {accepted:,} "
+            f"accepted ({accepted / max(meta.inputs, 1):.1%}){', refused: ' + refused if refused else ''}"
+            f"{f', {meta.failed:,} failed' if meta.failed else ''}; {meta.seconds:.1f} s")
+
+
+def main() -> None:
+    parser = argument_parser(__doc__, with_round=True)
+    parser.add_argument("--seeds", type=Path, metavar="FILE", help="error seeds (default: round_j/error_seeds.jsonl)")
+    parser.add_argument("--scenarios", type=Path, metavar="FILE", default=SCENARIOS,
+                        help="scenario constraints (default: dataloop/scenarios.yaml)")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="new samples (default: round_j/expanded.jsonl)")
+    parser.add_argument("--fresh", action="store_true", help="forget what an earlier run has expanded")
+    args = parser.parse_args()
+    config = load_config(args.config, args.overrides)
+    files = round_files(args, config)
+    meta = asyncio.run(expand_seeds(config, args.seeds or files.error_seeds, args.scenarios, args.output or files.expanded,
+                                    files.round, student_window(config), args.fresh))
+    _log.info("%s", summary(meta, files.round, config.expand.per_seed))
+
+
+if __name__ == "__main__":
+    run_main(main)

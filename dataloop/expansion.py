@@ -1,0 +1,177 @@
+"""New samples from one error seed (section 4.4): generated, read, and checked by rules and by a checker.
+
+In: an ErrorSeed, its scenarios, and `ask`. Out: for each scenario a Sample, or the reason why there is none. Bad output
+of the generator is a reason that is counted; it never becomes a sample.
+"""
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal
+
+import msgspec
+
+from dataloop.asking import Ask, ask_until_read, chat_about, one_line, read_json, read_object
+from dataloop.scenarios import Scenario
+from looptool.records import Call, ErrorSeed, Message, Sample, sample_id
+from looptool.sample_rules import fault_kind, sample_faults
+
+Fits = Callable[[Sample], bool]
+"""Whether the whole prompt of a sample is within the student's limits."""
+
+
+class Turn(msgspec.Struct):
+    """One line of a generated conversation; whatever else a model writes into it is left aside."""
+
+    role: Literal["user", "assistant", "tool"]
+    content: str | dict[str, Any] | list[Any] = ""
+    """A result may be written as JSON itself and not as text."""
+    calls: list[Call] = []
+
+    def message(self) -> Message | None:
+        """None where nothing is said, or somebody else than the assistant calls."""
+        text = self.content if isinstance(self.content, str) else json.dumps(self.content, ensure_ascii=False)
+        if not (text.strip() or self.calls) or self.calls and self.role != "assistant":
+            return None
+        return Message(role=self.role, content=text, calls=self.calls)
+
+
+class Candidate(msgspec.Struct):
+    """What the generator wrote, read."""
+
+    messages: list[Message]
+    label: Message
+
+
+def read_candidate(text: str) -> Candidate | None:
+    """The <conversation> and the <answer> of a reply; None where one is absent or a line is no message."""
+    conversation, answer = _block(text, "conversation"), _block(text, "answer")
+    if conversation is None or answer is None:
+        return None
+    messages = [_read_turn(line) for line in conversation.splitlines() if line.strip()]
+    label = _read_turn(answer)
+    if not messages or None in messages or label is None or label.role != "assistant":
+        return None
+    return Candidate(messages, label)
+
+
+def _block(text: str, name: str) -> str | None:
+    start = text.rfind(f"<{name}>")
+    end = text.find(f"</{name}>", start)
+    return text[start + len(name) + 2:end].strip() if 0 <= start < end else None
+
+
+def _read_turn(line: str) -> Message | None:
+    turn = read_json(line, Turn)
+    return turn and turn.message()
+
+
+def new_sample(seed: ErrorSeed, candidate: Candidate, scenario: Scenario, round: int) -> Sample:
+    """The candidate as a sample, with the seed's tools and date, so with the seed's system prompt."""
+    old = seed.sample
+    return Sample(id=sample_id(old.tools, old.date, candidate.messages, candidate.label), tools=old.tools, date=old.date,
+                  messages=candidate.messages, label=candidate.label, origin="expanded", round=round, parent=old.id,
+                  source=scenario.id)
+
+
+def candidate_faults(sample: Sample) -> list[str]:
+    """Tier 1: the rules of every sample, and what holds for a conversation that a model has made up.
+
+    Codes beyond those of sample_faults: not_user_first, unknown_tool_in_history, stray_result (of no call),
+    missing_result.
+    """
+    names = {tool.name for tool in sample.tools}
+    faults = sample_faults(sample)
+    faults += ["not_user_first"] if sample.messages[0].role != "user" else []
+    faults += [f"unknown_tool_in_history:{call.name}" for message in sample.messages for call in message.calls
+               if call.name not in names]
+    return faults + _result_faults(sample.messages)
+
+
+def _result_faults(messages: list[Message]) -> list[str]:
+    """Each call has to be followed by its result, and each result to follow its call."""
+    waiting = 0
+    for message in messages:
+        if message.role != "tool":
+            if waiting:
+                return ["missing_result"]
+            waiting = len(message.calls)
+        elif waiting:
+            waiting -= 1
+        else:
+            return ["stray_result"]
+    return ["missing_result"] if waiting else []
+
+
+def spoken(messages: list[Message]) -> str:
+    """What the users say, letters and digits only, in lower case: equal for two copies that differ in dress."""
+    words = re.findall(r"\w+", " ".join(message.content for message in messages if message.role == "user").lower())
+    return " ".join(words)
+
+
+class Accepts(msgspec.Struct):
+    """The JSON object that the checker replies with."""
+
+    correct: bool
+    analysis: str = ""
+
+
+class Family:
+    """The new samples of one seed: siblings, which must not be copies of each other."""
+
+    def __init__(self, seed: ErrorSeed, scenarios: list[Scenario], round: int):
+        self.seed, self.scenarios, self.round = seed, scenarios, round
+        self._candidates: dict[int, asyncio.Task[Sample | None]] = {}
+
+    async def member(self, index: int, ask: Ask, generator: str, checker: str | None, fits: Fits) -> Sample | str:
+        """The new sample under the scenario `index`, or the reason why there is none.
+
+        Args:
+            checker: the model of the second tier; None leaves it out.
+
+        Raises:
+            CallFailed: a call got no answer.
+        """
+        candidate = partial(self._candidate, ask=ask, generator=generator)
+        sample = await candidate(index)
+        if sample is None:
+            return "unreadable"
+        faults = candidate_faults(sample)
+        if faults:
+            return fault_kind(faults[0])
+        said = spoken(sample.messages)
+        if said == spoken(self.seed.sample.messages):
+            return "copy_of_seed"
+        for earlier in [await candidate(other) for other in range(index)]:
+            if earlier is not None and said == spoken(earlier.messages):
+                return "copy_of_sibling"
+        if not fits(sample):
+            return "too_long"
+        return sample if checker is None else await check(sample, ask, checker)
+
+    async def _candidate(self, index: int, ask: Ask, generator: str) -> Sample | None:
+        """What the generator wrote under one scenario, asked for once however many siblings compare with it."""
+        if index not in self._candidates:
+            self._candidates[index] = asyncio.create_task(
+                generate(self.seed, self.scenarios[index], self.round, ask, generator))
+        return await asyncio.shield(self._candidates[index])
+
+
+async def generate(seed: ErrorSeed, scenario: Scenario, round: int, ask: Ask, generator: str) -> Sample | None:
+    """A new sample as the generator wrote it, unchecked; None where no reply can be read."""
+    chat = chat_about("generator", seed.sample, right=one_line(seed.sample.label), wrong=one_line(seed.wrong),
+                      analysis=f"{seed.analysis}\n{seed.approach}".strip(), scenario=scenario.text)
+    read = await ask_until_read(ask, "generator", chat, generator, read_candidate)
+    return None if read is None else new_sample(seed, read[0], scenario, round)
+
+
+async def check(sample: Sample, ask: Ask, checker: str) -> Sample | str:
+    """Tier 2: the sample if the checker finds it correct, else the reason."""
+    chat = chat_about("checker", sample, answer=one_line(sample.label))
+    read = await ask_until_read(ask, "checker", chat, checker, lambda text: read_object(text, Accepts))
+    if read is None:
+        return "unchecked"
+    return sample if read[0].correct else "refused_by_checker"

@@ -1,0 +1,117 @@
+"""Greedy capability probing, GCP (section 4.2): what the policy can do by itself, and how sure it is.
+
+In: round_j/dataset.jsonl (D_j) and round_j/policy (pi_j). Out: round_j/probes.jsonl, one Probe a line: the greedy reply
+to each sample, its perplexity (equation 3) and whether it matches the label. A line of the output, shortened:
+
+    {"sample":{"id":"43d0...",...},"text":"<tool_call>\\n{\\"name\\": ...","prediction":{...},"faults":[],
+     "reason":"wrong_value","perplexity":1.0384,"tokens":41,"finish":"stop"}
+
+With --samples, --output and --model it probes any file of samples with any checkpoint; --heldout stands for the held-out
+tasks, and in round 0 the policy is pi_0:
+
+    python greedy_capability_prob.py
+    python greedy_capability_prob.py --heldout --round 0
+
+Departures from the paper: a prompt longer than the window loses its oldest turns and never its tools, where the released
+code cuts tokens from the left; what does not fit even so is left out and counted as too_long.
+"""
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from dataloop.probing import WINDOW, Policy, Prober, places
+from looptool.config import Config, RoundFiles, RunFiles, argument_parser, load_config, round_files, student_path
+from looptool.meta import StageMeta
+from looptool.records import InputError, Sample, read_jsonl
+from looptool.stage import Inputs, run_main, run_stage
+
+_log = logging.getLogger(__name__)
+
+
+async def probe_samples(config: Config, samples: Path, output: Path, model: str, fresh: bool = False) -> StageMeta:
+    """Write the probes of a file of samples; see looptool.stage.run_stage.
+
+    Raises:
+        InputError: the engine is not built, or samples or checkpoint cannot be read.
+    """
+    if config.probe.engine != "transformers":
+        raise InputError(f"probe.engine: {config.probe.engine!r} is not built yet; set probe.engine=transformers")
+    student = config.student
+
+    def load() -> Policy:
+        from dataloop.transformers_policy import TransformersPolicy  # takes seconds, which a wrong input need not wait for
+
+        return TransformersPolicy(model, student)
+
+    settings = {"engine": config.probe.engine, "model": "" if weight_files(model) else model,
+                "instructions": student.instructions, "max_prompt_tokens": student.max_prompt_tokens,
+                "max_response_tokens": student.max_response_tokens, "max_user_turns": student.max_user_turns}
+    prober = Prober(load, config.probe.batch_tokens, student.max_response_tokens)
+    return await run_stage("probe", Inputs(lambda: places(read_jsonl(samples, Sample))), prober.probe, output,
+                           settings=settings, sources=[samples, *weight_files(model)], in_flight=WINDOW,
+                           usage=prober.usage, fresh=fresh)
+
+
+def summary(meta: StageMeta, round: int) -> str:
+    """The last line."""
+    matches, probed = meta.counts.get("match", 0), meta.inputs - meta.counts.get("too_long", 0)
+    reasons = _counted({reason: n for reason, n in meta.counts.items() if reason not in ("match", "too_long")})
+    long = f", {meta.counts['too_long']:,} too long" if "too_long" in meta.counts else ""
+    tokens = meta.usage["policy"].completion_tokens / max(probed, 1) if "policy" in meta.usage else 0
+    return (f"probe: round {round}: {meta.inputs:,} in -> {matches:,} match ({matches / max(probed, 1):.1%}), "
+            f"{probed - matches:,} mismatch{': ' + reasons if reasons else ''}{long}; {tokens:.1f} tokens/reply; "
+            f"{meta.seconds:.1f} s")
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {reason}" for reason, count in sorted(counts.items(), key=lambda item: -item[1]))
+
+
+def policy_path(config: Config, files: RoundFiles, named: str | None) -> str:
+    """The checkpoint to probe: --model, else the folder of pi_j, in round 0 that of pi_0.
+
+    Raises:
+        InputError: it is no folder and cannot be a name of the hub.
+    """
+    path = named or (student_path(config) if files.round == 0 else str(files.policy))
+    if not Path(path).is_dir() and not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", path):
+        raise InputError(f"{path}: there is no such checkpoint; run scripts/04_train.sh --round {files.round} first, or "
+                         "name one with --model")
+    return path
+
+
+def weight_files(path: str) -> list[Path]:
+    """The files of a local checkpoint that decide what it answers; none for a name of the hub."""
+    return sorted(file for pattern in ("*.safetensors", "config.json", "generation_config.json", "tokenizer.json",
+                                       "chat_template.jinja") for file in Path(path).glob(pattern))
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argument_parser(__doc__, with_round=True)
+    parser.add_argument("--samples", type=Path, metavar="FILE", help="samples (default: D_j)")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="probes (default: round_j/probes.jsonl)")
+    parser.add_argument("--model", metavar="DIR", help="checkpoint (default: the round's policy; in round 0 the student)")
+    parser.add_argument("--heldout", action="store_true",
+                        help="the held-out tasks: run_dir/heldout.jsonl -> round_j/heldout_probes.jsonl")
+    parser.add_argument("--fresh", action="store_true", help="forget what an earlier run has probed")
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_arguments()
+    config = load_config(args.config, args.overrides)
+    files = round_files(args, config)
+    samples = args.samples or (RunFiles(config).heldout if args.heldout else files.dataset)
+    output = args.output or (files.heldout_probes if args.heldout else files.probes)
+    model = policy_path(config, files, args.model)
+    meta = asyncio.run(probe_samples(config, samples, output, model, args.fresh))
+    _log.info("%s", summary(meta, files.round))
+
+
+if __name__ == "__main__":
+    run_main(main)

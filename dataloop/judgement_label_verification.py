@@ -1,0 +1,99 @@
+"""Judgement-guided label verification, JGLV (section 4.3): who is wrong where policy and label differ?
+
+In: round_j/probes.jsonl. Out, in round_j/:
+- verdicts.jsonl     a Verdict for each mismatch, with all votes; matches never reach a judge
+- error_seeds.jsonl  D_ES = D_MR + D_LR: PRED_WRONG keeps the label, LABEL_WRONG puts the prediction in its place
+- ledger.jsonl       a LabelChange for each label that was replaced
+- high_ppl.jsonl     D_HPPL: the mix.high_ppl mastered or BOTH_CORRECT probes with the highest perplexity, that one first
+
+BOTH_WRONG and UNDECIDED are dropped and counted; a sample whose judges gave no readable reply is "unjudged" and counted.
+
+    python judgement_label_verification.py [--probes FILE] [--output FOLDER]
+
+Departures from the paper, both in the config: every mismatch is shown in both orders, as a judge prefers a place, and
+votes have to agree across them (verify.both_orders off gives the paper's single order, label first); and a prediction
+that breaks its tool's schema never becomes a label, whatever the judge says.
+"""
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from dataloop.asking import make_ask, prompt_files
+from dataloop.loop_files import read_some
+from dataloop.seeds import error_seeds, label_changes, near_boundary
+from dataloop.verification import verify_one
+from looptool.config import Config, RunFiles, argument_parser, load_config, round_files
+from looptool.llm import Client, Sampling
+from looptool.meta import StageMeta
+from looptool.records import Probe, Verdict, read_jsonl, write_jsonl
+from looptool.stage import Inputs, Outcome, run_main, run_stage
+
+_log = logging.getLogger(__name__)
+
+
+async def verify_probes(config: Config, probes: Path, verdicts: Path, fresh: bool = False) -> StageMeta:
+    """Judge every mismatch; see looptool.stage.run_stage."""
+    options, judges = config.verify, config.teacher.judges or config.teacher.models[:1]
+
+    def mismatches() -> Iterator[tuple[str, Probe]]:
+        for probe in read_jsonl(probes, Probe):
+            if not probe.matches:
+                yield probe.sample.id, probe
+
+    async with Client.from_config(config, RunFiles(config).answers) as client:
+        ask = make_ask(client, {"judge": Sampling(temperature=options.temperature)})
+
+        async def work(probe: Probe) -> Outcome:
+            verdict = await verify_one(probe, ask, judges, options)
+            return Outcome([], "unjudged") if verdict is None else Outcome([verdict], verdict.verdict.lower())
+
+        settings = {"judges": judges, "both_orders": options.both_orders, "votes_per_order": options.votes_per_order,
+                    "temperature": options.temperature}
+        return await run_stage("verify", Inputs(mismatches), work, verdicts, settings=settings,
+                               sources=[probes, *prompt_files("judge")], in_flight=config.teacher.in_flight,
+                               usage=client.usage, fresh=fresh)
+
+
+def write_consequences(config: Config, probes: Path, folder: Path, round: int) -> Counter[str]:
+    """Write error seeds, ledger and high-perplexity probes from verdicts.jsonl in `folder`; returns their counts."""
+    def verdicts() -> Iterator[Verdict]:
+        return read_some(folder / "verdicts.jsonl", Verdict)
+
+    counts: Counter[str] = Counter()
+    write_jsonl(folder / "error_seeds.jsonl", error_seeds(verdicts(), round, counts))
+    write_jsonl(folder / "ledger.jsonl", label_changes(verdicts(), round))
+    high = near_boundary(read_jsonl(probes, Probe), verdicts(), config.mix.high_ppl)
+    counts["high_ppl"] = write_jsonl(folder / "high_ppl.jsonl", high)
+    return counts
+
+
+def summary(meta: StageMeta, counts: Counter[str], round: int) -> str:
+    """The last line."""
+    dropped = ", ".join(f"{counts[name]:,} {name.replace('_', ' ')}" for name in (
+        "both_correct", "both_wrong", "undecided", "label_wrong_unusable") if counts[name])
+    unjudged = meta.counts.get("unjudged", 0) + meta.failed
+    return (f"verify: round {round}: {meta.inputs:,} mismatches -> {counts['mispredicted']:,} prediction wrong, "
+            f"{counts['relabeled']:,} label wrong and replaced{', ' + dropped if dropped else ''}, {unjudged:,} unjudged; "
+            f"{counts['high_ppl']:,} high perplexity; {meta.seconds:.1f} s")
+
+
+def main() -> None:
+    parser = argument_parser(__doc__, with_round=True)
+    parser.add_argument("--probes", type=Path, metavar="FILE", help="probes (default: round_j/probes.jsonl)")
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help="folder for the four files (default: round_j)")
+    parser.add_argument("--fresh", action="store_true", help="forget what an earlier run has judged")
+    args = parser.parse_args()
+    config = load_config(args.config, args.overrides)
+    files = round_files(args, config)
+    probes, folder = args.probes or files.probes, args.output or files.folder
+    meta = asyncio.run(verify_probes(config, probes, folder / "verdicts.jsonl", args.fresh))
+    counts = write_consequences(config, probes, folder, files.round)
+    _log.info("%s", summary(meta, counts, files.round))
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,178 @@
+"""The next round's dataset (equation 5): D_{j+1} = D_ES + D_EE + D_HPPL + D_Seed-new.
+
+In, of round j: error_seeds.jsonl, expanded.jsonl, high_ppl.jsonl, probes.jsonl; of the run: seed.jsonl and the datasets
+of rounds 1 to j. Out: round_{j+1}/dataset.jsonl, Sample records whose `origin` says by which part they entered, and
+beside it dataset.meta.json: counts by part, what was left out and why, hashes of all inputs, the checkpoint that was
+probed. Round 0 makes D_1 from seed.jsonl alone.
+
+    python next_round.py [--round J] [--error-seeds FILE] [--expanded FILE] [--high-ppl FILE] [--output FILE]
+
+How many of each part, and what gives way or fills up: dataloop/mixing.py. Files of different rounds are refused. A
+dataset that is there already and would change is only replaced with --fresh: the policy may have been trained on it.
+"""
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from dataloop.loop_files import read_some
+from dataloop.mixing import Mixture, Supply, mix_parts, run_order, unused
+from dataloop.seeds import near_boundary
+from looptool.config import Config, RoundFiles, RunFiles, argument_parser, load_config, round_files
+from looptool.meta import make_header, read_meta
+from looptool.records import ErrorSeed, InputError, Probe, Record, Sample, encode_line, read_jsonl, write_atomic
+from looptool.stage import run_main
+
+_log = logging.getLogger(__name__)
+
+
+class Manifest(Record):
+    """The content of dataset.meta.json."""
+
+    round: int
+    size: int
+    counts: dict[str, int]
+    """Samples by part: ES, EE, HPPL, Seed-new."""
+    left_out: dict[str, int]
+    notes: list[str]
+    """Where a part gave way or was filled up, in words."""
+    seed: int
+    mix: Any
+    """The config's section."""
+    sources: dict[str, str]
+    """Sha256 of each input file, by its path relative to the dataset's folder."""
+    checkpoint: dict[str, str]
+    """The same for the checkpoint whose probes the round is made of; before round 1 there is none."""
+
+
+def used_ids(files: RoundFiles) -> set[str]:
+    """Ids of all samples of rounds 1 to j, and of the samples that they were made from."""
+    used: set[str] = set()
+    for number in range(1, files.round + 1):
+        for sample in read_jsonl(RoundFiles(files.run_dir, number).dataset, Sample):
+            used.update((sample.id, sample.parent or sample.id))
+    return used
+
+
+def check_one_round(files: RoundFiles, seeds: Iterable[ErrorSeed], expanded: Iterable[Sample],
+                    mastered: Iterable[Probe]) -> None:
+    """Refuse error seeds, expanded and mastered samples that do not come from D_j.
+
+    Raises:
+        InputError: one does not; names its file and id.
+    """
+    ids = {sample.id for sample in read_jsonl(files.dataset, Sample)}
+    again = f"its file was not made from D_{files.round}; run scripts/05_probe.sh, 06 and 07 for this round again"
+    seed_ids = set()
+    for seed in seeds:
+        sample = seed.sample
+        seed_ids.add(sample.id)
+        if (sample.id if seed.cause == "mispredicted" else sample.parent) not in ids or (
+                seed.cause == "relabeled" and sample.round != files.round):
+            raise InputError(f"error seed {sample.id}: not a sample of {files.dataset}; {again}")
+    for sample in expanded:
+        if sample.parent not in seed_ids or sample.round != files.round:
+            raise InputError(f"expanded sample {sample.id}: of round {sample.round}, its parent {sample.parent} is no error "
+                             f"seed of round {files.round}; {again}")
+    for probe in mastered:
+        if probe.sample.id not in ids:
+            raise InputError(f"probe of {probe.sample.id}: not a sample of {files.dataset}; {again}")
+
+
+def round_supply(args: argparse.Namespace, config: Config, files: RoundFiles) -> tuple[Supply, list[Path]]:
+    """What round j has left for D_{j+1}, and the files that it comes from; of round 0 the seed samples only.
+
+    Raises:
+        InputError: a file is absent, unreadable, or of another round.
+    """
+    seed_path = args.seed_samples or RunFiles(config).seed
+    supply = Supply(error_seeds=[], expanded=[], high_ppl=[], seed_new=[])
+    sources = [seed_path]
+    if files.round:
+        paths = {"error_seeds": args.error_seeds or files.error_seeds, "expanded": args.expanded or files.expanded,
+                 "high_ppl": args.high_ppl or files.high_ppl, "probes": args.probes or files.probes}
+        seeds = list(read_some(paths["error_seeds"], ErrorSeed))
+        supply.expanded = list(read_some(paths["expanded"], Sample))
+        mastered = [*read_some(paths["high_ppl"], Probe),
+                    *near_boundary(read_jsonl(paths["probes"], Probe), (), config.mix.size)]
+        check_one_round(files, seeds, supply.expanded, mastered)
+        supply.error_seeds = [seed.sample for seed in seeds]
+        supply.high_ppl = list({probe.sample.id: probe.sample for probe in mastered}.values())
+        sources += [*paths.values(), *(RoundFiles(files.run_dir, n).dataset for n in range(1, files.round + 1))]
+    fresh = unused(read_jsonl(seed_path, Sample), used_ids(files))
+    supply.seed_new = sorted(fresh, key=lambda sample: run_order(config.seed, sample.id))
+    return supply, sources
+
+
+def write_dataset(mixture: Mixture, manifest: Manifest, output: Path, fresh: bool) -> bool:
+    """Write the manifest, then the dataset: where a dataset is, its manifest is too. False if it is there already.
+
+    Raises:
+        InputError: another dataset is there, and not `fresh`.
+    """
+    def lines() -> Iterator[bytes]:
+        return (encode_line(sample) for sample in mixture.samples)
+
+    if output.exists() and not fresh:
+        if output.read_bytes() == b"".join(lines()):
+            return False
+        raise InputError(f"{output}: is there already and would change; use --fresh to replace it, and then train its "
+                         "round anew")
+    write_atomic(output.with_suffix(".meta.json"),
+                 [msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"])
+    write_atomic(output, lines())
+    return True
+
+
+def build(args: argparse.Namespace, config: Config, files: RoundFiles) -> Mixture:
+    """Make D_{j+1} and its manifest.
+
+    Raises:
+        InputError: an input is wrong, see above, or there is no sample at all.
+    """
+    output = args.output or files.next().dataset
+    number = files.round + 1
+    supply, sources = round_supply(args, config, files)
+    mixture = mix_parts(supply, config.mix, number, config.seed)
+    if not mixture.samples:
+        raise InputError(f"{output}: not written, as there is no sample for D_{number}; check seed.jsonl and the round's "
+                         "files")
+    probed = read_meta(args.probes or files.probes) if files.round else None
+    manifest = Manifest(round=number, size=len(mixture.samples), counts=mixture.counts, left_out=mixture.left_out,
+                        notes=mixture.notes, seed=config.seed, mix=config.mix,
+                        sources=make_header("next_round", None, sources, output).sources,
+                        checkpoint={path: digest for path, digest in (probed.sources if probed else {}).items()
+                                    if not path.endswith(files.dataset.name)})
+    if not write_dataset(mixture, manifest, output, args.fresh):
+        _log.info("next_round: %s is complete, nothing to do", output)
+    return mixture
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argument_parser(__doc__, with_round=True)
+    parser.add_argument("--seed-samples", type=Path, metavar="FILE", help="D_seed (default: run_dir/seed.jsonl)")
+    for name in ("error-seeds", "expanded", "high-ppl", "probes"):
+        parser.add_argument(f"--{name}", type=Path, metavar="FILE", help="default: the round's own file")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="dataset (default: round_{j+1}/dataset.jsonl)")
+    parser.add_argument("--fresh", action="store_true", help="replace a dataset that is there already")
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_arguments()
+    config = load_config(args.config, args.overrides)
+    files = round_files(args, config)
+    mixture = build(args, config, files)
+    for note in mixture.notes:
+        _log.info("next_round: %s", note)
+    parts = " + ".join(f"{count:,} {name}" for name, count in mixture.counts.items())
+    _log.info("next_round: D_%d: %s = %s", files.round + 1, f"{len(mixture.samples):,}", parts)
+
+
+if __name__ == "__main__":
+    run_main(main)

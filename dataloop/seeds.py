@@ -1,0 +1,83 @@
+"""What follows from the verdicts, by rule: error seeds, replaced labels, and the samples near the decision boundary.
+
+In: Verdict and Probe records. Out: ErrorSeed and LabelChange records, and the probes with the highest perplexity.
+Nothing here asks a model. BOTH_WRONG and UNDECIDED lead to nothing (sections 4.3 and 4.4).
+"""
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from dataloop.verification import shown_prediction
+from looptool.records import ErrorSeed, LabelChange, Message, Probe, Sample, Verdict, Vote, sample_id
+from looptool.sample_rules import sample_faults
+
+
+def relabeled(probe: Probe, round: int) -> Sample | None:
+    """The sample with the prediction as its label; None where the prediction is no label.
+
+    A label was read without faults, ended by itself, and breaks no rule of its tools, whatever a judge says.
+    """
+    if probe.faults or probe.finish != "stop":
+        return None
+    old = probe.sample
+    label = Message(role="assistant", content=probe.prediction.content, calls=probe.prediction.calls)
+    new = msgspec.structs.replace(old, id=sample_id(old.tools, old.date, old.messages, label), label=label, parent=old.id,
+                                  round=round)
+    return None if sample_faults(new) else new
+
+
+def error_seed(verdict: Verdict, round: int) -> ErrorSeed | None:
+    """D_MR: the label was right and is kept. D_LR: it was wrong, and the prediction takes its place. Else None."""
+    probe = verdict.probe
+    if verdict.verdict == "PRED_WRONG":
+        sample, wrong, cause = probe.sample, shown_prediction(probe), "mispredicted"
+    elif verdict.verdict == "LABEL_WRONG":
+        sample, wrong, cause = relabeled(probe, round), probe.sample.label, "relabeled"
+    else:
+        return None
+    if sample is None:
+        return None
+    reason = _deciding_vote(verdict)
+    return ErrorSeed(sample=sample, wrong=wrong, cause=cause, analysis=reason.analysis, approach=reason.approach)
+
+
+def _deciding_vote(verdict: Verdict) -> Vote:
+    return next(vote for vote in verdict.votes if vote.verdict == verdict.verdict)
+
+
+def error_seeds(verdicts: Iterable[Verdict], round: int, counts: Counter[str]) -> Iterator[ErrorSeed]:
+    """The error seeds among the verdicts, each sample once; `counts` says what became of each verdict."""
+    seen: set[str] = set()
+    for verdict in verdicts:
+        seed = error_seed(verdict, round)
+        if seed is None:
+            counts["label_wrong_unusable" if verdict.verdict == "LABEL_WRONG" else verdict.verdict.lower()] += 1
+            continue
+        counts[seed.cause] += 1
+        if seed.sample.id not in seen:  # two samples with one context may get the same new label
+            seen.add(seed.sample.id)
+            yield seed
+
+
+def label_changes(verdicts: Iterable[Verdict], round: int) -> Iterator[LabelChange]:
+    """The ledger: one line for each label that was replaced."""
+    for verdict in verdicts:
+        seed = error_seed(verdict, round)
+        if seed is not None and seed.cause == "relabeled":
+            old = verdict.probe.sample
+            yield LabelChange(old_id=old.id, new_id=seed.sample.id, old_label=old.label, new_label=seed.sample.label,
+                              round=round, votes=verdict.votes)
+
+
+def near_boundary(probes: Iterable[Probe], verdicts: Iterable[Verdict], count: int) -> list[Probe]:
+    """D_HPPL: of the mastered samples and those whose two answers are both correct, the `count` with the highest
+    perplexity, the highest first (section 4.2)."""
+    def candidates() -> Iterator[Probe]:
+        yield from (probe for probe in probes if probe.matches)
+        yield from (verdict.probe for verdict in verdicts if verdict.verdict == "BOTH_CORRECT")
+
+    return heapq.nsmallest(count, candidates(), key=lambda probe: (-probe.perplexity, probe.sample.id))

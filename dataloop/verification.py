@@ -1,0 +1,87 @@
+"""Judgement of one mismatch (section 4.3): both candidates before the judges, in both orders, until their votes agree.
+
+In: a probe that does not match its label, and `ask`, which reaches a model. Out: a Verdict, or None where some vote
+could not be had; that is no verdict.
+"""
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+
+from dataloop.asking import Ask, ask_until_read, chat_about, one_line, read_object
+from looptool.config import Verify
+from looptool.records import Message, Probe, Verdict, VerdictName, Vote
+
+
+class Judgement(msgspec.Struct):
+    """The JSON object that a judge replies with."""
+
+    better: Literal["1", "2", "both", "neither", 1, 2]
+    analysis: str = ""
+    approach: str = ""
+
+
+def shown_prediction(probe: Probe) -> Message:
+    """The prediction as a judge sees it: without thinking, and where it could not be read as the raw text."""
+    if not probe.faults:
+        return Message(role="assistant", content=probe.prediction.content, calls=probe.prediction.calls)
+    return Message(role="assistant", content=probe.text.rpartition("</think>")[2].strip())
+
+
+def verdict_of(better: str | int, label_first: bool) -> VerdictName:
+    """What "better" means when the label stands first, or second."""
+    if better == "both":
+        return "BOTH_CORRECT"
+    if better == "neither":
+        return "BOTH_WRONG"
+    return "PRED_WRONG" if (str(better) == "1") == label_first else "LABEL_WRONG"
+
+
+async def vote(probe: Probe, ask: Ask, judge: str, label_first: bool, draw: int, draws: int) -> Vote | None:
+    """One judge's vote; a reply that cannot be read is asked for again under `draw` + a multiple of `draws`."""
+    label, prediction = one_line(probe.sample.label), one_line(shown_prediction(probe))
+    first, second = (label, prediction) if label_first else (prediction, label)
+    chat = chat_about("judge", probe.sample, candidate_1=first, candidate_2=second)
+    read = await ask_until_read(ask, "judge", chat, judge, lambda text: read_object(text, Judgement), draw, draws)
+    if read is None:
+        return None
+    judgement, at = read
+    return Vote(verdict=verdict_of(judgement.better, label_first), label_first=label_first, judge=judge, draw=at,
+                analysis=judgement.analysis, approach=judgement.approach)
+
+
+async def verify_one(probe: Probe, ask: Ask, judges: Sequence[str], options: Verify) -> Verdict | None:
+    """The verdict on one mismatch: `votes_per_order` votes of every judge in each order.
+
+    None where a vote is missing because no draw of it could be read.
+
+    Raises:
+        CallFailed: a call got no answer.
+    """
+    orders = (True, False) if options.both_orders else (True,)
+    wanted = [vote(probe, ask, judge, label_first, draw, options.votes_per_order)
+              for label_first in orders for judge in judges for draw in range(options.votes_per_order)]
+    answers = await asyncio.gather(*wanted, return_exceptions=True)  # all are heard, so that none is paid in vain
+    for answer in answers:
+        if isinstance(answer, BaseException):
+            raise answer
+    votes = [answer for answer in answers if answer is not None]
+    if len(votes) < len(wanted):
+        return None
+    return Verdict(probe=probe, verdict=agreed(votes), votes=votes)
+
+
+def agreed(votes: Sequence[Vote]) -> VerdictName:
+    """The verdict that more than half of the votes give in each order, the same in all of them; else UNDECIDED."""
+    winners = {_majority([vote.verdict for vote in votes if vote.label_first == order])
+               for order in {vote.label_first for vote in votes}}
+    return winners.pop() if len(winners) == 1 else "UNDECIDED"
+
+
+def _majority(verdicts: list[VerdictName]) -> VerdictName:
+    verdict, count = Counter(verdicts).most_common(1)[0]
+    return verdict if 2 * count > len(verdicts) else "UNDECIDED"
