@@ -97,10 +97,10 @@ def _put_default(schema: Schema, default: Any) -> None:
         schema["default"] = default
 
 
-def _normalized(schema: Any, where: str) -> Schema:
+def _normalized(schema: Any, where: str) -> Schema | bool:
     """The same schema with the type names of JSON Schema, all the way down; `where` names it in errors."""
     if isinstance(schema, bool):
-        return {} if schema else {"not": {}}
+        return schema
     if not isinstance(schema, dict):
         raise ValueError(f"parameter {where!r}: its schema must be a JSON object, not {quote(schema)}")
     result = dict(schema)

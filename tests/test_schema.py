@@ -36,6 +36,7 @@ STRING, INTEGER, NUMBER = {"type": "string"}, {"type": "integer"}, {"type": "num
     ("Optional[str]", {"type": ["string", "null"]}),
     ("Union[int, str]", {"type": ["integer", "string"]}),
     ("Union[int, Any]", {}),
+    ("Union[int, Optional[int]]", {"type": ["integer", "null"]}),
     ("int | None", {"type": ["integer", "null"]}),
     ("Optional[List[str]]", {"anyOf": [{"type": "array", "items": STRING}, {"type": "null"}]}),
     ("['string', 'null']", {"type": ["string", "null"]}),
@@ -121,6 +122,12 @@ def test_json_schema_keeps_all_but_type_names():
     assert json_schema(schema) == schema
     assert json_schema({}) == json_schema({"type": "object"}) == {"type": "object", "properties": {}, "required": []}
     assert json_schema({"properties": {"a": {"type": "str"}}, "required": None})["required"] == []
+    assert json_schema({"properties": {"a": True}, "type": "object"})["properties"] == {"a": True}
+    assert json_schema({"properties": {}, "required": ["x"], "additionalProperties": {"type": "int"}}) == {
+        "type": "object", "properties": {}, "required": ["x"], "additionalProperties": INTEGER}
+    parts = {"$defs": {"n": {"type": "int"}}, "properties": {"p": {"prefixItems": [{"type": "str"}], "oneOf": [{}]}}}
+    assert json_schema({"type": "object", **parts})["$defs"] == {"n": INTEGER}
+    assert json_schema({"type": "object", **parts})["properties"] == {"p": {"prefixItems": [STRING], "oneOf": [{}]}}
 
 
 def deep_schema(levels: int) -> dict:
