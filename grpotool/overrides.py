@@ -6,7 +6,9 @@ Everything is plain data, so that a list can be read, compared and checked witho
 """
 from __future__ import annotations
 
+import math
 import os
+import re
 from pathlib import Path
 
 from looptool.config import ROOT, Config, RoundFiles
@@ -21,18 +23,18 @@ def common(config: Config, files: RoundFiles, model: str) -> list[str]:
     return [
         "algorithm.adv_estimator=grpo",
         "algorithm.use_kl_in_reward=False",
-        f"data.train_files={files.train_parquet.resolve()}",
-        f"data.val_files={files.test_parquet.resolve()}",
+        f"data.train_files={quote(files.train_parquet.resolve())}",
+        f"data.val_files={quote(files.test_parquet.resolve())}",
         f"data.train_batch_size={train.batch_size}",
         f"data.max_prompt_length={student.max_prompt_tokens}",
         f"data.max_response_length={student.max_response_tokens}",
         "data.filter_overlong_prompts=False",  # json2parquet has left them out
         "data.shuffle=True",
         f"data.seed={config.seed}",
-        f"reward.custom_reward_function.path={REWARD}",
+        f"reward.custom_reward_function.path={quote(REWARD)}",
         "reward.custom_reward_function.name=compute_score",
         f"+reward.custom_reward_function.reward_kwargs.mode={train.reward}",
-        f"actor_rollout_ref.model.path={model}",
+        f"actor_rollout_ref.model.path={quote(model)}",
         f"{actor}.strategy=fsdp2",
         f"{actor}.optim.lr={train.learning_rate}",
         f"{actor}.ppo_mini_batch_size={train.mini_batch_size}",
@@ -48,7 +50,7 @@ def common(config: Config, files: RoundFiles, model: str) -> list[str]:
         f"{rollout}.calculate_log_probs=True",
         "trainer.project_name=looptool",
         f"trainer.experiment_name=round_{files.round}",
-        f"trainer.default_local_dir={checkpoints(files)}",
+        f"trainer.default_local_dir={quote(checkpoints(files))}",
         "trainer.logger=[console,file,tensorboard]",
         f"trainer.total_epochs={train.epochs}",
         "trainer.max_actor_ckpt_to_keep=2",  # verl removes the oldest before it writes: with 1, a kill there loses all
@@ -82,32 +84,35 @@ def gpu(config: Config, steps_per_epoch: int) -> list[str]:
 
 SAVE_EVERY = 4
 """Steps between two checkpoints on a CPU, where one takes 0.05 s."""
+PROMPTS_A_MICRO_BATCH = 4
+"""On a CPU, with all their rollouts: enough work for two cores, 0.3 GB for a model of 2M parameters."""
 
 
-def cpu(config: Config) -> list[str]:
-    """One process that trains and one that samples, through grpotool.cpu; each step is one micro batch."""
+def cpu(config: Config, files: RoundFiles) -> list[str]:
+    """One process that trains and one that leads and samples, through grpotool.cpu."""
     train = config.train
-    actor, rollout, sampler = "actor_rollout_ref.actor", "actor_rollout_ref.rollout", "trainer.v1.sampler.custom_sampler"
+    actor, rollout = "actor_rollout_ref.actor", "actor_rollout_ref.rollout"
+    micro = math.gcd(PROMPTS_A_MICRO_BATCH, train.mini_batch_size) * train.rollouts
     precision = f"+{actor}.fsdp_config.mixed_precision"
     return [
+        "algorithm.rollout_correction.bypass_mode=True",  # log-probabilities of the rollouts are the trainer's to 1e-5
         "data.dataloader_num_workers=0",
-        "reward.num_workers=1",
-        "actor_rollout_ref.model.external_lib=[grpotool.cpu.verl_rollout,grpotool.cpu.verl_engine]",
+        "reward.num_workers=0",
+        "actor_rollout_ref.model.external_lib=grpotool.cpu.verl_rollout",
         "+actor_rollout_ref.model.override_config.attn_implementation=sdpa",
         "actor_rollout_ref.model.use_remove_padding=False",
         "actor_rollout_ref.model.enable_gradient_checkpointing=False",
+        f"{actor}.calculate_entropy=True",
         f"{actor}.use_torch_compile=False",
         f"{actor}.fsdp_config.use_torch_compile=False",
         *(f"{precision}.{kind}=fp32" for kind in ("param_dtype", "reduce_dtype", "buffer_dtype")),
-        f"{actor}.ppo_micro_batch_size_per_gpu={train.mini_batch_size * train.rollouts}",
+        f"{actor}.ppo_micro_batch_size_per_gpu={micro}",
         f"{rollout}.name=cpu",
-        f"{rollout}.max_num_seqs={train.batch_size * train.rollouts}",
+        f"+{rollout}.engine_kwargs.cpu.weights={quote(checkpoints(files) / 'rollout.safetensors')}",
         f"{rollout}.tensor_model_parallel_size=1",
-        f"{rollout}.log_prob_micro_batch_size_per_gpu={train.mini_batch_size * train.rollouts}",
-        f"{rollout}.agent.num_workers=1",
+        f"{rollout}.log_prob_micro_batch_size_per_gpu={micro}",
+        f"+{rollout}.agent.agent_loop_manager_class=grpotool.cpu.verl_rollout.RolloutManager",
         f"{rollout}.free_cache_engine=False",
-        f"{sampler}.path=pkg://grpotool.cpu.verl_replay",
-        f"{sampler}.name=PromptReplayBuffer",
         "transfer_queue.backend.SimpleStorage.num_data_storage_units=1",
         "trainer.device=cpu",
         "trainer.nnodes=1",
@@ -123,10 +128,16 @@ def cpu(config: Config) -> list[str]:
 
 def compose(config: Config, files: RoundFiles, model: str, steps_per_epoch: int, resume: Path | None) -> list[str]:
     """The whole list; `resume` is a checkpoint folder of the same round, None to start with a fresh optimizer."""
-    machine = cpu(config) if config.train.profile == "cpu" else gpu(config, steps_per_epoch)
+    machine = cpu(config, files) if config.train.profile == "cpu" else gpu(config, steps_per_epoch)
     begin = ["trainer.resume_mode=disable"] if resume is None else [
-        "trainer.resume_mode=resume_path", f"trainer.resume_from_path={resume.resolve()}"]
+        "trainer.resume_mode=resume_path", f"trainer.resume_from_path={quote(resume.resolve())}"]
     return [*common(config, files, model), *machine, *begin]
+
+
+def quote(value: Path | str) -> str:
+    """A value as Hydra reads it back whole, whatever characters a folder's name has."""
+    escaped = re.sub(r"(\\+)(?='|$)", r"\1\1", str(value)).replace("'", r"\'")
+    return f"'{escaped}'"
 
 
 def checkpoints(files: RoundFiles) -> Path:

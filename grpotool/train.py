@@ -67,6 +67,17 @@ def count_rows(parquet: Path) -> int:
         raise InputError(f"{parquet}: cannot be read ({error}); run grpotool/dataset/utils/json2parquet.py") from None
 
 
+def check_batches(config: Config, files: RoundFiles, rows: int) -> None:
+    """Refuse sizes by which no step, or half an update, would be trained."""
+    batch, mini = config.train.batch_size, config.train.mini_batch_size
+    if batch % mini:
+        raise InputError(f"train.mini_batch_size={mini} does not divide train.batch_size={batch}; set it to a divisor, or to "
+                         "the batch size itself for one update a step")
+    if rows < batch:
+        raise InputError(f"{files.train_parquet}: {rows} rows are less than train.batch_size={batch}, so there is no step to "
+                         "train; lower the batch size or make a larger dataset")
+
+
 def check_current(files: RoundFiles) -> None:
     """Refuse Parquet files that were made from another dataset than the one that now lies beside them."""
     for parquet in (files.train_parquet, files.test_parquet):
@@ -175,9 +186,7 @@ def main() -> None:
     files = round_files(args, config)
     model = policy_before(config, files)
     rows = count_rows(files.train_parquet)
-    if rows < config.train.batch_size:
-        raise InputError(f"{files.train_parquet}: {rows} rows are less than train.batch_size={config.train.batch_size}, so "
-                         "there is no step to train; lower the batch size or make a larger dataset")
+    check_batches(config, files, rows)
     if args.dry_run:
         resume = last_checkpoint(files)[1]
         _log.info("%s", shlex.join([sys.executable, "-m", "verl.trainer.main_ppo",

@@ -1,160 +1,38 @@
-"""Rollouts on a CPU for verl 0.9 (rollout.name=cpu): in come verl's single requests, out go sampled tokens.
+"""Rollouts on a CPU for verl 0.9 (rollout.name=cpu): sampled in the trainer's own process, a whole batch at once.
 
-verl imports this module in every process that builds a rollout, because train.py names it as model.external_lib. A
-Ray actor holds the model. It gathers the requests of a step into one batch, puts equal prompts together and samples with
-grpotool.cpu.shared_prompt. The training worker sends it all weights after every step.
+verl asks a server process for each rollout by itself, through an agent loop process and with the reward in one more.
+That is right for GPUs; here it would cost a minute of imports and a second a step. So RolloutManager, verl's
+agent.agent_loop_manager_class, takes a batch of prompts, samples all rollouts with grpotool.cpu.shared_prompt, scores them
+and puts them into verl's queue, where verl finds them at its first look. Prompts are tokens of the tokenizer's chat
+template, replies are decoded and scored as verl does it elsewhere. The training worker hands over the weights in a file.
 """
 from __future__ import annotations
 
-import asyncio
 import os
 import random
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-import ray
 import torch
+import transfer_queue
+from safetensors.torch import load_file, save_file
+from tensordict import NonTensorData, NonTensorStack, TensorDict
+from transformers import AutoConfig, AutoModelForCausalLM
+from verl.trainer.ppo.reward import get_custom_reward_fn
+from verl.utils.config import omega_conf_to_dataclass
+from verl.utils.tensordict_utils import list_of_dict_to_tensordict
 from verl.workers.rollout.base import _ROLLOUT_REGISTRY, BaseRollout
-from verl.workers.rollout.replica import RolloutReplica, RolloutReplicaRegistry, TokenOutput
+from verl.workers.rollout.replica import RolloutReplica, RolloutReplicaRegistry
 
+from grpotool.cpu import verl_engine  # noqa: F401  (registers the engine where verl loads model.external_lib)
 from grpotool.cpu.shared_prompt import ATTENTION, Answer, sample
 
 NAME = "cpu"
-QUIET_SECONDS = 0.1
-"""A batch that is not full starts when no request has come for so long."""
-
-
-def actor_name(replica_rank: int) -> str:
-    return f"cpu_rollout_{replica_rank}"
-
-
-@dataclass(frozen=True, order=True)
-class Request:
-    """What verl wants sampled; equal requests are rollouts of one prompt."""
-
-    temperature: float
-    max_tokens: int
-    prompt: tuple[int, ...]
-
-
-@dataclass
-class Batch:
-    """Requests that are answered together."""
-
-    requests: list[Request] = field(default_factory=list)
-    full: asyncio.Event = field(default_factory=asyncio.Event)
-    answers: asyncio.Task[list[Answer]] | None = None
-
-
-def read_request(prompt_ids: list[int], params: dict[str, Any], response_length: int) -> Request:
-    """One request of verl.
-
-    Raises:
-        ValueError: it asks for a way of sampling that is not built here.
-    """
-    cut = params.get("top_p", 1.0) != 1.0 or params.get("top_k", -1) > 0
-    if cut or params.get("repetition_penalty", 1.0) != 1.0:
-        raise ValueError(f"the CPU rollout samples by temperature only, not with {params}")
-    return Request(float(params["temperature"]), int(params.get("max_tokens") or response_length), tuple(prompt_ids))
-
-
-class RolloutServer:
-    """The Ray actor that answers; one for each replica."""
-
-    def __init__(self, config: Any, model_config: Any, replica_rank: int):
-        from transformers import AutoConfig, AutoModelForCausalLM
-        from verl.utils.config import omega_conf_to_dataclass
-
-        model_config = omega_conf_to_dataclass(model_config)
-        architecture = AutoConfig.from_pretrained(model_config.local_path)
-        self.model = AutoModelForCausalLM.from_config(architecture, dtype=torch.float32, attn_implementation=ATTENTION)
-        self.model.eval()
-        end = model_config.generation_config.eos_token_id
-        self.ends = [end] if isinstance(end, int) else list(end)
-        self.response_length, self.full = config.response_length, config.max_num_seqs
-        self.seed = f"{config.seed}:{replica_rank}"
-        self.global_steps: int | None = None
-        self.batches = 0
-        self.gathering: Batch | None = None
-        self.one_batch = asyncio.Lock()
-
-    async def load_weights(self, state: dict[str, torch.Tensor], global_steps: int | None) -> None:
-        """Take the policy's weights; verl calls this before the first request and after every step."""
-        missing, unexpected = self.model.load_state_dict(state, strict=False)
-        tied = {"lm_head.weight"} if self.model.config.tie_word_embeddings else set()
-        assert not unexpected and set(missing) <= tied, f"{missing=} {unexpected=}"
-        self.model.tie_weights()
-        self.global_steps, self.batches = global_steps, 0
-
-    async def generate(self, prompt_ids: list[int], sampling_params: dict[str, Any], **kwargs: Any) -> TokenOutput:
-        """Answer one request, together with those that come with it."""
-        if self.gathering is None:
-            self.gathering = Batch()
-            self.gathering.answers = asyncio.create_task(self.answer(self.gathering))
-        batch = self.gathering
-        index = len(batch.requests)
-        batch.requests.append(read_request(prompt_ids, sampling_params, self.response_length))
-        if len(batch.requests) == self.full:
-            self.gathering = None
-            batch.full.set()
-        answer = (await asyncio.shield(batch.answers))[index]
-        return TokenOutput(token_ids=answer.tokens, log_probs=answer.log_probs if sampling_params["logprobs"] else None,
-                           stop_reason="completed", extra_fields={"global_steps": self.global_steps})
-
-    async def answer(self, batch: Batch) -> list[Answer]:
-        """Wait until the batch is full or nothing more comes, then sample."""
-        gathered = -1
-        while not batch.full.is_set() and gathered < len(batch.requests):
-            gathered = len(batch.requests)
-            await asyncio.wait([asyncio.ensure_future(batch.full.wait())], timeout=QUIET_SECONDS)
-        if self.gathering is batch:
-            self.gathering = None
-        async with self.one_batch:
-            return await asyncio.to_thread(self.sample, batch.requests)
-
-    def sample(self, requests: list[Request]) -> list[Answer]:
-        """Answers in the order of the requests; the draws do not depend on that order."""
-        assert self.global_steps is not None, "no weights were loaded"
-        rows: dict[Request, list[int]] = {}
-        for row, request in enumerate(requests):
-            rows.setdefault(request, []).append(row)
-        self.batches += 1
-        seed = random.Random(f"{self.seed}:{self.global_steps}:{self.batches}").getrandbits(63)
-        generator = torch.Generator().manual_seed(seed)
-        answers: dict[int, Answer] = {}
-        for temperature, max_tokens in sorted({(request.temperature, request.max_tokens) for request in rows}):
-            group = sorted(r for r in rows if (r.temperature, r.max_tokens) == (temperature, max_tokens))
-            drawn = sample(self.model, [list(request.prompt) for request in group],
-                           [len(rows[request]) for request in group], max_tokens, self.ends, temperature, generator)
-            for request, some in zip(group, drawn, strict=True):
-                answers.update(zip(rows[request], some, strict=True))
-        return [answers[row] for row in range(len(requests))]
-
-    async def nothing(self, *args: Any, **kwargs: Any) -> None:
-        """Memory of a GPU is freed and taken back by these calls; here they do nothing."""
-
-    wake_up = sleep = clear_kv_cache = release_kv_cache = resume_kv_cache = nothing
-    abort_all_requests = resume_generation = start_profile = stop_profile = nothing
-
-
-class CpuReplica(RolloutReplica):
-    """Starts the actor and tells verl where it is."""
-
-    async def launch_servers(self) -> None:
-        name = actor_name(self.replica_rank)
-        options = {"name": name, "num_cpus": 1, "max_concurrency": self.max_concurrency}
-        server = ray.remote(RolloutServer).options(**options).remote(self.config, self.model_config, self.replica_rank)
-        self.servers, self._server_handle, self._server_address = [server], server, name
 
 
 class CpuRollout(BaseRollout):
-    """The end of the rollout that lives in the training worker: it sends the weights."""
-
-    def __init__(self, config: Any, model_config: Any, device_mesh: Any, **kwargs: Any):
-        super().__init__(config, model_config, device_mesh)
-        size = self.config.tensor_model_parallel_size * self.config.data_parallel_size
-        self.replica_rank, self.rank = divmod(int(os.environ["RANK"]), size)
+    """The end of the rollout in the training worker: it writes the weights to rollout.engine_kwargs.cpu.weights."""
 
     async def resume(self, tags: list[str]) -> None:
         pass
@@ -162,13 +40,120 @@ class CpuRollout(BaseRollout):
     async def release(self) -> None:
         pass
 
-    async def update_weights(self, weights: Iterable[tuple[str, torch.Tensor]], global_steps: int | None = None,
-                             **kwargs: Any) -> None:
-        """Every rank walks through the weights, as gathering one is a collective call; the first rank sends them."""
-        state = {name: tensor.detach().float() for name, tensor in weights}
-        if self.rank == 0:
-            await ray.get_actor(actor_name(self.replica_rank)).load_weights.remote(state, global_steps)
+    async def update_weights(self, weights: Iterable[tuple[str, torch.Tensor]], **kwargs: Any) -> None:
+        """Every rank walks through the weights, as gathering one is a collective call; the first rank writes them."""
+        state: dict[int, tuple[str, torch.Tensor]] = {}
+        for name, tensor in weights:
+            tensor = tensor.detach().float().contiguous()
+            state.setdefault(tensor.data_ptr(), (name, tensor))  # of two tied ones the first
+        if os.environ["RANK"] == "0":
+            path = Path(self.config.engine_kwargs[NAME]["weights"])
+            path.parent.mkdir(parents=True, exist_ok=True)
+            aside = path.with_suffix(".part")
+            save_file(dict(state.values()), aside)
+            aside.replace(path)
+
+
+class CpuReplica(RolloutReplica):
+    """verl wants to know a server; there is none."""
+
+    async def launch_servers(self) -> None:
+        self.servers, self._server_handle, self._server_address = [], None, NAME
 
 
 _ROLLOUT_REGISTRY[(NAME, "async")] = f"{__name__}.{CpuRollout.__name__}"
 RolloutReplicaRegistry.register(NAME, lambda: CpuReplica)
+
+
+class RolloutManager:
+    """From prompts to scored rollouts in verl's queue."""
+
+    def __init__(self, config: Any):
+        self.rollout = config.actor_rollout_ref.rollout
+        self.prompts_an_update = config.actor_rollout_ref.actor.ppo_mini_batch_size
+        model = omega_conf_to_dataclass(config.actor_rollout_ref.model)
+        self.tokenizer = model.tokenizer
+        architecture = AutoConfig.from_pretrained(model.local_path)
+        self.model = AutoModelForCausalLM.from_config(architecture, dtype=torch.float32, attn_implementation=ATTENTION)
+        self.model.eval()
+        end = model.generation_config.eos_token_id
+        self.ends = [end] if isinstance(end, int) else list(end)
+        self.reward = get_custom_reward_fn(config)
+
+    @classmethod
+    def create(cls, config: Any, **handles: Any) -> RolloutManager:
+        """verl's way to make one; the servers and workers it hands over are not needed."""
+        return cls(config)
+
+    def load_weights(self, path: Path | str) -> None:
+        """Take the policy's weights as the training worker wrote them."""
+        missing, unexpected = self.model.load_state_dict(load_file(path), strict=False)
+        tied = {"lm_head.weight"} if self.model.config.tie_word_embeddings else set()
+        assert not unexpected and set(missing) <= tied, f"{missing=} {unexpected=}"
+        self.model.tie_weights()
+
+    def read_prompt(self, chat: list[dict[str, str]]) -> list[int]:
+        """Tokens of a chat with the opening of the answer.
+
+        Raises:
+            ValueError: there are too many; verl would cut the tools away.
+        """
+        text = self.tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
+        ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        if len(ids) > self.rollout.prompt_length:
+            raise ValueError(f"a prompt has {len(ids)} tokens, {len(ids) - self.rollout.prompt_length} too many; it would "
+                             "lose its tools: make the Parquet files with json2parquet.py")
+        return ids
+
+    def generate_sequences(self, prompts: TensorDict) -> None:
+        """Sample, score and store; returns when all is in the queue, partition "train" or "val"."""
+        validate = bool(prompts.get("validate", False))
+        how = self.rollout.val_kwargs if validate else self.rollout
+        if how.top_p != 1.0 or how.top_k > 0:
+            raise ValueError(f"the CPU rollout samples by temperature only, not with top_p={how.top_p} top_k={how.top_k}")
+        rows = read_rows(prompts)
+        step, partition = rows[0]["global_steps"], "val" if validate else "train"
+        chats = [self.read_prompt(list(row["raw_prompt"])) for row in rows]
+        seed = random.Random(f"{self.rollout.seed}:{partition}:{step}").getrandbits(63)
+        self.load_weights(self.rollout.engine_kwargs[NAME]["weights"])
+        answers = sample(self.model, chats, [how.n] * len(rows), self.rollout.response_length, self.ends, how.temperature,
+                         torch.Generator().manual_seed(seed))
+        keys, fields, tags = [], [], []
+        # prompts of like length lie together within an update, so that micro batches have little padding
+        for i in sorted(range(len(rows)), key=lambda i: (i // self.prompts_an_update, len(chats[i]))):
+            for number, answer in enumerate(answers[i]):
+                keys.append(f"{rows[i]['uid']}_{number}_0")
+                fields.append(self.make_fields(rows[i], chats[i], answer))
+                tags.append({"status": "success", "prompt_len": len(chats[i]), "response_len": len(answer.tokens),
+                             "seq_len": len(chats[i]) + len(answer.tokens), "global_steps": step,
+                             "min_global_steps": step - 1, "max_global_steps": step - 1})
+        transfer_queue.kv_batch_put(keys=keys, partition_id=partition, fields=list_of_dict_to_tensordict(fields), tags=tags)
+        done = {"is_prompt": True, "status": "finished", "global_steps": step}
+        transfer_queue.kv_batch_put(keys=[row["uid"] for row in rows], partition_id=partition, tags=[done] * len(rows))
+
+    def make_fields(self, row: dict[str, Any], prompt: list[int], answer: Answer) -> dict[str, Any]:
+        """What verl's trainer reads of one rollout; the reward stands at its last token."""
+        score = self.reward(data_source=row["data_source"], ground_truth=row["reward_model"]["ground_truth"],
+                            solution_str=self.tokenizer.decode(answer.tokens, skip_special_tokens=True),
+                            extra_info=row["extra_info"])
+        mask = torch.ones(len(answer.tokens), dtype=torch.long)
+        rewards = torch.zeros(len(answer.tokens))
+        rewards[-1] = score["score"]
+        return {
+            "prompts": torch.tensor(prompt), "responses": torch.tensor(answer.tokens),
+            "input_ids": torch.tensor(prompt + answer.tokens),
+            "position_ids": torch.arange(len(prompt) + len(answer.tokens)),
+            "response_mask": mask, "loss_mask": mask, "rollout_log_probs": torch.tensor(answer.log_probs),
+            "rm_scores": rewards, "uid": row["uid"], "data_source": row["data_source"],
+            "reward_model": row["reward_model"], "num_turns": 2, "extra_fields": {"reward_extra_info": score},
+        }
+
+
+def read_rows(batch: TensorDict) -> list[dict[str, Any]]:
+    """The rows of verl's batch as plain dictionaries."""
+    def value(column: Any, row: int) -> Any:
+        if isinstance(column, NonTensorStack):
+            return column[row].data
+        return column.data if isinstance(column, NonTensorData) else column[row]
+
+    return [{name: value(column, row) for name, column in batch.items()} for row in range(len(batch))]
