@@ -113,7 +113,8 @@ class Client:
         self._cache = AnswerCache(cache)
         self._teacher = config.teacher
         self._slots = asyncio.Semaphore(in_flight)
-        self._world = b"".join(endpoint.world for endpoint in endpoints)
+        self.world = b"".join(endpoint.world for endpoint in endpoints).hex()
+        """What answers depend on beside the request; "" for servers of models. Part of what a stage's settings are."""
         self._pending: dict[bytes, asyncio.Future[Reply]] = {}
 
     @classmethod
@@ -148,7 +149,7 @@ class Client:
         if tools:
             request["tools"] = tools
         body = msgspec.json.encode(request, order="sorted")
-        key = hashlib.sha256(body + self._world).digest()
+        key = hashlib.sha256(body + self.world.encode()).digest()
         usage = self.usage[role]
         try:
             reply = self._cache.get(key) or await self._shared(key)

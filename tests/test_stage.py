@@ -133,7 +133,7 @@ def test_dead_endpoint_stops_the_stage_early(tmp_path):
     with pytest.raises(StageFailed, match="in a row"):
         run(tmp_path, work=recording(failing(*range(200, 5000)), worked_on),
             inputs=((str(number), number) for number in range(5000)))
-    assert 300 <= len(worked_on) <= 320 and files(tmp_path) == ["out.jsonl.journal"]
+    assert 300 <= len(worked_on) <= 400 and files(tmp_path) == ["out.jsonl.journal"]
 
 
 @pytest.mark.parametrize("how", ["complete", "begun", "with failures"])
