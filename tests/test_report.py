@@ -73,11 +73,11 @@ def relabeled(of: Verdict) -> ErrorSeed:
 
 def explain(output: Path, stage: str, seconds: float, **usage: Usage) -> None:
     meta = StageMeta(stage=stage, settings={"note": HOSTILE}, sources={}, version="0", inputs=4, failed=0, failures={},
-                     counts={"accepted": 3, "refused": 1}, records=3, usage=usage, seconds=seconds)
+                     counts={"accepted": 3, "unjudged": 1}, records=3, usage=usage, seconds=seconds)
     meta_path(output).write_bytes(msgspec.json.encode(meta))
 
 
-D1 = [sample("a"), sample("b"), sample("c"), sample("d", WRONG), sample(UNSPOKEN)]
+D1 = [sample("a"), sample(f"b {HOSTILE}"), sample("c"), sample("d", WRONG), sample(UNSPOKEN)]
 PROBES = [probe(D1[0], RIGHT, 1.25), probe(D1[1], WRONG, 1.5), probe(D1[2], OTHER), probe(D1[3], RIGHT), probe(D1[4], WRONG)]
 VERDICTS = [verdict(PROBES[1], "PRED_WRONG", "PRED_WRONG", "PRED_WRONG"),
             verdict(PROBES[2], "LABEL_WRONG", "LABEL_WRONG", "LABEL_WRONG"),
@@ -103,6 +103,7 @@ def run(tmp_path: Path) -> Config:
         json.dumps({"step": step, "data": {"critic/score/mean": step / 10, "timing_s/step": 1.5}}) + "\n"
         for step in range(1, 6)))
     write_jsonl(first.probes, PROBES)
+    write_jsonl(first.high_ppl, [PROBES[0], probe(sample("f"), RIGHT, 1.2)])
     write_jsonl(first.verdicts, VERDICTS)
     write_jsonl(first.ledger, [change(VERDICTS[1]), change(VERDICTS[2])])
     kept = ErrorSeed(sample=D1[1], wrong=WRONG, cause="mispredicted", analysis="", approach="")
@@ -111,10 +112,13 @@ def run(tmp_path: Path) -> Config:
                 sample("e3", WRONG, origin="expanded")]
     write_jsonl(first.expanded, expanded)
     explain(first.expanded, "expand", 2.5, generator=Usage(calls=4, prompt_tokens=4000, completion_tokens=600))
+    explain(first.verdicts, "verify", 1.5)
     explain(first.train_parquet, "json2parquet", 1.0)
     explain(first.test_parquet, "json2parquet", 1.0)
     explain(start.heldout_probes, "probe", 0.5)
     write_jsonl(first.next().dataset, [msgspec.structs.replace(D1[0], origin="high_ppl"), *expanded, sample("new")])
+    (first.next().folder / "dataset.meta.json").write_text(json.dumps(
+        {"round": 2, "notes": [f"fewer seeds {HOSTILE}"], "left_out": {"duplicate": 7}}))
     return config(tmp_path)
 
 
@@ -128,7 +132,7 @@ def test_figures_of_a_run_counted_by_hand(run):
     noise = first.dataset.noise
     assert (noise.hits, noise.total, noise.unknown, noise.share) == (1, 4, 1, 0.25)
     assert first.dataset.mix == {"seed": 5} and report.next.dataset.mix == {"high_ppl": 1, "expanded": 3, "seed": 1}
-    assert report.next.dataset.noise.share == 0.2
+    assert report.next.dataset.noise.share == 0.2 and report.next.dataset.left_out == {"duplicate": 7}
     assert report.next.dataset.noise_by_origin["expanded"].hits == 1
     training = first.training
     assert (training.steps, training.first, training.last) == (5, pytest.approx(0.2), pytest.approx(0.4))
@@ -136,9 +140,9 @@ def test_figures_of_a_run_counted_by_hand(run):
     assert first.heldout.accuracy.share == 0.75  # the one with a fault has the right calls, and is wrong
     gain = first.heldout.gain
     assert (gain.tasks, gain.better, gain.worse, gain.share) == (4, 2, 0, 0.5)
-    assert first.probes.reasons == {"wrong_value": 4, "match": 1} and first.probes.high_ppl_cut == 1.25
+    assert first.probes.reasons == {"wrong_value": 4, "match": 1} and first.probes.high_ppl_cut == 1.2
     assert sum(first.probes.histogram.mastered) == 1 and sum(first.probes.histogram.mismatched) == 4
-    assert first.seconds == {"expand": 2.5, "json2parquet": 1.0} and report.before.seconds == {"probe held-out": 0.5}
+    assert first.seconds == {"json2parquet": 1.0, "verify": 1.5, "expand": 2.5} and report.before.seconds == {"probe held-out": 0.5}
     assert first.usage["generator"]["prompt_tokens"] == 4000
 
 
@@ -146,13 +150,14 @@ def test_judge_and_expansion_counted_by_hand(run):
     first = read_report(run, known, "command").rounds[0]
     verdicts = first.verdicts
     assert verdicts.verdicts == {"PRED_WRONG": 1, "LABEL_WRONG": 2, "UNDECIDED": 1}
+    assert verdicts.unjudged == 1
     assert (verdicts.right.hits, verdicts.right.total) == (2, 3)  # the label of PROBES[2] was right
     assert verdicts.confusion == {"PRED_WRONG": {"PRED_WRONG": 1, "LABEL_WRONG": 1}, "LABEL_WRONG": {"LABEL_WRONG": 1}}
     assert (verdicts.votes_label_first.hits, verdicts.votes_label_first.total, verdicts.votes_label_first.unknown) == (2, 3, 1)
     assert (first.replaced.labels, first.replaced.right.hits, first.replaced.needed.hits) == (2, 1, 1)
     assert first.expansion.seeds == {"mispredicted": 1, "relabeled": 2}
     assert (first.expansion.accepted, first.expansion.right.hits) == (3, 2)
-    assert first.expansion.outcomes == {"accepted": 3, "refused": 1}
+    assert first.expansion.outcomes == {"accepted": 3, "unjudged": 1}
 
 
 def test_every_verdict_is_held_against_what_it_should_be():
@@ -164,12 +169,26 @@ def test_every_verdict_is_held_against_what_it_should_be():
     assert figures.confusion == {name: {name: 1} for name, _, _ in cases}
 
 
+def test_undecided_verdicts_are_no_verdicts_but_their_votes_count():
+    split = verdict(probe(D1[0], WRONG), "UNDECIDED", "PRED_WRONG", "LABEL_WRONG")
+    figures, _ = measures.verdict_figures([split], [], known)
+    assert figures.right.total == figures.right.unknown == 0 and figures.confusion == {"PRED_WRONG": {"UNDECIDED": 1}}
+    assert (figures.votes_label_first.share, figures.votes_prediction_first.share) == (1, 0)
+
+
+def test_a_replaced_label_may_have_been_wrong_and_stay_wrong():
+    wrong_for_wrong = verdict(probe(D1[3], OTHER), "LABEL_WRONG", "LABEL_WRONG")
+    _, replaced = measures.verdict_figures([wrong_for_wrong], [change(wrong_for_wrong)], known)
+    assert (replaced.labels, replaced.right.share, replaced.needed.share) == (1, 0, 1)
+
+
 def test_intervals_are_wilsons():
     rate = measures.rate(Counter({True: 8, False: 2, None: 5}))
     assert (rate.share, rate.total, rate.unknown) == (0.8, 10, 5)
     assert (rate.low, rate.high) == (pytest.approx(0.4902, abs=1e-4), pytest.approx(0.9433, abs=1e-4))
     assert measures.rate(Counter()).share is None
-    assert measures.rate(Counter({True: 10})).high == 1 and measures.rate(Counter({False: 10})).low == 0
+    for count in range(1, 50):
+        assert measures.rate(Counter({True: count})).high == 1 and measures.rate(Counter({False: count})).low == 0
 
 
 def test_gain_counts_only_tasks_with_a_known_truth():
@@ -180,7 +199,7 @@ def test_gain_counts_only_tasks_with_a_known_truth():
 
 @pytest.mark.parametrize("perplexities", [[1.0], [1.0] * 5, [1.0, 1.5, 400.0], [0.0, float("inf")], []])
 def test_any_perplexities_make_a_histogram_or_none(perplexities):
-    figures = measures.probe_figures([probe(D1[0], RIGHT, value) for value in perplexities], set())
+    figures = measures.probe_figures([probe(D1[0], RIGHT, value) for value in perplexities], [])
     drawable = [value for value in perplexities if 0 < value < float("inf")]
     assert sum(figures.histogram.mastered) == len(drawable) if drawable else figures.histogram is None
 
@@ -276,9 +295,9 @@ def test_page_is_whole_and_needs_nothing_from_outside(run):
 def test_what_a_model_wrote_stays_text(run):
     page = Page(page_of(run))
     assert "evil.example" not in json.dumps(page.attributes)
-    assert page.text.count('<script>alert("x")</script>') >= 4  # analysis, arguments, scenario, command
+    assert page.text.count('<script>alert("x")</script>') >= 6  # user, analysis, arguments, scenario, note, command
     assert "{{table}}" in page.text  # a value is not filled in again
-    assert page.tags["table"] == 6
+    assert page.tags["table"] == 7
 
 
 def test_examples_show_a_right_and_a_wrong_replacement(run):
@@ -342,6 +361,12 @@ def test_damaged_line_is_named(run):
     with RoundFiles(run.run_dir, 1).verdicts.open("ab") as file:
         file.write(b'{"probe": ')
     with pytest.raises(InputError, match="verdicts.jsonl:5"):
+        read_report(run, known, "command")
+
+
+def test_damaged_manifest_is_named(run):
+    (RoundFiles(run.run_dir, 2).folder / "dataset.meta.json").write_text("{")
+    with pytest.raises(InputError, match="dataset.meta.json"):
         read_report(run, known, "command")
 
 

@@ -56,6 +56,10 @@ class DatasetFigures(Record):
     noise: Rate | None
     """Labels that are wrong."""
     noise_by_origin: dict[str, Rate] | None
+    notes: list[str] = []
+    """Where a part of the mix gave way or was filled up, in words."""
+    left_out: dict[str, int] = {}
+    """Samples for which there was no room, by part, and duplicates."""
 
 
 class TrainingFigures(Record):

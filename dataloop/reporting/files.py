@@ -15,17 +15,26 @@ from typing import Any, TypeVar
 import msgspec
 
 from dataloop.reporting import measures
-from dataloop.reporting.figures import ExpansionFigures, ProbeFigures, Report, RoundFigures
+from dataloop.reporting.figures import DatasetFigures, ExpansionFigures, ProbeFigures, Report, RoundFigures
 from dataloop.reporting.measures import Known
 from looptool.config import Config, RoundFiles
 from looptool.meta import StageMeta, read_meta
 from looptool.records import ErrorSeed, InputError, LabelChange, Probe, Sample, Verdict, read_jsonl
 
 R = TypeVar("R")
+MANIFEST = "dataset.meta.json"
+"""How next_round.py made a dataset: another form than the .meta.json of a stage."""
 PACKAGES = ("looptool", "verl", "torch", "transformers", "vllm", "ray", "openai", "msgspec")
 META = ".meta.json"
 TWIN = "test.parquet"
 """Written in one go with train.parquet, by a .meta.json that holds the same figures."""
+
+
+class _Manifest(msgspec.Struct):
+    """What the report shows of a MANIFEST."""
+
+    notes: list[str] = []
+    left_out: dict[str, int] = {}
 
 
 class _Step(msgspec.Struct):
@@ -83,7 +92,7 @@ def round_figures(files: RoundFiles, known: Known | None, before: dict[str, bool
         verdicts.unjudged = unjudged(read_meta(files.verdicts))
     return RoundFigures(
         number=files.round,
-        dataset=measures.dataset_figures(stream(files.dataset, Sample) or (), known),
+        dataset=dataset_figures(files, known),
         training=None if steps is None else measures.training_figures(step.data for step in steps),
         heldout=None if answers is None else measures.heldout_figures(answers, before),
         probes=probe_figures(files), verdicts=verdicts, replaced=replaced if files.ledger.exists() else None,
@@ -92,8 +101,19 @@ def round_figures(files: RoundFiles, known: Known | None, before: dict[str, bool
 
 def next_figures(files: RoundFiles, known: Known | None) -> RoundFigures:
     """The dataset after the last round, and what it cost."""
-    return RoundFigures(number=files.round, **costs([files.folder]),
-                        dataset=measures.dataset_figures(stream(files.dataset, Sample) or (), known))
+    return RoundFigures(number=files.round, dataset=dataset_figures(files, known), **costs([files.folder]))
+
+
+def dataset_figures(files: RoundFiles, known: Known | None) -> DatasetFigures:
+    figures = measures.dataset_figures(stream(files.dataset, Sample) or (), known)
+    try:
+        manifest = msgspec.json.decode((files.folder / MANIFEST).read_bytes(), type=_Manifest)
+    except FileNotFoundError:
+        return figures
+    except msgspec.DecodeError as error:
+        raise InputError(f"{files.folder / MANIFEST}: is damaged ({error}); remove it with its dataset and run "
+                         "scripts/08_next_round.sh again") from None
+    return msgspec.structs.replace(figures, notes=manifest.notes, left_out=manifest.left_out)
 
 
 def heldout_answers(files: RoundFiles, known: Known | None) -> dict[str, bool | None] | None:
@@ -125,6 +145,8 @@ def expansion_figures(files: RoundFiles, known: Known | None) -> ExpansionFigure
 def metas(folder: Path | str) -> Iterator[tuple[Path, StageMeta]]:
     """Each output of a folder that explains itself, by name, and how."""
     for path in sorted(Path(folder).glob("*" + META)):
+        if path.name == MANIFEST:
+            continue
         output = path.with_name(path.name.removesuffix(META))
         meta = read_meta(output)
         if meta is not None and output.name != TWIN:

@@ -121,8 +121,12 @@ def details(report: Report) -> Iterable[str]:
         f"round {each.number}": counted(each.probes.reasons) for each in rounds if each.probes}))
     parts.append(by_column("Expansion: what became of each input", {
         f"round {each.number}": counted(each.expansion.outcomes) for each in rounds if each.expansion}))
-    if any(parts):
-        yield f'<h2>Details</h2><div class="small">{"".join(parts)}</div>'
+    parts.append(by_column("Mix: left out", {
+        f"D{each.number}": counted(each.dataset.left_out) for each in rounds if each.dataset}))
+    notes = [f"D{each.number}: {note}" for each in rounds if each.dataset for note in each.dataset.notes]
+    if any(parts) or notes:
+        lines = "".join(f'<p class="soft">{escape(note)}</p>' for note in notes)
+        yield f'<h2>Details</h2><div class="small">{"".join(parts)}</div>{lines}'
 
 
 def counted(counts: dict[str, int]) -> dict[str, str]:
