@@ -60,28 +60,46 @@ def used_ids(files: RoundFiles) -> set[str]:
 
 
 def check_one_round(files: RoundFiles, seeds: Iterable[ErrorSeed], expanded: Iterable[Sample],
-                    mastered: Iterable[Probe]) -> None:
-    """Refuse error seeds, expanded and mastered samples that do not come from D_j.
+                    high_ppl: Iterable[Probe], probes: Iterable[Probe]) -> None:
+    """Refuse what does not come from D_j and from the probes of its policy.
 
     Raises:
-        InputError: one does not; names its file and id.
+        InputError: some record does not; names its kind and id.
     """
     ids = {sample.id for sample in read_jsonl(files.dataset, Sample)}
-    again = f"its file was not made from D_{files.round}; run scripts/05_probe.sh, 06 and 07 for this round again"
+    again = f"not made from D_{files.round}; run scripts/05_probe.sh, 06_verify.sh and 07_expand.sh for this round again"
+    perplexity = {probe.sample.id: probe.perplexity for probe in probes}
+    for id in perplexity:
+        if id not in ids:
+            raise InputError(f"probe {id}: its file was {again}")
+    for probe in high_ppl:
+        if perplexity.get(probe.sample.id) != probe.perplexity:
+            raise InputError(f"high-perplexity probe {probe.sample.id}: its file was {again}")
     seed_ids = set()
     for seed in seeds:
         sample = seed.sample
         seed_ids.add(sample.id)
-        if (sample.id if seed.cause == "mispredicted" else sample.parent) not in ids or (
-                seed.cause == "relabeled" and sample.round != files.round):
-            raise InputError(f"error seed {sample.id}: not a sample of {files.dataset}; {again}")
+        is_known = sample.parent in ids and sample.round == files.round if seed.cause == "relabeled" else sample.id in ids
+        if not is_known:
+            raise InputError(f"error seed {sample.id}: its file was {again}")
     for sample in expanded:
         if sample.parent not in seed_ids or sample.round != files.round:
-            raise InputError(f"expanded sample {sample.id}: of round {sample.round}, its parent {sample.parent} is no error "
-                             f"seed of round {files.round}; {again}")
-    for probe in mastered:
-        if probe.sample.id not in ids:
-            raise InputError(f"probe of {probe.sample.id}: not a sample of {files.dataset}; {again}")
+            raise InputError(f"expanded sample {sample.id}: its file was {again}")
+
+
+def check_fresh(files: RoundFiles) -> None:
+    """Refuse a file that was made from another version of its source than the one that now lies beside it.
+
+    Raises:
+        InputError: one was; names both.
+    """
+    for made, source in ((files.probes, files.dataset), (files.verdicts, files.probes),
+                         (files.expanded, files.error_seeds)):
+        meta = read_meta(made)
+        if meta is not None and source.name in meta.sources:
+            now = make_header(meta.stage, None, [source], made).sources
+            if meta.sources[source.name] != now[source.name]:
+                raise InputError(f"{made}: was made from another {source.name}; run its step again with --fresh")
 
 
 def round_supply(args: argparse.Namespace, config: Config, files: RoundFiles) -> tuple[Supply, list[Path]]:
@@ -98,9 +116,10 @@ def round_supply(args: argparse.Namespace, config: Config, files: RoundFiles) ->
                  "high_ppl": args.high_ppl or files.high_ppl, "probes": args.probes or files.probes}
         seeds = list(read_some(paths["error_seeds"], ErrorSeed))
         supply.expanded = list(read_some(paths["expanded"], Sample))
-        mastered = [*read_some(paths["high_ppl"], Probe),
-                    *near_boundary(read_jsonl(paths["probes"], Probe), (), config.mix.size)]
-        check_one_round(files, seeds, supply.expanded, mastered)
+        high_ppl = list(read_some(paths["high_ppl"], Probe))
+        check_fresh(files)
+        check_one_round(files, seeds, supply.expanded, high_ppl, read_jsonl(paths["probes"], Probe))
+        mastered = [*high_ppl, *near_boundary(read_jsonl(paths["probes"], Probe), (), config.mix.size)]
         supply.error_seeds = [seed.sample for seed in seeds]
         supply.high_ppl = list({probe.sample.id: probe.sample for probe in mastered}.values())
         sources += [*paths.values(), *(RoundFiles(files.run_dir, n).dataset for n in range(1, files.round + 1))]

@@ -1,0 +1,299 @@
+"""The next round's dataset: mixes as a table, four rounds over one supply of seed samples, refusals, formats."""
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+
+import msgspec
+import pytest
+from golden_files import check_golden
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from loop_world import judged, loop_config, probed, says, task, weather
+
+from dataloop import filter_grpo_sample
+from dataloop import next_round as script
+from dataloop.mixing import Supply, mix_parts, seed_new_count, unused
+from dataloop.seeds import error_seed
+from looptool.config import Mix, RoundFiles, RunFiles
+from looptool.records import ErrorSeed, InputError, Probe, Sample, read_jsonl, write_jsonl
+from looptool.stage import run_main, run_stage
+
+
+def samples(name: str, count: int, **fields) -> list[Sample]:
+    return [task(f"{name}{index}", **fields) for index in range(count)]
+
+
+def supply(error_seeds=0, expanded=0, high_ppl=0, seed_new=0) -> Supply:
+    return Supply(error_seeds=samples("es", error_seeds), expanded=samples("ee", expanded),
+                  high_ppl=samples("hp", high_ppl), seed_new=samples("new", seed_new))
+
+
+# The mix
+
+
+@pytest.mark.parametrize("round, available, size, expected, noted", [
+    # ES, EE, HPPL, Seed-new there; samples taken of each. Plan of D_2: 8 HPPL, 12 Seed-new.
+    (2, (10, 30, 50, 50), 40, (10, 10, 8, 12), "20 of 30 EE left out"),
+    (2, (10, 10, 50, 50), 40, (10, 10, 8, 12), ""),
+    (2, (10, 4, 50, 50), 40, (10, 4, 8, 18), "6 more Seed-new than planned"),
+    (2, (10, 4, 50, 14), 40, (10, 4, 12, 14), "4 more HPPL than planned"),
+    (2, (10, 4, 9, 14), 40, (10, 4, 9, 14), "3 samples short of 40"),
+    (2, (0, 0, 50, 50), 40, (0, 0, 8, 32), "20 more Seed-new"),
+    (2, (25, 30, 50, 50), 40, (25, 0, 3, 12), "5 of 8 HPPL left out"),
+    (2, (35, 30, 50, 50), 40, (35, 0, 0, 5), "7 of 12 Seed-new left out"),
+    (2, (60, 30, 50, 50), 40, (40, 0, 0, 0), "20 of 60 ES left out"),
+    (2, (10, 30, 2, 3), 40, (10, 25, 2, 3), "5 of 30 EE left out"),
+    (3, (10, 30, 50, 50), 40, (10, 16, 8, 6), "14 of 30 EE left out"),
+    (4, (10, 30, 50, 50), 40, (10, 19, 8, 3), "11 of 30 EE left out"),
+    (9, (10, 30, 50, 50), 40, (10, 22, 8, 0), "8 of 30 EE left out"),
+    (1, (0, 0, 0, 50), 40, (0, 0, 0, 40), ""),
+    (1, (0, 0, 0, 30), 40, (0, 0, 0, 30), "10 samples short of 40")])
+def test_mixes(round, available, size, expected, noted):
+    mixture = mix_parts(supply(*available), Mix(size=size, seed_new=12, high_ppl=8), round, seed=0)
+    assert tuple(mixture.counts[part] for part in ("ES", "EE", "HPPL", "Seed-new")) == expected
+    assert len(mixture.samples) == sum(expected)
+    notes = "; ".join(mixture.notes)
+    assert noted in notes if noted else not notes
+    origins = Counter(sample.origin for sample in mixture.samples)
+    assert tuple(origins[name] for name in ("error_seed", "expanded", "high_ppl", "seed")) == expected
+
+
+def test_the_papers_table():
+    """Table 3: with the paper's numbers of error seeds and enough expanded samples, its counts of every round."""
+    mix = Mix()
+    assert [seed_new_count(mix, round) for round in (1, 2, 3, 4)] == [18304, 5632, 2816, 1408]
+    for round, seeds, high, expected in ((2, 1919, 4187, (1919, 6566, 4187, 5632)), (3, 3386, 4036, (3386, 8066, 4036, 2816)),
+                                         (4, 3731, 4996, (3731, 8169, 4996, 1408))):
+        label = says("x")
+        one = task("Rome", label=label)
+
+        def many(name, count):
+            return [msgspec.structs.replace(one, id=f"{name}{index}") for index in range(count)]
+
+        available = Supply(error_seeds=many("es", seeds), expanded=many("ee", 4 * seeds), high_ppl=many("hp", 9000),
+                           seed_new=many("new", 9000))
+        counts = mix_parts(available, Mix(high_ppl=high), round, seed=0).counts
+        assert tuple(counts[part] for part in ("ES", "EE", "HPPL", "Seed-new")) == expected
+
+
+def test_highest_perplexity_and_the_runs_order_come_first():
+    chosen = mix_parts(supply(0, 0, 20, 20), Mix(size=9, seed_new=4, high_ppl=5), 2, seed=0).samples
+    by_origin = {origin: {sample.source for sample in chosen if sample.origin == origin} for origin in ("high_ppl", "seed")}
+    assert by_origin == {"high_ppl": {f"d1#hp{i}" for i in range(5)}, "seed": {f"d1#new{i}" for i in range(4)}}
+
+
+def test_a_sample_enters_once_by_the_first_part_that_has_it():
+    shared = task("shared")
+    both = Supply(error_seeds=[shared], expanded=[shared, task("a"), task("a")], high_ppl=[shared, task("b")],
+                  seed_new=[task("a"), task("c")])
+    mixture = mix_parts(both, Mix(size=10, seed_new=5, high_ppl=5), 2, seed=0)
+    assert {sample.source: sample.origin for sample in mixture.samples} == {
+        "d1#shared": "error_seed", "d1#a": "expanded", "d1#b": "high_ppl", "d1#c": "seed"}
+    assert len(mixture.samples) == 4 and mixture.left_out == {"duplicate": 4}
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.tuples(*[st.integers(0, 6)] * 4), st.integers(1, 20), st.integers(1, 4))
+def test_nothing_is_taken_twice_or_beyond_the_size(available, size, round):
+    mixture = mix_parts(supply(*available), Mix(size=size, seed_new=3, high_ppl=2), round, seed=1)
+    ids = [sample.id for sample in mixture.samples]
+    assert len(set(ids)) == len(ids) <= size and sum(mixture.counts.values()) == len(ids)
+    assert len(ids) == min(size, sum(available)) or mixture.counts["EE"] == available[1]
+
+
+def test_the_shuffle_depends_on_seed_and_round_and_not_on_the_order_of_the_files():
+    def order(parts, seed=0, round=2):
+        return [sample.id for sample in mix_parts(parts, Mix(size=20, seed_new=5, high_ppl=5), round, seed).samples]
+
+    turned = supply(5, 5, 5, 5)
+    turned.error_seeds.reverse()
+    assert order(supply(5, 5, 5, 5)) == order(turned)
+    assert order(supply(5, 5, 5, 5)) != order(supply(5, 5, 5, 5), seed=1) != order(supply(5, 5, 5, 5), round=3)
+
+
+def test_a_relabeled_sample_uses_up_the_one_it_was_made_from():
+    old, child = task("Rome"), task("Oslo", parent=task("Rome").id)
+    assert unused([old, child, task("Bern")], {old.id}) == [task("Bern")]
+
+
+# The script, over rounds
+
+
+class Run:
+    """A run whose rounds are made by hand: of each dataset some samples fail, one gets a new label, the rest match."""
+
+    def __init__(self, folder: Path, monkeypatch):
+        self.folder = folder
+        self.config = loop_config(folder, mix=Mix(size=40, seed_new=12, high_ppl=8))
+        self._patch = monkeypatch
+        write_jsonl(RunFiles(self.config).seed, samples("seed", 90))
+
+    def files(self, round: int) -> RoundFiles:
+        return RoundFiles(self.folder, round)
+
+    def next(self, round: int, *flags: str) -> list[Sample]:
+        self._patch.setattr(script, "load_config", lambda *_: self.config)
+        self._patch.setattr(sys, "argv", ["next_round.py", "--round", str(round), *flags])
+        script.main()
+        return list(read_jsonl(self.files(round + 1).dataset, Sample))
+
+    def fill(self, round: int, errors: int = 4) -> None:
+        """What probing, verification and expansion leave of a round."""
+        files = self.files(round)
+        dataset = list(read_jsonl(files.dataset, Sample))
+        probes = [probed(sample, says("", weather(f"no {index}")) if index <= errors else sample.label,
+                         perplexity=1 + index / 100) for index, sample in enumerate(dataset)]
+        seeds = [error_seed(judged(probe, "LABEL_WRONG" if index == 0 else "PRED_WRONG"), round)
+                 for index, probe in enumerate(probes) if not probe.matches]
+        write_jsonl(files.probes, probes)
+        write_jsonl(files.error_seeds, seeds)
+        write_jsonl(files.high_ppl, [probe for probe in probes if probe.matches][:-9:-1])
+        write_jsonl(files.expanded, [task(f"{round} {seed.sample.id} {n}", origin="expanded", round=round,
+                                          parent=seed.sample.id) for seed in seeds for n in range(4)])
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch) -> Run:
+    return Run(tmp_path / "run", monkeypatch)
+
+
+def test_four_rounds_never_take_a_seed_sample_twice(run, caplog):
+    caplog.set_level("INFO")
+    fresh, used = Counter(), set()
+    for round in range(4):
+        dataset = run.next(round)
+        new = {sample.id for sample in dataset if sample.origin == "seed"}
+        assert not new & used
+        fresh[round + 1] = len(new)
+        used |= {sample.id for sample in dataset} | {sample.parent for sample in dataset}
+        run.fill(round + 1)
+    assert caplog.messages[0] == "next_round: D_1: 40 = 0 ES + 0 EE + 0 HPPL + 40 Seed-new"
+    assert "next_round: D_2: 40 = 5 ES + 15 EE + 8 HPPL + 12 Seed-new" in caplog.messages
+    assert fresh == {1: 40, 2: 12, 3: 7, 4: 7}  # 6 and 3 planned; 5 ES, 20 EE and 8 HPPL leave room for 7
+
+
+def test_the_manifest_says_what_the_dataset_was_made_of(run):
+    run.next(0)
+    run.fill(1)
+    run.next(1)
+    manifest = json.loads((run.folder / "round_2/dataset.meta.json").read_text())
+    assert manifest["counts"] == {"ES": 5, "EE": 15, "HPPL": 8, "Seed-new": 12} and manifest["left_out"] == {"EE": 5}
+    assert set(manifest["sources"]) == {"../seed.jsonl", *(f"../round_1/{name}.jsonl" for name in (
+        "dataset", "error_seeds", "expanded", "high_ppl", "probes"))}
+    assert manifest["notes"] == ["5 of 20 EE left out, as there is no more room"]
+
+
+def test_the_same_files_give_the_same_bytes_and_another_dataset_is_not_replaced(run, caplog):
+    caplog.set_level("INFO")
+    run.next(0)
+    run.fill(1)
+    run.next(1)
+    before = run.files(2).dataset.read_bytes()
+    run.next(1)
+    assert run.files(2).dataset.read_bytes() == before and any("nothing to do" in line for line in caplog.messages)
+    run.fill(1, errors=6)
+    with pytest.raises(InputError, match="is there already and would change"):
+        run.next(1)
+    assert run.files(2).dataset.read_bytes() == before
+    run.next(1, "--fresh")
+    assert run.files(2).dataset.read_bytes() != before
+
+
+@pytest.mark.parametrize("name", ["error_seeds", "expanded", "high_ppl", "probes", "dataset"])
+def test_an_absent_file_is_named_and_nothing_is_written(run, name):
+    run.next(0)
+    run.fill(1)
+    path = getattr(run.files(1), name)
+    path.unlink()
+    with pytest.raises(InputError, match=str(path)):
+        run.next(1)
+    assert not run.files(2).folder.exists()
+
+
+@pytest.mark.parametrize("name, kind", [("error_seeds", "error seed"), ("expanded", "expanded sample"),
+                                        ("high_ppl", "high-perplexity probe"), ("probes", "probe")])
+def test_files_of_two_rounds_are_refused(run, name, kind):
+    run.next(0)
+    run.fill(1)
+    run.next(1)
+    run.fill(2)
+    getattr(run.files(1), name).replace(getattr(run.files(2), name))
+    with pytest.raises(InputError, match=f"^{kind} .*D_2"):
+        run.next(2)
+    assert not run.files(3).folder.exists()
+
+
+def test_a_file_made_from_another_version_of_its_source_is_refused(run):
+    run.next(0)
+    run.fill(1)
+    files = run.files(1)
+    asyncio.run(run_stage("verify", [], None, files.verdicts, settings={}, sources=[files.probes], in_flight=1))
+    run.next(1)
+    write_jsonl(files.probes, reversed(list(read_jsonl(files.probes, Probe))))
+    with pytest.raises(InputError, match="verdicts.jsonl: was made from another probes.jsonl"):
+        run.next(1)
+
+
+def test_a_label_replaced_in_another_round_is_refused(run):
+    run.next(0)
+    run.fill(1)
+    seeds = list(read_jsonl(run.files(1).error_seeds, ErrorSeed))
+    relabeled = next(seed for seed in seeds if seed.cause == "relabeled")
+    relabeled.sample.round = 3
+    write_jsonl(run.files(1).error_seeds, seeds)
+    with pytest.raises(InputError, match=relabeled.sample.id):
+        run.next(1)
+
+
+def test_a_round_without_errors_is_filled(run):
+    run.next(0)
+    run.fill(1, errors=-1)
+    assert Counter(sample.origin for sample in run.next(1)) == {"high_ppl": 8, "seed": 32}
+
+
+def test_no_seed_samples_left_and_nothing_else(run):
+    write_jsonl(RunFiles(run.config).seed, samples("seed", 5))
+    run.next(0)
+    run.fill(1, errors=-1)
+    assert len(run.next(1)) == 5  # all mastered, as there is nothing new
+
+
+def test_format(run):
+    run.config.mix = Mix(size=4, seed_new=1, high_ppl=1)
+    write_jsonl(RunFiles(run.config).seed, samples("seed", 6))
+    run.next(0)
+    run.fill(1, errors=0)
+    run.next(1)
+    check_golden(run.files(2).dataset, "loop/dataset.jsonl")
+    check_golden(run.folder / "round_2/dataset.meta.json", "loop/dataset.meta.json")
+
+
+@pytest.mark.parametrize("flags, said", [
+    (["--round", "x"], "--round x"), (["--round", "1"], "round_1"), (["--set", "mix.sise=3"], "did you mean 'size'"),
+    (["--config", "absent.yaml"], "absent.yaml"), (["--round", "0", "--seed-samples", "absent.jsonl"], "absent.jsonl")])
+def test_a_wrong_input_is_one_line_and_exit_code_2(tmp_path, monkeypatch, caplog, flags, said):
+    monkeypatch.setattr(sys, "argv", ["next_round.py", "--set", f"run_dir={tmp_path}/run", *flags])
+    with pytest.raises(SystemExit) as ended:
+        run_main(script.main)
+    assert ended.value.code == 2 and said in caplog.messages[-1] and "\n" not in caplog.messages[-1]
+    assert not (tmp_path / "run").exists()
+
+
+# The optional filter
+
+
+def test_the_filter_takes_out_what_breaks_a_rule(tmp_path, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    path = tmp_path / "expanded.jsonl"
+    bad = task("Oslo", label=says("", weather("Oslo", days=0)))
+    write_jsonl(path, [task("Rome"), bad, task("Bern"), task("Rome")])
+    monkeypatch.setattr(sys, "argv", ["filter_grpo_sample.py", "--input", str(path)])
+    for _ in range(2):
+        filter_grpo_sample.main()
+        assert list(read_jsonl(path, Sample)) == [task("Rome"), task("Bern")]
+    assert "filter: 4 in -> 2 kept, 1 out_of_range, 1 duplicate" in caplog.messages
+    assert caplog.messages[-1] == "filter: 2 in -> 2 kept"
