@@ -5,8 +5,8 @@ Nothing here raises on what a model wrote, and every time is linear in the text.
 
 Think and call tags are the only tags; they are read from left to right.
 - What stands before a </think> is reasoning, whether or not a <think> opened it (some chat templates write the opening
-  tag into the prompt); blocks in it are ignored. A <think> that nothing closes holds the rest of the reply: such a
-  reply has no calls, and the fault "unclosed_think", as it is no answer.
+  tag into the prompt); blocks in it are ignored. A <think> that nothing closes holds the rest of the reply, calls
+  included, and is the fault "unclosed_think": the reply was cut before its answer.
 - A block's body is JSON, so it ends before the first "<" outside a JSON string, and </tool_call> must stand there.
   Tags inside its strings are text; newlines do not matter.
 - Arguments are a JSON object. A JSON string that holds one (the form of OpenAI's API) is "arguments_not_object": the
@@ -94,16 +94,14 @@ def parse_reply(text: str) -> Reply:
         elif tag[0] == "</think>":
             reasoning += [*content, text[start:tag.start()]]
             content, calls, faults, start = [], [], [], position
-        elif text.find("</think>", position, end) < 0:
-            content.append(text[start:tag.start()])
-            reasoning.append(text[position:end])
-            faults.append("unclosed_think")
-            start = position = end
         else:
             content.append(text[start:tag.start()])
-            start, position = position, text.find("</think>", position, end)
-            reasoning.append(text[start:position])
-            start = position = position + len("</think>")
+            closing = text.find("</think>", position, end)
+            if closing < 0:
+                faults.append("unclosed_think")
+                closing = end
+            reasoning.append(text[position:closing])
+            start = position = min(closing + len("</think>"), end)
     content.append(text[start:end])
     return Reply(content=_join(content), reasoning=_join(reasoning), calls=calls, faults=faults)
 
