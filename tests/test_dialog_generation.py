@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from golden_files import check_golden
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scripted import BOOK, BOTH, DINNER, THANKS, TOOLS, Scripted, call, calls, dinner, plan, result, twice
 
@@ -196,6 +196,7 @@ def test_unusable_results(text):
         read_object(text)
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_no_reply_breaks_a_reader(text):
     for read in (read_object, lambda text: read_plan(text, TOOLS), lambda text: read_turn(Reply(text=text))):
@@ -392,9 +393,9 @@ def test_the_released_command_line(tmp_path, monkeypatch):
            "--crawl_num", 3, "--set", "dialogs.plan=false")
     assert len(list(read_jsonl(raw / "dialogs.jsonl", Dialog))) == 3
     assert (raw / "dialogs.jsonl").read_bytes() == (tmp_path / "run" / "dialogs.jsonl").read_bytes()
-    settings = json.loads((tmp_path / "run" / "dialogs.jsonl.meta.json").read_text())["settings"]
-    assert settings["models"] == ["Qwen3-32B"] and settings["count"] == 3
-    assert settings["thinking"] is settings["plan"] is True
+    used = json.loads((tmp_path / "run" / "dialogs.jsonl.meta.json").read_text())["settings"]
+    assert used["models"] == ["Qwen3-32B"] and used["count"] == 3
+    assert used["thinking"] is used["plan"] is True
     script(monkeypatch, trans2conversation, tmp_path / "run")
     assert len(list(read_jsonl(tmp_path / "run" / "conversations.jsonl", Conversation))) == 3
 

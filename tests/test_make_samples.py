@@ -127,12 +127,13 @@ def test_long_prompts_lose_old_turns_then_the_sample():
     fitted = [sample for sample in maker.from_conversations([dialog_of(3)]) if sample.label.calls]
     assert [len(sample.messages) for sample in fitted] == [1, 1, 1] and maker.counts["call"] == 3
     assert len({sample.id for sample in fitted}) == 3
+    assert all(one.id == sample_id(one.tools, one.date, one.messages, one.label) for one in fitted)
     maker = SampleMaker(config(max_prompt_tokens=lengths[0] - 1), characters)
     assert not list(maker.from_conversations([dialog_of(3)])) and maker.counts["too_long"] >= 3
 
 
 def test_a_sample_whose_values_are_cut_off_is_no_sample():
-    dropped, kept = [user("I live in Ulm, flat 42.")], [user("Menu at home?")]
+    dropped, kept = [user("I live in Ulm, flat 42, True or None.")], [user("Menu at home?")]
     assert loses_values(dropped, kept, assistant(call("f", city="Ulm")))
     assert loses_values(dropped, kept, assistant(call("f", home={"flat": [42]})))
     assert not loses_values(dropped, [*kept, user("In Ulm.")], assistant(call("f", city="Ulm")))
