@@ -157,10 +157,10 @@ PIECES = ["<tool_call>", "</tool_call>", "<think>", "</think>", '<tool_call>"', 
 @pytest.mark.parametrize("start", ["", "<tool_call>", '<tool_call>{"name": "'])
 def test_hostile_repetition_takes_linear_time(start: str):
     for piece in PIECES:
-        text = start + piece * (300_000 // len(piece))
+        text = start + piece * (100_000 // len(piece))
         begin = time.process_time()
         parse_reply(text)
-        assert time.process_time() - begin < 1, repr(piece)  # quadratic time would be minutes
+        assert time.process_time() - begin < 1, repr(piece)  # ten milliseconds when nothing else runs
 
 
 @pytest.mark.skipif(not SAMPLES.exists(), reason="the shared data folder is not here")

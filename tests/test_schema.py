@@ -310,7 +310,7 @@ def opened(schema):
     return schema
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None)
 @given(SCHEMAS, VALUES)
 def test_agrees_with_the_reference_validator(schema, value):
     jsonschema = pytest.importorskip("jsonschema")
