@@ -37,8 +37,11 @@ class Generation:
 class TransformersPolicy:
     """One checkpoint, loaded."""
 
-    def __init__(self, path: str, student: Student):
+    def __init__(self, path: str, student: Student, cores: int | None = None):
         """Load it from a folder, or from the hub by its name.
+
+        Args:
+            cores: of the CPU, if it decodes there; default: as many as torch uses.
 
         Raises:
             InputError: it is no checkpoint, or one that this engine cannot decode.
@@ -58,8 +61,9 @@ class TransformersPolicy:
                              "attention only")
         self.model = self.model.eval().to(self.device)
         self.ends = end_tokens(path, self.tokenizer)
-        self._parts = 1 if self.device == "cuda" else min(DECODERS, torch.get_num_threads())
-        self._threads = max(torch.get_num_threads() // self._parts, 1)
+        cores = cores or torch.get_num_threads()
+        self._parts = 1 if self.device == "cuda" else min(DECODERS, cores)
+        self._threads = cores // self._parts
 
     def encode(self, sample: Sample) -> list[int] | None:
         """The prompt's tokens; the oldest turns are left out where it is too long, None where it is even so."""

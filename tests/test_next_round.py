@@ -74,8 +74,8 @@ def test_the_papers_table():
         def many(name, count):
             return [msgspec.structs.replace(one, id=f"{name}{index}") for index in range(count)]
 
-        available = Supply(error_seeds=many("es", seeds), expanded=many("ee", 4 * seeds), high_ppl=many("hp", 9000),
-                           seed_new=many("new", 9000))
+        available = Supply(error_seeds=many("es", seeds), expanded=many("ee", 8200), high_ppl=many("hp", 5000),
+                           seed_new=many("new", 6000))
         counts = mix_parts(available, Mix(high_ppl=high), round, seed=0).counts
         assert tuple(counts[part] for part in ("ES", "EE", "HPPL", "Seed-new")) == expected
 
