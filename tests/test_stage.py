@@ -136,6 +136,12 @@ def test_dead_endpoint_stops_the_stage_early(tmp_path):
     assert 300 <= len(worked_on) <= 400 and files(tmp_path) == ["out.jsonl.journal"]
 
 
+def test_failures_between_answers_do_not_stop_the_stage(tmp_path):
+    meta = run(tmp_path, work=failing(*range(0, 300, 2)), inputs=[(str(number), number) for number in range(300)],
+               in_flight=1)
+    assert (meta.failed, sum(meta.counts.values())) == (150, 150)
+
+
 @pytest.mark.parametrize("how", ["complete", "begun", "with failures"])
 def test_changed_settings_are_refused_key_by_key(tmp_path, how):
     work = {"complete": double, "begun": crash_at(30), "with failures": failing(3)}[how]
@@ -354,6 +360,6 @@ def test_ctrl_c_keeps_what_is_finished(tmp_path):
         assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=10)[1] == "" and process.returncode == 130
+    assert process.communicate(timeout=60)[1] == "" and process.returncode == 130
     with Journal_of(tmp_path) as kept:
         assert len(kept) == 5
