@@ -311,7 +311,7 @@ def test_the_numbered_scripts_make_the_first_dataset_from_any_folder(tmp_path):
     build_tokenizer(path.read_text() for path in SCRIPTS.parent.glob("looptool/simulation/catalogue/train/*.yaml")
                     ).save_pretrained(tmp_path / "student")
     values = (f"run_dir={tmp_path}/run", f"student.model={tmp_path}/student", "dialogs.count=40", "mix.size=30",
-              "mix.seed_new=5")
+              "mix.seed_new=5", "student.max_prompt_tokens=2000")
     flags = [part for value in values for part in ("--set", value)]
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "CI": "1"}
     for name in ("01_synthesize_tools.sh", "02_generate_dialogs.sh", "03_make_samples.sh"):
