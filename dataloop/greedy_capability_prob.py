@@ -108,6 +108,9 @@ def main() -> None:
     files = round_files(args, config)
     samples = args.samples or (RunFiles(config).heldout if args.heldout else files.dataset)
     output = args.output or (files.heldout_probes if args.heldout else files.probes)
+    if args.heldout and not samples.exists():
+        _log.info("probe: no held-out tasks at %s, so nothing to measure there", samples)
+        return
     model = policy_path(config, files, args.model)
     meta = asyncio.run(probe_samples(config, samples, output, model, args.fresh))
     _log.info("%s", summary(meta, files.round))

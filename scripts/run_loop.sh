@@ -10,7 +10,9 @@ if [[ "${1:-}" == --tools ]]; then tools=("$1" "$2"); shift 2; fi
 bash "$scripts/01_synthesize_tools.sh" "${tools[@]}" "$@"
 bash "$scripts/02_generate_dialogs.sh" "$@"
 bash "$scripts/03_make_samples.sh" "$@"
+ROUND=0 bash "$scripts/evaluate_heldout.sh" "$@"
 for round in $(python -m looptool.config "$@"); do
   ROUND="$round" bash "$scripts/run_round.sh" "$@"
+  ROUND="$round" bash "$scripts/evaluate_heldout.sh" "$@"
 done
 bash "$scripts/11_report.sh" "$@"

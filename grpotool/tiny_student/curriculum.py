@@ -1,7 +1,6 @@
-"""Endless training tasks for the tiny student, over random tools in random words.
+"""Endless training tasks for the tiny student: random tools in random words, and tools of the training catalogue.
 
-No tool, phrase or value of the simulated world's catalogue is used: the student learns how to call a tool, not which
-tools there are.
+The phrases are the lessons' own; of the held-out catalogue, phrases and values nothing is used.
 """
 from __future__ import annotations
 
@@ -11,9 +10,9 @@ from functools import lru_cache
 from pathlib import Path
 
 from looptool.records import Message, Sample, Tool
-from looptool.simulation.catalogue import read_yaml
+from looptool.simulation.catalogue import catalogue, read_yaml
 from looptool.simulation.language import Phrases, Voice
-from looptool.simulation.tasks import Author, draw_kind_of_task
+from looptool.simulation.tasks import Author, draw_kind_of_task, draw_tools
 from looptool.simulation.values import made_up_word
 
 WORDS = tuple((Path(__file__).parent / "words.txt").read_text(encoding="utf-8").split())
@@ -97,13 +96,26 @@ REPLIES = {"ask": "Which value should I use?", "done": "Done.", "no_tool": "No t
 """What the student is taught to say where no call is right."""
 
 
+CATALOGUE_SHARE = 0.4
+"""Share of the tasks over tools of the training catalogue; the others are over tools that do not exist."""
+
+
+def lesson_tools(rng: random.Random, most_tools: int) -> tuple[list[Tool], list[Tool]]:
+    """1 to `most_tools` tools, and others that a user may ask for in vain."""
+    count = rng.randint(1, most_tools)
+    if rng.random() < CATALOGUE_SHARE:
+        tools = draw_tools(rng, catalogue("train"), count + 1)
+        return tools[1:], tools[:1]
+    tools = list({tool.name: tool for tool in (random_tool(rng) for _ in range(count))}.values())
+    return tools, [random_tool(rng)]
+
+
 def draw_sample(rng: random.Random, most_tools: int) -> Sample:
-    """One task over 1 to `most_tools` random tools."""
-    tools = list({tool.name: tool for tool in (random_tool(rng) for _ in range(rng.randint(1, most_tools)))}.values())
+    """One task over 1 to `most_tools` tools."""
+    tools, foreign = lesson_tools(rng, most_tools)
     while True:
-        author = Author(rng, tools, [random_tool(rng)], lambda: Voice(rng, random_phrases(rng)))
         kind = draw_kind_of_task(rng)
-        draft = author.write(kind)
+        draft = Author(rng, tools, foreign, lambda: Voice(rng, random_phrases(rng))).write(kind)
         if draft is not None:
             break
     messages, calls = draft

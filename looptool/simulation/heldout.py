@@ -34,9 +34,12 @@ def heldout_samples(count: int) -> Iterator[Sample]:
 
 
 def main() -> None:
-    args = argument_parser(__doc__).parse_args()
+    args = argument_parser(__doc__, with_round=True).parse_args()  # the tasks are the same in every round
     config = load_config(args.config, args.overrides)
     path = RunFiles(config).heldout
+    if "simulated" not in config.teacher.base_urls:
+        log.info("heldout: the teacher is not simulated; put held-out tasks of your own at %s", path)
+        return
     count = write_jsonl(path, heldout_samples(config.simulation.heldout_tasks))
     log.info("heldout: %d simulated tasks -> %s", count, path)
 
