@@ -1,13 +1,13 @@
 """How much of a server's capacity an LLM stage uses, and what a call costs the client in CPU.
 
-    python benchmarks/llm_stage.py [--waves 30]
+    python benchmarks/llm_stage.py [--seconds 40]
 
 A server in its own process answers every request after a fixed time, any number at once. A whole stage (prompts of 6 KB,
-answer cache, journal, output) sends it waves x in_flight distinct calls. Share of capacity = the time that the calls
-would need with no overhead at all, calls x latency / in_flight, over the wall time of `run_stage` from its start (no
-connection open yet) to its return (output written); so start-up and the last wave's tail count. CPU is the process time
-of the client, user and system, over the same span. For scale, the same calls as the openai package makes them by
-default (typed, over httpx) run at the first latency below.
+answer cache, journal, output) sends it as many distinct calls as it can answer in so many seconds. Share of capacity =
+the time that the calls would need with no overhead at all, calls x latency / in_flight, over the wall time from the
+start of the stage (no connection open yet) to its return (output written); so start-up and the last wave's tail count.
+CPU is the process time of the client, user and system, over the same span. For scale, calls as the openai package makes
+them by default (typed, over httpx).
 
 The last line is one JSON object; targets: share at least 0.97 at 1 s x 256 and 0.90 at 0.2 s x 64, CPU at most 1.5 ms.
 """
@@ -122,7 +122,7 @@ def measure(latency: float, in_flight: int, calls: int, run) -> tuple[float, flo
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--waves", type=int, default=30, help="seconds' worth of calls at each setting")
+    parser.add_argument("--seconds", type=int, default=40, help="size of each stage, in time at full capacity")
     args = parser.parse_args()
     print(f"{'what':12} {'latency':>9} {'in flight':>9} {'calls':>7} {'wall':>10} {'capacity':>9} {'CPU a call':>12}")
     figures = {}
@@ -132,7 +132,7 @@ def main() -> None:
                 await stage(url, Path(folder), in_flight, calls)
 
             run.__name__ = "stage"
-            share, cost = measure(latency, in_flight, round(args.waves / latency) * in_flight, run)
+            share, cost = measure(latency, in_flight, round(args.seconds / latency) * in_flight, run)
         figures |= {f"share_{latency:g}s_{in_flight}": round(share, 4),
                     f"client_cpu_ms_{latency:g}s_{in_flight}": round(cost, 3)}
     latency, in_flight, calls = BASELINE

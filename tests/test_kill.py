@@ -95,7 +95,10 @@ def kill_until_finished(folder: Path, rng: random.Random, most: int) -> int:
     with LocalServer(latency=0.01) as server:
         while kills < most:
             process = start(server.url, folder, INPUTS)
-            process.join(rng.uniform(0, 0.6))
+            wanted = server.count + rng.randint(0, 60)  # requests, not seconds: a busy machine must not kill too early
+            while server.count < wanted and process.is_alive():
+                time.sleep(0.001)
+            process.join(rng.uniform(0, 0.03))
             process.kill()
             process.join()
             if process.exitcode == 0:
