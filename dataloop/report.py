@@ -48,7 +48,8 @@ def truth_of_simulation() -> Known:
 
 def command(config_path: str, overrides: list[str]) -> str:
     """The command of this report, with the config's path as seen from the repository."""
-    path = os.path.relpath(config_path, ROOT) if os.path.abspath(config_path).startswith(f"{ROOT}{os.sep}") else config_path
+    inside = os.path.abspath(config_path).startswith(f"{ROOT}{os.sep}")
+    path = os.path.relpath(config_path, ROOT) if inside else config_path
     return shlex.join(["python", "dataloop/report.py", "--config", path,
                        *(word for override in overrides for word in ("--set", override))])
 

@@ -1,4 +1,4 @@
-"""Charts as inline SVG: text that a browser draws without scripts or a network. Colors come from the page's CSS classes.
+"""Charts as inline SVG: text that a browser draws without scripts or a network. Colors come from the page's CSS.
 
 A chart takes figures and gives an <svg>; "" where there is nothing to draw yet.
 """
@@ -66,7 +66,8 @@ def nice_step(rough: float) -> float:
 def whisker(x: float, axes: Axes, rate: Rate) -> list[str]:
     """The 95% interval of a share."""
     low, high = axes.y(rate.low), axes.y(rate.high)
-    return [mark("path", class_="whisker", d=f"M{x:.1f} {low:.1f}V{high:.1f}M{x - 5:.1f} {low:.1f}h10M{x - 5:.1f} {high:.1f}h10")]
+    return [mark("path", class_="whisker",
+                 d=f"M{x:.1f} {low:.1f}V{high:.1f}M{x - 5:.1f} {low:.1f}h10M{x - 5:.1f} {high:.1f}h10")]
 
 
 def accuracy_chart(rounds: Sequence[RoundFigures]) -> str:
@@ -81,7 +82,8 @@ def accuracy_chart(rounds: Sequence[RoundFigures]) -> str:
     xs = [axes.x((index + 0.5) / len(points)) for index in range(len(points))]
     ys = [axes.y(rate.share) for _, rate in points]
     parts = axes.grid(as_percent=True)
-    parts.append(mark("polyline", class_="trend", points=" ".join(f"{x:.1f},{y:.1f}" for x, y in zip(xs, ys, strict=True))))
+    parts.append(mark("polyline", class_="trend",
+                      points=" ".join(f"{x:.1f},{y:.1f}" for x, y in zip(xs, ys, strict=True))))
     for x, y, (name, rate) in zip(xs, ys, points, strict=True):
         parts += [*whisker(x, axes, rate), mark("circle", class_="dot", cx=x, cy=y, r=5),
                   mark("text", f"{rate.share:.1%}", class_="value", x=x + 10, y=y + 17),
@@ -109,7 +111,8 @@ def noise_chart(rounds: Sequence[RoundFigures]) -> str:
 
 def mix_chart(rounds: Sequence[RoundFigures]) -> str:
     """The parts of each dataset, as stacked bars."""
-    datasets = [(f"D{figures.number}", figures.dataset) for figures in rounds if figures.dataset and figures.dataset.samples]
+    datasets = [(f"D{figures.number}", figures.dataset) for figures in rounds
+                if figures.dataset and figures.dataset.samples]
     if not datasets:
         return ""
     bar, gap, left = 30, 16, 34

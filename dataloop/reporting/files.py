@@ -67,7 +67,8 @@ def read_report(config: Config, known: Known | None, command: str) -> Report:
     return Report(simulated=known is not None, run_dir=config.run_dir, config=msgspec.to_builtins(config),
                   versions=versions(), command=command, stages=list(stage_lines(Path(config.run_dir), numbers)),
                   before=before, planned_rounds=config.rounds,
-                  rounds=[round_figures(RoundFiles(config.run_dir, number), known, before_answers) for number in numbers],
+                  rounds=[round_figures(RoundFiles(config.run_dir, number), known, before_answers)
+                          for number in numbers],
                   next=None if further is None else next_figures(RoundFiles(config.run_dir, further), known))
 
 

@@ -168,8 +168,10 @@ def verdict_figures(verdicts: Iterable[Verdict], changes: Iterable[LabelChange],
         return None if known is None else rate(answers)
 
     return (VerdictFigures(verdicts=dict(judged.verdicts), right=share(judged.right),
-                           confusion=None if known is None else {key: dict(row) for key, row in judged.confusion.items()},
-                           votes_label_first=share(judged.votes[True]), votes_prediction_first=share(judged.votes[False])),
+                           confusion=None if known is None else {true: dict(judged.confusion[true])
+                                                                 for true in judged.confusion},
+                           votes_label_first=share(judged.votes[True]),
+                           votes_prediction_first=share(judged.votes[False])),
             ReplacedFigures(labels=len(by_sample), right=share(judged.new_right), needed=share(judged.old_wrong)))
 
 

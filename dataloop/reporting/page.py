@@ -18,9 +18,9 @@ from looptool.records import Message
 
 TEMPLATE = Path(__file__).with_name("page.html")
 SHOWN_MESSAGES, SHOWN_CHARACTERS = 5, 900
-SIMULATED = """<p class="simulated"><strong>SIMULATED.</strong> Teacher, judge, tools and tasks of this run are played by
-rules that plant errors at known rates, so the truth of each task is known. The figures show what the loop does to data
-and student; they are no result of a real teacher or of a real benchmark.</p>"""
+SIMULATED = """<p class="simulated"><strong>SIMULATED.</strong> Teacher, judge, tools and tasks of this run are played
+by rules that plant errors at known rates, so the truth of each task is known. The figures show what the loop does to
+data and student; they are no result of a real teacher or of a real benchmark.</p>"""
 
 
 def render_page(report: Report, table: Table, examples: Sequence[Example]) -> str:
@@ -38,15 +38,15 @@ def render_page(report: Report, table: Table, examples: Sequence[Example]) -> st
 def tiles(report: Report) -> Iterable[str]:
     """The answers that a reader looks for first."""
     world = "SIMULATED tasks, known truth" if report.simulated else "against the labels"
-    heldout = [figures.heldout.accuracy for figures in [report.before, *report.rounds]
-               if figures.heldout and figures.heldout.accuracy.total]
+    heldout = {"before" if not figures.number else f"round {figures.number}": figures.heldout.accuracy
+               for figures in [report.before, *report.rounds] if figures.heldout and figures.heldout.accuracy.total}
     if heldout:
-        yield tile(f"Held-out accuracy, {world}", shares(heldout), f"{heldout[-1].total:,} tasks, first to last policy")
+        yield tile(f"Held-out accuracy, {world}", shares([*heldout.values()]), first_to_last([*heldout]))
     rounds = [*report.rounds, *([report.next] if report.next else [])]
-    noise = [figures.dataset.noise for figures in rounds if figures.dataset and figures.dataset.noise
-             and figures.dataset.noise.total]
+    noise = {f"D{figures.number}": figures.dataset.noise for figures in rounds
+             if figures.dataset and figures.dataset.noise and figures.dataset.noise.total}
     if noise:
-        yield tile("Label noise, SIMULATED errors", shares(noise), f"D1 to D{rounds[-1].number}")
+        yield tile("Label noise, SIMULATED errors", shares([*noise.values()]), first_to_last([*noise]))
     verdicts = [figures.verdicts.right for figures in report.rounds if figures.verdicts and figures.verdicts.right]
     if verdicts and sum(rate.total for rate in verdicts):
         hits, total = sum(rate.hits for rate in verdicts), sum(rate.total for rate in verdicts)
@@ -61,6 +61,10 @@ def shares(rates: Sequence[Rate]) -> str:
     return f"{first:.1%}" if len(rates) == 1 else f"{first:.1%} → {last:.1%}"
 
 
+def first_to_last(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
+
+
 def tile(name: str, figure: str, note: str) -> str:
     return (f'<div class="tile"><div class="name">{escape(name)}</div><div class="figure">{escape(figure)}</div>'
             f'<div class="name">{escape(note)}</div></div>')
@@ -71,7 +75,8 @@ def figures(report: Report) -> Iterable[str]:
     rounds = [*report.rounds, *([report.next] if report.next else [])]
     truth = "SIMULATED tasks, known truth" if report.simulated else "against the labels"
     yield figure("Held-out accuracy", f"{truth}; 95% intervals", charts.accuracy_chart([report.before, *report.rounds]))
-    yield figure("Label noise", "Wrong labels in each dataset, SIMULATED errors; 95% intervals", charts.noise_chart(rounds))
+    yield figure("Label noise", "Wrong labels in each dataset, SIMULATED errors; 95% intervals",
+                 charts.noise_chart(rounds))
     yield figure("Mix of each dataset", "Equation 5: where the samples come from", charts.mix_chart(rounds),
                  {origin: name for origin, name in ORIGINS.items()})
     yield figure("Training reward", "Mean over the rollouts of a step, and over five steps",
@@ -91,7 +96,8 @@ def figure(title: str, note: str, picture: str, keys: dict[str, str] = {}) -> st
 
 def html_table(table: Table) -> str:
     """The terminal's table."""
-    lines = ["<table><thead><tr><th></th>", *(f"<th>{escape(name)}</th>" for name in table.columns), "</tr></thead><tbody>"]
+    head = "".join(f"<th>{escape(name)}</th>" for name in table.columns)
+    lines = [f"<table><thead><tr><th></th>{head}</tr></thead><tbody>"]
     for section in table.sections:
         lines.append(f'<tr class="section"><th colspan="{len(table.columns) + 1}">{escape(section.title)}</th></tr>')
         for row in section.rows:
@@ -115,7 +121,7 @@ def details(report: Report) -> Iterable[str]:
     rounds = [*report.rounds, *([report.next] if report.next else [])]
     parts = [confusion_table(each) for each in rounds if each.verdicts and each.verdicts.confusion]
     parts.append(by_column("Wrong labels by origin (SIMULATED)", {
-        f"D{each.number}": {ORIGINS[origin]: percent(rate) or "" for origin, rate in each.dataset.noise_by_origin.items()}
+        f"D{each.number}": {ORIGINS[origin]: percent(rate) for origin, rate in each.dataset.noise_by_origin.items()}
         for each in rounds if each.dataset and each.dataset.noise_by_origin}))
     parts.append(by_column("Probes by reason", {
         f"round {each.number}": counted(each.probes.reasons) for each in rounds if each.probes}))
@@ -152,7 +158,8 @@ def html_example(example: Example) -> str:
     """One case."""
     shown = example.messages[-SHOWN_MESSAGES:]
     left_out = len(example.messages) - len(shown)
-    turns = "".join(f"<dt>{escape(message.role)}</dt><dd><pre>{escape(shorten(message))}</pre></dd>" for message in shown)
+    turns = "".join(f"<dt>{escape(message.role)}</dt><dd><pre>{escape(shorten(message))}</pre></dd>"
+                    for message in shown)
     answers = "".join(f'<dt class="answer">{escape(answer.name)}{truth_mark(answer)}</dt>'
                       f"<dd><pre>{escape(shorten(answer.message))}</pre></dd>" for answer in example.answers)
     before = f' <span class="soft">({left_out} earlier messages left out)</span>' if left_out else ""

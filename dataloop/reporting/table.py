@@ -11,8 +11,8 @@ NOT_YET = "not yet"
 ORIGINS = {"error_seed": "error seeds (ES)", "expanded": "expanded (EE)", "high_ppl": "high perplexity (HPPL)",
            "seed": "new seed samples (Seed-new)"}
 VERDICTS = ("PRED_WRONG", "LABEL_WRONG", "BOTH_CORRECT", "BOTH_WRONG", "UNDECIDED")
-STEPS = ("tools", "dialogs", "verified dialogs", "conversations", "samples", "seed", "heldout", "mix", "json2parquet", "train",
-         "probe", "probe held-out", "verify", "expand")
+STEPS = ("tools", "dialogs", "verified dialogs", "conversations", "samples", "seed", "json2parquet", "train", "probe",
+         "probe held-out", "verify", "expand")
 """The order of the steps by the names in their .meta.json; others stand behind."""
 LABEL_WIDTH, COLUMN_WIDTH, TOTAL_WIDTH = 36, 14, 120
 
@@ -93,26 +93,28 @@ class _Rows:
         if interval:
             yield from self.row("  95% interval", lambda figures: between(value(figures)))
         if any((rate := value(figures)) and rate.unknown for figures in self.rounds):
-            yield from self.row("  truth unknown, left out", lambda figures: number(value(figures), "unknown"))
+            yield from self.row("  truth unknown, left out", lambda each: (rate := value(each)) and f"{rate.unknown:,}")
 
 
 def dataset_rows(build: _Rows) -> Iterator[Row]:
-    yield from build.row("samples", lambda figures: number(figures.dataset, "samples"))
+    yield from build.row("samples", whole("dataset", "samples"))
     for origin, name in ORIGINS.items():
         yield from build.row(f"  {name}", lambda figures, origin=origin: figures.dataset and part(
             figures.dataset.mix.get(origin, 0), figures.dataset.samples))
-    yield from build.row("  of all: plain-text labels", lambda figures: number(figures.dataset, "text_labels"))
-    yield from build.rate("label noise: wrong labels", lambda figures: figures.dataset and figures.dataset.noise, True, True)
+    yield from build.row("  of all: plain-text labels", whole("dataset", "text_labels"))
+    yield from build.rate("label noise: wrong labels", field("dataset", "noise"), True, True)
 
 
 def training_rows(build: _Rows) -> Iterator[Row]:
-    yield from build.row("steps", lambda figures: number(figures.training, "steps"))
-    yield from build.row(f"reward, first {EDGE_STEPS} -> last {EDGE_STEPS} steps", lambda figures: figures.training and (
-        f"{figures.training.first:.2f} -> {figures.training.last:.2f}"), True, expected=True)
+    yield from build.row("steps", whole("training", "steps"))
+    def reward(figures: RoundFigures) -> str | None:
+        return figures.training and f"{figures.training.first:.2f} -> {figures.training.last:.2f}"
+
+    yield from build.row(f"reward, first {EDGE_STEPS} -> last {EDGE_STEPS} steps", reward, True, expected=True)
 
 
 def heldout_rows(build: _Rows, expected: bool) -> Iterator[Row]:
-    yield from build.rate("accuracy", lambda figures: figures.heldout and figures.heldout.accuracy, True, True, expected)
+    yield from build.rate("accuracy", field("heldout", "accuracy"), True, True, expected)
     yield from build.row("  points gained, paired, ±95%", lambda figures: figures.heldout and figures.heldout.gain and (
         f"{100 * (gain := figures.heldout.gain).share:+.1f} ±{100 * (gain.high - gain.share):.1f}"))
 
@@ -120,8 +122,8 @@ def heldout_rows(build: _Rows, expected: bool) -> Iterator[Row]:
 def probe_rows(build: _Rows) -> Iterator[Row]:
     yield from build.row("mastered: equal to the label", lambda figures: figures.probes and part(
         figures.probes.reasons.get("match", 0), figures.probes.samples), expected=True)
-    yield from build.row("median perplexity", lambda figures: decimal(figures.probes, "median_perplexity"))
-    yield from build.row("least perplexity taken as HPPL", lambda figures: decimal(figures.probes, "high_ppl_cut"))
+    yield from build.row("median perplexity", decimal("probes", "median_perplexity"))
+    yield from build.row("least perplexity taken as HPPL", decimal("probes", "high_ppl_cut"))
 
 
 def verdict_rows(build: _Rows) -> Iterator[Row]:
@@ -137,16 +139,13 @@ def verdict_rows(build: _Rows) -> Iterator[Row]:
         f"{sum(figures.verdicts.verdicts.values()):,}"), expected=True)
     for name in VERDICTS:
         yield from build.row(f"  {name}", lambda figures, name=name: count(figures, name))
-    yield from build.row("without a verdict", lambda figures: figures.verdicts and figures.verdicts.unjudged is not None and (
-        f"{figures.verdicts.unjudged:,}") or None)
-    yield from build.rate("decided verdicts that are right", lambda figures: figures.verdicts and figures.verdicts.right, True)
-    yield from build.row("single votes right, label first", lambda figures: figures.verdicts and percent(
-        figures.verdicts.votes_label_first))
-    yield from build.row("single votes right, prediction first", lambda figures: figures.verdicts and percent(
-        figures.verdicts.votes_prediction_first))
-    yield from build.row("labels replaced", lambda figures: number(figures.replaced, "labels"), expected=True)
-    yield from build.rate("  of them, new label right", lambda figures: figures.replaced and figures.replaced.right, True)
-    yield from build.rate("  of them, old label was wrong", lambda figures: figures.replaced and figures.replaced.needed)
+    yield from build.row("without a verdict", whole("verdicts", "unjudged"))
+    yield from build.rate("decided verdicts that are right", field("verdicts", "right"), True)
+    yield from build.row("single votes right, label first", share("verdicts", "votes_label_first"))
+    yield from build.row("single votes right, prediction first", share("verdicts", "votes_prediction_first"))
+    yield from build.row("labels replaced", whole("replaced", "labels"), expected=True)
+    yield from build.rate("  of them, new label right", field("replaced", "right"), True)
+    yield from build.rate("  of them, old label was wrong", field("replaced", "needed"))
 
 
 def expansion_rows(build: _Rows) -> Iterator[Row]:
@@ -156,8 +155,8 @@ def expansion_rows(build: _Rows) -> Iterator[Row]:
         f"{figures.expansion.seeds.get('relabeled', 0):,}"))
     yield from build.row("tries", lambda figures: figures.expansion and figures.expansion.outcomes and (
         f"{sum(figures.expansion.outcomes.values()):,}"))
-    yield from build.row("new samples accepted", lambda figures: number(figures.expansion, "accepted"), expected=True)
-    yield from build.rate("  of them, label right", lambda figures: figures.expansion and figures.expansion.right, True)
+    yield from build.row("new samples accepted", whole("expansion", "accepted"), expected=True)
+    yield from build.rate("  of them, label right", field("expansion", "right"), True)
 
 
 def second_rows(build: _Rows) -> Iterator[Row]:
@@ -184,15 +183,27 @@ def usage_rows(build: _Rows) -> Iterator[Row]:
         dollars := sum(account.get("dollars", 0) for account in figures.usage.values())) and f"{dollars:,.2f}" or None)
 
 
-def number(figures: Any, field: str) -> str | None:
+def field(section: str, name: str) -> Callable[[RoundFigures], Any]:
+    """Reads one figure of a round; None where its section has not been made."""
+    return lambda figures: getattr(getattr(figures, section), name, None)
+
+
+def whole(section: str, name: str) -> Value:
     """A whole number, with commas."""
-    return None if figures is None else f"{getattr(figures, field):,}"
+    read = field(section, name)
+    return lambda figures: None if read(figures) is None else f"{read(figures):,}"
 
 
-def decimal(figures: Any, field: str) -> str | None:
+def decimal(section: str, name: str) -> Value:
     """Three places: perplexities are close to 1."""
-    value = None if figures is None else getattr(figures, field)
-    return None if value is None else f"{value:,.3f}"
+    read = field(section, name)
+    return lambda figures: None if read(figures) is None else f"{read(figures):,.3f}"
+
+
+def share(section: str, name: str) -> Value:
+    """84.2% of 120."""
+    read = field(section, name)
+    return lambda figures: percent(read(figures))
 
 
 def part(count: int, total: int) -> str:
