@@ -19,23 +19,15 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-import httpx2
 import msgspec
 import openai
 
-from looptool.answers import AnswerCache, CallFailed, Reply, Transient, Usage, read_completion
+from looptool.answers import AnswerCache, CallFailed, Reply, Transient, Usage
 from looptool.config import Config
+from looptool.endpoint import LONGEST_PAUSE, Endpoint, connect, detail, refusal
 from looptool.records import InputError
 
 __all__ = ["CallFailed", "Client", "Reply", "Sampling", "Usage"]
-
-LONGEST_PAUSE = 60.0
-"""Seconds; the most that backoff or a Retry-After header makes a call wait before its next try."""
-
-_HEADERS = {"headers": {"Content-Type": "application/json"}}
-_MANY_CONNECTIONS = 65536
-"""The aiohttp transport takes no limit for its default of 100 connections, which would throttle the stage."""
 
 
 class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -59,53 +51,10 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return body
 
 
-class _Endpoint:
-    """One server: its connection, its load, and what is known of its health."""
-
-    def __init__(self, url: str, client: openai.AsyncOpenAI, world: bytes):
-        self.url, self.client = url, client
-        self.world = world
-        """What its answers depend on beside the request; empty for a server of models."""
-        self.in_flight = 0
-        self.failures = 0
-        """Errors in a row."""
-        self.rests_until = 0.0
-        self.lacks: dict[str, str] = {}
-        """Models that it does not serve, each with the server's words."""
-
-    async def post(self, body: bytes) -> Reply:
-        """Send one request.
-
-        Raises:
-            Transient: worth another try.
-            openai.APIStatusError: any other refusal.
-        """
-        self.in_flight += 1
-        try:
-            response = await self.client.post("/chat/completions", cast_to=httpx2.Response, content=body,
-                                              options=_HEADERS)
-            reply = read_completion(response.content)
-        except (openai.APIConnectionError, aiohttp.ClientError) as error:
-            raise Transient(f"no response ({_cause(error)})") from None
-        except openai.APIStatusError as error:
-            if error.status_code in (408, 425, 429) or error.status_code >= 500:
-                raise Transient(f"status {error.status_code}", _retry_after(error.response)) from None
-            raise
-        finally:
-            self.in_flight -= 1
-        self.failures = 0
-        return reply
-
-    def rest(self) -> None:
-        """Let others go first for a while, lest a server that fails at once draws all the load."""
-        self.failures += 1
-        self.rests_until = time.monotonic() + min(0.25 * 2 ** min(self.failures, 8), LONGEST_PAUSE)
-
-
 class Client:
     """Asks models; an async context manager. `usage` holds the accounts by role."""
 
-    def __init__(self, endpoints: list[_Endpoint], cache: Path, config: Config, in_flight: int):
+    def __init__(self, endpoints: list[Endpoint], cache: Path, config: Config, in_flight: int):
         self.usage: defaultdict[str, Usage] = defaultdict(Usage)
         self.backoff_seconds = 0.5
         """Pause before the second try; doubled for each further one, and drawn between half and all of it."""
@@ -126,7 +75,7 @@ class Client:
             InputError: no endpoint is configured, or one is no URL.
         """
         urls = base_urls or config.teacher.base_urls or [os.environ.get("OPENAI_BASE_URL", "")]
-        return cls([_Endpoint(url, *_connect(url, config)) for url in urls], cache, config,
+        return cls([Endpoint(url, *connect(url, config)) for url in urls], cache, config,
                    in_flight or config.teacher.in_flight)
 
     async def __aenter__(self) -> Client:
@@ -201,10 +150,10 @@ class Client:
                 try:
                     return await endpoint.post(body)
                 except openai.NotFoundError as error:
-                    endpoint.lacks[model] = _detail(error)
+                    endpoint.lacks[model] = detail(error)
                     continue
                 except openai.APIStatusError as error:
-                    raise _refusal(endpoint.url, error) from None
+                    raise refusal(endpoint.url, error) from None
                 except Transient as error:
                     endpoint.rest()
                     reason, pause = str(error), error.retry_after
@@ -215,7 +164,7 @@ class Client:
             backoff = min(self.backoff_seconds * 2 ** (failed - 1), LONGEST_PAUSE) * random.uniform(0.5, 1)
             await asyncio.sleep(max(backoff, pause))
 
-    def _choose(self, model: str) -> _Endpoint:
+    def _choose(self, model: str) -> Endpoint:
         """The endpoint with the fewest calls in flight, one that rests only where all do."""
         able = [endpoint for endpoint in self._endpoints if model not in endpoint.lacks]
         if not able:
@@ -224,43 +173,3 @@ class Client:
                              "teacher.base_urls, which mostly end in /v1")
         now = time.monotonic()
         return min(able, key=lambda endpoint: (endpoint.rests_until > now, endpoint.in_flight))
-
-
-def _connect(url: str, config: Config) -> tuple[openai.AsyncOpenAI, bytes]:
-    if url == "simulated":
-        from looptool.simulation.server import simulated_connection  # the only line that knows of the simulation
-        return simulated_connection(config)
-    if not url.startswith(("http://", "https://")):
-        raise InputError(f"teacher.base_urls: {url!r} is no URL; set it, or the environment variable OPENAI_BASE_URL, "
-                         "to something like http://localhost:8000/v1")
-    timeout = openai.Timeout(config.teacher.timeout_seconds, connect=min(30.0, config.teacher.timeout_seconds))
-    limits = httpx2.Limits(max_connections=_MANY_CONNECTIONS, keepalive_expiry=3)
-    return openai.AsyncOpenAI(base_url=url, api_key=os.environ.get("OPENAI_API_KEY") or "none", max_retries=0,
-                              http_client=openai.DefaultAioHttpClient(timeout=timeout, limits=limits)), b""
-
-
-def _retry_after(response: httpx2.Response) -> float:
-    try:
-        return min(max(float(response.headers.get("retry-after", 0)), 0.0), LONGEST_PAUSE)
-    except ValueError:  # an HTTP date
-        return 0.0
-
-
-def _cause(error: BaseException) -> str:
-    """The name of the innermost error, which says more than the openai package's own sentence."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return type(error).__name__
-
-
-def _detail(error: openai.APIStatusError) -> str:
-    """The server's own words in one line, without our key."""
-    words = " ".join(error.response.text.split())[:300]
-    key = os.environ.get("OPENAI_API_KEY")
-    return words.replace(key, "<key>") if key else words
-
-
-def _refusal(url: str, error: openai.APIStatusError) -> Exception:
-    if error.status_code in (401, 403):
-        return InputError(f"{url}: {error.status_code}, the server refuses the key; set OPENAI_API_KEY")
-    return CallFailed(f"{url}: {error.status_code}, refused: {_detail(error)}")

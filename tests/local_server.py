@@ -40,8 +40,7 @@ class LocalServer:
     """A context manager; `url` is its address.
 
     `fault` says for each request, from its payload and the number of its earlier tries, what goes wrong: a name in
-    FAULTS, a (status, body) pair, or None. Answers wait while `hold` is true, at most
-    half a minute or so.
+    FAULTS, a (status, body) pair, or None. Answers wait while `hold` is true, at most half a minute or so.
     """
 
     def __init__(self, answer: Callable[[dict], dict] = echo, latency: float = 0.0,

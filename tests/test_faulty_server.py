@@ -26,9 +26,9 @@ def verdict(payload):
     return completion(f"<think>hm</think>verdict on {payload['messages'][-1]['content']}")
 
 
-def run(tmp_path, server, tries):
+def run(tmp_path, server, tries, timeout_seconds=3):
     async def stage():
-        config = client_config(server.url, in_flight=32, tries=tries, timeout_seconds=3)
+        config = client_config(server.url, in_flight=32, tries=tries, timeout_seconds=timeout_seconds)
         async with Client.from_config(config, tmp_path / "answers.sqlite") as client:
             client.backoff_seconds = 0.01
 
@@ -77,5 +77,5 @@ def test_what_failed_is_counted_and_only_that_is_done_again(tmp_path):
 def test_a_server_that_only_fails_leaves_no_record(tmp_path, fault):
     with LocalServer(verdict, fault=lambda *_: fault) as server:
         with pytest.raises(StageFailed):
-            run(tmp_path, server, tries=1)
+            run(tmp_path, server, tries=1, timeout_seconds=1)
     assert not (tmp_path / "verdicts.jsonl").exists() and not (tmp_path / "verdicts.jsonl.journal").exists()
