@@ -2,12 +2,12 @@
 
     python benchmarks/llm_stage.py [--seconds 40]
 
-A server in its own process answers every request after a fixed time, any number at once. A whole stage (prompts of 6 KB,
-answer cache, journal, output) sends it as many distinct calls as it can answer in so many seconds. Share of capacity =
-the time that the calls would need with no overhead at all, calls x latency / in_flight, over the wall time from the
-start of the stage (no connection open yet) to its return (output written); so start-up and the last wave's tail count.
-CPU is the process time of the client, user and system, over the same span. For scale, calls as the openai package makes
-them by default (typed, over httpx).
+A server in its own process answers every request after a fixed time, any number at once. A whole stage (prompts of
+5 KB, answer cache, journal, output) sends it as many distinct calls as it can answer in so many seconds. Share of
+capacity = the time that the calls would need with no overhead at all, calls x latency / in_flight, over the wall time
+from the start of the stage (no connection open yet) to its return (output written); so start-up and the last wave's
+tail count. CPU is the process time of the client, user and system, over the same span. For scale, calls as the openai
+package makes them by default (typed, over httpx).
 
 The last line is one JSON object; targets: share at least 0.97 at 1 s x 256 and 0.90 at 0.2 s x 64, CPU at most 1.5 ms.
 """
@@ -25,7 +25,7 @@ from pathlib import Path
 import openai
 from aiohttp import web
 
-from looptool.config import Config, Teacher, Student
+from looptool.config import Config, Student, Teacher
 from looptool.llm import Client, Sampling
 from looptool.simulation.server import BACKLOG, make_app
 from looptool.stage import Outcome, run_stage

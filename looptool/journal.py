@@ -26,7 +26,7 @@ class Entry(msgspec.Struct, kw_only=True):
     reason: str
     records: list[msgspec.Raw]
     usage: dict[str, dict[str, int | float]] = {}
-    """What calls have cost since the line before, by role; calls overlap, so only the sum over lines means something."""
+    """What calls have cost since the line before, by role; as calls overlap, only the sum over lines means much."""
     seconds: float = 0.0
     """Time since the line before."""
 

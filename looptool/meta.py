@@ -92,8 +92,8 @@ def refuse_changes(before: Header, now: Header, output: Path) -> None:
     changes = [f"{key}: {old.get(key, 'absent')} -> {new.get(key, 'absent')}" for key in sorted(old.keys() | new.keys())
                if old.get(key) != new.get(key)]
     if changes:
-        raise InputError(f"{output}: was begun with other settings or sources ({'; '.join(changes)}); set them back, or "
-                         "use --fresh to make it anew")
+        raise InputError(f"{output}: was begun with other settings or sources ({'; '.join(changes)}); set them back, "
+                         "or use --fresh to make it anew")
 
 
 def _flatten(tree: Any, key: str = "") -> dict[str, str]:

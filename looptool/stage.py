@@ -159,8 +159,8 @@ class _Run:
         self.first_failure = self.first_failure or f"{id}: {cause}"
         self._failed_in_a_row += 1
         if self._failed_in_a_row >= max(100, 2 * self._in_flight):
-            raise StageFailed(f"{self._failed_in_a_row} inputs in a row failed, so the stage stopped; run it again when "
-                              f"the endpoint answers. The first: {self.first_failure}")
+            raise StageFailed(f"{self._failed_in_a_row} inputs in a row failed, so the stage stopped; run it again "
+                              f"when the endpoint answers. The first: {self.first_failure}")
 
 
 async def _all_or_first_error(tasks: list[asyncio.Task[None]]) -> None:

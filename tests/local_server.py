@@ -19,7 +19,8 @@ FAULTS = ["429", "429_retry_after", "500", "503", "hang", "reset", "reset_in_bod
 
 _BODIES = {"cut_json": b'{"choices": [{"message": {"content": "half a', "empty_body": b"",
            "empty_choices": b'{"choices": []}', "no_message": b'{"choices": [{"text": "old style"}]}',
-           "wrong_type": b'{"choices": [{"message": {"content": 5}}]}', "error_object": b'{"error": {"message": "busy"}}',
+           "wrong_type": b'{"choices": [{"message": {"content": 5}}]}',
+           "error_object": b'{"error": {"message": "busy"}}',
            "not_json": b"<html>gateway</html>",
            "aborted": b'{"choices": [{"message": {"content": "half"}, "finish_reason": "abort"}]}'}
 

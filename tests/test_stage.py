@@ -113,7 +113,7 @@ def test_failed_input_has_no_record_and_is_tried_again(tmp_path, caplog):
     assert meta.failed == 2 and meta.failures == {"no answer in 5 tries; last: status 500": 2}
     assert sum(meta.counts.values()) == 38 and "2 failed" in caplog.messages[-1] and "id4" in caplog.messages[-2]
     lines = (tmp_path / "out.jsonl").read_bytes().splitlines(keepends=True)
-    assert lines == [line for line in EXPECTED.splitlines(keepends=True) if b'"n":4,' not in line and b'"n":5,' not in line]
+    assert lines == [line for line in EXPECTED.splitlines(keepends=True) if line[:6] not in (b'{"n":4', b'{"n":5')]
     worked_on = []
     meta = run(tmp_path, work=recording(failing(5), worked_on))
     assert sorted(worked_on) == [4, 5] and meta.failed == 1
@@ -273,8 +273,8 @@ def test_folder_that_cannot_be_written_is_found_before_any_work(tmp_path, folder
     (tmp_path / "locked").mkdir(mode=0o500)
     worked_on = []
     with pytest.raises(InputError, match="cannot be written"):
-        asyncio.run(run_stage("test", INPUTS, recording(double, worked_on), tmp_path / folder / "out.jsonl", settings={},
-                              sources=[], in_flight=1))
+        asyncio.run(run_stage("test", INPUTS, recording(double, worked_on), tmp_path / folder / "out.jsonl",
+                              settings={}, sources=[], in_flight=1))
     assert worked_on == []
 
 
@@ -315,7 +315,8 @@ def test_accounts_are_kept_over_a_crash(tmp_path):
         once(crash=True)
     meta = once(crash=False)
     assert meta.usage["judge"] == Usage(calls=40, prompt_tokens=40000, dollars=20.0)
-    assert meta.line().startswith("test: 40 in -> 14 none, 13 one, 13 two; 39 records, 40 calls (0 cached), 40k + 0 tokens, ")
+    assert meta.line().startswith(
+        "test: 40 in -> 14 none, 13 one, 13 two; 39 records, 40 calls (0 cached), 40k + 0 tokens, ")
 
 
 def test_quiet_under_ci_and_where_nobody_looks(tmp_path, capfd, monkeypatch):
