@@ -14,6 +14,7 @@ from pathlib import Path
 from looptool.config import ROOT, Config, RoundFiles
 
 REWARD = ROOT / "grpotool" / "reward.py"
+NO_ROUTER = ROOT / "grpotool" / "cpu" / "no_router.yaml"
 
 
 def common(config: Config, files: RoundFiles, model: str) -> list[str]:
@@ -113,6 +114,7 @@ def cpu(config: Config, files: RoundFiles) -> list[str]:
         f"{rollout}.log_prob_micro_batch_size_per_gpu={micro}",
         f"+{rollout}.agent.agent_loop_manager_class=grpotool.cpu.verl_rollout.RolloutManager",
         f"{rollout}.free_cache_engine=False",
+        f"{rollout}.router_config_path={quote(NO_ROUTER)}",
         "transfer_queue.backend.SimpleStorage.num_data_storage_units=1",
         "trainer.device=cpu",
         "trainer.nnodes=1",

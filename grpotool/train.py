@@ -11,6 +11,7 @@ import fcntl
 import logging
 import shlex
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -182,6 +183,7 @@ def main() -> None:
     parser.add_argument("--dry-run", action="store_true", help="show verl's command and do nothing")
     parser.add_argument("--fresh", action="store_true", help="forget an earlier training of this round and its policy")
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that verl is ended on the way out
     config = load_config(args.config, args.overrides)
     files = round_files(args, config)
     model = policy_before(config, files)

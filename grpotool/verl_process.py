@@ -118,8 +118,10 @@ def die_with_parent() -> None:
 
 
 def tail(log: Path, begin: int) -> str:
-    """The last lines written after `begin`, without colors."""
+    """Of what was written after `begin` the first line that names an exception, and the last lines; without colors."""
     with log.open("rb") as file:
-        file.seek(max(begin, file.seek(0, os.SEEK_END) - 20_000))
-        text = file.read().decode(errors="replace")
-    return "\n".join(re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines()[-SHOWN_LINES:])
+        file.seek(begin)
+        text = re.sub(r"\x1b\[[0-9;]*m", "", file.read().decode(errors="replace"))
+    lines = text.splitlines()
+    cause = next((line for line in lines if re.search(r"^(\(.*?\) )?[\w.]*(Error|Exception)\b.*: ", line)), "")
+    return "\n".join([*([f"first: {cause}"] if cause else []), *lines[-SHOWN_LINES:]])

@@ -1,0 +1,325 @@
+"""What verl is told, what a training refuses, and what it leaves behind; verl itself is not started here."""
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from golden_files import check_golden
+
+from grpotool import train
+from grpotool.overrides import checkpoints, compose, environment, quote
+from grpotool.verl_process import Metrics, VerlFailed, read_lines, run_verl
+from looptool.config import ROOT, Config, RoundFiles, load_config
+from looptool.meta import make_header, meta_path, read_meta
+from looptool.records import InputError
+
+CONFIGS = ("laptop", "qwen3_8b", "qwen3_32b")
+
+
+def load(name: str = "laptop", *overrides: str) -> Config:
+    return load_config(ROOT / "configs" / f"{name}.yaml", list(overrides))
+
+
+def make_round(run_dir: Path, number: int = 1, rows: int = 40) -> RoundFiles:
+    """Parquet files of a round, with nothing that verl could train on."""
+    files = RoundFiles(run_dir, number)
+    files.folder.mkdir(parents=True)
+    for path, count in ((files.train_parquet, rows), (files.test_parquet, 1)):
+        pq.write_table(pa.table({"row": list(range(count))}), path)
+    return files
+
+
+def make_policy_folder(folder: Path, end: int | None = 2) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "generation_config.json").write_text(json.dumps({} if end is None else {"eos_token_id": end}))
+    (folder / "model.safetensors").write_bytes(bytes(100))
+    return folder
+
+
+# The list
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_list_of_a_config(tmp_path, name):
+    run = compose(load(name), RoundFiles(tmp_path, 1), "/policy", 5, None)
+    shown = "\n".join(run).replace(str(tmp_path.resolve()), "RUN").replace(str(ROOT), "REPOSITORY") + "\n"
+    (tmp_path / "list").write_text(shown)
+    check_golden(tmp_path / "list", f"overrides_{name}.txt")
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_no_key_twice_and_none_that_verl_ignores(tmp_path, name):
+    keys = [line.lstrip("+").partition("=")[0] for line in compose(load(name), RoundFiles(tmp_path, 1), "/policy", 5, None)]
+    assert len(keys) == len(set(keys))
+    assert not [key for key in keys if key.startswith("custom_reward_function") or key == "data.truncation"]
+    assert "reward.custom_reward_function.path" in keys
+
+
+def test_config_reaches_verl(tmp_path):
+    config = load("laptop", "train.clip_high=0.3", "train.reward=paper_compat", "student.max_prompt_tokens=99", "seed=7",
+                  "train.learning_rate=2.0e-5", "train.rollouts=4", "train.epochs=3", "train.temperature=0.9")
+    run = compose(config, RoundFiles(tmp_path, 3), "/policy", 5, None)
+    for line in ("actor_rollout_ref.actor.clip_ratio_high=0.3", "data.max_prompt_length=99", "data.seed=7",
+                 "+reward.custom_reward_function.reward_kwargs.mode=paper_compat", "actor_rollout_ref.actor.optim.lr=2e-05",
+                 "actor_rollout_ref.rollout.n=4", "trainer.total_epochs=3", "actor_rollout_ref.rollout.temperature=0.9",
+                 "trainer.experiment_name=round_3", "actor_rollout_ref.model.path='/policy'", "trainer.resume_mode=disable"):
+        assert line in run
+
+
+def test_resumes_from_the_named_checkpoint_only(tmp_path):
+    run = compose(load(), RoundFiles(tmp_path, 1), "/policy", 5, tmp_path / "global_step_4")
+    assert [line for line in run if line.startswith("trainer.resume")] == [
+        "trainer.resume_mode=resume_path", f"trainer.resume_from_path='{tmp_path.resolve()}/global_step_4'"]
+
+
+def test_gpu_saves_each_epoch(tmp_path):
+    run = compose(load("qwen3_8b"), RoundFiles(tmp_path, 1), "/policy", 143, None)
+    assert "trainer.save_freq=143" in run and "trainer.test_freq=143" in run
+
+
+def test_micro_batches_hold_whole_prompts(tmp_path):
+    for batch in (1, 2, 6, 16, 48):
+        config = load("laptop", f"train.batch_size={batch}", f"train.mini_batch_size={batch}", "train.rollouts=5")
+        (line,) = [line for line in compose(config, RoundFiles(tmp_path, 1), "/p", 5, None) if "ppo_micro_batch_size" in line]
+        size = int(line.partition("=")[2])
+        assert size % 5 == 0 and batch * 5 % size == 0
+
+
+def test_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    files = RoundFiles(tmp_path, 1)
+    laptop = environment(load(), files, tmp_path / "m.jsonl")
+    assert "CUDA_VISIBLE_DEVICES" not in laptop and "RAY_ADDRESS" not in laptop
+    assert laptop["VERL_USE_EXTERNAL_MODULES"] == "grpotool.cpu.verl_platform"
+    cluster = environment(load("qwen3_32b"), files, tmp_path / "m.jsonl")
+    assert cluster["RAY_ADDRESS"] == "10.0.0.1:6379" and "VERL_USE_EXTERNAL_MODULES" not in cluster
+
+
+# What is refused
+
+
+def test_round_begins_from_the_last_rounds_policy(tmp_path):
+    config, files = load(), make_round(tmp_path, 2)
+    with pytest.raises(InputError, match="train round 1 first"):
+        train.policy_before(config, files)
+    before = make_policy_folder(tmp_path / "round_1" / "policy")
+    assert train.policy_before(config, files) == str(before.resolve())
+    with pytest.raises(InputError, match="begins with round 1"):
+        train.policy_before(config, RoundFiles(tmp_path, 0))
+
+
+def test_policy_must_name_its_end_token(tmp_path):
+    start = make_policy_folder(tmp_path / "start", end=None)
+    config = load("laptop", f"student.model={start}")
+    with pytest.raises(InputError, match="eos_token_id is missing"):
+        train.policy_before(config, RoundFiles(tmp_path, 1))
+    assert train.policy_before(load("qwen3_8b"), RoundFiles(tmp_path, 1)) == "Qwen/Qwen3-8B"
+
+
+@pytest.mark.parametrize("batch, mini, rows, words", [
+    (16, 16, 15, "15 rows are less than train.batch_size=16"), (16, 12, 40, "mini_batch_size=12 does not divide"),
+    (16, 32, 40, "mini_batch_size=32 does not divide"), (16, 8, 16, None)])
+def test_batches(tmp_path, batch, mini, rows, words):
+    config = load("laptop", f"train.batch_size={batch}", f"train.mini_batch_size={mini}")
+    if words is None:
+        return train.check_batches(config, RoundFiles(tmp_path, 1), rows)
+    with pytest.raises(InputError, match=words):
+        train.check_batches(config, RoundFiles(tmp_path, 1), rows)
+
+
+def test_parquet_of_another_dataset_is_refused(tmp_path):
+    files = make_round(tmp_path)
+    files.dataset.write_text("one\n")
+    for path in (files.train_parquet, files.test_parquet):
+        header = make_header("json2parquet", {}, [files.dataset], path)
+        meta_path(path).write_bytes(msgspec.json.encode({
+            **msgspec.to_builtins(header), "version": "", "inputs": 1, "counts": {}, "failed": 0, "failures": {}, "records": 1,
+            "usage": {}, "seconds": 0}))
+    train.check_current(files)
+    files.dataset.write_text("two\n")
+    with pytest.raises(InputError, match="another dataset.jsonl; run json2parquet.py again"):
+        train.check_current(files)
+
+
+@pytest.mark.parametrize("change, refused", [("train.learning_rate=1.0e-5", "learning_rate"), ("seed=1", "seed"),
+                                             ("student.max_prompt_tokens=99", "max_prompt_tokens"),
+                                             ("train.gpus_per_node=4", None), ("train.gpu_memory_share=0.5", None)])
+def test_killed_training_goes_on_only_with_the_same_settings(tmp_path, change, refused):
+    files, start = make_round(tmp_path), str(make_policy_folder(tmp_path / "start"))
+    files.training.mkdir()
+    train.begin(files, train.describe(load(), files, start))
+    train.begin(files, train.describe(load(), files, start))
+    if refused is None:
+        return train.begin(files, train.describe(load("laptop", change), files, start))
+    with pytest.raises(InputError, match=refused):
+        train.begin(files, train.describe(load("laptop", change), files, start))
+
+
+@pytest.mark.parametrize("changed", ["train.parquet", "test.parquet", "start"])
+def test_killed_training_goes_on_only_with_the_same_data_and_start(tmp_path, changed):
+    files, start = make_round(tmp_path), make_policy_folder(tmp_path / "start")
+    files.training.mkdir()
+    train.begin(files, train.describe(load(), files, str(start)))
+    if changed == "start":
+        (start / "model.safetensors").write_bytes(b"1" + bytes(99))
+    else:
+        pq.write_table(pa.table({"row": [1, 2, 3]}), files.folder / changed)
+    with pytest.raises(InputError, match=changed):
+        train.begin(files, train.describe(load(), files, str(start)))
+
+
+def test_two_trainings_of_a_round_at_once(tmp_path):
+    files = RoundFiles(tmp_path, 1)
+    with train.alone(files), pytest.raises(InputError, match="another process is training"), train.alone(files):
+        pass
+    with train.alone(files):
+        pass
+
+
+# Checkpoints and the policy
+
+
+def test_newest_complete_checkpoint(tmp_path):
+    files = RoundFiles(tmp_path, 1)
+    assert train.last_checkpoint(files) == (0, None)
+    for step in (8, 12):
+        (checkpoints(files) / f"global_step_{step}").mkdir(parents=True)
+    (checkpoints(files) / "global_step_8" / "data.pt").touch()
+    assert train.last_checkpoint(files) == (0, None)  # killed before the first was complete
+    tracker = checkpoints(files) / "latest_checkpointed_iteration.txt"
+    tracker.write_text("8")
+    assert train.last_checkpoint(files) == (8, checkpoints(files) / "global_step_8")  # 12 was being written
+    (checkpoints(files) / "global_step_12" / "data.pt").touch()
+    tracker.write_text("")
+    assert train.last_checkpoint(files) == (12, checkpoints(files) / "global_step_12")  # killed between open and write
+
+
+@pytest.mark.parametrize("profile, kept", [("cpu", False), ("gpu", True)])
+def test_export_puts_a_whole_policy_in_place(tmp_path, profile, kept):
+    files, start = make_round(tmp_path), make_policy_folder(tmp_path / "start")
+    files.training.mkdir()
+    exported = make_policy_folder(checkpoints(files) / "global_step_2" / "actor" / "huggingface", end=None)
+    config = load("laptop", f"train.profile={profile}")
+    header = train.describe(config, files, str(start))
+    train.export(files, config, str(start), 2, header, 12.0)
+    assert not exported.exists() and train.end_token(files.policy) == 2
+    assert checkpoints(files).exists() == kept
+    meta = read_meta(files.policy)
+    assert meta.counts == {"steps": 2} and meta.sources == header.sources
+
+
+# verl's process
+
+
+def line(step: int, reward: float) -> bytes:
+    return msgspec.json.encode({"step": step, "data": {"critic/score/mean": reward}}) + b"\n"
+
+
+def test_metrics_of_a_training_in_two_runs(tmp_path):
+    first = Metrics(tmp_path, 0)
+    first.verls.write_bytes(line(1, 0.1) + line(2, 0.2) + line(3, 0.3) + line(4, 0.9)[:10])
+    assert first.update() and not first.update()
+    assert [step for step, _ in read_lines(first.path)] == [1, 2, 3]
+    first.verls.write_bytes(first.verls.read_bytes()[:len(line(1, 0.1)) * 3] + line(4, 0.4))  # written after the last look
+    second = Metrics(tmp_path, 2)  # killed after the checkpoint of step 2
+    second.verls.write_bytes(line(3, 0.5) + line(4, 0.6) + line(5, 0.7))
+    second.update()
+    assert second.rewards() == [0.1, 0.2, 0.5, 0.6, 0.7]
+    assert second.reward() == pytest.approx(((0.1 + 0.2 + 0.5) / 3, (0.5 + 0.6 + 0.7) / 3))
+    assert [step for step, _ in read_lines(tmp_path / "metrics.jsonl")] == [1, 2, 3, 4, 5]
+
+
+def stand_in(text: str) -> list[str]:
+    return [sys.executable, "-c", text]
+
+
+def test_failure_shows_its_cause_and_the_end_of_the_output(tmp_path):
+    log = tmp_path / "verl.log"
+    log.write_text("ValueError: of an earlier run\n")
+    broken = "import sys; print('\\x1b[36mfirst\\x1b[0m'); print('KeyError: the cause'); print('noise\\n' * 60, 'end'); sys.exit(3)"
+    with pytest.raises(VerlFailed) as error:
+        run_verl(stand_in(broken), dict(os.environ), log, Metrics(tmp_path, 0), 2, "t")
+    text = str(error.value)
+    assert "exit code 3" in text and text.endswith("end") and "KeyError: the cause" in text and "\x1b" not in text
+    assert "earlier run" not in text
+
+
+def test_interrupted_training_ends_verl(tmp_path, monkeypatch):
+    metrics, child = Metrics(tmp_path, 0), tmp_path / "pid"
+
+    def interrupt_once_it_runs() -> bool:
+        if child.exists() and child.read_text():
+            raise KeyboardInterrupt
+        return False
+
+    monkeypatch.setattr(metrics, "update", interrupt_once_it_runs)
+    text = f"import os, time; open({str(child)!r}, 'w').write(str(os.getpid())); time.sleep(600)"
+    with pytest.raises(KeyboardInterrupt):
+        run_verl(stand_in(text), dict(os.environ), tmp_path / "log", metrics, 2, "t")
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(child.read_text()), 0)
+
+
+# The shells
+
+
+@pytest.mark.parametrize("script, expected", [("train_grpo_qwen.sh", "trainer.n_gpus_per_node=8"),
+                                              ("multinode_qwen32b.sh", "trainer.nnodes=4")])
+def test_gpu_script_shows_its_command(tmp_path, script, expected):
+    make_round(tmp_path, rows=300)
+    command = ["bash", ROOT / "grpotool" / script, "--dry-run", "--round", "1", "--set", f"run_dir={tmp_path}"]
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PATH": path}, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "verl.trainer.main_ppo" in done.stderr and expected in done.stderr and "save_freq=2" in done.stderr
+
+
+# verl's own check of the lists, without a GPU
+
+
+def validated(overrides: list[str]):
+    from hydra import compose as compose_config
+    from hydra import initialize_config_module
+    from verl.trainer.ppo.utils import need_critic, need_reference_policy
+    from verl.utils.config import validate_config
+
+    with initialize_config_module("verl.trainer.config", version_base=None):
+        config = compose_config(config_name="ppo_trainer", overrides=overrides)
+    assert not need_critic(config) and not need_reference_policy(config)
+    validate_config(config, use_reference_policy=False, use_critic=False)
+    return config
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CONFIGS)
+def test_verl_accepts_the_list(tmp_path, name):
+    config = validated(compose(load(name), RoundFiles(tmp_path / "a 'b' =c,d", 1), str(tmp_path), 5, None))
+    assert config.trainer.default_local_dir == f"{tmp_path.resolve()}/a 'b' =c,d/round_1/training/checkpoints"
+    assert config.actor_rollout_ref.actor.clip_ratio_high == 0.28 and config.algorithm.adv_estimator == "grpo"
+    assert config.reward.custom_reward_function.reward_kwargs.mode == "strict"
+
+
+@pytest.mark.slow
+def test_verl_refuses_a_key_it_does_not_know(tmp_path):
+    from hydra.errors import ConfigCompositionException
+
+    run = compose(load(), RoundFiles(tmp_path, 1), str(tmp_path), 5, None)
+    with pytest.raises(ConfigCompositionException):
+        validated([*run, "actor_rollout_ref.rollout.number=3"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("value", ["plain", "with space", "it's", "a\\", "a\\'b", "x=1,y", "[z]", "{k:v}"])
+def test_quoted_values_are_read_back(value):
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    (override,) = OverridesParser.create().parse_overrides([f"key={quote(value)}"])
+    assert override.value() == value
