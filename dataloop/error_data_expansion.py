@@ -73,8 +73,8 @@ async def expand_seeds(config: Config, seeds: Path, scenarios: Path, output: Pat
             new = await family.member(index, ask, models[0], checker, fits)
             return Outcome([], new) if isinstance(new, str) else Outcome([new], "accepted")
 
-        settings = {"models": models[:1], "checker": checker, "expand": options, "seed": config.seed,
-                    "max_prompt_tokens": config.student.max_prompt_tokens, "round": round}
+        settings = {"world": client.world, "models": models[:1], "checker": checker, "expand": options,
+                    "seed": config.seed, "max_prompt_tokens": config.student.max_prompt_tokens, "round": round}
         return await run_stage("expand", Inputs(members), work, output, settings=settings,
                                sources=[seeds, scenarios, *prompt_files("generator", "checker")],
                                in_flight=config.teacher.in_flight, usage=client.usage, fresh=fresh)

@@ -51,8 +51,8 @@ async def verify_probes(config: Config, probes: Path, verdicts: Path, fresh: boo
             verdict = await verify_one(probe, ask, judges, options)
             return Outcome([], "unjudged") if verdict is None else Outcome([verdict], verdict.verdict.lower())
 
-        settings = {"judges": judges, "both_orders": options.both_orders, "votes_per_order": options.votes_per_order,
-                    "temperature": options.temperature}
+        settings = {"world": client.world, "judges": judges, "both_orders": options.both_orders,
+                    "votes_per_order": options.votes_per_order, "temperature": options.temperature}
         return await run_stage("verify", Inputs(mismatches), work, verdicts, settings=settings,
                                sources=[probes, *prompt_files("judge")], in_flight=config.teacher.in_flight,
                                usage=client.usage, fresh=fresh)

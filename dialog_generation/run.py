@@ -97,8 +97,8 @@ async def crawl(config: Config, tools: list[Tool], sources: list[Path], output: 
                 return Outcome([], f"abandoned_{reason}")
             return Outcome([dialog], end)
 
-        settings = {"seed": config.seed, "models": models, "thinking": thinking, "count": dialogs.count,
-                    "tools_per_dialog": dialogs.tools_per_dialog, "messages": dialogs.messages, "plan": dialogs.plan,
+        settings = {"world": client.world, "seed": config.seed, "models": models, "thinking": thinking,
+                    "count": dialogs.count, "tools_per_dialog": dialogs.tools_per_dialog, "messages": dialogs.messages, "plan": dialogs.plan,
                     "max_bad_turns": dialogs.max_bad_turns, "temperature": dialogs.temperature}
         return await run_stage("dialogs", Inputs(scenes), work, output, settings=settings,
                                sources=[*sources, *(PROMPTS / f"{role}.md" for role in ROLES)],
