@@ -96,7 +96,7 @@ REPLIES = {"ask": "Which value should I use?", "done": "Done.", "no_tool": "No t
 """What the student is taught to say where no call is right."""
 
 
-CATALOGUE_SHARE = 0.4
+CATALOGUE_SHARE = 0.5
 """Share of the tasks over tools of the training catalogue; the others are over tools that do not exist."""
 
 

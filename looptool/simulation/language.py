@@ -107,9 +107,8 @@ class Voice:
         return intent + self.connector + self._slots(lore, request.arguments) if request.arguments else intent
 
     def _slots(self, lore: Lore, arguments: dict[str, Any]) -> str:
-        slots = [slot for slot in lore.slots if slot.name in arguments]
-        self.rng.shuffle(slots)
-        return self.joiner.join(self._slot(slot, arguments[slot.name]) for slot in slots)
+        slots = {slot.name: slot for slot in lore.slots}
+        return self.joiner.join(self._slot(slots[name], value) for name, value in arguments.items())
 
     def _slot(self, slot: Slot, value: Any) -> str:
         said = self.rng.choice(self.words.references) if value == REFERENCE else say_value(value, slot, self.style)

@@ -64,9 +64,9 @@ def question(tool: Tool, missing: Sequence[str]) -> str:
 
 
 def draw_request(rng: random.Random, tool: Tool) -> Request:
-    """A random complete request to one tool: all required and some optional parameters."""
-    slots = lore_of(tool).slots
-    return Request(tool, {slot.name: draw_value(rng, slot) for slot in slots if slot.required or rng.random() < 0.4})
+    """A random complete request to one tool: all required and some optional parameters, in the order they are said."""
+    slots = [slot for slot in lore_of(tool).slots if slot.required or rng.random() < 0.4]
+    return Request(tool, {slot.name: draw_value(rng, slot) for slot in rng.sample(slots, len(slots))})
 
 
 def draw_sequence(rng: random.Random, tools: Sequence[Tool]) -> tuple[Request, Request, dict[str, Any]] | None:
@@ -151,13 +151,13 @@ class Author:
         return parts and ([user(self.voice().say_single(parts[0]))], [])
 
     def _answered(self) -> Draft | None:
-        request = self._request()
-        parts = incomplete(self.rng, request)
+        parts = incomplete(self.rng, self._request())
         if parts is None:
             return None
         part, rest = parts
-        return [user(self.voice().say_single(part)), assistant([], question(part.tool, list(rest))),
-                user(self.voice().say_answer(part.tool, rest))], [call_of(request)]
+        messages = [user(self.voice().say_single(part)), assistant([], question(part.tool, list(rest))),
+                    user(self.voice().say_answer(part.tool, rest))]
+        return messages, [Call(name=part.tool.name, arguments={**part.arguments, **rest})]
 
     def _again(self) -> Draft | None:
         request = self._request()
