@@ -103,7 +103,8 @@ def test_an_accepted_sample_has_the_seeds_tools_and_lineage():
     "", "Sorry.", OSLO[:-30], OSLO.replace("<answer>", ""), OSLO.replace('"user"', '"system"'),
     OSLO.replace('"Oslo, please."', '""'), OSLO.replace('{"role": "user"', '{"role": user'),
     written([], says("", weather("Oslo"))), written([user("Oslo?")], user("Oslo")),
-    written([user("Oslo?")], says("")), OSLO.replace('{"city": "Oslo"}', '"Oslo"'), "<answer><conversation></answer>"])
+    written([user("Oslo?")], says("")), OSLO.replace('{"city": "Oslo"}', '"Oslo"'),
+    OSLO.replace('"Oslo, please."', '"Oslo, please.", "calls": [{"name": "get_weather", "arguments": {}}]'), "<answer><conversation></answer>"])
 def test_what_cannot_be_read_is_asked_for_again_and_then_refused(reply):
     sample, ask = expand(lambda scenario, draw: reply if draw < 2 else OSLO)
     assert isinstance(sample, Sample) and [draw for _, draw, _ in ask.asked["generator"]] == [0, 1, 2]
