@@ -95,6 +95,7 @@ def test_micro_batches_hold_whole_prompts(tmp_path):
 def test_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    monkeypatch.delenv("VERL_USE_EXTERNAL_MODULES")
     files = RoundFiles(tmp_path, 1)
     laptop = environment(load(), files, tmp_path / "m.jsonl")
     assert "CUDA_VISIBLE_DEVICES" not in laptop and "RAY_ADDRESS" not in laptop
