@@ -20,7 +20,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import os
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -45,7 +47,10 @@ async def probe_samples(config: Config, samples: Path, output: Path, model: str,
 
     def load() -> Policy:
         from dataloop.transformers_policy import TransformersPolicy  # takes seconds, which a wrong input need not wait for
+        from transformers.utils.logging import disable_progress_bar
 
+        if os.environ.get("CI") or not sys.stderr.isatty():
+            disable_progress_bar()
         return TransformersPolicy(model, student)
 
     settings = {"engine": config.probe.engine, "model": "" if weight_files(model) else model,
