@@ -14,17 +14,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
 
 from dataloop.asking import make_ask, prompt_files
 from dataloop.expansion import Family, Fits
 from dataloop.loop_files import read_some
 from dataloop.scenarios import SCENARIOS, draw_scenarios, read_scenarios
-from looptool.config import Config, RunFiles, argument_parser, load_config, round_files, student_path
+from looptool.config import Config, RunFiles, argument_parser, load_config, round_files
 from looptool.llm import Client, Sampling
 from looptool.meta import StageMeta
-from looptool.prompt import fit, token_length
+from looptool.prompt import fit, student_length
 from looptool.records import ErrorSeed, Sample
 from looptool.stage import Inputs, Outcome, run_main, run_stage
 
@@ -32,17 +31,11 @@ _log = logging.getLogger(__name__)
 
 
 def student_window(config: Config) -> Fits:
-    """Whether a sample's prompt fits the student's window with all of its turns; the tokenizer is loaded when asked."""
-    student = config.student
-
-    @lru_cache
-    def length():
-        from transformers import AutoTokenizer  # takes seconds, which a wrong input need not wait for
-
-        return token_length(AutoTokenizer.from_pretrained(student_path(config)))
+    """Whether a sample's prompt fits the student's window with all of its turns."""
+    student, length = config.student, student_length(config)
 
     def fits(sample: Sample) -> bool:
-        kept = fit(sample, length(), student.max_prompt_tokens, student.max_user_turns, student.instructions)
+        kept = fit(sample, length, student.max_prompt_tokens, student.max_user_turns, student.instructions)
         return kept is not None and len(kept) == len(sample.messages)
 
     return fits

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO
 
 import msgspec
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from grpotool.overrides import checkpoints, compose, environment
@@ -64,7 +65,7 @@ def end_token(policy: Path) -> int | list[int] | None:
 def count_rows(parquet: Path) -> int:
     try:
         return pq.read_metadata(parquet).num_rows
-    except OSError as error:
+    except (OSError, pa.ArrowException) as error:
         raise InputError(f"{parquet}: cannot be read ({error}); run grpotool/dataset/utils/json2parquet.py") from None
 
 

@@ -9,7 +9,7 @@ import difflib
 import os
 import sys
 from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, NoReturn, get_type_hints
 
 import msgspec
 import yaml
@@ -17,6 +17,12 @@ import yaml
 from looptool.records import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
+
+Count = Annotated[int, msgspec.Meta(ge=0)]
+AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Amount = Annotated[float, msgspec.Meta(ge=0)]
+Positive = Annotated[float, msgspec.Meta(gt=0)]
 
 
 class Section(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -30,9 +36,9 @@ class Student(Section):
     """Folder or hub name of pi_0; a relative folder is looked for beside the config's repository."""
     instructions: Literal["full", "short"] = "full"
     """System text: "short" spares a tiny model on a CPU most of the prompt."""
-    max_prompt_tokens: int = 4096
-    max_response_tokens: int = 1024
-    max_user_turns: int = 8
+    max_prompt_tokens: AtLeastOne = 4096
+    max_response_tokens: AtLeastOne = 1024
+    max_user_turns: AtLeastOne = 8
     """The context keeps at most this many user turns (section 4.1)."""
 
 
@@ -45,32 +51,32 @@ class Teacher(Section, kw_only=True):
     """Drawn per call while dialogs are generated; the first one serves every other role."""
     judges: list[str] = []
     """Models that vote on labels; default: the first of `models`."""
-    in_flight: int = 64
-    timeout_seconds: float = 600
-    tries: int = 5
+    in_flight: AtLeastOne = 64
+    timeout_seconds: Positive = 600
+    tries: AtLeastOne = 5
     """Tries for one call, transient errors only."""
-    dollars_per_million_prompt_tokens: float = 0
-    dollars_per_million_completion_tokens: float = 0
+    dollars_per_million_prompt_tokens: Amount = 0
+    dollars_per_million_completion_tokens: Amount = 0
 
 
 class Simulation(Section):
     """The embedded teacher's world; used only where a base URL is "simulated"."""
 
-    label_noise: float = 0.15
+    label_noise: Share = 0.15
     """Share of an assistant's call steps that the simulated assistant gets wrong in a consistent way."""
-    draw_noise: float = 0.02
+    draw_noise: Share = 0.02
     """Share of draws that go wrong on their own, so that agreement between draws has something to do."""
-    judge_error: float = 0.1
+    judge_error: Share = 0.1
     """Share of judgements with another verdict than the true one."""
-    judge_first_bias: float = 0.1
+    judge_first_bias: Share = 0.1
     """Share of judgements that prefer whatever candidate stands first."""
-    generator_error: float = 0.1
+    generator_error: Share = 0.1
     """Share of expanded samples with a wrong label."""
-    malformed: float = 0.02
+    malformed: Share = 0.02
     """Share of replies that do not follow the asked format."""
-    tool_error: float = 0.05
+    tool_error: Share = 0.05
     """Share of tool results that report an error."""
-    heldout_tasks: int = 400
+    heldout_tasks: Count = 400
     """Size of the held-out set, which has its own catalogue, phrasings and no noise."""
 
 
@@ -79,14 +85,14 @@ class Dialogs(Section):
 
     tools: str = "catalogue"
     """Where 01_synthesize_tools.sh takes tools from: "catalogue" (the built-in one), or a file or folder of tools."""
-    count: int = 1000
-    tools_per_dialog: tuple[int, int] = (20, 30)
-    messages: tuple[int, int] = (20, 36)
+    count: AtLeastOne = 1000
+    tools_per_dialog: tuple[AtLeastOne, AtLeastOne] = (20, 30)
+    messages: tuple[AtLeastOne, AtLeastOne] = (20, 36)
     plan: bool = True
-    max_bad_turns: int = 10
+    max_bad_turns: AtLeastOne = 10
     """A dialog with this many unusable turns is abandoned."""
-    temperature: float = 0.6
-    text_share: float = 0.15
+    temperature: Amount = 0.6
+    text_share: Share = 0.15
     """At most this share of the samples has a plain-text label; the paper speaks of call steps only."""
 
 
@@ -94,22 +100,22 @@ class Train(Section):
     """Section 4.1 and Table 6; `profile` says what machine verl runs on."""
 
     profile: Literal["cpu", "gpu"] = "gpu"
-    batch_size: int = 128
+    batch_size: AtLeastOne = 128
     """Prompts a step."""
-    mini_batch_size: int = 128
+    mini_batch_size: AtLeastOne = 128
     """Prompts an update; equal to batch_size there is one update a step and clip-higher never fires."""
-    rollouts: int = 16
-    learning_rate: float = 1e-6
-    epochs: int = 2
-    clip_low: float = 0.2
-    clip_high: float = 0.28
-    temperature: float = 1.0
-    test_share: float = 0.02
+    rollouts: AtLeastOne = 16
+    learning_rate: Positive = 1e-6
+    epochs: AtLeastOne = 2
+    clip_low: Share = 0.2
+    clip_high: Positive = 0.28
+    temperature: Amount = 1.0
+    test_share: Share = 0.02
     reward: Literal["strict", "paper_compat"] = "strict"
-    gpus_per_node: int = 8
-    nodes: int = 1
-    tensor_parallel: int = 1
-    gpu_memory_share: float = 0.7
+    gpus_per_node: AtLeastOne = 8
+    nodes: AtLeastOne = 1
+    tensor_parallel: AtLeastOne = 1
+    gpu_memory_share: Share = 0.7
 
 
 class Probing(Section):
@@ -118,9 +124,9 @@ class Probing(Section):
     engine: Literal["transformers", "endpoint"] = "endpoint"
     base_urls: list[str] = []
     """Servers of the policy, for engine "endpoint"."""
-    batch_tokens: int = 16384
+    batch_tokens: AtLeastOne = 16384
     """Padded tokens a batch, for engine "transformers"."""
-    in_flight: int = 256
+    in_flight: AtLeastOne = 256
 
 
 class Verify(Section):
@@ -128,29 +134,29 @@ class Verify(Section):
 
     both_orders: bool = True
     """Judge every mismatch with the label first and with the prediction first; the paper shows one order."""
-    votes_per_order: int = 1
-    temperature: float = 0.6
+    votes_per_order: AtLeastOne = 1
+    temperature: Amount = 0.6
 
 
 class Expand(Section):
     """Section 4.4, error-driven data expansion."""
 
-    per_seed: int = 4
+    per_seed: AtLeastOne = 4
     check: bool = True
     """Second tier: a judge must accept the new sample."""
-    temperature: float = 1.0
-    top_p: float = 0.9
+    temperature: Amount = 1.0
+    top_p: Share = 0.9
     presence_penalty: float = 1.2
 
 
 class Mix(Section):
     """Equation 5: D_{j+1} = D_ES + D_EE + D_HPPL + D_Seed-new."""
 
-    size: int = 18304
+    size: AtLeastOne = 18304
     """Samples of every D_j."""
-    seed_new: int = 5632
+    seed_new: Count = 5632
     """New seed samples in D_2; halved in every later round."""
-    high_ppl: int = 4187
+    high_ppl: Count = 4187
     """High-perplexity samples in every D_j from D_2 on."""
 
 
@@ -160,7 +166,7 @@ class Config(Section, kw_only=True):
     run_dir: str
     """Where all files of a run lie; relative to the repository, so that scripts find it from any folder."""
     seed: int = 0
-    rounds: int = 4
+    rounds: AtLeastOne = 4
     student: Student
     teacher: Teacher
     simulation: Simulation = msgspec.field(default_factory=Simulation)
@@ -183,8 +189,10 @@ def load_config(path: Path | str, overrides: list[str] = []) -> Config:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); name a config with --config") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8") from None
     except yaml.YAMLError as error:
-        raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+        raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}; mend it") from None
     if not isinstance(data, dict):
         raise InputError(f"{path}: is empty or no mapping; start from configs/laptop.yaml")
     for override in overrides:
@@ -207,7 +215,10 @@ def _apply_override(data: dict[str, Any], override: str) -> None:
         data = data.setdefault(section, {})
         if not isinstance(data, dict):
             raise InputError(f"--set {override}: {section} is a value, not a section")
-    data[last] = yaml.safe_load(value)
+    try:
+        data[last] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise InputError(f"--set {override}: the value is not YAML: {' '.join(str(error).split())}; quote it") from None
 
 
 def _refuse_unknown_keys(data: dict[str, Any], section: type, where: str) -> None:
@@ -221,11 +232,18 @@ def _refuse_unknown_keys(data: dict[str, Any], section: type, where: str) -> Non
 
 
 def student_path(config: Config) -> str:
-    """The folder of pi_0 when it exists here or in the repository, else the hub name as it stands."""
-    for folder in (Path(config.student.model), ROOT / config.student.model):
+    """The folder of pi_0 when it exists here or in the repository, else the hub name as it stands.
+
+    Raises:
+        InputError: there is no such folder, and a hub name it cannot be.
+    """
+    model = config.student.model
+    for folder in (Path(model), ROOT / model):
         if folder.is_dir():
             return str(folder.resolve())
-    return config.student.model
+    if model.startswith((".", "/", "~")) or model.count("/") > 1:
+        raise InputError(f"student.model: {model!r} is no folder; set student.model to a folder or a hub name")
+    return model
 
 
 class RoundFiles:
@@ -278,9 +296,16 @@ def newest_unfinished_round(config: Config) -> int:
     return number
 
 
+class ArgumentParser(argparse.ArgumentParser):
+    """argparse, but what it refuses is an InputError like any other."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{self.prog}: {message}; see {self.prog} --help")
+
+
 def argument_parser(description: str | None, with_round: bool = False) -> argparse.ArgumentParser:
     """The flags every script has: --config, --set, and for the stages of a round --round."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", default=os.environ.get("LOOPTOOL_CONFIG", str(ROOT / "configs" / "laptop.yaml")),
                         help="YAML config (default: $LOOPTOOL_CONFIG, else configs/laptop.yaml)")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", dest="overrides",

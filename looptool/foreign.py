@@ -46,7 +46,7 @@ def read_foreign(path: Path | str) -> Iterator[tuple[str, Any]]:
             with path.open("rb") as file:
                 for number, line in enumerate(file, 1):
                     yield f"{path.name}:{number}", msgspec.json.decode(line)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         where = path if path.suffix == ".json" else f"{path}:{number}"
         raise InputError(f"{where}: not JSON: {error}; mend or remove it (a .json file holds a list, any other file "
                          "one JSON object a line)") from None

@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
 from looptool.calls import render_calls
-from looptool.records import Message, Sample, Tool
+from looptool.config import Config, student_path
+from looptool.records import InputError, Message, Sample, Tool
 
 ChatMessage = dict[str, str]
 """{"role": "system" | "user" | "assistant", "content": text}: what every chat template understands."""
@@ -115,6 +117,26 @@ def fit(sample: Sample, length: Callable[[list[ChatMessage]], int], max_tokens: 
         if length([{"role": "system", "content": system}, *render_messages(messages)]) <= max_tokens:
             return messages
     return None
+
+
+def student_length(config: Config) -> Callable[[list[ChatMessage]], int]:
+    """`token_length` by the student's tokenizer, loaded with the first prompt: a wrong input need not wait for that.
+
+    Raises:
+        InputError: (when called) there is no such tokenizer.
+    """
+    @lru_cache
+    def load() -> Callable[[list[ChatMessage]], int]:
+        model = student_path(config)
+        from transformers import AutoTokenizer
+
+        try:
+            return token_length(AutoTokenizer.from_pretrained(model))
+        except (OSError, ValueError) as error:
+            raise InputError(f"student.model {config.student.model!r}: its tokenizer cannot be loaded "
+                             f"({str(error).splitlines()[0]}); set student.model to a folder or hub name") from None
+
+    return lambda chat: load()(chat)
 
 
 def token_length(tokenizer) -> Callable[[list[ChatMessage]], int]:

@@ -206,7 +206,7 @@ def read_jsonl(path: Path | str, record_type: type[R]) -> Iterator[R]:
         with path.open("rb") as file:
             for number, line in enumerate(file, 1):
                 yield decoder.decode(line)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}:{number}: not a valid {record_type.__name__} record: {error}; "
                          "mend or remove the line, or run the step that writes this file again") from None
     except OSError as error:

@@ -21,7 +21,7 @@ from grpotool.dataset.xlam_samples import NO_CALL, read_task
 from looptool.config import Config, Dialogs, Student, Teacher
 from looptool.conversations import Conversation, read_messages
 from looptool.foreign import Refused, read_foreign
-from looptool.prompt import ChatMessage, render_sample
+from looptool.prompt import ChatMessage, render_sample, student_length
 from looptool.records import InputError, Message, Sample, read_jsonl, sample_id, write_jsonl
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -284,7 +284,7 @@ def script(monkeypatch, module, folder: Path, *flags) -> None:
 
 
 def test_the_scripts_take_their_paths_from_the_config(tmp_path, monkeypatch):
-    monkeypatch.setattr(conversation_transform_grpo_qwen, "load_length", lambda config: characters)
+    monkeypatch.setattr(conversation_transform_grpo_qwen, "student_length", lambda config: characters)
     (tmp_path / "conversations.jsonl").write_bytes(CONVERSATIONS.read_bytes())
     script(monkeypatch, conversation_transform_grpo_qwen, tmp_path, "--set", "student.max_prompt_tokens=5000")
     script(monkeypatch, filter_grpo_sample, tmp_path)
@@ -300,7 +300,7 @@ def test_the_scripts_take_their_paths_from_the_config(tmp_path, monkeypatch):
 def test_a_student_without_tokenizer_is_named(tmp_path, monkeypatch, model):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(InputError, match="student.model"):
-        conversation_transform_grpo_qwen.load_length(config(model=model))
+        student_length(config(model=model))([])
 
 
 @pytest.mark.slow

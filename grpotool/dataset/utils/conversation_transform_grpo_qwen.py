@@ -19,11 +19,11 @@ import msgspec
 
 from grpotool.dataset.steps import loses_values, samples_of, text_rank
 from grpotool.dataset.xlam_samples import read_task
-from looptool.config import Config, RunFiles, argument_parser, load_config, student_path
+from looptool.config import Config, RunFiles, argument_parser, load_config
 from looptool.conversations import Conversation, read_messages, read_tools
 from looptool.foreign import Refused, read_foreign, write_refused
 from looptool.meta import StageMeta
-from looptool.prompt import ChatMessage, fit, token_length
+from looptool.prompt import ChatMessage, fit, student_length
 from looptool.records import InputError, Sample, read_jsonl, sample_id
 from looptool.stage import run_main
 from looptool.transform import run_transform
@@ -109,21 +109,6 @@ def transform(config: Config, source: Path, foreign: bool, output: Path,
     return meta
 
 
-def load_length(config: Config) -> Callable[[list[ChatMessage]], int]:
-    """Tokens of a prompt by the student's tokenizer.
-
-    Raises:
-        InputError: there is no such tokenizer.
-    """
-    from transformers import AutoTokenizer
-
-    try:
-        return token_length(AutoTokenizer.from_pretrained(student_path(config)))
-    except (OSError, ValueError) as error:
-        raise InputError(f"student.model {config.student.model!r}: its tokenizer cannot be loaded "
-                         f"({str(error).splitlines()[0]}); set student.model to a folder or hub name") from None
-
-
 def main() -> None:
     parser = argument_parser(__doc__)
     parser.add_argument("--input", type=Path, metavar="FILE", help="conversations or single-turn tasks of others "
@@ -133,7 +118,7 @@ def main() -> None:
     config = load_config(args.config, args.overrides)
     files = RunFiles(config)
     transform(config, args.input or files.conversations, args.input is not None, args.output or files.samples,
-              load_length(config))
+              student_length(config))
 
 
 if __name__ == "__main__":

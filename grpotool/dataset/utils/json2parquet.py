@@ -30,9 +30,9 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from looptool.config import Config, argument_parser, load_config, round_files, student_path
+from looptool.config import Config, argument_parser, load_config, round_files
 from looptool.meta import Header, StageMeta, make_header, meta_path
-from looptool.prompt import render_sample, token_length
+from looptool.prompt import render_sample, student_length
 from looptool.records import InputError, Sample, read_jsonl, write_atomic
 from looptool.stage import run_main
 
@@ -90,7 +90,7 @@ def convert(dataset: Path, train: Path, test: Path, config: Config, length: Any)
     """Read the dataset twice, first to see which samples fit and which are for testing, then to write them.
 
     Args:
-        length: tokens of a prompt, looptool.prompt.token_length of the student's tokenizer.
+        length: tokens of a prompt, see looptool.prompt.
     """
     begun = time.monotonic()
     settings = {"seed": config.seed, "test_share": config.train.test_share, "instructions": config.student.instructions,
@@ -126,11 +126,11 @@ def main() -> None:
     args = parser.parse_args()
     config = load_config(args.config, args.overrides)
     files = round_files(args, config)
-    from transformers import AutoTokenizer
-
-    length = token_length(AutoTokenizer.from_pretrained(student_path(config)))
-    meta = convert(args.input or files.dataset, args.train or files.train_parquet, args.test or files.test_parquet,
-                   config, length)
+    dataset = args.input or files.dataset
+    for _ in read_jsonl(dataset, Sample):  # a wrong line is found before the tokenizer is loaded
+        pass
+    meta = convert(dataset, args.train or files.train_parquet, args.test or files.test_parquet, config,
+                   student_length(config))
     _log.info("%s", meta.line())
 
 
