@@ -3,9 +3,9 @@
 In: what round j has left, and the seed samples that no round has used. Out: the samples of D_{j+1} and what was left
 out. A sample is taken once, by the first part in the order above that has it.
 
-- D_ES is taken whole. D_HPPL comes by perplexity, the highest first, D_Seed-new in the run's own fixed order, each up to
-  its number; D_EE fills the rest in an order drawn by the seed.
-- Too much: D_EE gives way first, then D_HPPL from its lowest perplexity, then D_Seed-new, then D_ES.
+- D_Seed-new comes in the run's own fixed order, D_HPPL by perplexity, the highest first, each up to its number.
+- D_ES is taken whole and D_EE fills the rest, both in an order drawn by the seed. The paper's model errs on 10 to 20% of
+  D_j; where one errs on half of it, D_ES has at most a third of the rest, so that there is room for what was made of it.
 - Too little: more seed samples in their order, then more mastered samples by perplexity; then D_{j+1} is smaller.
 """
 from __future__ import annotations
@@ -20,6 +20,8 @@ import msgspec
 from looptool.config import Mix
 from looptool.records import Origin, Sample
 
+ERROR_SEED_SHARE = 1 / 3
+"""Of D_ES in D_ES + D_EE, where there is more of both than room; Table 3 has 23 to 31%."""
 PARTS: dict[Origin, str] = {"error_seed": "ES", "expanded": "EE", "high_ppl": "HPPL", "seed": "Seed-new"}
 """The parts of equation 5 by the origin of their samples."""
 
@@ -62,12 +64,12 @@ def mix_parts(supply: Supply, mix: Mix, round: int, seed: int) -> Mixture:
     draw = random.Random(f"{seed}:{round}:mix")
     taken: set[str] = set()
     left_out: Counter[str] = Counter()
-    expanded = draw.sample(supply.expanded, len(supply.expanded))
+    expanded, error_seeds = (draw.sample(part, len(part)) for part in (supply.expanded, supply.error_seeds))
     parts = {origin: _unique(samples, taken, origin, left_out) for origin, samples in (
-        ("error_seed", supply.error_seeds), ("expanded", expanded), ("high_ppl", supply.high_ppl),
+        ("error_seed", error_seeds), ("expanded", expanded), ("high_ppl", supply.high_ppl),
         ("seed", supply.seed_new))}
-    wanted = {"error_seed": len(parts["error_seed"]), "expanded": len(parts["expanded"]),
-              "high_ppl": mix.high_ppl if round > 1 else 0, "seed": seed_new_count(mix, round)}
+    wanted = {"seed": seed_new_count(mix, round), "high_ppl": mix.high_ppl if round > 1 else 0,
+              "error_seed": len(parts["error_seed"]), "expanded": len(parts["expanded"])}
     notes: list[str] = []
     chosen = _take(parts, wanted, mix.size, notes)
     if room := mix.size - len(chosen):
@@ -83,12 +85,14 @@ def mix_parts(supply: Supply, mix: Mix, round: int, seed: int) -> Mixture:
 
 
 def _take(parts: dict[Origin, list[Sample]], wanted: dict[Origin, int], size: int, notes: list[str]) -> list[Sample]:
-    """At most `size` samples: what is wanted of each part, the part that gives way first coming last; then the filling."""
+    """At most `size` samples: what is wanted of each part, in their order; then the filling."""
     chosen: list[Sample] = []
     rest: dict[Origin, list[Sample]] = {}
-    for origin in ("error_seed", "seed", "high_ppl", "expanded"):
+    for origin in wanted:
         asked = min(wanted[origin], len(parts[origin]))
-        count = min(asked, size - len(chosen))
+        count = min(asked, room := size - len(chosen))
+        if origin == "error_seed":
+            count = min(count, max(room - len(parts["expanded"]), round(ERROR_SEED_SHARE * room)))
         if count < asked:
             notes.append(f"{asked - count} of {asked} {PARTS[origin]} left out, as there is no more room")
         chosen += parts[origin][:count]

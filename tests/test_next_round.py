@@ -37,17 +37,18 @@ def supply(error_seeds=0, expanded=0, high_ppl=0, seed_new=0) -> Supply:
 
 @pytest.mark.parametrize("round, available, size, expected, noted", [
     # ES, EE, HPPL, Seed-new there; samples taken of each. Plan of D_2: 8 HPPL, 12 Seed-new.
-    (2, (10, 30, 50, 50), 40, (10, 10, 8, 12), "20 of 30 EE left out"),
     (2, (10, 10, 50, 50), 40, (10, 10, 8, 12), ""),
     (2, (10, 4, 50, 50), 40, (10, 4, 8, 18), "6 more Seed-new than planned"),
     (2, (10, 4, 50, 14), 40, (10, 4, 12, 14), "4 more HPPL than planned"),
     (2, (10, 4, 9, 14), 40, (10, 4, 9, 14), "3 samples short of 40"),
     (2, (0, 0, 50, 50), 40, (0, 0, 8, 32), "20 more Seed-new"),
-    (2, (25, 30, 50, 50), 40, (25, 0, 3, 12), "5 of 8 HPPL left out"),
-    (2, (35, 30, 50, 50), 40, (35, 0, 0, 5), "7 of 12 Seed-new left out"),
-    (2, (60, 30, 50, 50), 40, (40, 0, 0, 0), "20 of 60 ES left out"),
+    (2, (6, 30, 50, 50), 40, (6, 14, 8, 12), "16 of 30 EE left out"),
+    (2, (10, 30, 50, 50), 40, (7, 13, 8, 12), "3 of 10 ES left out"),
+    (2, (35, 12, 50, 50), 40, (8, 12, 8, 12), "27 of 35 ES left out"),
+    (2, (60, 2, 50, 50), 40, (18, 2, 8, 12), "42 of 60 ES left out"),
+    (2, (10, 30, 50, 50), 16, (0, 0, 4, 12), "10 of 10 ES left out"),
     (2, (10, 30, 2, 3), 40, (10, 25, 2, 3), "5 of 30 EE left out"),
-    (3, (10, 30, 50, 50), 40, (10, 16, 8, 6), "14 of 30 EE left out"),
+    (3, (10, 30, 50, 50), 40, (9, 17, 8, 6), "13 of 30 EE left out"),
     (4, (10, 30, 50, 50), 40, (10, 19, 8, 3), "11 of 30 EE left out"),
     (9, (10, 30, 50, 50), 40, (10, 22, 8, 0), "8 of 30 EE left out"),
     (1, (0, 0, 0, 50), 40, (0, 0, 0, 40), ""),
