@@ -242,18 +242,23 @@ def _write(output: Path, header: Header, journal: Journal, run: _Run) -> StageMe
     meta = StageMeta(stage=header.stage, settings=header.settings, sources=header.sources, version=version("looptool"),
                      inputs=len(run.order), counts=dict(sorted(counts.items())), failed=failed,
                      failures=dict(run.failures), records=records, seconds=round(seconds, 3),
-                     usage={role: msgspec.convert(fields, Usage) for role, fields in sorted(usage.items())})
+                     usage={role: msgspec.convert({key: round(value, 6) for key, value in fields.items()}, Usage)
+                            for role, fields in sorted(usage.items())})
     write_atomic(meta_path(output), [msgspec.json.format(msgspec.json.encode(meta), indent=2) + b"\n"])
     return meta
 
 
 def run_main(main: Callable[[], None]) -> None:
-    """What every script calls: log to stderr; a wrong input is one line and exit code 2, Ctrl-C is 130."""
+    """What every script calls: log to stderr; a wrong input is one line and exit code 2, Ctrl-C is 130, `| head` 141."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for name in _NOISY:
         logging.getLogger(name).setLevel(logging.WARNING)
     try:
         main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that nothing is flushed into it at exit
+        sys.exit(141)
     except InputError as error:
         _log.error("%s", " ".join(str(error).split()))
         sys.exit(2)

@@ -305,7 +305,10 @@ def test_tools_script(tmp_path, monkeypatch):
     assert len(list(read_jsonl(tmp_path / "a" / "tools.jsonl", Tool))) == len(catalogue("train"))
     assert not (tmp_path / "a" / "tools_refused.jsonl").exists()
     source = tmp_path / "in.jsonl"
-    source.write_text(json.dumps(XLAM) + "\n" + json.dumps({"name": ""}) + "\n")
+    forecast = {"name": "get_forecast", "description": "Weather forecast for a city.", "parameters": {
+        "city": {"type": "str", "description": "Name of the city"},
+        "days": {"type": "int, optional", "description": "Days ahead", "default": 3}}}
+    source.write_text(json.dumps(forecast) + "\n" + json.dumps({"name": ""}) + "\n")
     script(monkeypatch, synthesize_tools, tmp_path / "a", "--tools", source)
     check_golden(tmp_path / "a" / "tools.jsonl", "tools.jsonl")
     check_golden(tmp_path / "a" / "tools_refused.jsonl", "tools_refused.jsonl")
