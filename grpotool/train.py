@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import IO
 
 import msgspec
-import pyarrow as pa
-import pyarrow.parquet as pq
 
+from grpotool.batches import batch_lines, check_batches
 from grpotool.overrides import checkpoints, compose, environment
+from grpotool.rows import count_rows
 from grpotool.verl_process import Metrics, VerlFailed, run_verl
 from looptool.config import Config, RoundFiles, argument_parser, load_config, round_files, student_path
 from looptool.meta import Header, StageMeta, make_header, meta_path, read_meta, refuse_changes
@@ -62,24 +62,6 @@ def end_token(policy: Path) -> int | list[int] | None:
         return None
 
 
-def count_rows(parquet: Path) -> int:
-    try:
-        return pq.read_metadata(parquet).num_rows
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(f"{parquet}: cannot be read ({error}); run grpotool/dataset/utils/json2parquet.py") from None
-
-
-def check_batches(config: Config, files: RoundFiles, rows: int) -> None:
-    """Refuse sizes by which no step, or half an update, would be trained."""
-    batch, mini = config.train.batch_size, config.train.mini_batch_size
-    if batch % mini:
-        raise InputError(f"train.mini_batch_size={mini} does not divide train.batch_size={batch}; set it to a divisor, or to "
-                         "the batch size itself for one update a step")
-    if rows < batch:
-        raise InputError(f"{files.train_parquet}: {rows} rows are less than train.batch_size={batch}, so there is no step to "
-                         "train; lower the batch size or make a larger dataset")
-
-
 def check_current(files: RoundFiles) -> None:
     """Refuse Parquet files that were made from another dataset than the one that now lies beside them."""
     for parquet in (files.train_parquet, files.test_parquet):
@@ -88,6 +70,12 @@ def check_current(files: RoundFiles) -> None:
             now = make_header(made.stage, made.settings, [files.dataset], parquet)
             if now.sources != {name: made.sources[name] for name in now.sources}:
                 raise InputError(f"{parquet}: was made from another {files.dataset.name}; run json2parquet.py again")
+
+
+def left_out(files: RoundFiles) -> int:
+    """Samples that json2parquet found too long."""
+    made = read_meta(files.train_parquet)
+    return made.counts.get("too long", 0) if made else 0
 
 
 def describe(config: Config, files: RoundFiles, model: str) -> Header:
@@ -190,6 +178,8 @@ def main() -> None:
     model = policy_before(config, files)
     rows = count_rows(files.train_parquet)
     check_batches(config, files, rows)
+    for line in batch_lines(config.train, rows, left_out(files)):
+        _log.info("%s", line)
     if args.dry_run:
         resume = last_checkpoint(files)[1]
         _log.info("%s", shlex.join([sys.executable, "-m", "verl.trainer.main_ppo",

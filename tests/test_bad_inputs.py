@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from grpotool.rows import METADATA
 from looptool.config import ROOT
 from looptool.records import Probe, read_jsonl, write_jsonl
 from looptool.stage import run_main
@@ -157,6 +158,9 @@ CASES = [
     Case("Parquet damaged", TRAIN, "", put("round_1/train.parquet", "rows"),
          ("{run}/round_1/train.parquet", "json2parquet.py")),
     Case("Parquet absent", TRAIN, "", drop("round_1/train.parquet"), ("{run}/round_1/train.parquet", "json2parquet.py")),
+    Case("Parquet of another version", TRAIN, "",
+         lambda run: pq.write_table(pa.table({"row": [1, 2]}), run / "round_1" / "train.parquet"),
+         ("{run}/round_1/train.parquet", "schema version none", "json2parquet.py again")),
     Case("batch larger than the data", TRAIN, "--set train.batch_size=8 --set train.mini_batch_size=8", fine,
          ("{run}/round_1/train.parquet", "2 rows", "train.batch_size=8", "lower")),
     Case("batch that does not divide", TRAIN, "--set train.batch_size=3", fine,
@@ -205,7 +209,7 @@ def make_run(run: Path) -> None:
         shutil.copy(GOLDEN / f"{name}.jsonl", run / f"{name}.jsonl")
     shutil.copy(GOLDEN / "samples.jsonl", run / "seed.jsonl")
     put("student/generation_config.json", '{"eos_token_id": 1}')(run)
-    pq.write_table(pa.table({"row": [1, 2]}), run / "round_1" / "train.parquet")
+    pq.write_table(pa.table({"row": [1, 2]}).replace_schema_metadata(METADATA), run / "round_1" / "train.parquet")
     (run / "config.yaml").write_text(CONFIG.format(run=run), encoding="utf-8")
 
 

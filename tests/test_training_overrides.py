@@ -15,6 +15,7 @@ from golden_files import check_golden
 
 from grpotool import train
 from grpotool.overrides import checkpoints, compose, environment, quote
+from grpotool.rows import METADATA
 from grpotool.verl_process import Metrics, VerlFailed, read_lines, run_verl
 from looptool.config import ROOT, Config, RoundFiles, load_config
 from looptool.meta import make_header, meta_path, read_meta
@@ -32,7 +33,7 @@ def make_round(run_dir: Path, number: int = 1, rows: int = 40) -> RoundFiles:
     files = RoundFiles(run_dir, number)
     files.folder.mkdir(parents=True)
     for path, count in ((files.train_parquet, rows), (files.test_parquet, 1)):
-        pq.write_table(pa.table({"row": list(range(count))}), path)
+        pq.write_table(pa.table({"row": list(range(count))}).replace_schema_metadata(METADATA), path)
     return files
 
 

@@ -30,6 +30,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from grpotool.rows import METADATA, SCHEMA
 from looptool.config import Config, argument_parser, load_config, round_files
 from looptool.meta import Header, StageMeta, make_header, meta_path
 from looptool.prompt import render_sample, student_length
@@ -39,18 +40,10 @@ from looptool.stage import run_main
 STAGE = "json2parquet"
 _log = logging.getLogger(__name__)
 ROW_GROUP = 1000
-SCHEMA = pa.schema([
-    ("data_source", pa.string()),
-    ("prompt", pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))),
-    ("ability", pa.string()),
-    ("reward_model", pa.struct([("style", pa.string()), ("ground_truth", pa.string())])),
-    ("extra_info", pa.struct([("index", pa.int64()), ("id", pa.string()), ("origin", pa.string()),
-                              ("round", pa.int64()), ("split", pa.string())])),
-])
 
 
 def make_row(sample: Sample, index: int, split: str, config: Config) -> dict[str, Any]:
-    """One row of SCHEMA."""
+    """One row of grpotool.rows.SCHEMA."""
     return {
         "data_source": "looptool",
         "prompt": render_sample(sample, config.student.instructions),
@@ -77,7 +70,7 @@ def write_parquet(path: Path, rows: Iterable[dict[str, Any]], header: Header) ->
     """Write rows in row groups of ROW_GROUP, aside and then renamed; returns how many."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside, count, rows = path.with_name(f".{path.name}.part"), 0, iter(rows)
-    schema = SCHEMA.with_metadata({"looptool": msgspec.json.encode(header)})
+    schema = SCHEMA.with_metadata({**METADATA, "looptool": msgspec.json.encode(header)})
     with pq.ParquetWriter(aside, schema) as writer:
         while group := list(islice(rows, ROW_GROUP)):
             writer.write_table(pa.Table.from_pylist(group, schema))
