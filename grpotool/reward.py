@@ -38,8 +38,13 @@ def compute_score(data_source: Any, solution_str: str, ground_truth: str, extra_
     Args:
         solution_str: the reply, thinking included; <|im_end|> at its end is no part of it.
         ground_truth: JSON of the label; a message without calls asks for a reply without calls.
-        mode: "strict" is looptool.calls.tool_match, "paper_compat" the released code's comparison, whose only reasons
-            are "match" and "mismatch"; set it by reward.custom_reward_function.reward_kwargs.mode.
+        mode: "strict" is looptool.calls.tool_match, "paper_compat" the released code's comparison; set it by
+            reward.custom_reward_function.reward_kwargs.mode.
+
+    Returns:
+        The reason of a 0 is the first fault of looptool.calls.Reply ("bad_json", "unclosed", ...), else a code of
+        tool_match ("no_call", "wrong_name", "extra_call", ...), "bad_label" or "no_text"; "mismatch" where only
+        paper_compat finds a difference.
 
     Raises:
         ValueError: the mode is unknown.
@@ -52,8 +57,17 @@ def compute_score(data_source: Any, solution_str: str, ground_truth: str, extra_
     elif not isinstance(solution_str, str):
         reason = "no_text"
     elif mode == "strict":
-        reply = parse_reply(solution_str)
-        reason = tool_match(reply.message(), label, reply.faults)
+        reason = _strict_reason(solution_str, label)
+    elif paper_compat_match(solution_str, render_calls(label.calls)):
+        reason = "match"
     else:
-        reason = "match" if paper_compat_match(solution_str, render_calls(label.calls)) else "mismatch"
+        reason = _strict_reason(solution_str, label)
+        if reason == "match":
+            reason = "mismatch"
     return {"score": 1.0 if reason == "match" else 0.0, "reason": reason}
+
+
+def _strict_reason(text: str, label: Message) -> str:
+    """"match", the reply's first fault, or the first difference of its calls."""
+    reply = parse_reply(text)
+    return reply.faults[0] if reply.faults else tool_match(reply.message(), label)

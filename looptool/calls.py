@@ -36,6 +36,7 @@ _BODY = re.compile(r'[^"<\\]*(?:"[^"\\]*(?:\\.[^"\\]*)*"[^"<\\]*)*', re.DOTALL) 
 _CLOSING = "</tool_call>"
 _JSON_SPACE = " \t\r\n"
 _END_MARKERS = ("<|im_end|>", "<|endoftext|>")
+_REVERSED_END = re.compile(rf"(?:\s+|{'|'.join(re.escape(marker[::-1]) for marker in _END_MARKERS)})*")
 
 
 class Reply(Record, kw_only=True):
@@ -99,28 +100,24 @@ def parse_reply(text: str) -> Reply:
             closing = text.find("</think>", position, end)
             if closing < 0:
                 faults.append("unclosed_think")
-                closing = end
+                reasoning.append(text[position:end])
+                start = end
+                break
             reasoning.append(text[position:closing])
-            start = position = min(closing + len("</think>"), end)
+            start = position = closing + len("</think>")
     content.append(text[start:end])
     return Reply(content=_join(content), reasoning=_join(reasoning), calls=calls, faults=faults)
 
 
 def _join(parts: list[str]) -> str:
-    return "\n".join(stripped for part in parts if (stripped := part.strip()))
+    return "\n".join(filter(None, map(str.strip, parts)))
 
 
 def _end_of_turn(text: str) -> int:
     """Length of the text without the whitespace and end-of-turn markers at its end."""
-    end = len(text)
-    while end:
-        if text[end - 1].isspace():
-            end -= 1
-        elif marker := next((marker for marker in _END_MARKERS if text.endswith(marker, 0, end)), None):
-            end -= len(marker)
-        else:
-            break
-    return end
+    if not (text[-1:].isspace() or text.endswith(_END_MARKERS)):
+        return len(text)
+    return len(text) - _REVERSED_END.match(text[::-1]).end()
 
 
 def _read_block(text: str, position: int, end: int) -> tuple[Call, int]:

@@ -49,10 +49,29 @@ def test_modes_differ_where_the_released_code_is_loose():
     assert score(reply, label) == (0.0, "wrong_value")
     assert score(reply, label, mode="paper_compat") == (1.0, "match")
     assert score("text", label) == (0.0, "no_call")
-    assert score("text", label, mode="paper_compat") == (0.0, "mismatch")
+    spaced = "<tool_call> " + reply.removeprefix("<tool_call>\n")
+    assert score(spaced, encoded(Call(name="f", arguments={"x": [1, 1]}))) == (1.0, "match")
+    assert score(spaced, label, mode="paper_compat") == (0.0, "wrong_value")
+    assert score(spaced, encoded(Call(name="f", arguments={"x": [1, 1]})), mode="paper_compat") == (0.0, "mismatch")
     assert score("other text", encoded(content="text")) == (1.0, "match")
     with pytest.raises(ValueError, match="strict"):
         score("", label, mode="loose")
+
+
+@pytest.mark.parametrize("mode", ["strict", "paper_compat"])
+@pytest.mark.parametrize("reply, reason", [
+    ("text", "no_call"), (render_calls([WEATHER, BOOK]), "extra_call"), (render_calls([BOOK]), "wrong_name"),
+    (render_calls([WEATHER])[:-5], "unclosed"), (render_calls([WEATHER]).replace("}", ""), "bad_json"),
+    ("<think>" + render_calls([WEATHER]), "unclosed_think"), ("</tool_call>" + render_calls([BOOK]), "unopened"),
+    (render_calls([Call(name="get_weather", arguments={"city": "Zürich"})]), "missing_argument"),
+    (render_calls([Call(name="get_weather", arguments=WEATHER.arguments | {"days": "2"})]), "wrong_type"),
+    (render_calls([Call(name="get_weather", arguments=WEATHER.arguments | {"city": "Bern"})]), "wrong_value"),
+    (render_calls([WEATHER, BOOK]).replace('"legs"', '"n"'), "duplicate_key")])
+def test_a_zero_says_why(reply: str, reason: str, mode: str):
+    if (reason, mode) == ("unclosed_think", "paper_compat"):
+        assert score(reply, encoded(WEATHER), mode=mode) == (1.0, "match")  # it reads calls inside <think>
+    else:
+        assert score(reply, encoded(WEATHER), mode=mode) == (0.0, reason)
 
 
 @pytest.mark.parametrize("label", [
