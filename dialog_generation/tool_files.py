@@ -1,18 +1,23 @@
 """Tool lists of others -> Tool records, and what cannot be represented aside.
 
-In: a file, or a folder of .json and .jsonl files in the order of their names; a tool in any form that
-looptool.schema.read_tool knows: plain JSON Schema, OpenAI's function form, xLAM style. Out: tools with distinct names.
+In: a file, or a folder of .json and .jsonl files, subfolders included, in the order of their names; tools in any form
+of tool_formats. Out: tools with distinct names and valid parameters. A tool without a domain that comes from a
+subfolder has the subfolder's name as its domain, as ToolBench sorts its tools.
 """
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
+import msgspec
+from jsonschema import Draft202012Validator, SchemaError
+
+from dialog_generation.tool_formats import AUTO, Entry, entries_of
 from looptool.foreign import Refused, read_foreign
-from looptool.records import InputError, Tool
+from looptool.records import InputError, Tool, content_id
 from looptool.schema import read_tool
+from looptool.type_names import quote
 
 
 def tool_files(path: Path) -> list[Path]:
@@ -23,43 +28,80 @@ def tool_files(path: Path) -> list[Path]:
     """
     if not path.is_dir():
         return [path]
-    files = sorted(file for file in path.iterdir() if file.suffix in (".json", ".jsonl"))
+    files = sorted(file for file in path.rglob("*") if file.suffix in (".json", ".jsonl") and file.is_file()
+                   and not any(part.startswith(".") for part in file.relative_to(path).parts))
     if not files:
         raise InputError(f"{path}: holds no .json or .jsonl file of tools; put one there or name another place")
     return files
 
 
-def import_tools(entries: Iterable[tuple[str, Any]], counts: Counter[str]) -> tuple[list[Tool], list[Refused]]:
-    """Read (place, raw tool) pairs; `counts` says what became of each.
+def import_tools(entries: Iterable[Entry], counts: Counter[str]) -> tuple[list[Tool], list[Refused]]:
+    """Read foreign tools; `counts` says what became of each.
 
     A tool that is there already counts as "repeated"; another one of the same name is refused as "duplicate_name", one
-    without a certain meaning as "unreadable".
+    with the description and parameters of another as "duplicate_schema", one without a certain meaning as "unreadable".
     """
     tools: dict[str, Tool] = {}
+    same_schema: dict[str, str] = {}
     refused = []
-    for place, raw in entries:
+    for entry in entries:
         try:
-            tool = read_tool(raw)
+            tool = valid_tool(entry)
         except ValueError as error:
-            counts["unreadable"] += 1
-            refused.append(Refused(place=place, code="unreadable", reason=str(error), record=raw))
-            continue
-        known = tools.setdefault(tool.name, tool)
-        if known is tool:
-            counts["imported"] += 1
-        elif known == tool:
-            counts["repeated"] += 1
+            code, reason = "unreadable", str(error)
         else:
-            counts["duplicate_name"] += 1
-            refused.append(Refused(place=place, code="duplicate_name", record=raw,
-                                   reason=f"another tool is named {tool.name!r}"))
+            code, reason = _status(tool, tools, same_schema)
+        counts[code] += 1
+        if reason:
+            refused.append(Refused(place=entry.place, code=code, reason=reason, record=entry.record))
     return list(tools.values()), refused
 
 
-def read_tool_files(path: Path, counts: Counter[str]) -> tuple[list[Tool], list[Refused]]:
-    """`import_tools` on a file or folder.
+def valid_tool(entry: Entry) -> Tool:
+    """The tool of an entry.
+
+    Raises:
+        ValueError: its meaning is not certain, or its parameters are no JSON Schema of draft 2020-12.
+    """
+    try:
+        tool = read_tool(entry.convert(entry.record))
+        Draft202012Validator.check_schema(tool.parameters)
+    except SchemaError as error:
+        raise ValueError(f"tool {tool.name!r}: parameters are no JSON Schema: {quote(error.message)} at "
+                         f"{error.json_path}") from None
+    except RecursionError:
+        raise ValueError("the tool is nested too deeply") from None
+    return tool if tool.domain else msgspec.structs.replace(tool, domain=entry.folder)
+
+
+def _status(tool: Tool, tools: dict[str, Tool], same_schema: dict[str, str]) -> tuple[str, str]:
+    """What becomes of a tool, and why it is refused; a new one enters `tools`.
+
+    Without a description only the name tells what a tool does, so that none counts as a copy of another.
+    """
+    known = tools.get(tool.name)
+    if known is not None:
+        return ("repeated", "") if known == tool else ("duplicate_name", f"another tool is named {tool.name!r}")
+    if tool.description:
+        twin = same_schema.setdefault(content_id(tool.description, tool.parameters), tool.name)
+        if twin != tool.name:
+            return "duplicate_schema", f"{twin!r} has the same description and parameters as {tool.name!r}"
+    tools[tool.name] = tool
+    return "imported", ""
+
+
+def read_tool_files(path: Path, counts: Counter[str], tool_format: str = AUTO) -> tuple[list[Tool], list[Refused]]:
+    """`import_tools` on a file or folder, of any form or of the one named.
 
     Raises:
         InputError: a file cannot be read or is no JSON.
     """
-    return import_tools((entry for file in tool_files(path) for entry in read_foreign(file)), counts)
+    return import_tools((entry for file in tool_files(path) for entry in _entries(file, path, tool_format)), counts)
+
+
+def _entries(file: Path, root: Path, tool_format: str) -> Iterator[Entry]:
+    """The tools of one file, their places told from `root`."""
+    inside = file.relative_to(root).parent if file != root else Path()
+    for place, value in read_foreign(file):
+        for entry in entries_of(str(inside / place), value, tool_format):
+            yield entry._replace(folder=inside.name)

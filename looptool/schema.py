@@ -19,6 +19,12 @@ from typing import Any
 from looptool.records import Tool
 from looptool.type_names import Schema, is_of_type, quote, read_type, says_optional
 
+SCHEMAS_BY_NAME = ("properties", "$defs", "definitions", "patternProperties")
+ONE_SCHEMA = ("items", "additionalProperties", "not")
+SCHEMA_LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
+"""The keywords of JSON Schema that hold further schemas, by what they hold."""
+_MAY_BE_NULL = ("default", "const", "type")  # any other keyword that is null is one left out; a null type is no type
+
 
 def read_tool(raw: Any) -> Tool:
     """One tool from a JSON object of any of the forms above; its name stays as written.
@@ -50,7 +56,7 @@ def json_schema(parameters: Any) -> Schema:
     """
     if not isinstance(parameters, dict):
         raise ValueError(f"parameters must be a JSON object, not {quote(parameters)}")
-    if not isinstance(parameters.get("type"), str) and not _is_schema_body(parameters):
+    if not is_json_schema(parameters):
         return _from_xlam(parameters)
     try:
         schema = {"type": "object", "properties": {}, "required": []} | _normalized(parameters, "parameters")
@@ -64,10 +70,16 @@ def json_schema(parameters: Any) -> Schema:
     return schema
 
 
-def _is_schema_body(parameters: Schema) -> bool:
-    """A schema without a type: its properties are schemas themselves, not the keys of one parameter."""
+def is_json_schema(parameters: Any) -> bool:
+    """Whether a tool's parameters are a JSON Schema and not parameters of xLAM style by name.
+
+    A schema may lack its type: its properties are schemas themselves then, not the keys of one parameter.
+    """
+    if not isinstance(parameters, dict):
+        return False
     properties = parameters.get("properties")
-    return isinstance(properties, dict) and all(isinstance(value, dict) for value in properties.values())
+    return isinstance(parameters.get("type"), str) or (
+        isinstance(properties, dict) and all(isinstance(value, dict) for value in properties.values()))
 
 
 def _from_xlam(parameters: Schema) -> Schema:
@@ -103,22 +115,21 @@ def _normalized(schema: Any, where: str) -> Schema | bool:
         return schema
     if not isinstance(schema, dict):
         raise ValueError(f"parameter {where!r}: its schema must be a JSON object, not {quote(schema)}")
+    schema = {key: value for key, value in schema.items() if value is not None or key in _MAY_BE_NULL}
     result = dict(schema)
-    for key in ("properties", "$defs", "definitions", "patternProperties"):
+    for key in SCHEMAS_BY_NAME:
         if key in schema:
             if not isinstance(schema[key], dict):
                 raise ValueError(f'parameter {where!r}: "{key}" must be a JSON object, not {quote(schema[key])}')
             result[key] = {name: _normalized(child, name) for name, child in schema[key].items()}
-    for key in ("items", "additionalProperties", "not"):
+    for key in ONE_SCHEMA:
         if isinstance(schema.get(key), dict):
             result[key] = _normalized(schema[key], where)
-    for key in ("anyOf", "oneOf", "allOf", "prefixItems"):
+    for key in SCHEMA_LISTS:
         if isinstance(schema.get(key), list):
             result[key] = [_normalized(child, where) for child in schema[key]]
     required = schema.get("required", [])
-    if required is None:
-        del result["required"]
-    elif not isinstance(required, list) or not all(isinstance(name, str) for name in required):
+    if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
         raise ValueError(f'parameter {where!r}: "required" must be a list of names, not {quote(required)}')
     if "type" in schema:
         del result["type"]

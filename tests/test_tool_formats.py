@@ -1,0 +1,345 @@
+"""Tools of every foreign form: what becomes of each, and why some are refused."""
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from dialog_generation import synthesize_tools
+from dialog_generation.tool_files import read_tool_files
+from dialog_generation.tool_formats import FORMATS, entries_of
+from looptool.foreign import Refused
+from looptool.records import Tool, read_jsonl
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+STRING, INTEGER = {"type": "string"}, {"type": "integer"}
+NO_PARAMETERS = {"type": "object", "properties": {}, "required": []}
+
+XLAM = {"name": "get weather.now", "description": "Weather.", "parameters": {"city": {"type": "str", "default": ""}}}
+PLAIN = {"name": "f", "parameters": {"type": "object", "properties": {"p": STRING}}}
+OPENAI = {"type": "function", "function": {"name": "g", "parameters": {"type": "object", "properties": {}}}}
+MCP = {"name": "alerts", "title": "Alerts", "description": "Alerts of a state.",
+       "inputSchema": {"type": "object", "properties": {"state": STRING}, "required": ["state"]}}
+API = {"category_name": "Sports", "tool_name": "Odds", "api_name": "/v4/sports/{sport}", "api_description": " ",
+       "required_parameters": [{"name": "sport", "type": "STRING", "description": "which", "default": "nfl"}],
+       "optional_parameters": [{"name": "days", "type": "NUMBER", "description": "", "default": ""},
+                               {"name": "from", "type": "DATE (YYYY-MM-DD)", "default": ""}], "method": "GET"}
+
+
+def document(*parameters: Any, body: Any = None, components: Any = None, **operation: Any) -> dict[str, Any]:
+    """An OpenAPI document with one operation, post /pets."""
+    post = {"operationId": "addPet", "description": "Add a pet.", "parameters": list(parameters), **operation}
+    if body is not None:
+        post["requestBody"] = {"required": True, "content": {"application/json": {"schema": body}}}
+    return {"openapi": "3.0.3", "info": {"title": "Pets"}, "paths": {"/pets": {"post": post}},
+            "components": components or {}}
+
+
+def parameter(name: str, where: str = "query", schema: Any = STRING, **more: Any) -> dict[str, Any]:
+    return {"name": name, "in": where, "schema": schema, **more}
+
+
+def fields(required: tuple[str, ...] = (), **properties: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": list(required)}
+
+
+def read(tmp_path: Path, *values: Any, tool_format: str = "auto") -> tuple[list[Tool], list[Refused], Counter[str]]:
+    """Import values that stand in one file, one a line."""
+    path = tmp_path / "in.jsonl"
+    path.write_text("".join(json.dumps(value) + "\n" for value in values), encoding="utf-8")
+    counts: Counter[str] = Counter()
+    tools, refused = read_tool_files(path, counts, tool_format)
+    assert sum(counts.values()) == len(tools) + len(refused) + counts["repeated"]
+    return tools, refused, counts
+
+
+def the_tool(tmp_path: Path, value: Any) -> Tool:
+    tools, refused, _ = read(tmp_path, value)
+    assert not refused and len(tools) == 1
+    return tools[0]
+
+
+# Recognition
+
+
+@pytest.mark.parametrize("value, name, count", [
+    (XLAM, "xlam", 1), ([XLAM, {**XLAM, "name": "x"}], "xlam", 2), (PLAIN, "json", 1), (OPENAI, "openai", 1),
+    ({"model": "m", "tools": [OPENAI]}, "openai", 1), ({"functions": [PLAIN]}, "openai", 1), (MCP, "mcp", 1),
+    ({"tools": [MCP, {**MCP, "name": "x"}], "nextCursor": "c"}, "mcp", 2),
+    ({"jsonrpc": "2.0", "id": 1, "result": {"tools": [MCP]}}, "mcp", 1), (API, "toolbench", 1),
+    ({"query": "q", "api_list": [API, {**API, "api_name": "b"}]}, "toolbench", 2), (document(), "openapi", 1),
+    ({"Name": "Pets", "Category": "Animals", "Documentation": json.dumps(document())}, "openapi", 1),
+    ({"id": 1, "query": "q", "answers": "[]", "tools": json.dumps([XLAM])}, "xlam", 1)])
+def test_a_form_is_recognised_or_named(value: Any, name: str, count: int):
+    recognised, named = list(entries_of("a", value)), list(entries_of("a", value, name))
+    assert len(recognised) == count and [entry.record for entry in recognised] == [entry.record for entry in named]
+    assert [entry.convert(entry.record) for entry in recognised] == [entry.convert(entry.record) for entry in named]
+
+
+@pytest.mark.parametrize("name, others", [
+    ("openapi", [XLAM, PLAIN, OPENAI, MCP, API]), ("toolbench", [XLAM, PLAIN, OPENAI, MCP, document()]),
+    ("mcp", [XLAM, PLAIN, OPENAI, API, document()]), ("openai", [XLAM, API, document(), 3]),
+    ("json", [XLAM, OPENAI, API, document(), None]), ("xlam", [PLAIN, OPENAI, API, document(), "x"])])
+def test_a_named_form_refuses_the_others(tmp_path: Path, name: str, others: list[Any]):
+    tools, refused, counts = read(tmp_path, *others, tool_format=name)
+    assert not tools and counts == {"unreadable": len(others)}
+    assert all(f'not of the form "{name}"' in entry.reason for entry in refused)
+    assert [entry.record for entry in refused] == others
+
+
+def test_every_form_in_one_file_and_what_is_of_none(tmp_path: Path):
+    tools, refused, counts = read(tmp_path, [XLAM, OPENAI], {"tools": [MCP]}, API, document(), PLAIN, {"tools": "["}, 3)
+    assert [tool.name for tool in tools] == ["get weather.now", "g", "alerts", "/v4/sports/{sport}", "addPet", "f"]
+    assert counts == {"imported": 6, "unreadable": 2}
+    assert [entry.place for entry in refused] == ["in.jsonl:6", "in.jsonl:7"]
+
+
+# Duplicates and validity
+
+
+def test_duplicates_by_name_and_by_schema(tmp_path: Path):
+    empty = {"name": "Checkhealth"}
+    tools, refused, counts = read(
+        tmp_path, XLAM, XLAM, {**XLAM, "description": "Other."}, {**XLAM, "name": "weather"}, empty,
+        {**empty, "name": "Projects"})
+    assert [tool.name for tool in tools] == ["get weather.now", "Checkhealth", "Projects"]
+    assert counts == {"imported": 3, "repeated": 1, "duplicate_name": 1, "duplicate_schema": 1}
+    assert [(entry.place, entry.code) for entry in refused] == [
+        ("in.jsonl:3", "duplicate_name"), ("in.jsonl:4", "duplicate_schema")]
+    assert "'get weather.now'" in refused[1].reason and "'weather'" in refused[1].reason
+
+
+@pytest.mark.parametrize("schema, reason", [
+    ({"minLength": "3"}, "'3' is not of type 'integer'"), ({"pattern": "("}, "is not a 'regex'"),
+    ({"enum": "abc"}, "'abc' is not of type 'array'"), ({"items": [STRING]}, "$.properties.p.items")])
+def test_parameters_that_are_no_json_schema_are_refused(tmp_path: Path, schema: dict[str, Any], reason: str):
+    for value in ({"name": "f", "parameters": fields(p=schema)}, {"name": "f", "inputSchema": fields(p=schema)},
+                  document(parameter("p", schema=schema))):
+        tools, refused, _ = read(tmp_path, value)
+        assert not tools and "no JSON Schema" in refused[0].reason and reason in refused[0].reason
+
+
+def test_a_null_keyword_is_one_left_out(tmp_path: Path):
+    schema = {"type": "string", "description": None, "enum": None, "default": None}
+    tool = the_tool(tmp_path, {"name": "f", "parameters": fields(p=schema)})
+    assert tool.parameters["properties"]["p"] == {"type": "string", "default": None}
+
+
+def test_deep_nesting_is_a_reason(tmp_path: Path):
+    schema: dict[str, Any] = {}
+    for _ in range(400):
+        schema = {"items": schema}
+    for value in ({"name": "f", "inputSchema": fields(p=schema)}, document(parameter("p", schema=schema))):
+        tools, refused, _ = read(tmp_path, value)
+        assert not tools and "nested too deeply" in refused[0].reason
+
+
+# MCP
+
+
+def test_mcp_tools(tmp_path: Path):
+    assert the_tool(tmp_path, {"tools": [MCP]}) == Tool(
+        name="alerts", description="Alerts of a state.", parameters=MCP["inputSchema"])
+    assert the_tool(tmp_path, {"name": "now", "inputSchema": {}}).parameters == NO_PARAMETERS
+    _, refused, _ = read(tmp_path, {"name": "f", "inputSchema": {"state": {"type": "str"}}}, {"inputSchema": fields()})
+    assert '"inputSchema" must be a JSON Schema' in refused[0].reason and 'needs a "name"' in refused[1].reason
+
+
+# ToolBench
+
+
+def test_toolbench_api(tmp_path: Path):
+    assert the_tool(tmp_path, {"query": "q", "api_list": [API]}) == Tool(
+        name="/v4/sports/{sport}", description="", domain="Sports", parameters=fields(
+            ("sport",), sport={**STRING, "description": "which", "default": "nfl"},
+            days={"type": "number", "description": ""}, **{"from": {"type": "string", "format": "date"}}))
+
+
+def test_toolbench_folder(tmp_path: Path):
+    api = {"name": "Get all", "description": "All of them.", "required_parameters": [], "optional_parameters": []}
+    for category, name in (("Sports", "odds"), ("Weather", "odds"), (".cache", "odds")):
+        (tmp_path / category).mkdir()
+        tool = {"name": name, "tool_name": name, "api_list": [api]}
+        (tmp_path / category / f"{name}.json").write_text(json.dumps(tool))
+    counts: Counter[str] = Counter()
+    tools, refused = read_tool_files(tmp_path, counts)
+    assert tools == [Tool(name="Get all", description="All of them.", domain="Sports")]
+    assert [(entry.place, entry.code) for entry in refused] == [
+        (str(Path("Weather/odds.json[0].api_list[0]")), "duplicate_name")]
+
+
+@pytest.mark.parametrize("change, reason", [
+    ({"required_parameters": [{"name": "p", "type": "FILE"}]}, "'p': type 'FILE' has no certain JSON form"),
+    ({"required_parameters": [{"name": "p", "type": "ENUM"}]}, "'p': type 'ENUM' has no certain JSON form"),
+    ({"required_parameters": [{"name": "p"}]}, "'p': needs an object with a type"),
+    ({"required_parameters": [{"name": "p", "type": ["STRING", 1]}]}, "'p': type ['STRING', 1]"),
+    ({"required_parameters": [{"type": "STRING"}]}, "a JSON object with a name"),
+    ({"required_parameters": "p"}, '"required_parameters" must be a list'),
+    ({"required_parameters": [{"name": "days", "type": "STRING"}]}, "'days' is there twice"),
+    ({"api_name": None}, 'needs a "name"')])
+def test_toolbench_refusals(tmp_path: Path, change: dict[str, Any], reason: str):
+    for value in ({**API, **change}, {"api_list": [{**API, **change}]}):
+        tools, refused, _ = read(tmp_path, value)
+        assert not tools and reason in refused[0].reason
+
+
+def test_an_api_that_is_no_object(tmp_path: Path):
+    _, refused, _ = read(tmp_path, {"api_list": [3]})
+    assert refused[0].reason == "an API is a JSON object, not 3" and refused[0].place == "in.jsonl:1.api_list[0]"
+
+
+# OpenAPI
+
+
+def test_an_operation_with_parameters_of_every_place(tmp_path: Path):
+    value = document(
+        parameter("shop", "path", INTEGER, required=True), parameter("dry", schema={"type": "boolean"}),
+        parameter("X-Trace", "header", description="Trace."), parameter("Authorization", "header", required=True),
+        parameter("api_key", required=True), parameter("session", "cookie", required=True),
+        {"name": "filter", "in": "query", "content": {"application/json": {"schema": fields(tag=STRING)}}},
+        body=fields(("name",), name={**STRING, "example": "Rex"}, age={**INTEGER, "nullable": True},
+                    id={**STRING, "readOnly": True}),
+        components={"securitySchemes": {"key": {"type": "apiKey", "in": "query", "name": "api_key"}}})
+    value["paths"]["/pets"]["parameters"] = [parameter("dry"), parameter("lang")]
+    tool = the_tool(tmp_path, value)
+    assert tool == Tool(name="addPet", description="Add a pet.", domain="Pets", parameters=fields(
+        ("shop", "name"), dry={"type": "boolean"}, lang=STRING, shop=INTEGER,
+        **{"X-Trace": {**STRING, "description": "Trace."}}, filter=fields(tag=STRING), name=STRING,
+        age={"type": ["integer", "null"]}))
+
+
+def test_names_descriptions_and_domains(tmp_path: Path):
+    value = document(summary="Short.")
+    operation = value["paths"]["/pets"]["post"]
+    del operation["operationId"], operation["description"]
+    value["paths"] |= {"x-note": 3, "/pets/{id}": {"summary": "one", "get": {"operationId": "Get Pet!"}}}
+    record = {"Category": "Animals", "Documentation": json.dumps(value)}
+    tools, refused, _ = read(tmp_path, record)
+    assert not refused and tools == [Tool(name="post /pets", description="Short.", domain="Animals"),
+                                     Tool(name="Get Pet!", domain="Animals")]
+
+
+def test_references_inside_the_document(tmp_path: Path):
+    components = {"schemas": {"Pet": fields(("kind",), kind={"$ref": "#/components/schemas/a~1b%20c"},
+                                            friends={"type": "array", "items": {"$ref": "#/components/schemas/Id"}}),
+                              "a/b c": {**STRING, "enum": ["cat"]}, "Id": {"$ref": "#/components/schemas/Number"},
+                              "Number": INTEGER},
+                  "parameters": {"Limit": parameter("limit", schema={"$ref": "#/components/schemas/Id"})},
+                  "requestBodies": {"Pet": {"content": {"application/vnd.pets+json; charset=utf-8": {
+                      "schema": {"allOf": [{"$ref": "#/components/schemas/Pet"}, fields(("age",), age=INTEGER)]}}}}}}
+    value = document({"$ref": "#/components/parameters/Limit"}, components=components,
+                     requestBody={"$ref": "#/components/requestBodies/Pet"})
+    assert the_tool(tmp_path, value).parameters == fields(
+        ("kind", "age"), limit=INTEGER, kind={**STRING, "enum": ["cat"]},
+        friends={"type": "array", "items": INTEGER}, age=INTEGER)
+
+
+@pytest.mark.parametrize("written, schema", [
+    ({"type": "number", "minimum": 0, "exclusiveMinimum": True}, {"type": "number", "exclusiveMinimum": 0}),
+    ({"type": "number", "maximum": 9, "exclusiveMaximum": False}, {"type": "number", "maximum": 9}),
+    ({"type": "number", "exclusiveMinimum": 0}, {"type": "number", "exclusiveMinimum": 0}),
+    ({"enum": ["a"], "type": "string", "nullable": True}, {"enum": ["a", None], "type": ["string", "null"]}),
+    ({"oneOf": [STRING, INTEGER], "nullable": True}, {"anyOf": [{"oneOf": [STRING, INTEGER]}, {"type": "null"}]}),
+    (fields(example=STRING, nullable=STRING), fields(example=STRING, nullable=STRING)),
+    ({"default": {"$ref": "x", "nullable": True}}, {"default": {"$ref": "x", "nullable": True}}),
+    ({**STRING, "x-order": 1, "xml": {"name": "p"}}, STRING)])
+def test_words_of_openapi_schemas(tmp_path: Path, written: dict[str, Any], schema: dict[str, Any]):
+    assert the_tool(tmp_path, document(parameter("p", schema=written))).parameters["properties"]["p"] == schema
+
+
+def test_a_name_in_two_places_must_mean_the_same(tmp_path: Path):
+    same = document(parameter("id", "path", INTEGER, required=True), body=fields(id={**INTEGER, "description": "Id."}))
+    assert the_tool(tmp_path, same).parameters == fields(("id",), id=INTEGER)
+    _, refused, _ = read(tmp_path, document(parameter("id", "path", STRING), body=fields(id=INTEGER)))
+    assert refused[0].reason == "operation 'addPet': two parameters are named 'id' and differ"
+    assert refused[0].place == "in.jsonl:1 post /pets" and refused[0].record["operationId"] == "addPet"
+
+
+def reference(target: str) -> dict[str, str]:
+    return {"$ref": target}
+
+
+LOOP = {"schemas": {"Node": fields(next=reference("#/components/schemas/Node")), "Self": reference(
+    "#/components/schemas/Self"), **{f"L{level}": fields(a=reference(f"#/components/schemas/L{level + 1}"),
+                                                         b=reference(f"#/components/schemas/L{level + 1}"))
+                                     for level in range(30)}, "L30": STRING}}
+
+
+@pytest.mark.parametrize("value, reason", [
+    (document(parameter("p", schema=reference("https://x.test/a.json#/B"))), "refers outside the document"),
+    (document(reference("common.yaml#/Limit")), "refers outside the document"),
+    (document(parameter("p", schema=reference("#/components/schemas/None"))), "refers to nothing in the document"),
+    (document(body=reference("#/components/schemas/Node"), components=LOOP), "refers to itself"),
+    (document(body=reference("#/components/schemas/Self"), components=LOOP), "refers to itself"),
+    (document(body=reference("#/components/schemas/L0"), components=LOOP), "more than 2,000 schemas"),
+    (document(parameter("p", "body")), "needs a name and a place"),
+    (document({"name": "p", "in": "query"}), "'p' has no schema"),
+    (document(parameter("p", schema={"type": "file"})), "type 'file' has no certain JSON form"),
+    (document(requestBody={"content": {"text/csv": {"schema": fields()}}}), "the request body is not JSON but text"),
+    (document(requestBody={"description": "d"}), "has no content"),
+    (document(requestBody={"content": {"application/json": {}}}), "has no schema"),
+    (document(body={"type": "array", "items": STRING}), "is no object but 'array'"),
+    (document(body=STRING), "is no object but 'string'"),
+    (document(body={"type": "object", "additionalProperties": True}), "no named properties"),
+    (document(body={"oneOf": [fields(a=STRING), fields(b=STRING)]}), "'oneOf' cannot stand beside parameters"),
+    (document(body={"allOf": [fields(a=STRING), fields(a=INTEGER)]}), "a property 'a' and differ"),
+    (document(body={"type": "object", "properties": ["a"]}), '"properties" must be an object'),
+    (document(body={"allOf": {"a": 1}}), '"allOf" must be a list'),
+    (document(body=fields() | {"required": True}), '"required" must be a list'),
+    (document(parameters=3), '"parameters" must be a list'),
+    ({"openapi": "3.0.0", "paths": {"/a": {"get": 3}}}, "an operation is a JSON object, not 3"),
+    ({"openapi": "3.0.0", "paths": {"/a": reference("other.yaml")}}, "refers outside the document"),
+    ({"openapi": "3.1.0", "webhooks": {}}, "has no paths"),
+    ({"swagger": "2.0", "paths": {}}, "version 3 is needed, not '2.0'"),
+    ({"Documentation": "see the site"}, '"Documentation" is no JSON text'),
+    ({"Documentation": "[]"}, "version 3 is needed")])
+def test_openapi_refusals(tmp_path: Path, value: dict[str, Any], reason: str):
+    tools, refused, _ = read(tmp_path, value, XLAM)
+    assert [tool.name for tool in tools] == [XLAM["name"]]
+    assert len(refused) == 1 and refused[0].code == "unreadable" and reason in refused[0].reason
+
+
+# The script, and real files
+
+
+def run_script(monkeypatch: pytest.MonkeyPatch, folder: Path, *flags: Any) -> dict[str, Any]:
+    """The .meta.json after a run of synthesize_tools.py."""
+    monkeypatch.setattr(sys, "argv", ["x", *map(str, flags), "--set", f"run_dir={folder}"])
+    synthesize_tools.main()
+    return json.loads((folder / "tools.jsonl.meta.json").read_text())
+
+
+def test_the_flag_of_the_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    source = tmp_path / "in.json"
+    source.write_text(json.dumps([MCP, PLAIN]))
+    assert run_script(monkeypatch, tmp_path / "run", "--tools", source)["counts"] == {"imported": 2}
+    meta = run_script(monkeypatch, tmp_path / "run", "--tools", source, "--tool-format", "mcp")
+    assert meta["counts"] == {"imported": 1, "unreadable": 1}
+    assert [tool.name for tool in read_jsonl(tmp_path / "run" / "tools.jsonl", Tool)] == ["alerts"]
+    with pytest.raises(SystemExit):
+        run_script(monkeypatch, tmp_path / "run", "--help")
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in ("auto", *FORMATS))
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="no real data beside the checkout")
+@pytest.mark.parametrize("name, tool_format, expected, refusals", [
+    ("toolbench_queries.json", "toolbench", {"imported": 26, "repeated": 35}, []),
+    ("toolalpaca_eval_simulated.json", "openapi", {"imported": 51, "unreadable": 3}, [
+        "operation 'generateAvatar': two parameters are named 'style' and differ",
+        "operation 'generateServerIcon': two parameters are named 'style' and differ",
+        "operation 'generateRandomImage': two parameters are named 'category' and differ"])])
+def test_real_files(name: str, tool_format: str, expected: dict[str, int], refusals: list[str]):
+    counts: Counter[str] = Counter()
+    tools, refused = read_tool_files(SHARED / name, counts)
+    assert counts == expected and [entry.reason for entry in refused] == refusals
+    assert (tools, refused) == read_tool_files(SHARED / name, Counter(), tool_format)
+    assert all(tool.domain for tool in tools)
+    for tool in tools:
+        Draft202012Validator.check_schema(tool.parameters)
+        assert "$ref" not in json.dumps(tool.parameters)
