@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from dialog_generation.backends import World
 from looptool.calls import check_calls, parse_reply, tool_match
 from looptool.conversations import reports_error
 from looptool.llm import Reply
@@ -25,7 +26,7 @@ from looptool.records import Call, Message, Need, Tool
 
 PROMPTS = Path(__file__).resolve().parent / "prompts"
 ROLES = ("planner", "user", "assistant", "tool")
-_TEMPLATES = {role: read_prompt(PROMPTS / f"{role}.md") for role in ROLES}
+_TEMPLATES = {role: read_prompt(PROMPTS / f"{role}.md") for role in (*ROLES, "world")}
 
 Ask = Callable[[str, list[ChatMessage], int], Awaitable[Reply]]
 """(role, chat, draw) -> one reply of a model."""
@@ -58,20 +59,27 @@ class Patience:
 
 
 class Cast:
-    """The agents of one dialog: its tools and date, a way to ask, and what is left of its patience."""
+    """The agents of one dialog: its tools and date, a way to ask, what is left of its patience, and its world.
 
-    def __init__(self, tools: list[Tool], date: str, ask: Ask, max_bad_turns: int):
+    Tools that have a backend act on the world, whose first state is drawn from `seed`; planner and user know of it.
+    """
+
+    def __init__(self, tools: list[Tool], date: str, ask: Ask, max_bad_turns: int, seed: str = ""):
         self.tools, self._ask, self._patience = tools, ask, Patience(max_bad_turns)
+        self._world = World(tools, date, seed)
+        self._known = {"world": fill(_TEMPLATES["world"], facts=json.dumps(self._world.facts, ensure_ascii=False))
+                       } if self._world.facts else {}
         lines = without_turn_markers(render_tools(tools))
         self._system = {role: fill(_TEMPLATES[role], date=date, tools=lines) for role in ROLES}
 
     async def plan(self, turns: int) -> list[Need]:
         """The outline of the dialog: at most `turns` needs, at least one of them complex."""
-        return await self._read("planner", {"turns": str(turns)}, lambda text: read_plan(text, self.tools)[:turns])
+        blocks = {**self._known, "turns": str(turns)}
+        return await self._read("planner", blocks, lambda text: read_plan(text, self.tools)[:turns])
 
     async def speak(self, history: list[Message], need: Need) -> Message:
         """The user's next message: an answer to a question, or the opening of the need."""
-        blocks = {"conversation": render_conversation(history), "need": _json(need)}
+        blocks = {**self._known, "conversation": render_conversation(history), "need": _json(need)}
         return Message(role="user", content=await self._read("user", blocks, read_text))
 
     async def assist(self, history: list[Message]) -> Message:
@@ -99,11 +107,14 @@ class Cast:
     async def run(self, history: list[Message], call: Call) -> Message:
         """The result of one call; `history` ends before the assistant's turn.
 
-        A call that breaks its tool's schema gets the error that any service would give, without a model.
+        A call that breaks its tool's schema gets the error that any service would give, without a model. A backend
+        answers before anything is awaited, so that the calls of one turn act on its state in their order.
         """
         faults = check_calls([call], self.tools)
         if faults:
             return _result({"error": "invalid call", "details": faults})
+        if self._world.runs(call.name):
+            return _result(self._world.call(call))
         blocks = {"conversation": render_conversation(history), "call": _json(call)}
         return _result(await self._read("tool", blocks, read_object))
 

@@ -12,7 +12,8 @@ was; a dialog in which a call got no answer is tried again by the next run.
 
 Departures from the paper
 1. Half of a dialog's tools are of one domain, so that there are alike ones to choose from.
-2. A call that breaks its tool's schema gets an error without asking the tool agent.
+2. A call that breaks its tool's schema gets an error without asking the tool agent; a tool with a backend is run by
+   its code, and planner and user are told what that world holds when the dialog begins.
 3. The user answers within a need, up to three times, as long as the assistant's text ends with a question.
 """
 from __future__ import annotations
@@ -27,6 +28,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dialog_generation.agents import PROMPTS, ROLES, Abandoned, Ask
+from dialog_generation.backends import backend_files
 from dialog_generation.orchestrator import play
 from dialog_generation.scene import Scene, ToolPool, draw_scene
 from dialog_generation.tool_files import read_tool_files, tool_files
@@ -100,8 +102,10 @@ async def crawl(config: Config, tools: list[Tool], sources: list[Path], output: 
         settings = {"world": client.world, "seed": config.seed, "models": models, "thinking": thinking,
                     "count": dialogs.count, "tools_per_dialog": dialogs.tools_per_dialog, "messages": dialogs.messages, "plan": dialogs.plan,
                     "max_bad_turns": dialogs.max_bad_turns, "temperature": dialogs.temperature}
+        code = backend_files(tools)
+        prompts = (*ROLES, "world") if code else ROLES
         return await run_stage("dialogs", Inputs(scenes), work, output, settings=settings,
-                               sources=[*sources, *(PROMPTS / f"{role}.md" for role in ROLES)],
+                               sources=[*sources, *code, *(PROMPTS / f"{name}.md" for name in prompts)],
                                in_flight=config.teacher.in_flight, usage=client.usage, fresh=fresh)
 
 
