@@ -1,7 +1,8 @@
 """The tools of a run (section 3.1).
 
-In: `--tools`, else dialogs.tools of the config: a file or folder of tools, or "catalogue" for the built-in list of the
-project. The forms of tool_formats are recognised from the content: ToolBench, OpenAPI 3, MCP `tools/list`, OpenAI
+In: `--tools`, else dialogs.tools of the config: files or folders of tools, "catalogue" for the built-in list of the
+project, "backends" for the tools that are run by code (docs/backends.md); of two tools of one name the first stays. The
+forms of tool_formats are recognised from the content: ToolBench, OpenAPI 3, MCP `tools/list`, OpenAI
 functions, xLAM style, plain JSON Schema; `--tool-format` refuses any but the named one. Out: run_dir/tools.jsonl, tools
 with distinct names, and beside it, where a tool was refused, tools_refused.jsonl with the reason of each. A line of
 either:
@@ -15,10 +16,15 @@ not part of this script yet.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from dialog_generation.tool_files import read_tool_files, tool_files
+import msgspec
+
+from dialog_generation.backends import backend_tools
+from dialog_generation.tool_files import file_entries, import_tools, tool_files
 from dialog_generation.tool_formats import AUTO, FORMATS
+from dialog_generation.tool_formats.entry import Entry
 from looptool.config import RunFiles, argument_parser, load_config
 from looptool.foreign import Refused, write_refused
 from looptool.records import Tool
@@ -26,26 +32,32 @@ from looptool.simulation.catalogue import catalogue
 from looptool.stage import run_main
 from looptool.transform import run_transform
 
+BUILT_IN = {"catalogue": lambda: catalogue("train"), "backends": backend_tools}
 
-def find_tools(source: str, counts: Counter[str],
+
+def find_tools(sources: Sequence[str], counts: Counter[str],
                tool_format: str = AUTO) -> tuple[list[Tool], list[Refused], list[Path]]:
-    """The tools of "catalogue", a file or a folder, those refused, and the files that were read.
+    """The tools of all sources, those refused, and the files that were read.
 
     Raises:
         InputError: a file cannot be read or is no JSON.
     """
-    if source == "catalogue":
-        tools = list(catalogue("train"))
-        counts["built in"] += len(tools)
-        return tools, [], []
-    tools, refused = read_tool_files(Path(source), counts, tool_format)
-    return tools, refused, tool_files(Path(source))
+    files = [file for source in sources if source not in BUILT_IN for file in tool_files(Path(source))]
+    entries = (entry for source in sources for entry in source_entries(source, tool_format))
+    return *import_tools(entries, counts), files
+
+
+def source_entries(source: str, tool_format: str) -> Iterator[Entry]:
+    """The tools of one source before they are read: a key of BUILT_IN, a file or a folder."""
+    if source not in BUILT_IN:
+        return file_entries(Path(source), tool_format)
+    return (Entry(f"{source}[{index}]", msgspec.to_builtins(tool)) for index, tool in enumerate(BUILT_IN[source]()))
 
 
 def main() -> None:
     parser = argument_parser(__doc__)
-    parser.add_argument("--tools", metavar="SOURCE",
-                        help="file or folder of tools, or 'catalogue' (default: dialogs.tools)")
+    parser.add_argument("--tools", nargs="+", metavar="SOURCE",
+                        help="files or folders of tools, 'catalogue', 'backends' (default: dialogs.tools)")
     parser.add_argument("--tool-format", choices=[AUTO, *FORMATS], default=AUTO,
                         help="the form of the tools; auto recognises it from the content of each (default: auto)")
     parser.add_argument("--output", type=Path, help="tool list to write (default: run_dir/tools.jsonl)")
@@ -53,10 +65,10 @@ def main() -> None:
     config = load_config(args.config, args.overrides)
     output = args.output or RunFiles(config).tools
     counts: Counter[str] = Counter()
-    source = args.tools or config.dialogs.tools
-    tools, refused, sources = find_tools(source, counts, args.tool_format)
-    run_transform("tools", tools, output, counts, settings={"tools": source, "tool_format": args.tool_format},
-                  sources=sources)
+    sources = args.tools or [config.dialogs.tools]
+    tools, refused, files = find_tools(sources, counts, args.tool_format)
+    run_transform("tools", tools, output, counts, settings={"tools": sources, "tool_format": args.tool_format},
+                  sources=files)
     write_refused(output, refused)
 
 

@@ -96,12 +96,13 @@ def read_tool_files(path: Path, counts: Counter[str], tool_format: str = AUTO) -
     Raises:
         InputError: a file cannot be read or is no JSON.
     """
-    return import_tools((entry for file in tool_files(path) for entry in _entries(file, path, tool_format)), counts)
+    return import_tools(file_entries(path, tool_format), counts)
 
 
-def _entries(file: Path, root: Path, tool_format: str) -> Iterator[Entry]:
-    """The tools of one file, their places told from `root`."""
-    inside = file.relative_to(root).parent if file != root else Path()
-    for place, value in read_foreign(file):
-        for entry in entries_of(str(inside / place), value, tool_format):
-            yield entry._replace(folder=inside.name)
+def file_entries(path: Path, tool_format: str = AUTO) -> Iterator[Entry]:
+    """The tools of a file or folder before they are read, their places told from `path`."""
+    for file in tool_files(path):
+        inside = file.relative_to(path).parent if file != path else Path()
+        for place, value in read_foreign(file):
+            for entry in entries_of(str(inside / place), value, tool_format):
+                yield entry._replace(folder=inside.name)

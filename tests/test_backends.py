@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scripted import BOTH, MENU, Scripted, call, calls, plan, result, twice
 
-from dialog_generation import agents, run
+from dialog_generation import agents, run, synthesize_tools
 from dialog_generation.agents import Cast
 from dialog_generation.backends import World, backend_files, backend_tools, registry
 from dialog_generation.orchestrator import play
@@ -27,6 +27,7 @@ from looptool.config import ROOT, Config, Dialogs, RunFiles, Student, Teacher
 from looptool.meta import read_meta
 from looptool.records import Call, Dialog, InputError, Message, Need, Tool, read_jsonl, write_jsonl
 from looptool.schema import read_tool
+from looptool.simulation.catalogue import catalogue
 
 TOOLS = backend_tools()
 NAMED = {tool.name: tool for tool in TOOLS}
@@ -299,6 +300,28 @@ def test_numbers(world: World, name: str, arguments: dict[str, Any], expected: d
 def test_numbers_are_remembered(world: World) -> None:
     do(world, "store_value", name="width", value=2.5)
     assert do(world, "recall_value", name="width") == {"name": "width", "value": 2.5}
+
+
+# The list of tools
+
+
+def listed(folder: Path, monkeypatch: pytest.MonkeyPatch, *sources: object) -> list[Tool]:
+    """What synthesize_tools.py --tools writes."""
+    monkeypatch.setattr(sys, "argv", ["x", "--tools", *map(str, sources), "--set", f"run_dir={folder}"])
+    synthesize_tools.main()
+    return list(read_jsonl(folder / "tools.jsonl", Tool))
+
+
+def test_their_tools_are_listed_alone_or_beside_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert listed(tmp_path, monkeypatch, "backends") == TOOLS
+    assert listed(tmp_path, monkeypatch, "catalogue", "backends") == [*catalogue("train"), *TOOLS]
+    other = msgspec.structs.replace(MENU, name="move_money")
+    write_jsonl(tmp_path / "some.jsonl", [MENU, other, NAMED["pay_payee"]])
+    assert listed(tmp_path, monkeypatch, "backends", tmp_path / "some.jsonl") == [*TOOLS, MENU]
+    refused = [json.loads(line) for line in (tmp_path / "tools_refused.jsonl").read_bytes().splitlines()]
+    assert [(entry["place"], entry["code"]) for entry in refused] == [("some.jsonl:2", "duplicate_name")]
+    counts = read_meta(tmp_path / "tools.jsonl").counts
+    assert counts == {"duplicate_name": 1, "imported": len(TOOLS) + 1, "repeated": 1}
 
 
 # Worlds
