@@ -119,6 +119,22 @@ def fit(sample: Sample, length: Callable[[list[ChatMessage]], int], max_tokens: 
     return None
 
 
+def student_tokenizer(config: Config):
+    """The student's tokenizer, of transformers.
+
+    Raises:
+        InputError: there is none.
+    """
+    model = student_path(config)
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(model)
+    except (OSError, ValueError) as error:
+        raise InputError(f"student.model {config.student.model!r}: its tokenizer cannot be loaded "
+                         f"({str(error).splitlines()[0]}); set student.model to a folder or hub name") from None
+
+
 def student_length(config: Config) -> Callable[[list[ChatMessage]], int]:
     """`token_length` by the student's tokenizer, loaded with the first prompt: a wrong input need not wait for that.
 
@@ -127,14 +143,7 @@ def student_length(config: Config) -> Callable[[list[ChatMessage]], int]:
     """
     @lru_cache
     def load() -> Callable[[list[ChatMessage]], int]:
-        model = student_path(config)
-        from transformers import AutoTokenizer
-
-        try:
-            return token_length(AutoTokenizer.from_pretrained(model))
-        except (OSError, ValueError) as error:
-            raise InputError(f"student.model {config.student.model!r}: its tokenizer cannot be loaded "
-                             f"({str(error).splitlines()[0]}); set student.model to a folder or hub name") from None
+        return token_length(student_tokenizer(config))
 
     return lambda chat: load()(chat)
 

@@ -1,0 +1,48 @@
+"""Preflight of a round's training: everything that would fail later, said now, the cheap checks first.
+
+In: a config and a round; files that are not there yet are not needed. Out: one line a check, "ok   ...",
+"FAIL ... -> what to do" or "skip ... because ...", and exit code 1 if one failed. Nothing is written.
+"""
+from __future__ import annotations
+
+import logging
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from grpotool.doctor_data import check_labels, check_lengths, check_reward, check_rows, check_template
+from grpotool.doctor_machine import (check_disk, check_endpoints, check_gpus, check_packages, check_paths,
+                                     check_probing, check_verl)
+from grpotool.finding import Check, Finding, fail
+from looptool.config import Config, RoundFiles, argument_parser, load_config, round_files
+from looptool.records import InputError
+from looptool.stage import run_main
+
+_log = logging.getLogger(__name__)
+CHECKS: list[Check] = [check_paths, check_disk, check_packages, check_gpus, check_rows, check_labels, check_reward,
+                       check_endpoints, check_probing, check_template, check_lengths, check_verl]
+
+
+def findings(checks: Iterable[Check], config: Config, files: RoundFiles) -> Iterator[Finding]:
+    """What all checks find; an InputError of one is its failure, and the next one goes on."""
+    for check in checks:
+        try:
+            yield from check(config, files)
+        except InputError as error:
+            what, _, to_do = " ".join(str(error).split()).rpartition("; ")
+            yield fail(what or to_do, to_do)
+
+
+def main() -> None:
+    args = argument_parser(__doc__, with_round=True).parse_args()
+    config = load_config(args.config, args.overrides)
+    counts: Counter[str] = Counter()
+    for finding in findings(CHECKS, config, round_files(args, config)):
+        counts[finding.state] += 1
+        _log.info("%s", finding)
+    _log.info("doctor: %d ok, %d failed, %d skipped", counts["ok"], counts["FAIL"], counts["skip"])
+    sys.exit(1 if counts["FAIL"] else 0)
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,199 @@
+"""Checks of the doctor that look at the machine: paths, disk, packages, GPUs, endpoints, verl's view of the config."""
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+
+import msgspec
+import openai
+from packaging.requirements import Requirement
+
+from grpotool.finding import Finding, fail, ok, skip
+from grpotool.overrides import compose, environment
+from grpotool.train import policy_before
+from looptool.config import ROOT, Config, RoundFiles
+from looptool.records import InputError
+
+BYTES_A_PARAMETER = 4 + 2 * 16
+"""The policy in fp32, and two checkpoints with weights, two moments of Adam and an export, all in fp32."""
+PATIENCE = 10
+"""Seconds that an endpoint has to list its models."""
+GB = 1e9
+
+
+def existing(path: Path) -> Path:
+    """The path itself, or the nearest folder above it that is there."""
+    return next(place for place in (path, *path.parents) if place.exists())
+
+
+def check_paths(config: Config, files: RoundFiles) -> Iterator[Finding]:
+    """The run's folder can be written, and the policy to start from is there."""
+    place = existing(files.folder)
+    if place.is_dir() and os.access(place, os.W_OK):
+        yield ok(f"{files.folder} can be written")
+    else:
+        yield fail(f"{files.folder}: {place} is no folder that can be written", "set run_dir or mend its permissions")
+    model = policy_before(config, files)
+    if Path(model).is_dir():
+        yield ok(f"training starts from {model}")
+    else:
+        yield skip(f"training starts from {model}", "a hub name, which is not looked up here")
+
+
+def count_parameters(policy: Path) -> int:
+    """Parameters of a Hugging Face folder, by the headers of its safetensors files.
+
+    Raises:
+        InputError: it has none, or one is damaged.
+    """
+    shards, count = sorted(policy.glob("*.safetensors")), 0
+    for shard in shards:
+        try:
+            with shard.open("rb") as file:
+                header = msgspec.json.decode(file.read(int.from_bytes(file.read(8), "little")))
+            count += sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
+        except (OSError, OverflowError, MemoryError, msgspec.DecodeError, AttributeError, TypeError, KeyError):
+            raise InputError(f"{shard}: is damaged; copy or train the policy again") from None
+    if not shards:
+        raise InputError(f"{policy}: holds no *.safetensors; set student.model to a folder with weights")
+    return count
+
+
+def check_disk(config: Config, files: RoundFiles) -> Iterator[Finding]:
+    """Room for the policy and for the two checkpoints that are kept while it trains."""
+    free = shutil.disk_usage(existing(files.folder)).free
+    try:
+        model = Path(policy_before(config, files))
+    except InputError:
+        model = files.previous().policy
+    if not model.is_dir():
+        yield skip(f"{free / GB:.1f} GB of disk are free",
+                   f"{model} is not here to be measured; {BYTES_A_PARAMETER} bytes a parameter are needed")
+        return
+    needed = count_parameters(model) * BYTES_A_PARAMETER
+    words = f"{free / GB:.1f} GB of disk are free, {needed / GB:.1f} GB needed for the policy and two checkpoints"
+    yield ok(words) if free >= needed else fail(words, f"free some at {existing(files.folder)}, or set run_dir")
+
+
+def read_requirements(path: Path) -> list[Requirement]:
+    """The packages that a requirements file pins."""
+    lines = (line.partition("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines())
+    return [Requirement(line) for line in lines if line and not line.startswith("-")]
+
+
+def compare_packages(path: Path) -> Iterator[Finding]:
+    """The packages that are not as a requirements file has them."""
+    wanted, wrong = read_requirements(path), []
+    for package in wanted:
+        try:
+            if not package.specifier.contains(found := version(package.name), prereleases=True):
+                wrong.append(f"{package.name} is {found}, not {package.specifier}")
+        except PackageNotFoundError:
+            wrong.append(f"{package.name}{package.specifier} is not installed")
+    if wrong:
+        yield fail("; ".join(wrong), f"pip install -r {path.name}")
+    else:
+        yield ok(f"{len(wanted)} packages are as in {path.name}")
+
+
+def check_packages(config: Config, files: RoundFiles) -> Iterator[Finding]:
+    """What is installed is what the profile was tested with."""
+    return compare_packages(ROOT / ("requirements.txt" if config.train.profile == "cpu" else "requirements-gpu.txt"))
+
+
+def count_gpus() -> int:
+    """NVIDIA GPUs of this machine."""
+    if shutil.which("nvidia-smi") is None:
+        return 0
+    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=60)
+    return sum(line.startswith("GPU ") for line in listed.stdout.splitlines()) if listed.returncode == 0 else 0
+
+
+def check_gpus(config: Config, files: RoundFiles) -> Iterator[Finding]:
+    """The GPUs asked for are there, and tensor parallelism divides them."""
+    train = config.train
+    if train.profile == "cpu":
+        yield skip("GPUs", "train.profile is cpu")
+        return
+    here, total = count_gpus(), train.gpus_per_node * train.nodes
+    words = f"{here} GPUs on this machine, train.gpus_per_node={train.gpus_per_node}"
+    yield ok(words) if here >= train.gpus_per_node else fail(words, "train where they are, or lower train.gpus_per_node")
+    if total % train.tensor_parallel:
+        yield fail(f"train.tensor_parallel={train.tensor_parallel} does not divide {total} GPUs", "set it to a divisor")
+    if train.nodes > 1:
+        yield skip(f"{train.nodes} nodes", "only this machine is looked at; Ray counts the others when training starts")
+
+
+def served_models(url: str) -> set[str]:
+    """The models that an endpoint lists.
+
+    Raises:
+        InputError: it does not answer, or refuses.
+    """
+    try:
+        with openai.OpenAI(base_url=url, api_key=os.environ.get("OPENAI_API_KEY") or "none", max_retries=0,
+                           timeout=PATIENCE) as client:
+            return {model.id for model in client.models.list().data}
+    except openai.APIStatusError as error:
+        raise InputError(f"{url}: answers with status {error.status_code}; check OPENAI_API_KEY, and that the address "
+                         "ends in /v1") from None
+    except (openai.OpenAIError, ValueError, TypeError, AttributeError) as error:
+        raise InputError(f"{url}: does not list its models ({type(error).__name__}); start the server or mend "
+                         "teacher.base_urls") from None
+
+
+def check_endpoints(config: Config, files: RoundFiles) -> Iterator[Finding]:
+    """Every teacher endpoint answers, and every model named is served by one of them."""
+    teacher = config.teacher
+    urls = teacher.base_urls or [os.environ.get("OPENAI_BASE_URL", "")]
+    served: set[str] = set()
+    for url in urls:
+        if url == "simulated":
+            yield skip("teacher", "it is the embedded simulation, which serves any model")
+            return
+        if not url.startswith(("http://", "https://")):
+            yield fail(f"teacher.base_urls: {url!r} is no URL", "set it, or the environment variable OPENAI_BASE_URL")
+            continue
+        try:
+            models = served_models(url)
+        except InputError as error:
+            yield fail(*str(error).split("; ", 1))
+        else:
+            served |= models
+            yield ok(f"{url} answers and serves {', '.join(sorted(models)) or 'nothing'}")
+    for model in sorted({*teacher.models, *teacher.judges} - served):
+        yield fail(f"no endpoint serves the model {model!r}", "serve it, or name one that is in teacher.models or .judges")
+
+
+def check_probing(config: Config, files: RoundFiles) -> Iterator[Finding]:
+    """Where the policy is probed over an endpoint, that is named."""
+    if config.probe.engine == "endpoint" and not config.probe.base_urls:
+        yield fail("probe.engine is endpoint and probe.base_urls is empty", "name the policy's server, or set probe.engine")
+    elif config.probe.engine == "endpoint":
+        yield skip(", ".join(config.probe.base_urls), "serves the policy, which is there after training only")
+
+
+def check_verl(config: Config, files: RoundFiles) -> Iterator[Finding]:
+    """verl's own code composes and validates the overrides, in a process of its own."""
+    if find_spec("verl") is None:
+        yield skip("verl's check of the config", "verl is not installed")
+        return
+    command = [sys.executable, "-m", "grpotool.verl_config"]
+    overrides = compose(config, files, config.student.model, steps_per_epoch=1, resume=None)
+    done = subprocess.run(command, input=json.dumps(overrides), capture_output=True, text=True, cwd=ROOT,
+                          env=environment(config, files, files.training / "metrics.verl.jsonl"))
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if line.strip()]
+        cause = next((line for line in reversed(lines) if "Error" in line or "Exception" in line),
+                     (lines or ["no word"])[-1])
+        yield fail(f"verl refuses the config: {cause.strip()}", "mend the key of the config's train section that it names")
+    else:
+        yield ok(f"verl {version('verl')} accepts the {len(overrides)} overrides of this config")

@@ -1,0 +1,407 @@
+"""The doctor: each check with good and with broken inputs, and the script from outside."""
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections import namedtuple
+from pathlib import Path
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from aiohttp import web
+from golden_files import FOLDER
+from local_server import LocalServer
+from test_json2parquet import characters, sample
+
+from grpotool import doctor, doctor_data, doctor_machine
+from grpotool.dataset.utils.json2parquet import convert
+from grpotool.doctor import findings
+from grpotool.finding import Finding, fail, ok, skip
+from grpotool.rows import METADATA, SCHEMA
+from looptool.config import ROOT, Config, Probing, RoundFiles, Student, Teacher, Train
+from looptool.records import Call, InputError, Message, Sample, read_jsonl, write_jsonl
+
+
+def make_config(run: Path, **sections) -> Config:
+    defaults = {"student": Student(model=str(run / "student"), instructions="short", max_prompt_tokens=10**6),
+                "teacher": Teacher(base_urls=["simulated"], models=["m"]),
+                "train": Train(profile="cpu", batch_size=4, mini_batch_size=2), "probe": Probing(engine="transformers")}
+    return Config(run_dir=str(run), **defaults | sections)
+
+
+def make_rows(run: Path, config: Config, samples: list[Sample]) -> RoundFiles:
+    files = RoundFiles(run, 1)
+    write_jsonl(files.dataset, samples)
+    convert(files.dataset, files.train_parquet, files.test_parquet, config, characters)
+    return files
+
+
+def rewrite(parquet: Path, change) -> None:
+    """Change each row of a file."""
+    rows = pq.read_table(parquet).to_pylist()
+    for row in rows:
+        change(row)
+    pq.write_table(pa.Table.from_pylist(rows, SCHEMA.with_metadata(METADATA)), parquet)
+
+
+def run(check, config: Config, files: RoundFiles) -> list[str]:
+    return [str(finding) for finding in findings([check], config, files)]
+
+
+@pytest.fixture
+def config(tmp_path) -> Config:
+    return make_config(tmp_path)
+
+
+@pytest.fixture
+def files(tmp_path, config) -> RoundFiles:
+    return make_rows(tmp_path, config, [sample(i, city="Rome" if i % 3 else "Bern") if i else sample(i) for i in range(12)])
+
+
+def make_student(run: Path, end: int | None = 2, shapes=((1000, 1000), (500,))) -> Path:
+    header = json.dumps({"__metadata__": {"format": "pt"}} | {
+        str(number): {"dtype": "F32", "shape": shape, "data_offsets": [0, 0]} for number, shape in enumerate(shapes)}).encode()
+    (run / "student").mkdir()
+    (run / "student" / "generation_config.json").write_text(json.dumps({} if end is None else {"eos_token_id": end}))
+    (run / "student" / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    return run / "student"
+
+
+# Lines
+
+
+def test_lines():
+    assert [str(line) for line in (ok("all fine"), fail("x is bad", "mend x"), skip("y", "no y here"))] == [
+        "ok   all fine", "FAIL x is bad -> mend x", "skip y: no y here"]
+
+
+def test_a_refusal_is_a_failure_and_the_next_check_goes_on(config):
+    def refuses(config, files):
+        yield ok("before")
+        raise InputError("a.yaml: this; or that\n is wrong; mend it")
+
+    found = list(findings([refuses, lambda config, files: iter([ok("next")])], config, RoundFiles(config.run_dir, 1)))
+    assert found == [ok("before"), Finding("FAIL", "a.yaml: this; or that is wrong -> mend it"), ok("next")]
+
+
+@pytest.mark.parametrize("found, code", [(ok("a"), 0), (skip("a", "b"), 0), (fail("a", "b"), 1)])
+def test_exit_code(tmp_path, monkeypatch, caplog, found, code):
+    monkeypatch.setattr(doctor, "CHECKS", [lambda config, files: iter([ok("x"), found])])
+    monkeypatch.setattr(sys, "argv", ["doctor.py", "--config", str(ROOT / "configs" / "laptop.yaml"), "--round", "1"])
+    with caplog.at_level("INFO"), pytest.raises(SystemExit) as end:
+        doctor.main()
+    assert end.value.code == code
+    assert caplog.messages[:2] == ["ok   x", str(found)] and caplog.messages[2].startswith("doctor: ")
+
+
+# The machine
+
+
+def test_paths(tmp_path, config):
+    student, files = make_student(tmp_path), RoundFiles(tmp_path / "new" / "run", 1)
+    assert run(doctor_machine.check_paths, config, files) == [
+        f"ok   {files.folder} can be written", f"ok   training starts from {student.resolve()}"]
+    hub = make_config(tmp_path, student=Student(model="Qwen/Qwen3-8B"))
+    assert run(doctor_machine.check_paths, hub, files)[1].startswith("skip training starts from Qwen/Qwen3-8B: a hub name")
+    assert not files.run_dir.exists()
+
+
+def test_paths_that_fail(tmp_path, config):
+    (tmp_path / "file").touch()
+    lines = run(doctor_machine.check_paths, config, RoundFiles(tmp_path / "file" / "run", 1))
+    assert lines[0].startswith(f"FAIL {tmp_path}/file/run/round_1: {tmp_path}/file is no folder") and "set run_dir" in lines[0]
+    assert lines[1].startswith("FAIL student.model") and lines[1].endswith("-> set student.model to a folder or a hub name")
+    make_student(tmp_path, end=None)
+    assert "eos_token_id is missing" in run(doctor_machine.check_paths, config, RoundFiles(tmp_path, 1))[1]
+    assert "-> train round 1 first" in run(doctor_machine.check_paths, config, RoundFiles(tmp_path, 2))[1]
+
+
+@pytest.mark.parametrize("free, state", [(36_018_000, "ok"), (36_017_999, "FAIL")])
+def test_disk(tmp_path, config, monkeypatch, free, state):
+    make_student(tmp_path)  # 1,000,500 parameters of 36 bytes
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: namedtuple("Usage", "free")(free))
+    (line,) = run(doctor_machine.check_disk, config, RoundFiles(tmp_path, 1))
+    assert line.startswith(f"{state:4} 0.0 GB of disk are free, 0.0 GB needed")
+
+
+def test_disk_without_a_measure(tmp_path, config):
+    hub = make_config(tmp_path, student=Student(model="Qwen/Qwen3-8B"))
+    for one in (config, hub):
+        (line,) = run(doctor_machine.check_disk, one, RoundFiles(tmp_path, 1))
+        assert line.startswith("skip ") and "36 bytes a parameter" in line
+    student = make_student(tmp_path)
+    for content, words in ((b"\x08", "is damaged"), (b"\xff" * 100, "is damaged"), (None, "holds no *.safetensors")):
+        (student / "model.safetensors").unlink()
+        if content is not None:
+            (student / "model.safetensors").write_bytes(content)
+        (line,) = run(doctor_machine.check_disk, config, RoundFiles(tmp_path, 1))
+        assert line.startswith("FAIL") and words in line
+
+
+def test_packages(tmp_path):
+    path = tmp_path / "requirements.txt"
+    installed = msgspec.__version__
+    path.write_text(f"# pins\n-e .\nmsgspec=={installed}  # fast\n")
+    assert [str(line) for line in doctor_machine.compare_packages(path)] == ["ok   1 packages are as in requirements.txt"]
+    path.write_text("msgspec==0.0.1\nno-such-package[x]==1.0\n")
+    assert [str(line) for line in doctor_machine.compare_packages(path)] == [
+        f"FAIL msgspec is {installed}, not ==0.0.1; no-such-package==1.0 is not installed -> pip install -r requirements.txt"]
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-gpu.txt"])
+def test_our_requirements_can_be_read(name):
+    names = {package.name for package in doctor_machine.read_requirements(ROOT / name)}
+    assert {"verl", "torch", "transformers", "msgspec"} <= names
+
+
+def with_gpus(folder: Path, monkeypatch, count: int, code: int = 0) -> None:
+    """Put an nvidia-smi first on the path that lists so many GPUs."""
+    lines = "".join(f"echo 'GPU {number}: NVIDIA (UUID: x)'\n" for number in range(count))
+    (folder / "nvidia-smi").write_text(f"#!/bin/sh\n{lines}exit {code}\n")
+    (folder / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+
+@pytest.mark.parametrize("here, code, nodes, parallel, states, words", [
+    (8, 0, 1, 8, ["ok"], "8 GPUs on this machine, train.gpus_per_node=8"),
+    (2, 0, 1, 1, ["FAIL"], "-> train where they are, or lower train.gpus_per_node"),
+    (8, 9, 1, 1, ["FAIL"], "0 GPUs on this machine"),
+    (8, 0, 1, 3, ["ok", "FAIL"], "train.tensor_parallel=3 does not divide 8 GPUs"),
+    (8, 0, 4, 4, ["ok", "skip"], "4 nodes: only this machine")])
+def test_gpus(tmp_path, monkeypatch, here, code, nodes, parallel, states, words):
+    with_gpus(tmp_path, monkeypatch, here, code)
+    config = make_config(tmp_path, train=Train(gpus_per_node=8, nodes=nodes, tensor_parallel=parallel))
+    lines = run(doctor_machine.check_gpus, config, RoundFiles(tmp_path, 1))
+    assert [line.split()[0] for line in lines] == states and words in lines[-1]
+
+
+def test_no_gpus(tmp_path, monkeypatch, config):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert doctor_machine.count_gpus() == 0
+    assert run(doctor_machine.check_gpus, config, RoundFiles(tmp_path, 1)) == ["skip GPUs: train.profile is cpu"]
+
+
+class Listing(LocalServer):
+    """A server that lists models, or says something else."""
+
+    def __init__(self, status: int, body: str):
+        super().__init__()
+        self._said = status, body
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        self.headers.append(dict(request.headers))
+        return web.Response(status=self._said[0], text=self._said[1], content_type="application/json")
+
+    async def _start(self) -> str:
+        app = web.Application()
+        app.router.add_get("/v1/models", self._handle)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        return f"http://127.0.0.1:{self._runner.addresses[0][1]}/v1"
+
+
+def listed(*models: str) -> str:
+    return json.dumps({"object": "list", "data": [{"id": model, "object": "model", "created": 0, "owned_by": "x"}
+                                                  for model in models]})
+
+
+def asked(tmp_path: Path, *urls: str, models: list[str] = ["m"], judges: list[str] = []) -> list[str]:
+    config = make_config(tmp_path, teacher=Teacher(base_urls=list(urls), models=models, judges=judges))
+    return run(doctor_machine.check_endpoints, config, RoundFiles(tmp_path, 1))
+
+
+def test_endpoints_that_serve(tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "key-1")
+    with Listing(200, listed("m")) as one, Listing(200, listed("j", "k")) as two:
+        assert asked(tmp_path, one.url, two.url, judges=["k"]) == [
+            f"ok   {one.url} answers and serves m", f"ok   {two.url} answers and serves j, k"]
+        assert one.headers[0]["Authorization"] == "Bearer key-1"
+        monkeypatch.setenv("OPENAI_BASE_URL", one.url)
+        assert asked(tmp_path) == [f"ok   {one.url} answers and serves m"]
+        assert asked(tmp_path, two.url)[-1].startswith("FAIL no endpoint serves the model 'm' -> serve it")
+    assert asked(tmp_path, "simulated") == ["skip teacher: it is the embedded simulation, which serves any model"]
+
+
+@pytest.mark.parametrize("status, body, words", [
+    (401, "{}", "status 401; check OPENAI_API_KEY"), (404, "{}", "status 404"), (500, "oops", "status 500"),
+    (200, "<html>", "does not list its models"), (200, '{"data": 5}', "does not list its models"),
+    (200, "[]", "does not list its models")])
+def test_endpoints_that_fail(tmp_path, status, body, words):
+    with Listing(status, body) as server:
+        lines = asked(tmp_path, server.url)
+    assert lines[0].startswith(f"FAIL {server.url}") and words.replace("; ", " -> ") in lines[0], lines
+    assert "no endpoint serves the model 'm'" in lines[1]
+
+
+def test_endpoints_that_are_not_there(tmp_path, monkeypatch):
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    with Listing(200, listed("m")) as server:
+        gone = server.url
+    assert "does not list its models (APIConnectionError) -> start the server" in asked(tmp_path, gone)[0]
+    assert asked(tmp_path)[0] == "FAIL teacher.base_urls: '' is no URL -> set it, or the environment variable OPENAI_BASE_URL"
+
+
+@pytest.mark.parametrize("urls, start", [([], "FAIL probe.engine is endpoint"), (["http://a/v1"], "skip http://a/v1: serves")])
+def test_probing(tmp_path, config, urls, start):
+    endpoint = make_config(tmp_path, probe=Probing(engine="endpoint", base_urls=urls))
+    (line,) = run(doctor_machine.check_probing, endpoint, RoundFiles(tmp_path, 1))
+    assert line.startswith(start)
+    assert run(doctor_machine.check_probing, config, RoundFiles(tmp_path, 1)) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("reward, start", [("strict", "ok   verl 0.9.1 accepts the "), ("a=b=[", "FAIL verl refuses the config: ")])
+def test_verl(tmp_path, reward, start):
+    pytest.importorskip("verl")
+    config = make_config(tmp_path, train=Train(profile="cpu", reward=reward))
+    (line,) = run(doctor_machine.check_verl, config, RoundFiles(tmp_path, 1))
+    assert line.startswith(start)
+
+
+def test_verl_that_is_absent(tmp_path, config, monkeypatch):
+    monkeypatch.setattr(doctor_machine, "find_spec", lambda name: None)
+    assert run(doctor_machine.check_verl, config, RoundFiles(tmp_path, 1)) == [
+        "skip verl's check of the config: verl is not installed"]
+
+
+# The rows
+
+
+ROW_CHECKS = [doctor_data.check_rows, doctor_data.check_labels, doctor_data.check_reward, doctor_data.check_lengths,
+              doctor_data.check_template]
+
+
+@pytest.mark.parametrize("check", ROW_CHECKS)
+def test_rows_that_are_not_made_are_skipped(tmp_path, config, check):
+    (line,) = run(check, config, RoundFiles(tmp_path, 1))
+    assert line.startswith("skip ") and line.endswith("train.parquet is not made yet, see json2parquet.py")
+
+
+@pytest.mark.parametrize("check", ROW_CHECKS[:3])
+def test_rows_of_another_version_fail(config, files, check):
+    pq.write_table(pq.read_table(files.train_parquet).replace_schema_metadata(None), files.train_parquet)
+    (line,) = run(check, config, files)
+    assert line.startswith(f"FAIL {files.train_parquet}: has rows of schema version none") and line.endswith("again")
+
+
+def test_rows(config, files):
+    lines = run(doctor_data.check_rows, config, files)
+    assert lines[0] == "ok   11 + 1 rows of schema version 1" and lines[1].startswith("ok   batches: 11 rows")
+    assert len(lines) == 2
+    once = make_config(Path(config.run_dir), train=Train(batch_size=4, mini_batch_size=4))
+    assert "clip_high" in run(doctor_data.check_rows, once, files)[2]
+    large = make_config(Path(config.run_dir), train=Train(batch_size=16, mini_batch_size=16))
+    assert "11 rows are less than train.batch_size=16" in run(doctor_data.check_rows, large, files)[1]
+    files.dataset.write_text(files.dataset.read_text() + "\n")
+    assert "was made from another dataset.jsonl -> run json2parquet.py again" in run(doctor_data.check_rows, config, files)[1]
+
+
+@pytest.mark.parametrize("mode", ["strict", "paper_compat"])
+def test_labels(tmp_path, mode):
+    config = make_config(tmp_path, train=Train(profile="cpu", reward=mode))
+    files = make_rows(tmp_path, config, list(read_jsonl(FOLDER / "samples.jsonl", Sample)))
+    (line,) = run(doctor_data.check_labels, config, files)
+    assert line.startswith("ok   all ") and line.endswith("labels score 1.0 against themselves")
+
+
+def test_labels_that_fail(config, files):
+    deep: dict = {}
+    for _ in range(80):
+        deep = {"a": deep}
+    bad = msgspec.json.encode(Message(role="assistant", calls=[Call(name="f", arguments=deep)])).decode()
+    rewrite(files.test_parquet, lambda row: row["reward_model"].update(ground_truth=bad))
+    (line,) = run(doctor_data.check_labels, config, files)
+    assert line.startswith("FAIL 1 of 12 labels do not match themselves: ") and "(too_deep) -> take these samples out" in line
+    rewrite(files.test_parquet, lambda row: row["reward_model"].update(ground_truth="{"))
+    assert "FAIL a label is no message" in run(doctor_data.check_labels, config, files)[0]
+
+
+def test_reward(config, files, monkeypatch):
+    (line,) = run(doctor_data.check_reward, config, files)
+    assert line.startswith("ok   reward (strict) of 36 wrong replies is 0: ") and "unclosed" in line
+    monkeypatch.setattr(doctor_data, "load_reward", lambda: lambda *_, **__: {"score": 1.0, "reason": "match"})
+    assert run(doctor_data.check_reward, config, files)[0].startswith("FAIL the reward pays for wrong replies: 36 match")
+
+
+def test_lengths():
+    (good,) = doctor_data.length_lines([100, 1, 800, 101, 799], 800)
+    assert str(good) == "ok   0 samples would lose tools; tokens a prompt: to 100: 2, to 200: 1, to 800: 2; longest 800 of 800"
+    (bad,) = doctor_data.length_lines(iter([50, 801, 5000]), 800)
+    assert str(bad).startswith("FAIL 2 samples would lose tools (tokens a prompt: to 100: 1, over: 2; longest 5,000 of 800) -> ")
+    with pytest.raises(InputError, match="hold no rows"):
+        list(doctor_data.length_lines([], 800))
+
+
+class Bytes:
+    """A tokenizer of single characters; `special` are those that a decoded reply lacks."""
+
+    def __init__(self, special: str = "", template=lambda message: f"[{message['role']}]{message['content']}\n"):
+        self._special, self._template = special, template
+
+    def apply_chat_template(self, chat, add_generation_prompt, tokenize):
+        return "".join(map(self._template, chat)) + "[assistant]"
+
+    def __call__(self, text, add_special_tokens):
+        return {"input_ids": [ord(sign) for sign in text if sign != "\x00"]}
+
+    def decode(self, ids, skip_special_tokens):
+        return "".join(sign for sign in map(chr, ids) if not (skip_special_tokens and sign in self._special))
+
+
+CHAT = [{"role": "system", "content": "tools"}, {"role": "user", "content": "Zürich?"}]
+TRUTH = msgspec.json.encode(Message(role="assistant", calls=[Call(name="f", arguments={"x": "Zürich"})])).decode()
+
+
+def refuses(message):
+    if message["role"] == "system":
+        raise ValueError("no system turn here")
+    return message["content"]
+
+
+@pytest.mark.parametrize("tokenizer, chat, fault", [
+    (Bytes(), CHAT, None), (Bytes(special="<"), CHAT, "scores 0 (no_call)"),
+    (Bytes(template=lambda message: message["role"]), CHAT, "leaves out text of the system"),
+    (Bytes(), [{"role": "user", "content": "a\x00b"}], "another text")])
+def test_template(tokenizer, chat, fault):
+    found = doctor_data.template_fault(tokenizer, chat, TRUTH, "strict")
+    assert found is None if fault is None else fault in found
+
+
+def test_template_that_refuses():
+    with pytest.raises(InputError, match="cannot show a prompt .no system turn here."):
+        doctor_data.template_fault(Bytes(template=refuses), CHAT, TRUTH, "strict")
+
+
+def test_checks_with_a_tokenizer(config, files, monkeypatch):
+    monkeypatch.setattr(doctor_data, "student_tokenizer", lambda config: Bytes())
+    assert run(doctor_data.check_template, config, files) == [
+        "ok   prompts and labels of 12 rows come back whole from the student's tokenizer"]
+    assert run(doctor_data.check_lengths, config, files)[0].startswith("ok   0 samples would lose tools; ")
+    config.student.max_prompt_tokens = 10
+    assert run(doctor_data.check_lengths, config, files)[0].startswith("FAIL 12 samples would lose tools (")
+    monkeypatch.setattr(doctor_data, "student_tokenizer", lambda config: Bytes(special="<"))
+    (line,) = run(doctor_data.check_template, config, files)
+    assert "scores 0 (no_call) in 11 of 12 rows -> use a tokenizer" in line
+
+
+@pytest.mark.slow
+def test_script(tmp_path):
+    from tiny_policy import make_policy
+
+    policy = make_policy(tmp_path / "policy")
+    make_rows(tmp_path, make_config(tmp_path), [sample(i, city="Rome") for i in range(10)])
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    command = ["bash", ROOT / "scripts" / "doctor.sh", "--config", ROOT / "configs" / "laptop.yaml", "--round", "1", "--set",
+               f"run_dir={tmp_path}", "--set", f"student.model={policy}", "--set", "train.batch_size=8", "--set",
+               "train.mini_batch_size=8", "--set", "student.max_prompt_tokens=2000"]
+    before = sorted(tmp_path.rglob("*"))
+    good = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PATH": path}, cwd="/")
+    states = [line.split()[0] for line in good.stderr.splitlines()]
+    assert good.returncode == 0 and "FAIL" not in states and states.count("ok") >= 9, good.stderr
+    assert sorted(tmp_path.rglob("*")) == before
