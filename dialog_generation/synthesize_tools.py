@@ -27,7 +27,7 @@ from dialog_generation.tool_formats import AUTO, FORMATS
 from dialog_generation.tool_formats.entry import Entry
 from looptool.config import RunFiles, argument_parser, load_config
 from looptool.foreign import Refused, write_refused
-from looptool.records import Tool
+from looptool.records import InputError, Tool
 from looptool.simulation.catalogue import catalogue
 from looptool.stage import run_main
 from looptool.transform import run_transform
@@ -40,11 +40,15 @@ def find_tools(sources: Sequence[str], counts: Counter[str],
     """The tools of all sources, those refused, and the files that were read.
 
     Raises:
-        InputError: a file cannot be read or is no JSON.
+        InputError: a file cannot be read or is no JSON, or none of the tools can be read.
     """
     files = [file for source in sources if source not in BUILT_IN for file in tool_files(Path(source))]
     entries = (entry for source in sources for entry in source_entries(source, tool_format))
-    return *import_tools(entries, counts), files
+    tools, refused = import_tools(entries, counts)
+    if not tools:
+        why = f"; the first of {len(refused)} refused, {refused[0].place}: {refused[0].reason}" if refused else ""
+        raise InputError(f"{', '.join(sources)}: no tool that can be read{why}; mend it or give another source")
+    return tools, refused, files
 
 
 def source_entries(source: str, tool_format: str) -> Iterator[Entry]:

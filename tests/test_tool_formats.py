@@ -14,7 +14,7 @@ from dialog_generation import synthesize_tools
 from dialog_generation.tool_files import read_tool_files
 from dialog_generation.tool_formats import FORMATS, entries_of
 from looptool.foreign import Refused
-from looptool.records import Tool, read_jsonl
+from looptool.records import InputError, Tool, read_jsonl
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 STRING, INTEGER = {"type": "string"}, {"type": "integer"}
@@ -97,6 +97,11 @@ def test_every_form_in_one_file_and_what_is_of_none(tmp_path: Path):
     assert [tool.name for tool in tools] == ["get weather.now", "g", "alerts", "/v4/sports/{sport}", "addPet", "f"]
     assert counts == {"imported": 6, "unreadable": 2}
     assert [entry.place for entry in refused] == ["in.jsonl:6", "in.jsonl:7"]
+
+
+def test_a_named_tool_is_no_document(tmp_path: Path):
+    for key in ("openapi", "swagger", "Documentation"):
+        assert the_tool(tmp_path, {**XLAM, key: "3.0"}).name == XLAM["name"]
 
 
 # Duplicates and validity
@@ -239,6 +244,19 @@ def test_references_inside_the_document(tmp_path: Path):
         friends={"type": "array", "items": INTEGER}, age=INTEGER)
 
 
+def test_parts_of_a_body_keep_what_else_they_take(tmp_path: Path):
+    body = {"allOf": [fields(a=STRING), {"type": "object", "additionalProperties": INTEGER}]}
+    assert the_tool(tmp_path, document(body=body)).parameters == {**fields(a=STRING), "additionalProperties": INTEGER}
+
+
+def test_each_operation_has_room_for_its_schemas(tmp_path: Path):
+    value = document(body=fields(**{f"p{index}": STRING for index in range(1100)}))
+    value["paths"]["/shops"] = {"post": {**value["paths"]["/pets"]["post"], "operationId": "addShop",
+                                         "description": "Add a shop."}}
+    tools, refused, _ = read(tmp_path, value)
+    assert [tool.name for tool in tools] == ["addPet", "addShop"] and not refused
+
+
 @pytest.mark.parametrize("written, schema", [
     ({"type": "number", "minimum": 0, "exclusiveMinimum": True}, {"type": "number", "exclusiveMinimum": 0}),
     ({"type": "number", "maximum": 9, "exclusiveMaximum": False}, {"type": "number", "maximum": 9}),
@@ -325,6 +343,16 @@ def test_the_flag_of_the_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
         run_script(monkeypatch, tmp_path / "run", "--help")
     shown = capsys.readouterr().out
     assert all(name in shown for name in ("auto", *FORMATS))
+
+
+def test_a_file_without_any_tool_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    source = tmp_path / "in.json"
+    for content, reason in (([MCP], 'the first of 1 refused, in.json\\[0\\]: not of the form "openapi"'),
+                            ([[]], "no tool that can be read; mend it")):
+        source.write_text(json.dumps(content))
+        with pytest.raises(InputError, match=reason):
+            run_script(monkeypatch, tmp_path / "run", "--tools", source, "--tool-format", "openapi")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason="no real data beside the checkout")
