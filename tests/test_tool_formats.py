@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 
 from dialog_generation import synthesize_tools
 from dialog_generation.tool_files import read_tool_files
-from dialog_generation.tool_formats import FORMATS, entries_of
+from dialog_generation.tool_formats import FORMATS, entries_of, openapi_schema
 from looptool.foreign import Refused
 from looptool.records import InputError, Tool, read_jsonl
 
@@ -249,8 +249,9 @@ def test_parts_of_a_body_keep_what_else_they_take(tmp_path: Path):
     assert the_tool(tmp_path, document(body=body)).parameters == {**fields(a=STRING), "additionalProperties": INTEGER}
 
 
-def test_each_operation_has_room_for_its_schemas(tmp_path: Path):
-    value = document(body=fields(**{f"p{index}": STRING for index in range(1100)}))
+def test_each_operation_has_room_for_its_schemas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(openapi_schema, "_MOST_SCHEMAS", 50)
+    value = document(body=fields(**{f"p{index}": STRING for index in range(30)}))
     value["paths"]["/shops"] = {"post": {**value["paths"]["/pets"]["post"], "operationId": "addShop",
                                          "description": "Add a shop."}}
     tools, refused, _ = read(tmp_path, value)
