@@ -12,11 +12,11 @@ def check_batches(config: Config, files: RoundFiles, rows: int) -> None:
     """Refuse sizes by which no step, or half an update, would be trained."""
     batch, mini = config.train.batch_size, config.train.mini_batch_size
     if batch % mini:
-        raise InputError(f"train.mini_batch_size={mini} does not divide train.batch_size={batch}; set it to a divisor, or "
-                         "to the batch size itself for one update a step")
+        raise InputError(f"train.mini_batch_size={mini} does not divide train.batch_size={batch}; set it to a divisor, "
+                         "or to the batch size itself for one update a step")
     if rows < batch:
-        raise InputError(f"{files.train_parquet}: {rows} rows are less than train.batch_size={batch}, so there is no step "
-                         "to train; lower the batch size or make a larger dataset")
+        raise InputError(f"{files.train_parquet}: {rows} rows are less than train.batch_size={batch}, so there is no "
+                         "step to train; lower the batch size or make a larger dataset")
 
 
 def batch_lines(train: Train, rows: int, too_long: int) -> list[str]:
@@ -32,7 +32,7 @@ def batch_lines(train: Train, rows: int, too_long: int) -> list[str]:
              f"{train.batch_size} prompts x {train.rollouts} rollouts, {spare} rows over; {train.epochs} epochs = "
              f"{epoch * train.epochs:,} steps, updates a batch: {updates}"]
     if updates == 1:
-        lines.append("warning: train.mini_batch_size is train.batch_size, as in the paper's table: with one update a batch "
-                     f"the ratio is always 1, so clipping, clip_high={train.clip_high} too, never fires; a smaller mini "
-                     "batch makes it work")
+        lines.append("warning: train.mini_batch_size is train.batch_size, as in the paper's table: with one update a "
+                     f"batch the ratio is always 1, so clipping, clip_high={train.clip_high} too, never fires; a "
+                     "smaller mini batch makes it work")
     return lines

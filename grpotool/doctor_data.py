@@ -143,7 +143,7 @@ def template_errors() -> Iterator[None]:
         yield
     except (TemplateError, ValueError) as error:
         raise InputError(f"the student's chat template cannot show a prompt ({' '.join(str(error).split())}); set "
-                         "student.model to one whose tokenizer has a template with system, user and assistant turns") from None
+                         "student.model to one whose template has system, user and assistant turns") from None
 
 
 def template_fault(tokenizer: Any, chat: list[dict[str, str]], truth: str, mode: str) -> str | None:

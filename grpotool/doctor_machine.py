@@ -125,7 +125,7 @@ def check_gpus(config: Config, files: RoundFiles) -> Iterator[Finding]:
         return
     here, total = count_gpus(), train.gpus_per_node * train.nodes
     words = f"{here} GPUs on this machine, train.gpus_per_node={train.gpus_per_node}"
-    yield ok(words) if here >= train.gpus_per_node else fail(words, "train where they are, or lower train.gpus_per_node")
+    yield ok(words) if here >= train.gpus_per_node else fail(words, "train on another machine, or lower that number")
     if total % train.tensor_parallel:
         yield fail(f"train.tensor_parallel={train.tensor_parallel} does not divide {total} GPUs", "set it to a divisor")
     if train.nodes > 1:
@@ -170,13 +170,13 @@ def check_endpoints(config: Config, files: RoundFiles) -> Iterator[Finding]:
             served |= models
             yield ok(f"{url} answers and serves {', '.join(sorted(models)) or 'nothing'}")
     for model in sorted({*teacher.models, *teacher.judges} - served):
-        yield fail(f"no endpoint serves the model {model!r}", "serve it, or name one that is in teacher.models or .judges")
+        yield fail(f"no endpoint serves the model {model!r}", "serve it, or mend teacher.models and .judges")
 
 
 def check_probing(config: Config, files: RoundFiles) -> Iterator[Finding]:
     """Where the policy is probed over an endpoint, that is named."""
     if config.probe.engine == "endpoint" and not config.probe.base_urls:
-        yield fail("probe.engine is endpoint and probe.base_urls is empty", "name the policy's server, or set probe.engine")
+        yield fail("probe.engine is endpoint, and probe.base_urls is empty", "name the policy's server there")
     elif config.probe.engine == "endpoint":
         yield skip(", ".join(config.probe.base_urls), "serves the policy, which is there after training only")
 
@@ -194,6 +194,6 @@ def check_verl(config: Config, files: RoundFiles) -> Iterator[Finding]:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
         cause = next((line for line in reversed(lines) if "Error" in line or "Exception" in line),
                      (lines or ["no word"])[-1])
-        yield fail(f"verl refuses the config: {cause.strip()}", "mend the key of the config's train section that it names")
+        yield fail(f"verl refuses the config: {cause.strip()}", "mend the key that it names")
     else:
         yield ok(f"verl {version('verl')} accepts the {len(overrides)} overrides of this config")

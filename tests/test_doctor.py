@@ -60,12 +60,12 @@ def config(tmp_path) -> Config:
 
 @pytest.fixture
 def files(tmp_path, config) -> RoundFiles:
-    return make_rows(tmp_path, config, [sample(i, city="Rome" if i % 3 else "Bern") if i else sample(i) for i in range(12)])
+    return make_rows(tmp_path, config, [sample(0), *(sample(i, city=str(i % 3)) for i in range(1, 12))])
 
 
 def make_student(run: Path, end: int | None = 2, shapes=((1000, 1000), (500,))) -> Path:
-    header = json.dumps({"__metadata__": {"format": "pt"}} | {
-        str(number): {"dtype": "F32", "shape": shape, "data_offsets": [0, 0]} for number, shape in enumerate(shapes)}).encode()
+    tensors = {str(number): {"dtype": "F32", "shape": shape} for number, shape in enumerate(shapes)}
+    header = json.dumps({"__metadata__": {"format": "pt"}} | tensors).encode()
     (run / "student").mkdir()
     (run / "student" / "generation_config.json").write_text(json.dumps({} if end is None else {"eos_token_id": end}))
     (run / "student" / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
@@ -107,15 +107,16 @@ def test_paths(tmp_path, config):
     assert run(doctor_machine.check_paths, config, files) == [
         f"ok   {files.folder} can be written", f"ok   training starts from {student.resolve()}"]
     hub = make_config(tmp_path, student=Student(model="Qwen/Qwen3-8B"))
-    assert run(doctor_machine.check_paths, hub, files)[1].startswith("skip training starts from Qwen/Qwen3-8B: a hub name")
+    assert run(doctor_machine.check_paths, hub, files)[1].startswith("skip training starts from Qwen/Qwen3-8B: a hub")
     assert not files.run_dir.exists()
 
 
 def test_paths_that_fail(tmp_path, config):
     (tmp_path / "file").touch()
     lines = run(doctor_machine.check_paths, config, RoundFiles(tmp_path / "file" / "run", 1))
-    assert lines[0].startswith(f"FAIL {tmp_path}/file/run/round_1: {tmp_path}/file is no folder") and "set run_dir" in lines[0]
-    assert lines[1].startswith("FAIL student.model") and lines[1].endswith("-> set student.model to a folder or a hub name")
+    assert lines[0].startswith(f"FAIL {tmp_path}/file/run/round_1: {tmp_path}/file is no folder")
+    assert "-> set run_dir" in lines[0]
+    assert lines[1].startswith("FAIL student.model") and "-> set student.model to a folder" in lines[1]
     make_student(tmp_path, end=None)
     assert "eos_token_id is missing" in run(doctor_machine.check_paths, config, RoundFiles(tmp_path, 1))[1]
     assert "-> train round 1 first" in run(doctor_machine.check_paths, config, RoundFiles(tmp_path, 2))[1]
@@ -150,7 +151,8 @@ def test_packages(tmp_path):
     assert [str(line) for line in doctor_machine.compare_packages(path)] == ["ok   1 packages are as in requirements.txt"]
     path.write_text("msgspec==0.0.1\nno-such-package[x]==1.0\n")
     assert [str(line) for line in doctor_machine.compare_packages(path)] == [
-        f"FAIL msgspec is {installed}, not ==0.0.1; no-such-package==1.0 is not installed -> pip install -r requirements.txt"]
+        f"FAIL msgspec is {installed}, not ==0.0.1; no-such-package==1.0 is not installed "
+        "-> pip install -r requirements.txt"]
 
 
 @pytest.mark.parametrize("name", ["requirements.txt", "requirements-gpu.txt"])
@@ -169,7 +171,7 @@ def with_gpus(folder: Path, monkeypatch, count: int, code: int = 0) -> None:
 
 @pytest.mark.parametrize("here, code, nodes, parallel, states, words", [
     (8, 0, 1, 8, ["ok"], "8 GPUs on this machine, train.gpus_per_node=8"),
-    (2, 0, 1, 1, ["FAIL"], "-> train where they are, or lower train.gpus_per_node"),
+    (2, 0, 1, 1, ["FAIL"], "-> train on another machine"),
     (8, 9, 1, 1, ["FAIL"], "0 GPUs on this machine"),
     (8, 0, 1, 3, ["ok", "FAIL"], "train.tensor_parallel=3 does not divide 8 GPUs"),
     (8, 0, 4, 4, ["ok", "skip"], "4 nodes: only this machine")])
@@ -244,10 +246,10 @@ def test_endpoints_that_are_not_there(tmp_path, monkeypatch):
     with Listing(200, listed("m")) as server:
         gone = server.url
     assert "does not list its models (APIConnectionError) -> start the server" in asked(tmp_path, gone)[0]
-    assert asked(tmp_path)[0] == "FAIL teacher.base_urls: '' is no URL -> set it, or the environment variable OPENAI_BASE_URL"
+    assert asked(tmp_path)[0].startswith("FAIL teacher.base_urls: '' is no URL -> set it, or the environment ")
 
 
-@pytest.mark.parametrize("urls, start", [([], "FAIL probe.engine is endpoint"), (["http://a/v1"], "skip http://a/v1: serves")])
+@pytest.mark.parametrize("urls, start", [([], "FAIL probe.engine is endpoint"), (["http://a/v1"], "skip http://a/v1: ")])
 def test_probing(tmp_path, config, urls, start):
     endpoint = make_config(tmp_path, probe=Probing(engine="endpoint", base_urls=urls))
     (line,) = run(doctor_machine.check_probing, endpoint, RoundFiles(tmp_path, 1))
@@ -256,7 +258,7 @@ def test_probing(tmp_path, config, urls, start):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("reward, start", [("strict", "ok   verl 0.9.1 accepts the "), ("a=b=[", "FAIL verl refuses the config: ")])
+@pytest.mark.parametrize("reward, start", [("strict", "ok   verl 0.9.1 accepts the "), ("a=b=[", "FAIL verl refuses the ")])
 def test_verl(tmp_path, reward, start):
     pytest.importorskip("verl")
     config = make_config(tmp_path, train=Train(profile="cpu", reward=reward))
@@ -299,7 +301,7 @@ def test_rows(config, files):
     large = make_config(Path(config.run_dir), train=Train(batch_size=16, mini_batch_size=16))
     assert "11 rows are less than train.batch_size=16" in run(doctor_data.check_rows, large, files)[1]
     files.dataset.write_text(files.dataset.read_text() + "\n")
-    assert "was made from another dataset.jsonl -> run json2parquet.py again" in run(doctor_data.check_rows, config, files)[1]
+    assert "made from another dataset.jsonl -> run json2parquet.py again" in run(doctor_data.check_rows, config, files)[1]
 
 
 @pytest.mark.parametrize("mode", ["strict", "paper_compat"])
@@ -317,7 +319,7 @@ def test_labels_that_fail(config, files):
     bad = msgspec.json.encode(Message(role="assistant", calls=[Call(name="f", arguments=deep)])).decode()
     rewrite(files.test_parquet, lambda row: row["reward_model"].update(ground_truth=bad))
     (line,) = run(doctor_data.check_labels, config, files)
-    assert line.startswith("FAIL 1 of 12 labels do not match themselves: ") and "(too_deep) -> take these samples out" in line
+    assert line.startswith("FAIL 1 of 12 labels do not match themselves: ") and "(too_deep) -> take these " in line
     rewrite(files.test_parquet, lambda row: row["reward_model"].update(ground_truth="{"))
     assert "FAIL a label is no message" in run(doctor_data.check_labels, config, files)[0]
 
@@ -326,14 +328,15 @@ def test_reward(config, files, monkeypatch):
     (line,) = run(doctor_data.check_reward, config, files)
     assert line.startswith("ok   reward (strict) of 36 wrong replies is 0: ") and "unclosed" in line
     monkeypatch.setattr(doctor_data, "load_reward", lambda: lambda *_, **__: {"score": 1.0, "reason": "match"})
-    assert run(doctor_data.check_reward, config, files)[0].startswith("FAIL the reward pays for wrong replies: 36 match")
+    assert run(doctor_data.check_reward, config, files)[0].startswith("FAIL the reward pays for wrong replies: 36 ")
 
 
 def test_lengths():
     (good,) = doctor_data.length_lines([100, 1, 800, 101, 799], 800)
-    assert str(good) == "ok   0 samples would lose tools; tokens a prompt: to 100: 2, to 200: 1, to 800: 2; longest 800 of 800"
+    assert str(good) == ("ok   0 samples would lose tools; tokens a prompt: to 100: 2, to 200: 1, to 800: 2; "
+                         "longest 800 of 800")
     (bad,) = doctor_data.length_lines(iter([50, 801, 5000]), 800)
-    assert str(bad).startswith("FAIL 2 samples would lose tools (tokens a prompt: to 100: 1, over: 2; longest 5,000 of 800) -> ")
+    assert str(bad).startswith("FAIL 2 samples would lose tools (tokens a prompt: to 100: 1, over: 2; longest 5,000 of")
     with pytest.raises(InputError, match="hold no rows"):
         list(doctor_data.length_lines([], 800))
 
@@ -397,8 +400,8 @@ def test_script(tmp_path):
     policy = make_policy(tmp_path / "policy")
     make_rows(tmp_path, make_config(tmp_path), [sample(i, city="Rome") for i in range(10)])
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    command = ["bash", ROOT / "scripts" / "doctor.sh", "--config", ROOT / "configs" / "laptop.yaml", "--round", "1", "--set",
-               f"run_dir={tmp_path}", "--set", f"student.model={policy}", "--set", "train.batch_size=8", "--set",
+    command = ["bash", ROOT / "scripts/doctor.sh", "--config", ROOT / "configs/laptop.yaml", "--round", "1",
+               "--set", f"run_dir={tmp_path}", "--set", f"student.model={policy}", "--set", "train.batch_size=8", "--set",
                "train.mini_batch_size=8", "--set", "student.max_prompt_tokens=2000"]
     before = sorted(tmp_path.rglob("*"))
     good = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PATH": path}, cwd="/")

@@ -64,8 +64,8 @@ def test_a_damaged_file_is_refused(tmp_path):
 def test_batches_are_said():
     train = Train(batch_size=16, mini_batch_size=4, rollouts=8, epochs=2)
     assert batch_lines(train, 1235, 12) == [
-        "batches: 1,235 rows (12 samples left out as too long) = 77 steps an epoch of 16 prompts x 8 rollouts, 3 rows over; "
-        "2 epochs = 154 steps, updates a batch: 4"]
+        "batches: 1,235 rows (12 samples left out as too long) = 77 steps an epoch of 16 prompts x 8 rollouts, 3 rows "
+        "over; 2 epochs = 154 steps, updates a batch: 4"]
 
 
 def test_one_update_a_batch_is_warned_of():
