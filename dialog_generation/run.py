@@ -101,7 +101,8 @@ async def crawl(config: Config, tools: list[Tool], sources: list[Path], output: 
 
         settings = {"world": client.world, "seed": config.seed, "models": models, "thinking": thinking,
                     "count": dialogs.count, "tools_per_dialog": dialogs.tools_per_dialog,
-                    "messages": dialogs.messages, "plan": dialogs.plan, "max_bad_turns": dialogs.max_bad_turns, "temperature": dialogs.temperature}
+                    "messages": dialogs.messages, "plan": dialogs.plan, "max_bad_turns": dialogs.max_bad_turns,
+                    "temperature": dialogs.temperature}
         code = backend_files(tools)
         prompts = (*ROLES, "world") if code else ROLES
         return await run_stage("dialogs", Inputs(scenes), work, output, settings=settings,

@@ -117,5 +117,11 @@ class Measures(Backend):
 
 
 def _rounded(value: float) -> float:
-    """Ten significant digits, so that 0.1 + 0.2 is 0.3."""
+    """Ten significant digits, so that 0.1 + 0.2 is 0.3.
+
+    Raises:
+        ToolError: the value is infinite, as 1 / 5e-324 is.
+    """
+    if math.isinf(value):
+        raise ToolError("the result is too large to be shown")
     return float(f"{value:.10g}")
