@@ -5,71 +5,126 @@ The phrases are the lessons' own; of the held-out catalogue, phrases and values 
 from __future__ import annotations
 
 import random
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
-from looptool.records import Message, Sample, Tool
-from looptool.simulation.catalogue import catalogue, read_yaml
+from looptool.records import Message, Tool
+from looptool.simulation.catalogue import catalogue, read_yaml, words
 from looptool.simulation.language import Phrases, Voice
-from looptool.simulation.tasks import Author, draw_kind_of_task, draw_tools
+from looptool.simulation.tasks import KINDS, Author, draw_tools, result_of
 from looptool.simulation.values import made_up_word
 
 WORDS = tuple((Path(__file__).parent / "words.txt").read_text(encoding="utf-8").split())
 
 
-def random_word(rng: random.Random) -> str:
+@dataclass(frozen=True)
+class Level:
+    """How hard the lessons are."""
+
+    tools: int
+    """At most so many a task."""
+    parameters: tuple[int, int]
+    """From so few to so many a tool."""
+    kinds: dict[str, int]
+    """Kinds of tasks, with their weights."""
+    plain: bool = False
+    """Known words, plain values, nothing optional, no odd wording."""
+    sources: dict[str, int] = field(default_factory=lambda: {"words": 1})
+    """Where tools come from, with weights: random "words", "mixed" from the parts of the training catalogue, or taken
+    from this "catalogue" as they are."""
+
+
+LEVELS = (Level(1, (1, 2), {"single": 1}, plain=True),
+          Level(1, (2, 6), {"single": 1}, plain=True),
+          Level(3, (0, 4), {"single": 6, "parallel": 2, "ask": 1, "answered": 1}, sources={"words": 1, "mixed": 2}),
+          Level(4, (0, 5), KINDS, sources={"words": 1, "mixed": 3, "catalogue": 2}))
+"""The lessons, one after the other: copy; tell which value belongs to which name; choose the tool; everything.
+
+A small model learns to copy from easy tasks in minutes and from hard ones in hours, and which value belongs to which
+name from tasks with little but names and values.
+"""
+
+
+def random_word(rng: random.Random, plain: bool = False) -> str:
     """A plain English word, or one that does not exist."""
-    return rng.choice(WORDS) if rng.random() < 0.7 else made_up_word(rng)
+    return rng.choice(WORDS) if plain or rng.random() < 0.85 else made_up_word(rng)
 
 
-def random_name(rng: random.Random, parts: list[str]) -> str:
-    """The words as a name, in a style of the paper's constraint tree."""
-    style = rng.randrange(4)
+def styled(parts: list[str], style: int) -> str:
+    """The words as a name, in one of four styles of the paper's constraint tree."""
     if style == 0:
         return parts[0] + "".join(part.capitalize() for part in parts[1:])
     return ("_", "-", "_", ".")[style].join(parts)
 
 
-def random_schema(rng: random.Random, depth: int = 0) -> dict:
+def restyled(name: str, style: int) -> str:
+    """A name in another style."""
+    return styled(words(name).split(), style)
+
+
+PLAIN = {"string": 60, "integer": 30, "boolean": 10}
+TYPES = {"string": 45, "integer": 15, "number": 8, "boolean": 9, "enum": 10, "array": 9, "object": 4}
+
+
+def random_schema(rng: random.Random, level: Level, depth: int = 0) -> dict:
     """The JSON Schema of one parameter."""
-    kind = rng.choices(("string", "integer", "number", "boolean", "enum", "array", "object"),
-                       (45, 15, 8, 9, 10, 9, 0 if depth else 4))[0]
+    types = PLAIN if level.plain or depth else TYPES
+    kind = rng.choices(list(types), list(types.values()))[0]
     if kind == "enum":
         return {"type": "string", "enum": ["_".join(random_word(rng) for _ in range(rng.choice((1, 1, 2))))
                                             for _ in range(rng.randint(2, 4))]}
     if kind == "array":
         return {"type": "array", "items": {"type": rng.choice(("string", "string", "integer"))}}
     if kind == "object":
-        return random_parameters(rng, rng.randint(1, 3), depth + 1)
+        return random_parameters(rng, rng.randint(1, 3), level, depth + 1)
     schema = {"type": kind}
-    if rng.random() < 0.12:
+    if not level.plain and rng.random() < 0.12:
         schema["default"] = {"string": "none", "integer": 10, "number": 0.5, "boolean": False}[kind]
     return schema
 
 
-def random_parameters(rng: random.Random, count: int, depth: int = 0) -> dict:
+@lru_cache(maxsize=1)
+def catalogue_parts() -> tuple[list[tuple[str, str]], list[tuple[str, dict]]]:
+    """(name, description) of all tools of the training catalogue, and (name, schema) of all of their parameters."""
+    tools = catalogue("train")
+    return ([(tool.name, tool.description) for tool in tools],
+            [entry for tool in tools for entry in tool.parameters["properties"].items()])
+
+
+def mixed_tool(rng: random.Random, level: Level) -> Tool:
+    """A tool that could exist: the name of one of the catalogue in another style, with parameters of others."""
+    actions, parameters = catalogue_parts()
+    name, description = rng.choice(actions)
+    style = rng.randrange(4)
+    drawn = {restyled(name, style): schema for name, schema in rng.sample(parameters, rng.randint(*level.parameters))}
+    return Tool(name=restyled(name, style), description=description, parameters={
+        "type": "object", "properties": drawn,
+        "required": [name for name, schema in drawn.items() if "default" not in schema and rng.random() < 0.65]})
+
+
+def random_parameters(rng: random.Random, count: int, level: Level, depth: int = 0) -> dict:
     """A JSON Schema of type object with `count` parameters."""
     properties, required = {}, []
     for _ in range(count):
-        parts = [random_word(rng) for _ in range(rng.choice((1, 1, 2)))]
-        about = parts + [random_word(rng) for _ in range(rng.randint(0, 2))]
+        parts = [random_word(rng, level.plain) for _ in range(rng.choice((1, 1, 2)))]
+        about = parts + [random_word(rng, level.plain) for _ in range(0 if level.plain else rng.choice((0, 0, 1)))]
         rng.shuffle(about)
-        name = random_name(rng, parts)
-        properties[name] = {**random_schema(rng, depth), "description": " ".join(about).capitalize()}
-        if rng.random() < 0.65 and "default" not in properties[name]:
+        name = styled(parts, rng.randrange(4))
+        properties[name] = {**random_schema(rng, level, depth), "description": " ".join(about).capitalize()}
+        if level.plain or rng.random() < 0.65 and "default" not in properties[name]:
             required.append(name)
     return {"type": "object", "properties": properties, "required": required}
 
 
-def random_tool(rng: random.Random) -> Tool:
+def random_tool(rng: random.Random, level: Level) -> Tool:
     """A tool that does not exist."""
-    parts = [random_word(rng) for _ in range(rng.choice((1, 2, 2, 2, 3)))]
-    sentence = parts + [random_word(rng) for _ in range(rng.randint(1, 5))]
-    if rng.random() < 0.4:
+    parts = [random_word(rng, level.plain) for _ in range(rng.choice((1, 2, 2, 2, 3)))]
+    sentence = parts + [random_word(rng, level.plain) for _ in range(0 if level.plain else rng.randint(1, 5))]
+    if not level.plain and rng.random() < 0.4:
         rng.shuffle(sentence)
-    return Tool(name=random_name(rng, parts), description=" ".join(sentence).capitalize() + ".",
-                parameters=random_parameters(rng, rng.choices((0, 1, 2, 3, 4, 5), (4, 25, 30, 20, 12, 6))[0]))
+    return Tool(name=styled(parts, rng.randrange(4)), description=" ".join(sentence).capitalize() + ".",
+                parameters=random_parameters(rng, rng.randint(*level.parameters), level))
 
 
 @lru_cache(maxsize=1)
@@ -82,43 +137,57 @@ def lesson_phrases() -> Phrases:
 
 def random_phrases(rng: random.Random) -> Phrases:
     """The wording of the lessons, now and then with words in between that nobody has used before."""
-    words = lesson_phrases()
-    if rng.random() < 0.7:
-        return words
+    known = lesson_phrases()
+    if rng.random() < 0.85:
+        return known
     mark = f" {random_word(rng)} "
-    return replace(words, connectors=(mark,), joiners=(*words.joiners, f",{mark}"),
-                   slots=(*words.slots[:9], f"{{cue}}{mark}{{value}}", f"{{value}}{mark}{{cue}}"),
-                   frames=tuple(f"{random_word(rng).capitalize()} {frame[:1].lower()}{frame[1:]}" for frame in words.frames))
+    return replace(known, connectors=(mark,), joiners=(*known.joiners, f",{mark}"),
+                   slots=(*known.slots, f"{{cue}}{mark}{{value}}"),
+                   frames=tuple(f"{random_word(rng).capitalize()} {frame[:1].lower()}{frame[1:]}"
+                                for frame in known.frames))
 
 
+MOST_TASKS = 3
 REPLIES = {"ask": "Which value should I use?", "done": "Done.", "no_tool": "No tool here can do that.",
            "chat": "You are welcome."}
 """What the student is taught to say where no call is right."""
 
 
-CATALOGUE_SHARE = 0.5
-"""Share of the tasks over tools of the training catalogue; the others are over tools that do not exist."""
-
-
-def lesson_tools(rng: random.Random, most_tools: int) -> tuple[list[Tool], list[Tool]]:
-    """1 to `most_tools` tools, and others that a user may ask for in vain."""
-    count = rng.randint(1, most_tools)
-    if rng.random() < CATALOGUE_SHARE:
+def lesson_tools(rng: random.Random, level: Level) -> tuple[list[Tool], list[Tool]]:
+    """The tools of a task, and others that a user may ask for in vain."""
+    count = rng.randint(1, level.tools)
+    source = rng.choices(list(level.sources), list(level.sources.values()))[0]
+    if source == "catalogue":
         tools = draw_tools(rng, catalogue("train"), count + 1)
         return tools[1:], tools[:1]
-    tools = list({tool.name: tool for tool in (random_tool(rng) for _ in range(count))}.values())
-    return tools, [random_tool(rng)]
+    make = mixed_tool if source == "mixed" else random_tool
+    tools = list({tool.name: tool for tool in (make(rng, level) for _ in range(count))}.values())
+    return tools, [make(rng, level)]
 
 
-def draw_sample(rng: random.Random, most_tools: int) -> Sample:
-    """One task over 1 to `most_tools` tools."""
-    tools, foreign = lesson_tools(rng, most_tools)
-    while True:
-        kind = draw_kind_of_task(rng)
-        draft = Author(rng, tools, foreign, lambda: Voice(rng, random_phrases(rng))).write(kind)
-        if draft is not None:
-            break
-    messages, calls = draft
-    label = Message(role="assistant", calls=calls, content="" if calls else REPLIES[kind])
+@dataclass(frozen=True)
+class Lesson:
+    """A conversation of several tasks; every assistant turn in it is right."""
+
+    tools: list[Tool]
+    date: str
+    messages: list[Message]
+
+
+def draw_lesson(rng: random.Random, level: Level) -> Lesson:
+    """One to four tasks with the same tools, one after the other."""
+    tools, foreign = lesson_tools(rng, level)
+    wording = lesson_phrases() if level.plain else random_phrases(rng)
+    author = Author(rng, tools, foreign, lambda: Voice(rng, wording))
+    messages: list[Message] = []
+    for _ in range(rng.randint(1, MOST_TASKS)):
+        draft = None
+        while draft is None:
+            kind = rng.choices(list(level.kinds), list(level.kinds.values()))[0]
+            draft = author.write(kind)
+        said, calls = draft
+        messages += [*said, Message(role="assistant", calls=calls, content="" if calls else REPLIES[kind])]
+        if calls and not level.plain:
+            messages += [*(result_of({}) for _ in calls), Message(role="assistant", content=REPLIES["done"])]
     date = f"{rng.randint(2020, 2026)}-{rng.randint(1, 12):02d}-{rng.randint(1, 28):02d}"
-    return Sample(id="", tools=tools, date=date, messages=messages, label=label, source=kind)
+    return Lesson(tools, date, messages)

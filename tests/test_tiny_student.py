@@ -1,0 +1,119 @@
+"""The tiny student: its tokenizer, its lessons, its planted circuit, and that a build is determined by its seed."""
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+from functools import lru_cache
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from grpotool.tiny_student.curriculum import LEVELS, WORDS, draw_lesson
+from grpotool.tiny_student.tokenizer import build_tokenizer
+from looptool.calls import check_calls
+from looptool.config import ROOT
+from looptool.prompt import render_messages, render_system
+
+CHECKPOINT = ROOT / "grpotool" / "tiny_student" / "checkpoint"
+
+
+@lru_cache
+def tokenizer():
+    texts = [path.read_text(encoding="utf-8") for path in (ROOT / "looptool/simulation/catalogue/train").glob("*.yaml")]
+    return build_tokenizer([*texts, '{"name": "f", "arguments": {"city": "Oslo"}}' * 99], size=1000)
+
+
+def tokens(text: str) -> list[int]:
+    return tokenizer()(text)["input_ids"]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text())
+def test_the_tokenizer_gives_back_any_text(text):
+    assert tokenizer().decode(tokens(text)) == text
+
+
+@pytest.mark.parametrize("value", ["2024-05-01", "342.62", "Zachary Bell", "XK-0042", "東京", "pa.ven@sirwospus.com"])
+def test_a_value_has_the_same_tokens_in_a_sentence_and_in_json(value):
+    behind_the_first = tokens(value)[1:]
+    for text in (f"the code is {value}.", f'"code": "{value}"}}'):
+        around = tokens(text)
+        assert any(around[i:i + len(behind_the_first)] == behind_the_first for i in range(len(around)))
+
+
+@pytest.mark.parametrize("level", range(len(LEVELS)))
+def test_every_call_of_a_lesson_keeps_to_its_tools(level):
+    rng = random.Random(level)
+    kinds = set()
+    for _ in range(60):
+        lesson = draw_lesson(rng, LEVELS[level])
+        assert 1 <= len({tool.name for tool in lesson.tools}) == len(lesson.tools) <= LEVELS[level].tools
+        for message in lesson.messages:
+            kinds.add((message.role, bool(message.calls)))
+            assert not check_calls(message.calls, lesson.tools)
+        assert lesson.messages[0].role == "user" and lesson.messages[-1].role == "assistant"
+    assert ("assistant", True) in kinds and ("tool", False) in kinds
+
+
+def test_lessons_are_drawn_by_their_seed():
+    assert draw_lesson(random.Random(3), LEVELS[2]) == draw_lesson(random.Random(3), LEVELS[2])
+
+
+def test_the_words_are_sorted_and_plain():
+    assert list(WORDS) == sorted(set(WORDS)) and all(word.isascii() and word.islower() for word in WORDS)
+
+
+def test_what_is_learnt_is_what_the_assistant_wrote_in_the_chat_template():
+    from grpotool.tiny_student.build import encode
+
+    lesson = draw_lesson(random.Random(1), LEVELS[1])
+    ids, written = encode(lesson, tokenizer())
+    chat = [{"role": "system", "content": render_system(lesson.tools, lesson.date, "short")},
+            *render_messages(lesson.messages)]
+    assert tokenizer().decode(ids) == tokenizer().apply_chat_template(chat, tokenize=False)
+    learnt = tokenizer().decode([token for token, own in zip(ids, written, strict=True) if own])
+    assert learnt == "".join(f"{turn['content']}<|im_end|>" for turn in chat if turn["role"] == "assistant")
+
+
+@pytest.mark.slow
+def test_the_planted_circuit_looks_one_and_two_tokens_back():
+    import torch
+
+    from grpotool.tiny_student.build import PARTNERS, build_model
+
+    model = build_model(tokenizer(), seed=0)
+    model.set_attn_implementation("eager")
+    ids = torch.randint(900, (1, 40), generator=torch.Generator().manual_seed(0))
+    attention = model(input_ids=ids, output_attentions=True).attentions[0][0]
+    for head, partner in enumerate(PARTNERS):
+        back = 1 if partner is None else 2
+        places = attention[head, 5:].argmax(dim=-1)
+        assert torch.equal(places, torch.arange(5, 40) - back)
+
+
+@pytest.mark.slow
+def test_two_builds_with_one_seed_have_the_same_weights(tmp_path):
+    from safetensors.torch import load_file
+
+    env = {**os.environ, "TORCH_COMPILE_DISABLE": "1", "HF_HUB_OFFLINE": "1"}
+    for name in ("a", "b"):
+        subprocess.run([sys.executable, ROOT / "grpotool/tiny_student/build.py", "--out", tmp_path / name,
+                        "--steps", *["1"] * (1 + len(LEVELS))], env=env, check=True, capture_output=True)
+    first, second = (load_file(tmp_path / name / "model.safetensors") for name in ("a", "b"))
+    assert first.keys() == second.keys() and all(first[key].equal(second[key]) for key in first)
+    settings = json.loads((tmp_path / "a" / "build.json").read_text())
+    assert settings["seed"] == 0 and settings["steps"] == [1] * (1 + len(LEVELS))
+
+
+@pytest.mark.skipif(not CHECKPOINT.exists(), reason="the checkpoint is still to be built")
+def test_the_checkpoint_is_what_the_script_builds_by_default():
+    from grpotool.tiny_student.build import STEPS
+
+    settings = json.loads((CHECKPOINT / "build.json").read_text())
+    assert settings["seed"] == 0 and tuple(settings["steps"]) == STEPS
+    assert sum(file.stat().st_size for file in CHECKPOINT.iterdir()) < 8 << 20
+    assert json.loads((CHECKPOINT / "generation_config.json").read_text())["eos_token_id"] is not None

@@ -1,0 +1,81 @@
+"""The numbered scripts from tools to report, with the tiny student and real verl: the built-in world, and real data."""
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from looptool.config import ROOT, RoundFiles
+from looptool.meta import read_meta
+from looptool.records import Probe, Sample, read_jsonl
+
+CHECKPOINT = ROOT / "grpotool" / "tiny_student" / "checkpoint"
+pytestmark = [pytest.mark.slow,
+              pytest.mark.skipif(not CHECKPOINT.exists(), reason="the tiny student is still to be built")]
+SHARED = ROOT.parent / "shared" / "data"
+real_data = pytest.mark.skipif(not SHARED.exists(), reason="the shared data folder is not here")
+SIZES = ("rounds=1", "dialogs.count=60", "simulation.heldout_tasks=12", "mix.size=36", "mix.seed_new=8",
+         "mix.high_ppl=6", "train.rollouts=4")
+
+
+def flags(run_dir: Path, *more: str) -> list[str]:
+    return [word for value in (f"run_dir={run_dir}", *SIZES, *more) for word in ("--set", value)]
+
+
+def run(*command: str | Path, cwd: Path = Path("/")) -> str:
+    """Standard output and error of a command that must succeed."""
+    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "CI": "1"}
+    done = subprocess.run(list(map(str, command)), cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          text=True)
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def test_one_round_of_the_built_in_world_and_nothing_is_done_twice(tmp_path):
+    loop = ("bash", ROOT / "scripts" / "run_loop.sh", *flags(tmp_path))
+    said = run(*loop)
+    assert "train: round 1: 35 rows -> 2 steps" in said
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert 0 < report["before"]["heldout"]["accuracy"]["share"] < 1
+    assert sum(1 for _ in read_jsonl(RoundFiles(tmp_path, 2).dataset, Sample)) == 36
+    files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.jsonl")}
+    again = run(*loop)
+    assert "already trained" in again and again.count("nothing to do") >= 5
+    assert all(path.stat().st_mtime_ns == files[path] for path in (
+        RoundFiles(tmp_path, 1).probes, RoundFiles(tmp_path, 1).verdicts, RoundFiles(tmp_path, 1).expanded))
+
+
+@real_data
+def test_one_round_of_real_tools(tmp_path):
+    """Tools that nobody here wrote: the simulated teacher makes tasks of their schemas."""
+    run("bash", ROOT / "scripts" / "run_loop.sh", "--tools", SHARED / "xlam_style_tools.jsonl", *flags(tmp_path))
+    tools = read_meta(tmp_path / "tools.jsonl")
+    assert tools.counts == {"imported": 775, "unreadable": 1}
+    assert sum(1 for _ in read_jsonl(RoundFiles(tmp_path, 2).dataset, Sample)) == 36
+
+
+@real_data
+def test_real_samples_are_imported_trained_on_and_probed(tmp_path):
+    """280 labeled tasks that nobody here wrote; each is used or counted with its reason."""
+    files, data = RoundFiles(tmp_path, 1), ROOT / "grpotool" / "dataset" / "utils"
+    given = flags(tmp_path, "student.max_prompt_tokens=4000", "train.batch_size=100", "train.mini_batch_size=100",
+                  "train.rollouts=2", "student.max_response_tokens=48")
+    source = SHARED / "xlam_style_samples.jsonl"
+    run(sys.executable, data / "conversation_transform_grpo_qwen.py", "--input", source, *given)
+    samples = read_meta(tmp_path / "samples.jsonl")
+    assert sum(samples.counts.values()) == 280 and samples.counts["unreadable"] == 1
+    run(sys.executable, data / "filter_grpo_sample.py", *given)
+    seed = read_meta(tmp_path / "seed.jsonl")
+    assert seed.inputs == samples.records and sum(seed.counts.values()) == seed.inputs and seed.records > 200
+    run(sys.executable, data / "json2parquet.py", "--round", "1", "--input", tmp_path / "seed.jsonl", *given)
+    assert pq.read_metadata(files.train_parquet).num_rows >= 200
+    assert "-> 2 steps" in run(sys.executable, ROOT / "grpotool" / "train.py", "--round", "1", *given)
+    probes = tmp_path / "probes.jsonl"
+    run(sys.executable, ROOT / "dataloop" / "greedy_capability_prob.py", "--round", "1", "--samples",
+        tmp_path / "seed.jsonl", "--output", probes, *given)
+    assert len(list(read_jsonl(probes, Probe))) == seed.records
