@@ -84,7 +84,8 @@ class Dialogs(Section):
     """Section 3: dialogs by four agents."""
 
     tools: str = "catalogue"
-    """Where 01_synthesize_tools.sh takes tools from: "catalogue" (the built-in one), or a file or folder of tools."""
+    """Where 01_synthesize_tools.sh takes tools from: "catalogue" (the built-in one), "backends" (those that code
+    runs), or a file or folder of tools."""
     count: AtLeastOne = 1000
     tools_per_dialog: tuple[AtLeastOne, AtLeastOne] = (20, 30)
     messages: tuple[AtLeastOne, AtLeastOne] = (20, 36)

@@ -1,5 +1,6 @@
 # Sourced by the scripts that stand at the beginning: makes .venv from requirements.txt if it is not there or not current,
 # and puts it first on PATH. PYTHON names the interpreter to make it with (default python3).
+set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 venv="${LOOPTOOL_VENV:-$root/.venv}"
 wanted="$(cksum < "$root/requirements.txt")"

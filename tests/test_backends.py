@@ -15,7 +15,7 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from scripted import BOTH, MENU, Scripted, call, calls, plan, result, twice
+from scripted import MENU, Scripted, call, calls, plan, result, twice
 
 from dialog_generation import agents, run, synthesize_tools
 from dialog_generation.agents import Cast

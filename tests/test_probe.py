@@ -13,7 +13,7 @@ from itertools import islice
 
 import pytest
 from golden_files import check_golden
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from loop_world import loop_config, says, task, weather, world
 
