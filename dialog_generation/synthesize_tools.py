@@ -1,20 +1,24 @@
-"""The tools of a run (section 3.1).
+"""The tools of a run (section 3.1): those of others, and new ones by the dual tree.
 
 In: `--tools`, else dialogs.tools of the config: files or folders of tools, "catalogue" for the built-in list of the
-project, "backends" for the tools that are run by code (docs/backends.md); of two tools of one name the first stays. The
-forms of tool_formats are recognised from the content: ToolBench, OpenAPI 3, MCP `tools/list`, OpenAI
-functions, xLAM style, plain JSON Schema; `--tool-format` refuses any but the named one. Out: run_dir/tools.jsonl, tools
-with distinct names, and beside it, where a tool was refused, tools_refused.jsonl with the reason of each. A line of
-either:
+project, "backends" for the tools that are run by code (docs/backends.md), "none". The forms of tool_formats are
+recognised from the content: ToolBench, OpenAPI 3, MCP `tools/list`, OpenAI functions, xLAM style, plain JSON Schema;
+`--tool-format` refuses any but the named one. `--synthesize N`, else dialogs.synthesized_tools: a model writes N tools
+more, each for one leaf path of the context tree and one of the constraint tree (trees/*.yaml, made to be edited).
+
+Out: run_dir/tools.jsonl, tools with distinct names, of two of one name the first; beside it, where a tool was refused,
+tools_refused.jsonl with the reason of each; and with N > 0 designed_tools.jsonl, what was written for which paths, and
+tool_coverage.csv, for every leaf how often it was drawn, accepted, refused and why. A line of tools.jsonl and of
+tools_refused.jsonl:
 
     {"name": "list_orders", "description": "...", "parameters": {"type": "object", ...}, "domain": "shopping"}
     {"place": "tools.jsonl:7", "code": "unreadable", "reason": "tool 'x': ...", "record": {...}}
-
-Departure from the paper: tools are taken from lists as they are; the dual tree, which lets a model write new ones, is
-not part of this script yet.
 """
 from __future__ import annotations
 
+import argparse
+import asyncio
+import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,33 +26,37 @@ from pathlib import Path
 import msgspec
 
 from dialog_generation.backends import backend_tools
+from dialog_generation.coverage import coverage, coverage_lines, write_coverage
+from dialog_generation.dual_tree import CONSTRAINTS, CONTEXTS, Trees, read_trees
+from dialog_generation.tool_designer import Design, design_tools
 from dialog_generation.tool_files import file_entries, import_tools, tool_files
 from dialog_generation.tool_formats import AUTO, FORMATS
 from dialog_generation.tool_formats.entry import Entry
-from looptool.config import RunFiles, argument_parser, load_config
+from looptool.config import Config, RunFiles, argument_parser, load_config
 from looptool.foreign import Refused, write_refused
-from looptool.records import InputError, Tool
+from looptool.records import InputError, Tool, read_jsonl
 from looptool.simulation.catalogue import catalogue
 from looptool.stage import run_main
 from looptool.transform import run_transform
 
-BUILT_IN = {"catalogue": lambda: catalogue("train"), "backends": backend_tools}
+BUILT_IN = {"catalogue": lambda: catalogue("train"), "backends": backend_tools, "none": lambda: []}
+_log = logging.getLogger(__name__)
 
 
-def find_tools(sources: Sequence[str], counts: Counter[str],
-               tool_format: str = AUTO) -> tuple[list[Tool], list[Refused], list[Path]]:
-    """The tools of all sources, those refused, and the files that were read.
+def find_tools(sources: Sequence[str], counts: Counter[str], tool_format: str = AUTO,
+               designs: Sequence[Design] = ()) -> tuple[list[Tool], list[Refused]]:
+    """The tools of all sources and the designed ones, and those refused.
 
     Raises:
         InputError: a file cannot be read or is no JSON, or none of the tools can be read.
     """
-    files = [file for source in sources if source not in BUILT_IN for file in tool_files(Path(source))]
-    entries = (entry for source in sources for entry in source_entries(source, tool_format))
+    entries = [entry for source in sources for entry in source_entries(source, tool_format)]
+    entries += [Entry(design.id, msgspec.to_builtins(design.tool)) for design in designs if design.tool]
     tools, refused = import_tools(entries, counts)
     if not tools:
         why = f"; the first of {len(refused)} refused, {refused[0].place}: {refused[0].reason}" if refused else ""
         raise InputError(f"{', '.join(sources)}: no tool that can be read{why}; mend it or give another source")
-    return tools, refused, files
+    return tools, refused
 
 
 def source_entries(source: str, tool_format: str) -> Iterator[Entry]:
@@ -58,22 +66,55 @@ def source_entries(source: str, tool_format: str) -> Iterator[Entry]:
     return (Entry(f"{source}[{index}]", msgspec.to_builtins(tool)) for index, tool in enumerate(BUILT_IN[source]()))
 
 
-def main() -> None:
+def synthesize(config: Config, trees: Trees, args: argparse.Namespace, count: int) -> list[Design]:
+    """What a model wrote for `count` draws from the trees."""
+    output = RunFiles(config).designed_tools
+    asyncio.run(design_tools(config, trees, [args.contexts, args.constraints], count, output, args.fresh))
+    return list(read_jsonl(output, Design))
+
+
+def report_coverage(designs: list[Design], refused: list[Refused], trees: Trees, path: Path) -> None:
+    """Write the table of the trees' leaves, and log it in short."""
+    later = {entry.place: entry.code for entry in refused}
+    table = coverage(((design, later.get(design.id, design.reason)) for design in designs), trees)
+    write_coverage(table, path)
+    for line in coverage_lines(table):
+        _log.info("%s", line)
+
+
+def parse_arguments() -> argparse.Namespace:
     parser = argument_parser(__doc__)
     parser.add_argument("--tools", nargs="+", metavar="SOURCE",
-                        help="files or folders of tools, 'catalogue', 'backends' (default: dialogs.tools)")
+                        help="files or folders of tools, 'catalogue', 'backends', 'none' (default: dialogs.tools)")
     parser.add_argument("--tool-format", choices=[AUTO, *FORMATS], default=AUTO,
                         help="the form of the tools; auto recognises it from the content of each (default: auto)")
+    parser.add_argument("--synthesize", type=int, metavar="N",
+                        help="tools that a model writes by the dual tree (default: dialogs.synthesized_tools)")
+    parser.add_argument("--contexts", type=Path, default=CONTEXTS, metavar="FILE",
+                        help="the context tree (default: dialog_generation/trees/contexts.yaml)")
+    parser.add_argument("--constraints", type=Path, default=CONSTRAINTS, metavar="FILE",
+                        help="the constraint tree (default: dialog_generation/trees/constraints.yaml)")
     parser.add_argument("--output", type=Path, help="tool list to write (default: run_dir/tools.jsonl)")
-    args = parser.parse_args()
+    parser.add_argument("--fresh", action="store_true", help="forget the tools that an earlier run has written")
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_arguments()
     config = load_config(args.config, args.overrides)
-    output = args.output or RunFiles(config).tools
+    files = RunFiles(config)
+    output, sources = args.output or files.tools, args.tools or [config.dialogs.tools]
+    count = config.dialogs.synthesized_tools if args.synthesize is None else args.synthesize
+    read = [file for source in sources if source not in BUILT_IN for file in tool_files(Path(source))]
+    trees = read_trees(args.contexts, args.constraints)
+    designs = synthesize(config, trees, args, count) if count > 0 else []
     counts: Counter[str] = Counter()
-    sources = args.tools or [config.dialogs.tools]
-    tools, refused, files = find_tools(sources, counts, args.tool_format)
+    tools, refused = find_tools(sources, counts, args.tool_format, designs)
     run_transform("tools", tools, output, counts, settings={"tools": sources, "tool_format": args.tool_format},
-                  sources=files)
+                  sources=[*read, files.designed_tools] if designs else read)
     write_refused(output, refused)
+    if designs:
+        report_coverage(designs, refused, trees, output.with_name("tool_coverage.csv"))
 
 
 if __name__ == "__main__":

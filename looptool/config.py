@@ -85,7 +85,9 @@ class Dialogs(Section):
 
     tools: str = "catalogue"
     """Where 01_synthesize_tools.sh takes tools from: "catalogue" (the built-in one), "backends" (those that code
-    runs), or a file or folder of tools."""
+    runs), "none", or a file or folder of tools."""
+    synthesized_tools: Count = 0
+    """Tools that a model writes by the dual tree, on top of them."""
     count: AtLeastOne = 1000
     tools_per_dialog: tuple[AtLeastOne, AtLeastOne] = (20, 30)
     messages: tuple[AtLeastOne, AtLeastOne] = (20, 36)
@@ -279,6 +281,7 @@ class RunFiles:
     def __init__(self, config: Config):
         self.run_dir = Path(config.run_dir)
         self.tools = self.run_dir / "tools.jsonl"
+        self.designed_tools = self.run_dir / "designed_tools.jsonl"
         self.dialogs = self.run_dir / "dialogs.jsonl"
         self.verified_dialogs = self.run_dir / "verified_dialogs.jsonl"
         self.conversations = self.run_dir / "conversations.jsonl"

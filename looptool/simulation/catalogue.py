@@ -38,7 +38,8 @@ class Slot:
     """Noun phrases that name the parameter."""
     required: bool
     kind: dict[str, Any]
-    """How values are drawn: a kind of values.yaml, {"enum"}, {"items": kind}, {"fields"} or {"json": schema}."""
+    """How values are drawn: a kind of values.yaml, {"enum"}, {"items": kind}, {"tuple": kinds}, {"fields"} or
+    {"json": schema}."""
     fields: tuple[Slot, ...] = ()
     """Fields of an object, in order."""
 
@@ -167,6 +168,8 @@ def _derived_kind(schema: dict[str, Any]) -> dict[str, Any]:
     if schema.get("enum"):
         return {"enum": schema["enum"]}
     if schema.get("type") == "array":
-        items = _derived_kind(schema.get("items") or {"type": "string"})
-        return {"items": items} if "json" not in items and "items" not in items else {"json": schema}
+        parts = [_derived_kind(part) for part in schema.get("prefixItems") or [schema.get("items") or {"type": "string"}]]
+        if any(part.keys() & {"json", "items", "tuple"} for part in parts):
+            return {"json": schema}
+        return {"tuple": parts} if schema.get("prefixItems") else {"items": parts[0]}
     return _GENERIC_KINDS.get(str(schema.get("type")), {"json": schema})

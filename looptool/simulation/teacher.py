@@ -108,13 +108,14 @@ class Teacher:
         Raises:
             NotUnderstood: the request is no prompt of this project.
         """
+        from looptool.simulation.designer import DESIGN_ROLES
         from looptool.simulation.dialog_roles import DIALOG_ROLES
         from looptool.simulation.loop_roles import LOOP_ROLES
 
         chat = payload["messages"]
         first_line = chat[0]["content"].partition("\n")[0] if chat else ""
         role = first_line.removeprefix("# Role: ").strip()
-        play = {**DIALOG_ROLES, **LOOP_ROLES}.get(role)
+        play = {**DESIGN_ROLES, **DIALOG_ROLES, **LOOP_ROLES}.get(role)
         if play is None:
             raise NotUnderstood(f"no '# Role: <name>' in the first line of the system text, but {first_line[:60]!r}")
         text = play(Prompt(role, chat, payload.get("seed") or 0, self.rates, self.seed))

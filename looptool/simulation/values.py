@@ -30,6 +30,8 @@ def draw_kind(rng: random.Random, kind: dict[str, Any]) -> Any:
         if "enum" in kind["items"]:
             return rng.sample(kind["items"]["enum"], min(count, len(kind["items"]["enum"])))
         return [draw_kind(rng, kind["items"]) for _ in range(count)]
+    if "tuple" in kind:
+        return [draw_kind(rng, part) for part in kind["tuple"]]
     if "json" in kind:
         return {"key": draw_kind(rng, {"pattern": "aaa9"})} if kind["json"].get("type") == "object" else [rng.randint(1, 9)]
     if "values" in kind:
@@ -95,7 +97,7 @@ def say_value(value: Any, slot: Slot, style: Style) -> str:
         return "(" + "; ".join(said) + ")"
     if "json" in slot.kind:
         return json.dumps(value, ensure_ascii=False)
-    if "items" in slot.kind:
+    if slot.kind.keys() & {"items", "tuple"}:
         return style.separator.join(_say_plain(item, style) for item in value)
     return _say_plain(value, style)
 
@@ -117,11 +119,12 @@ def read_value(text: str, slot: Slot, ear: Ear) -> Any:
             return json.loads(text)
         except ValueError:
             return UNREADABLE
-    if "items" in slot.kind:
+    if slot.kind.keys() & {"items", "tuple"}:
         separator = next((mark for mark in ear.separators if mark in text), None)
-        items = [_read_plain(part, slot.kind["items"], ear) for part in text.split(separator)] if separator else [
-            _read_plain(text, slot.kind["items"], ear)]
-        return UNREADABLE if any(item is UNREADABLE for item in items) else items
+        parts = text.split(separator) if separator else [text]
+        kinds = slot.kind.get("tuple") or [slot.kind["items"]] * len(parts)
+        items = [_read_plain(part, kind, ear) for part, kind in zip(parts, kinds)]
+        return UNREADABLE if len(parts) != len(kinds) or any(item is UNREADABLE for item in items) else items
     return _read_plain(text, slot.kind, ear)
 
 
