@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from functools import lru_cache
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,8 +18,10 @@ from typing import Any, TypeVar
 import msgspec
 
 from dialog_generation.backends import World
+from looptool.answers import ToolCall
 from looptool.calls import check_calls, parse_reply, tool_match
-from looptool.conversations import reports_error
+from looptool.config import Dialogs
+from looptool.conversations import reports_error, write_tools, write_turns
 from looptool.llm import Reply
 from looptool.prompt import (
     ChatMessage, fill, read_prompt, render_conversation, render_messages, render_tools, without_turn_markers)
@@ -26,11 +29,18 @@ from looptool.records import Call, Message, Need, Tool
 
 PROMPTS = Path(__file__).resolve().parent / "prompts"
 ROLES = ("planner", "user", "assistant", "tool")
-_TEMPLATES = {role: read_prompt(PROMPTS / f"{role}.md") for role in (*ROLES, "world")}
 
-Ask = Callable[[str, list[ChatMessage], int], Awaitable[Reply]]
-"""(role, chat, draw) -> one reply of a model."""
+Ask = Callable[..., Awaitable[Reply]]
+"""(role, chat, draw, tools=None) -> one reply of a model; `tools` in the API's form for native calls."""
 T = TypeVar("T")
+
+
+def prompt_file(name: str, language: str) -> Path:
+    """The file of one prompt."""
+    return PROMPTS / language / f"{name}.md"
+
+
+_read_prompt = lru_cache(read_prompt)
 
 
 class Unusable(ValueError):
@@ -64,18 +74,30 @@ class Cast:
     Tools that have a backend act on the world, whose first state is drawn from `seed`; planner and user know of it.
     """
 
-    def __init__(self, tools: list[Tool], date: str, ask: Ask, max_bad_turns: int, seed: str = ""):
-        self.tools, self._ask, self._patience = tools, ask, Patience(max_bad_turns)
+    def __init__(self, tools: list[Tool], date: str, ask: Ask, options: Dialogs, seed: str = ""):
+        self.tools, self._ask, self._options = tools, ask, options
+        self._patience = Patience(options.max_bad_turns)
         self._world = World(tools, date, seed)
-        self._known = {"world": fill(_TEMPLATES["world"], facts=json.dumps(self._world.facts, ensure_ascii=False))
+        self._known = {"world": self._prompt("world", facts=json.dumps(self._world.facts, ensure_ascii=False))
                        } if self._world.facts else {}
         lines = without_turn_markers(render_tools(tools))
-        self._system = {role: fill(_TEMPLATES[role], date=date, tools=lines) for role in ROLES}
+        self._system = {role: self._prompt(role, date=date, tools=lines) for role in ROLES}
+        if options.native_calls:
+            self._system["assistant"] = self._prompt("assistant_native", date=date)
 
-    async def plan(self, turns: int) -> list[Need]:
-        """The outline of the dialog: at most `turns` needs, at least one of them complex."""
-        blocks = {**self._known, "turns": str(turns)}
-        return await self._read("planner", blocks, lambda text: read_plan(text, self.tools)[:turns])
+    def _prompt(self, name: str, **values: str) -> str:
+        return fill(_read_prompt(prompt_file(name, self._options.language)), **values)
+
+    async def plan(self, turns: int, examples: Sequence[str] = ()) -> list[Need]:
+        """The outline of the dialog: at most `turns` needs, at least one of them complex.
+
+        Args:
+            examples: outlines of other dialogs over these tools, to learn from.
+        """
+        blocks = {**self._known, **({"examples": "\n\n".join(examples)} if examples else {}),
+                  **({} if self._options.chat else {"chat": "none"}), "turns": str(turns)}
+        return await self._read("planner", blocks,
+                                lambda text: read_plan(text, self.tools, self._options.chat)[:turns])
 
     async def speak(self, history: list[Message], need: Need) -> Message:
         """The user's next message: an answer to a question, or the opening of the need."""
@@ -87,12 +109,12 @@ class Cast:
 
         Two draws agree if their calls match, or if both are plain text.
         """
-        chat = [{"role": "system", "content": self._system["assistant"]}, *render_messages(history)]
+        ask = self._ask_native if self._options.native_calls else self._ask_in_text
         usable: list[Message] = []
         asked = 0
         while True:
             wanted = max(2 - len(usable), 1)
-            for reply in await asyncio.gather(*(self._ask("assistant", chat, asked + i) for i in range(wanted))):
+            for reply in await asyncio.gather(*(ask(history, asked + i) for i in range(wanted))):
                 try:
                     usable.append(read_turn(reply))
                 except Unusable as fault:
@@ -103,6 +125,16 @@ class Cast:
                 return agreed
             if len(usable) >= 3:
                 return msgspec.structs.replace(usable[0], suspect=True)
+
+    async def _ask_in_text(self, history: list[Message], draw: int) -> Reply:
+        system = {"role": "system", "content": self._system["assistant"]}
+        return await self._ask("assistant", [system, *render_messages(history)], draw)
+
+    async def _ask_native(self, history: list[Message], draw: int) -> Reply:
+        chat = [{"role": "system", "content": self._system["assistant"]}]
+        for turn in write_turns([msgspec.structs.replace(message, suspect=False) for message in history]):
+            chat.append(msgspec.to_builtins(turn))
+        return await self._ask("assistant", chat, draw, tools=write_tools(self.tools))
 
     async def run(self, history: list[Message], call: Call) -> Message:
         """The result of one call; `history` ends before the assistant's turn.
@@ -140,26 +172,40 @@ def majority(turns: list[Message]) -> Message | None:
 
 
 def read_turn(reply: Reply) -> Message:
-    """An assistant's turn: calls or text.
+    """An assistant's turn: calls, in blocks of the text or in the API's own field, or text.
 
     Raises:
-        Unusable: a block cannot be read, the reply was cut, or nothing is in it.
+        Unusable: a call cannot be read, the reply was cut, or nothing is in it.
     """
     read = parse_reply(reply.text)
     if reply.finish == "length":
         raise Unusable("cut")
     if read.faults:
         raise Unusable(read.faults[0])
-    if not read.calls and not read.content:
+    calls = [*read.calls, *map(read_tool_call, reply.tool_calls)]
+    if not calls and not read.content:
         raise Unusable("empty")
-    return msgspec.structs.replace(read.message(), reasoning=reply.reasoning or read.reasoning)
+    return msgspec.structs.replace(read.message(), calls=calls, reasoning=reply.reasoning or read.reasoning)
 
 
-def read_plan(text: str, tools: list[Tool]) -> list[Need]:
+def read_tool_call(written: ToolCall) -> Call:
+    """A call from the API's own field.
+
+    Raises:
+        Unusable: its arguments are no JSON object.
+    """
+    try:
+        return Call(name=written.name, arguments=msgspec.json.decode(written.arguments or "{}", type=dict[str, Any]))
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+        raise Unusable("bad_json") from None
+
+
+def read_plan(text: str, tools: list[Tool], chat: bool = True) -> list[Need]:
     """The needs of a <plan> block, one JSON object a line.
 
     Raises:
-        Unusable: there is no such block, a line is no need, names another tool, or none is complex.
+        Unusable: there is no such block, a line is no need, names another tool, or none is complex; or one is chat
+            where `chat` is not wanted.
     """
     found = re.search(r"<plan>\s*\n(.*?)\n\s*</plan>", text, re.DOTALL)
     if found is None:
@@ -171,6 +217,8 @@ def read_plan(text: str, tools: list[Tool]) -> list[Need]:
     names = {tool.name for tool in tools}
     if any(not names.issuperset(need.tools) or bool(need.tools) != (need.kind != "chat") for need in needs):
         raise Unusable("wrong_tools")
+    if not chat and any(need.kind == "chat" for need in needs):
+        raise Unusable("chat_need")
     if not any(need.kind in ("multi-step", "parallel") for need in needs):
         raise Unusable("no_complex_need")
     return needs

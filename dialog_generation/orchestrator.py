@@ -25,8 +25,8 @@ async def play(scene: Scene, ask: Ask, dialogs: Dialogs, seed: int) -> tuple[Dia
         Abandoned: too many bad turns, or stuck in the first need.
         CallFailed: a call got no answer.
     """
-    cast = Cast(scene.tools, scene.date, ask, dialogs.max_bad_turns, f"{seed}:{scene.id}")
-    needs = await cast.plan(scene.turns) if dialogs.plan else improvised_needs(scene, seed)
+    cast = Cast(scene.tools, scene.date, ask, dialogs, f"{seed}:{scene.id}")
+    needs = await cast.plan(scene.turns, scene.plans) if dialogs.plan else improvised_needs(scene, seed)
     messages: list[Message] = []
     end = "plan_ended"
     for need in needs:

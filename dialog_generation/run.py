@@ -5,7 +5,8 @@
 
 data_crawl          In: run_dir/tools.jsonl. Out: run_dir/dialogs.jsonl, one Dialog a line, by their ids.
 data_post_process   In: run_dir/dialogs.jsonl. Out: run_dir/verified_dialogs.jsonl, the same dialogs with the call steps
-                    that break a rule marked; see verification.py.
+                    that break a rule marked; see verification.py. With --processed_data_extreme_split also
+                    verified_dialogs_{short,medium,long}.jsonl: up to 8, up to 20, more messages.
 
 The flags are those of the released code; without them everything comes from the config. A killed crawl goes on where it
 was; a dialog in which a call got no answer is tried again by the next run.
@@ -18,7 +19,6 @@ Departures from the paper
 """
 from __future__ import annotations
 
-import argparse
 import asyncio
 import logging
 import random
@@ -26,29 +26,37 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from dialog_generation.agents import PROMPTS, ROLES, Abandoned, Ask
+from dialog_generation.agents import Abandoned, Ask, prompt_file
 from dialog_generation.backends import backend_files
+from dialog_generation.flags import parse_arguments, with_flags
 from dialog_generation.orchestrator import play
-from dialog_generation.scene import Scene, ToolPool, draw_scene
+from dialog_generation.scene import GroupPool, Scene, ToolPool, draw_scene
 from dialog_generation.tool_files import read_tool_files, tool_files
+from dialog_generation.tool_groups import read_groups
 from dialog_generation.verification import verify_dialog
-from looptool.config import Config, RunFiles, argument_parser, load_config
+from looptool.config import Config, RunFiles, load_config
 from looptool.llm import Client, Reply, Sampling
 from looptool.meta import StageMeta
 from looptool.prompt import ChatMessage
-from looptool.records import Dialog, InputError, Tool, read_jsonl
+from looptool.records import Dialog, InputError, Tool, read_jsonl, write_jsonl
 from looptool.stage import Inputs, Outcome, run_main, run_stage
 from looptool.transform import run_transform
 
+LENGTHS = {"short": (1, 8), "medium": (9, 20), "long": (21, 1_000_000)}
+"""Messages of a dialog, for --processed_data_extreme_split."""
 _log = logging.getLogger(__name__)
 
 
-def read_tools(path: Path | None, files: RunFiles) -> tuple[list[Tool], list[Path]]:
-    """The tools of --tools_path in any form, else the run's own list; and the files that they come from.
+def read_pool(path: Path | None, files: RunFiles, grouped: bool = False) -> tuple[ToolPool | GroupPool, list[Path]]:
+    """What dialogs draw their tools from, and the files that the tools come from.
+
+    Args:
+        path: a file or folder of tools in any form, or of groups; None for the run's own list.
 
     Raises:
-        InputError: a file cannot be read, or the run's list names a tool twice.
+        InputError: a file cannot be read, holds no tool, or the run's list names a tool twice.
     """
     if path is None:
         tools = list(read_jsonl(files.tools, Tool))
@@ -56,32 +64,37 @@ def read_tools(path: Path | None, files: RunFiles) -> tuple[list[Tool], list[Pat
         if twice:
             raise InputError(f"{files.tools}: the tool {twice[0]!r} is there twice; remove one, or run "
                              "synthesize_tools.py again")
-        return tools, [files.tools]
-    counts: Counter[str] = Counter()
-    tools, refused = read_tool_files(path, counts)
+        return ToolPool(tools), [files.tools]
+    if grouped:
+        groups, refused = read_groups(path)
+        pool: ToolPool | GroupPool = GroupPool(groups)
+    else:
+        tools, refused = read_tool_files(path, Counter())
+        pool = ToolPool(tools)
     for entry in refused:
         _log.warning("%s: left out, %s", entry.place, entry.reason)
-    if not tools:
+    if not pool.tools:
         raise InputError(f"{path}: holds no tool that can be read; synthesize_tools.py --tools says why of each")
-    return tools, tool_files(path)
+    return pool, tool_files(path)
 
 
 def make_ask(client: Client, models: Sequence[str], sampling: Sampling, id: str, seed: int) -> Ask:
     """How the agents of one dialog reach a model; with several models each call draws its own."""
 
-    async def ask(role: str, chat: list[ChatMessage], draw: int) -> Reply:
+    async def ask(role: str, chat: list[ChatMessage], draw: int, tools: list[dict[str, Any]] | None = None) -> Reply:
         model = models[0]
         if len(models) > 1:
             model = random.Random(f"{seed}:{id}:{role}:{draw}:{chat[-1]['content']}").choice(models)
-        return await client.ask(role, chat, sampling, draw, model)
+        return await client.ask(role, chat, sampling, draw, model, tools)
 
     return ask
 
 
-async def crawl(config: Config, tools: list[Tool], sources: list[Path], output: Path, thinking: bool | None = None,
-                fresh: bool = False) -> StageMeta:
-    """Generate dialogs.count dialogs over `tools`; see looptool.stage.run_stage."""
-    dialogs, models, pool = config.dialogs, config.teacher.models, ToolPool(tools)
+async def crawl(config: Config, pool: ToolPool | GroupPool, sources: list[Path], output: Path, *,
+                thinking: bool | None = None, fresh: bool = False, print_num: int | None = None) -> StageMeta:
+    """Generate dialogs.count dialogs over the tools of `pool`; see looptool.stage.run_stage."""
+    dialogs, models = config.dialogs, config.teacher.models
+    progress = Progress(dialogs.count, print_num)
     sampling = Sampling(temperature=dialogs.temperature, thinking=thinking)
 
     def scenes() -> Iterator[tuple[str, Scene]]:
@@ -96,69 +109,67 @@ async def crawl(config: Config, tools: list[Tool], sources: list[Path], output: 
                 dialog, end = await play(scene, make_ask(client, models, sampling, scene.id, config.seed), dialogs,
                                          config.seed)
             except Abandoned as reason:
+                progress.add()
                 return Outcome([], f"abandoned_{reason}")
+            progress.add()
             return Outcome([dialog], end)
 
-        settings = {"world": client.world, "seed": config.seed, "models": models, "thinking": thinking,
-                    "count": dialogs.count, "tools_per_dialog": dialogs.tools_per_dialog,
-                    "messages": dialogs.messages, "plan": dialogs.plan, "max_bad_turns": dialogs.max_bad_turns,
-                    "temperature": dialogs.temperature}
-        code = backend_files(tools)
-        prompts = (*ROLES, "world") if code else ROLES
+        settings = {"world": client.world, "seed": config.seed, "models": models, "thinking": thinking, "dialogs": {
+            name: getattr(dialogs, name) for name in ("count", "tools_per_dialog", "messages", "plan", "chat", "language",
+                                                      "clock", "native_calls", "max_bad_turns", "temperature")}}
+        code = backend_files(pool.tools)
+        assistant = "assistant_native" if dialogs.native_calls else "assistant"
+        prompts = ["planner", "user", assistant, "tool", *(["world"] if code else [])]
         return await run_stage("dialogs", Inputs(scenes), work, output, settings=settings,
-                               sources=[*sources, *code, *(PROMPTS / f"{name}.md" for name in prompts)],
+                               sources=[*sources, *code, *(prompt_file(name, dialogs.language) for name in prompts)],
                                in_flight=config.teacher.in_flight, usage=client.usage, fresh=fresh)
 
 
-def post_process(dialogs: Path, output: Path) -> StageMeta:
-    """Write the verified dialogs; counts call steps by reason."""
+class Progress:
+    """A line in the log after every `every` dialogs."""
+
+    def __init__(self, total: int, every: int | None):
+        self.total, self.every, self.done = total, every, 0
+
+    def add(self) -> None:
+        self.done += 1
+        if self.every and self.done % self.every == 0:
+            _log.info("dialogs: %d of %d in this run", self.done, self.total)
+
+
+def post_process(dialogs: Path, output: Path, split: bool = False) -> StageMeta:
+    """Write the verified dialogs; counts call steps by reason.
+
+    Args:
+        split: also write a file for each length of LENGTHS.
+    """
     counts: Counter[str] = Counter()
     verified = (verify_dialog(dialog, counts) for dialog in read_jsonl(dialogs, Dialog))
-    return run_transform("verified dialogs", verified, output, counts, settings={}, sources=[dialogs])
+    meta = run_transform("verified dialogs", verified, output, counts, settings={}, sources=[dialogs])
+    for name, (least, most) in LENGTHS.items() if split else ():
+        path = output.with_name(f"{output.stem}_{name}.jsonl")
+        count = write_jsonl(path, (dialog for dialog in read_jsonl(output, Dialog)
+                                   if least <= len(dialog.messages) <= most))
+        _log.info("%d %s dialogs -> %s", count, name, path)
+    return meta
 
 
-def with_flags(config: Config, args: argparse.Namespace) -> Config:
-    """The config with the released code's flags put over it."""
-    config.teacher.models = args.used_models or config.teacher.models
-    config.teacher.in_flight = args.thread_num or config.teacher.in_flight
-    config.dialogs.count = args.crawl_num or config.dialogs.count
-    config.dialogs.plan = args.use_plan or config.dialogs.plan
-    return config
-
-
-def parse_arguments() -> argparse.Namespace:
-    parser = argument_parser(__doc__)
-    parser.add_argument("--func", choices=("data_crawl", "data_post_process"), default="data_crawl")
-    parser.add_argument("--raw_data_path", type=Path, metavar="PLACE",
-                        help="data_crawl: folder or .jsonl file that gets a copy of dialogs.jsonl; data_post_process: "
-                             "where the dialogs are read from")
-    parser.add_argument("--tools_path", type=Path, metavar="PLACE",
-                        help="file or folder of tools (default: run_dir/tools.jsonl)")
-    parser.add_argument("--used_models", nargs="+", metavar="MODEL", help="drawn per call (default: teacher.models)")
-    parser.add_argument("--is_en", action="store_true", help="dialogs in English, today the only language")
-    parser.add_argument("--use_plan", action="store_true", help="with the planner (default: dialogs.plan)")
-    parser.add_argument("--use_cot", action="store_true",
-                        help="switch the models' thinking on (default: as the server has it)")
-    parser.add_argument("--thread_num", type=int, metavar="N", help="dialogs in flight (default: teacher.in_flight)")
-    parser.add_argument("--crawl_num", type=int, metavar="N", help="dialogs to generate (default: dialogs.count)")
-    parser.add_argument("--fresh", action="store_true", help="forget the dialogs of an earlier run")
-    return parser.parse_args()
-
-
-def dialog_file(place: Path) -> Path:
-    """The file of dialogs that --raw_data_path stands for."""
-    return place if place.suffix == ".jsonl" else place / "dialogs.jsonl"
+def dialog_file(place: Path, name: str = "dialogs.jsonl") -> Path:
+    """The file of dialogs that a flag stands for: the file itself, or `name` in the folder."""
+    return place if place.suffix == ".jsonl" else place / name
 
 
 def main() -> None:
-    args = parse_arguments()
+    args = parse_arguments(__doc__)
     config = with_flags(load_config(args.config, args.overrides), args)
     files = RunFiles(config)
     if args.func == "data_post_process":
-        post_process(dialog_file(args.raw_data_path) if args.raw_data_path else files.dialogs, files.verified_dialogs)
+        output = dialog_file(args.processed_data_path or files.verified_dialogs, files.verified_dialogs.name)
+        post_process(dialog_file(args.raw_data_path or files.dialogs), output, args.processed_data_extreme_split)
         return
-    tools, sources = read_tools(args.tools_path, files)
-    asyncio.run(crawl(config, tools, sources, files.dialogs, True if args.use_cot else None, args.fresh))
+    pool, sources = read_pool(args.tools_path, files, args.group_tool)
+    asyncio.run(crawl(config, pool, sources, files.dialogs, thinking=True if args.use_cot else None, fresh=args.fresh,
+                      print_num=args.print_num))
     if args.raw_data_path:
         dialog_file(args.raw_data_path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(files.dialogs, dialog_file(args.raw_data_path))

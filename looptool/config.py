@@ -92,6 +92,14 @@ class Dialogs(Section):
     tools_per_dialog: tuple[AtLeastOne, AtLeastOne] = (20, 30)
     messages: tuple[AtLeastOne, AtLeastOne] = (20, 36)
     plan: bool = True
+    """Let a planner outline each dialog; else its needs are improvised."""
+    chat: bool = True
+    """Let a dialog hold needs that no tool serves."""
+    language: Literal["en", "zh"] = "en"
+    clock: Literal["day", "time"] = "day"
+    """Whether a dialog's date has a time of the day."""
+    native_calls: bool = False
+    """Ask the assistant by the API's own tools and tool_calls, not by text in its prompt."""
     max_bad_turns: AtLeastOne = 10
     """A dialog with this many unusable turns is abandoned."""
     temperature: Amount = 0.6

@@ -58,9 +58,21 @@ class Conversation(msgspec.Struct, kw_only=True):
 
 def from_dialog(dialog: Dialog) -> Conversation:
     """The conversation of a dialog; a suspect turn gets weight 0."""
+    return Conversation(id=dialog.id, date=dialog.date, messages=write_turns(dialog.messages),
+                        tools=write_tools(dialog.tools))
+
+
+def write_tools(tools: list[Tool]) -> list[dict[str, Any]]:
+    """Tools as the API takes them."""
+    return [{"type": "function", "function": {"name": tool.name, "description": tool.description,
+                                              "parameters": tool.parameters}} for tool in tools]
+
+
+def write_turns(messages: list[Message]) -> list[Turn]:
+    """Messages as the API takes them, each call with an id made of its place."""
     turns: list[Turn] = []
     waiting: list[str] = []
-    for index, message in enumerate(dialog.messages):
+    for index, message in enumerate(messages):
         if message.role == "tool":
             turns.append(Turn(role="tool", content=message.content, tool_call_id=waiting.pop(0)))
             continue
@@ -70,10 +82,7 @@ def from_dialog(dialog: Dialog) -> Conversation:
         waiting = [call.id for call in calls]
         turns.append(Turn(role=message.role, content=message.content, tool_calls=calls or None,
                           weight=0 if message.suspect else 1))
-    functions = [{"name": tool.name, "description": tool.description, "parameters": tool.parameters}
-                 for tool in dialog.tools]
-    return Conversation(id=dialog.id, date=dialog.date, messages=turns,
-                        tools=[{"type": "function", "function": function} for function in functions])
+    return turns
 
 
 def read_tools(conversation: Conversation) -> list[Tool]:

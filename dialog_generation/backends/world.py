@@ -17,7 +17,7 @@ class World:
         """Tools of one backend share its state, drawn from `seed` and its domain alone; `day` is ISO or "unknown"."""
         self._actions: dict[str, Action] = {tool.name: action for tool in tools
                                             if (action := action_for(tool)) is not None}
-        today = date(2024, 1, 1) if day == "unknown" else date.fromisoformat(day)
+        today = date(2024, 1, 1) if day == "unknown" else date.fromisoformat(day[:10])
         domains = {action.backend: action.tool.domain for action in self._actions.values()}
         self._states: dict[type[Backend], Backend] = {
             kind: kind(random.Random(f"{seed}:{domain}"), today) for kind, domain in domains.items()}

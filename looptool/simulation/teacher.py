@@ -111,15 +111,17 @@ class Teacher:
         from looptool.simulation.designer import DESIGN_ROLES
         from looptool.simulation.dialog_roles import DIALOG_ROLES
         from looptool.simulation.loop_roles import LOOP_ROLES
+        from looptool.simulation.native import in_text, with_native_calls
 
-        chat = payload["messages"]
+        chat = in_text(payload) if payload.get("tools") else payload["messages"]
         first_line = chat[0]["content"].partition("\n")[0] if chat else ""
         role = first_line.removeprefix("# Role: ").strip()
         play = {**DESIGN_ROLES, **DIALOG_ROLES, **LOOP_ROLES}.get(role)
         if play is None:
             raise NotUnderstood(f"no '# Role: <name>' in the first line of the system text, but {first_line[:60]!r}")
         text = play(Prompt(role, chat, payload.get("seed") or 0, self.rates, self.seed))
-        return _response(payload.get("model", "simulated-teacher"), chat, text)
+        response = _response(payload.get("model", "simulated-teacher"), chat, text)
+        return with_native_calls(response) if payload.get("tools") else response
 
 
 def _response(model: str, chat: Chat, text: str) -> dict[str, Any]:
