@@ -16,10 +16,11 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
-from dataloop.asking import make_ask, prompt_files
-from dataloop.expansion import Family, Fits
+from dataloop.expansion import GENERATOR_PROMPT, Family, Fits
 from dataloop.loop_files import read_some
 from dataloop.scenarios import SCENARIOS, draw_scenarios, read_scenarios
+from looptool.asking import make_ask
+from looptool.checking import CHECKER_PROMPT
 from looptool.config import Config, RunFiles, argument_parser, load_config, round_files
 from looptool.llm import Client, Sampling
 from looptool.meta import StageMeta
@@ -69,7 +70,7 @@ async def expand_seeds(config: Config, seeds: Path, scenarios: Path, output: Pat
         settings = {"world": client.world, "models": models[:1], "checker": checker, "expand": options,
                     "seed": config.seed, "max_prompt_tokens": config.student.max_prompt_tokens, "round": round}
         return await run_stage("expand", Inputs(members), work, output, settings=settings,
-                               sources=[seeds, scenarios, *prompt_files("generator", "checker")],
+                               sources=[seeds, scenarios, GENERATOR_PROMPT, CHECKER_PROMPT],
                                in_flight=config.teacher.in_flight, usage=client.usage, fresh=fresh)
 
 

@@ -10,15 +10,18 @@ import json
 import re
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
-from dataloop.asking import Ask, ask_until_read, chat_about, one_line, read_json, read_object
 from dataloop.scenarios import Scenario
+from looptool.asking import Ask, ask_until_read, chat_about, one_line, read_json
+from looptool.checking import is_correct
 from looptool.records import Call, ErrorSeed, Message, Sample, sample_id
 from looptool.sample_rules import fault_kind, sample_faults
 
+GENERATOR_PROMPT = Path(__file__).resolve().parent / "prompts" / "generator.md"
 Fits = Callable[[Sample], bool]
 """Whether the whole prompt of a sample is within the student's limits."""
 
@@ -112,13 +115,6 @@ def spoken(messages: list[Message]) -> str:
     return " ".join(words)
 
 
-class Accepts(msgspec.Struct):
-    """The JSON object that the checker replies with."""
-
-    correct: bool
-    analysis: str = ""
-
-
 class Family:
     """The new samples of one seed: siblings, which must not be copies of each other."""
 
@@ -162,7 +158,7 @@ class Family:
 
 async def generate(seed: ErrorSeed, scenario: Scenario, round: int, ask: Ask, generator: str) -> Sample | None:
     """A new sample as the generator wrote it, unchecked; None where no reply can be read."""
-    chat = chat_about("generator", seed.sample, right=one_line(seed.sample.label), wrong=one_line(seed.wrong),
+    chat = chat_about(GENERATOR_PROMPT, seed.sample, right=one_line(seed.sample.label), wrong=one_line(seed.wrong),
                       analysis=f"{seed.analysis}\n{seed.approach}".strip(), scenario=scenario.text)
     read = await ask_until_read(ask, "generator", chat, generator, read_candidate)
     return None if read is None else new_sample(seed, read[0], scenario, round)
@@ -170,8 +166,4 @@ async def generate(seed: ErrorSeed, scenario: Scenario, round: int, ask: Ask, ge
 
 async def check(sample: Sample, ask: Ask, checker: str) -> Sample | str:
     """Tier 2: the sample if the checker finds it correct, else the reason."""
-    chat = chat_about("checker", sample, answer=one_line(sample.label))
-    read = await ask_until_read(ask, "checker", chat, checker, lambda text: read_object(text, Accepts))
-    if read is None:
-        return "unchecked"
-    return sample if read[0].correct else "refused_by_checker"
+    return {True: sample, False: "refused_by_checker", None: "unchecked"}[await is_correct(sample, ask, checker)]

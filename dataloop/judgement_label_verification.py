@@ -22,10 +22,10 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from dataloop.asking import make_ask, prompt_files
 from dataloop.loop_files import read_some
 from dataloop.seeds import error_seeds, label_changes, near_boundary
-from dataloop.verification import verify_one
+from dataloop.verification import JUDGE_PROMPT, verify_one
+from looptool.asking import make_ask
 from looptool.config import Config, RunFiles, argument_parser, load_config, round_files
 from looptool.llm import Client, Sampling
 from looptool.meta import StageMeta
@@ -54,7 +54,7 @@ async def verify_probes(config: Config, probes: Path, verdicts: Path, fresh: boo
         settings = {"world": client.world, "judges": judges, "both_orders": options.both_orders,
                     "votes_per_order": options.votes_per_order, "temperature": options.temperature}
         return await run_stage("verify", Inputs(mismatches), work, verdicts, settings=settings,
-                               sources=[probes, *prompt_files("judge")], in_flight=config.teacher.in_flight,
+                               sources=[probes, JUDGE_PROMPT], in_flight=config.teacher.in_flight,
                                usage=client.usage, fresh=fresh)
 
 

@@ -8,13 +8,16 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 import msgspec
 
-from dataloop.asking import Ask, ask_until_read, chat_about, one_line, read_object
+from looptool.asking import Ask, ask_until_read, chat_about, one_line, read_object
 from looptool.config import Verify
 from looptool.records import Message, Probe, Verdict, VerdictName, Vote
+
+JUDGE_PROMPT = Path(__file__).resolve().parent / "prompts" / "judge.md"
 
 
 class Judgement(msgspec.Struct):
@@ -45,7 +48,7 @@ async def vote(probe: Probe, ask: Ask, judge: str, label_first: bool, draw: int,
     """One judge's vote; a reply that cannot be read is asked for again under `draw` + a multiple of `draws`."""
     label, prediction = one_line(probe.sample.label), one_line(shown_prediction(probe))
     first, second = (label, prediction) if label_first else (prediction, label)
-    chat = chat_about("judge", probe.sample, candidate_1=first, candidate_2=second)
+    chat = chat_about(JUDGE_PROMPT, probe.sample, candidate_1=first, candidate_2=second)
     read = await ask_until_read(ask, "judge", chat, judge, lambda text: read_object(text, Judgement), draw, draws)
     if read is None:
         return None

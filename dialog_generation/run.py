@@ -4,8 +4,8 @@
     python run.py --func data_post_process
 
 data_crawl          In: run_dir/tools.jsonl. Out: run_dir/dialogs.jsonl, one Dialog a line, by their ids.
-data_post_process   In: run_dir/dialogs.jsonl. Out: run_dir/verified_dialogs.jsonl, the same dialogs with the call steps
-                    that break a rule marked; see verification.py. With --processed_data_extreme_split also
+data_post_process   In: run_dir/dialogs.jsonl. Out: run_dir/verified_dialogs.jsonl, the dialogs that pass both tiers of
+                    verification.py, and the others aside. With --processed_data_extreme_split also
                     verified_dialogs_{short,medium,long}.jsonl: up to 8, up to 20, more messages.
 
 The flags are those of the released code; without them everything comes from the config. A killed crawl goes on where it
@@ -35,14 +35,13 @@ from dialog_generation.orchestrator import play
 from dialog_generation.scene import GroupPool, Scene, ToolPool, draw_scene
 from dialog_generation.tool_files import read_tool_files, tool_files
 from dialog_generation.tool_groups import read_groups
-from dialog_generation.verification import verify_dialog
+from dialog_generation.verification import check_dialogs, write_verified
 from looptool.config import Config, RunFiles, load_config
 from looptool.llm import Client, Reply, Sampling
 from looptool.meta import StageMeta
 from looptool.prompt import ChatMessage
 from looptool.records import Dialog, InputError, Tool, read_jsonl, write_jsonl
 from looptool.stage import Inputs, Outcome, run_main, run_stage
-from looptool.transform import run_transform
 
 LENGTHS = {"short": (1, 8), "medium": (9, 20), "long": (21, 1_000_000)}
 """Messages of a dialog, for --processed_data_extreme_split."""
@@ -137,21 +136,20 @@ class Progress:
             _log.info("dialogs: %d of %d in this run", self.done, self.total)
 
 
-def post_process(dialogs: Path, output: Path, split: bool = False) -> StageMeta:
-    """Write the verified dialogs; counts call steps by reason.
+def post_process(config: Config, dialogs: Path, output: Path, split: bool = False, fresh: bool = False) -> None:
+    """Verify the dialogs, write those that pass; see verification.py.
 
     Args:
         split: also write a file for each length of LENGTHS.
     """
-    counts: Counter[str] = Counter()
-    verified = (verify_dialog(dialog, counts) for dialog in read_jsonl(dialogs, Dialog))
-    meta = run_transform("verified dialogs", verified, output, counts, settings={}, sources=[dialogs])
+    checks = output.with_name("dialog_checks.jsonl")
+    asyncio.run(check_dialogs(config, dialogs, checks, fresh))
+    write_verified(dialogs, checks, output)
     for name, (least, most) in LENGTHS.items() if split else ():
         path = output.with_name(f"{output.stem}_{name}.jsonl")
         count = write_jsonl(path, (dialog for dialog in read_jsonl(output, Dialog)
                                    if least <= len(dialog.messages) <= most))
         _log.info("%d %s dialogs -> %s", count, name, path)
-    return meta
 
 
 def dialog_file(place: Path, name: str = "dialogs.jsonl") -> Path:
@@ -165,7 +163,11 @@ def main() -> None:
     files = RunFiles(config)
     if args.func == "data_post_process":
         output = dialog_file(args.processed_data_path or files.verified_dialogs, files.verified_dialogs.name)
-        post_process(dialog_file(args.raw_data_path or files.dialogs), output, args.processed_data_extreme_split)
+        if config.dialogs.verify == "none":
+            _log.info("verified dialogs: dialogs.verify is none, so every dialog goes on")
+            return
+        post_process(config, dialog_file(args.raw_data_path or files.dialogs), output,
+                     args.processed_data_extreme_split, args.fresh)
         return
     pool, sources = read_pool(args.tools_path, files, args.group_tool)
     asyncio.run(crawl(config, pool, sources, files.dialogs, thinking=True if args.use_cot else None, fresh=args.fresh,

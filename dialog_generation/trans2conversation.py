@@ -1,6 +1,7 @@
 """Dialogs in the message form of the OpenAI API.
 
-In: run_dir/dialogs.jsonl (looptool.records.Dialog). Out: run_dir/conversations.jsonl, one conversation a dialog, in the
+In: the dialogs that may become seed samples, run_dir/verified_dialogs.jsonl (with dialogs.verify "none"
+run_dir/dialogs.jsonl). Out: run_dir/conversations.jsonl, one conversation a dialog, in the
 form that looptool/conversations.py describes: reasoning and outline are left out, calls are "tool_calls", a turn
 without a majority has "weight": 0.
 """
@@ -32,11 +33,11 @@ def convert(dialogs: Path, output: Path) -> StageMeta:
 
 def main() -> None:
     parser = argument_parser(__doc__)
-    parser.add_argument("--input", type=Path, help="dialogs (default: run_dir/dialogs.jsonl)")
+    parser.add_argument("--input", type=Path, help="dialogs (default: those that dialogs.verify lets pass)")
     parser.add_argument("--output", type=Path, help="conversations (default: run_dir/conversations.jsonl)")
     args = parser.parse_args()
     files = RunFiles(load_config(args.config, args.overrides))
-    convert(args.input or files.dialogs, args.output or files.conversations)
+    convert(args.input or files.seed_dialogs, args.output or files.conversations)
 
 
 if __name__ == "__main__":

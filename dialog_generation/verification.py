@@ -1,27 +1,128 @@
-"""Verification of dialogs (section 3.2), first tier: rules.
+"""Two-tier verification of dialogs (section 3.2): rules, then a judge, for every call step.
 
-In: a dialog. Out: the same dialog, each call step that breaks a rule marked suspect, so that it stays in the history
-and is never a label; and a count of steps by reason. The second tier, a judge, is not part of it yet.
+In: run_dir/dialogs.jsonl. Out, in run_dir:
+- dialog_checks.jsonl     a DialogCheck for each dialog: what each of its call steps came to
+- verified_dialogs.jsonl  the dialogs whose steps pass both tiers; only these become seed samples
+- verified_dialogs_refused.jsonl  the others, with the reason
+
+Tier 1: the call can be read, its tool is there, required parameters are present, none is unknown, types fit. Tier 2
+(dialogs.verify: both): a judge finds that the call fits the conversation. A turn without a majority is masked from labels
+already, so it is not checked and refuses no dialog.
 """
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
 
-import msgspec
-
+from looptool.asking import Ask, make_ask
 from looptool.calls import check_calls
-from looptool.records import Dialog
+from looptool.checking import CHECKER_PROMPT, is_correct
+from looptool.config import Config, RunFiles
+from looptool.foreign import Refused, write_refused
+from looptool.llm import Client, Sampling
+from looptool.meta import StageMeta
+from looptool.records import Dialog, Message, Record, Sample, read_jsonl
 from looptool.sample_rules import fault_kind
+from looptool.stage import Inputs, Outcome, run_stage
+from looptool.transform import run_transform
+
+_log = logging.getLogger(__name__)
 
 
-def verify_dialog(dialog: Dialog, counts: Counter[str]) -> Dialog:
-    """Check every call step; counts "pass", "suspect" (marked before), or the kind of its first fault."""
-    messages = list(dialog.messages)
-    for index, message in enumerate(messages):
-        if not message.calls:
-            continue
-        faults = check_calls(message.calls, dialog.tools)
-        counts["suspect" if message.suspect else fault_kind(faults[0]) if faults else "pass"] += 1
-        if faults:
-            messages[index] = msgspec.structs.replace(message, suspect=True)
-    return msgspec.structs.replace(dialog, messages=messages)
+class Step(Record):
+    """What one call step came to."""
+
+    index: int
+    """Of the assistant's turn among the messages."""
+    reason: str
+    """ "pass", "suspect", the kind of the first broken rule, "refused_by_judge" or "unjudged"."""
+
+
+class DialogCheck(Record):
+    """What the call steps of one dialog came to."""
+
+    id: str
+    steps: list[Step]
+
+    @property
+    def reason(self) -> str:
+        """ "accepted", or the first reason why the dialog is refused."""
+        return next((step.reason for step in self.steps if step.reason not in ("pass", "suspect")), "accepted")
+
+
+async def check_dialog(dialog: Dialog, ask: Ask, judge: str | None) -> DialogCheck:
+    """Both tiers on every call step; `judge` None leaves the second one out. A dialog that breaks a rule is not judged.
+
+    Raises:
+        CallFailed: a call got no answer.
+    """
+    steps = [Step(index=index, reason=_rules(message, dialog)) for index, message in enumerate(dialog.messages)
+             if message.calls]
+    check = DialogCheck(id=dialog.id, steps=steps)
+    if judge is None or check.reason != "accepted":
+        return check
+    passed = [step for step in steps if step.reason == "pass"]
+    answers = await asyncio.gather(*(is_correct(_sample(dialog, step.index), ask, judge) for step in passed))
+    for step, answer in zip(passed, answers, strict=True):
+        step.reason = {True: "pass", False: "refused_by_judge", None: "unjudged"}[answer]
+    return check
+
+
+def _rules(message: Message, dialog: Dialog) -> str:
+    faults = check_calls(message.calls, dialog.tools)
+    return "suspect" if message.suspect else fault_kind(faults[0]) if faults else "pass"
+
+
+def _sample(dialog: Dialog, index: int) -> Sample:
+    """One step as the judge sees it."""
+    return Sample(id=f"{dialog.id}#{index}", tools=dialog.tools, date=dialog.date, messages=dialog.messages[:index],
+                  label=dialog.messages[index])
+
+
+async def check_dialogs(config: Config, dialogs: Path, checks: Path, fresh: bool = False) -> StageMeta:
+    """Check every dialog; see looptool.stage.run_stage."""
+    judge = (config.teacher.judges or config.teacher.models)[0] if config.dialogs.verify == "both" else None
+
+    def inputs() -> Iterator[tuple[str, Dialog]]:
+        return ((dialog.id, dialog) for dialog in read_jsonl(dialogs, Dialog))
+
+    async with Client.from_config(config, RunFiles(config).answers) as client:
+        ask = make_ask(client, {"checker": Sampling(temperature=config.verify.temperature)})
+
+        async def work(dialog: Dialog) -> Outcome:
+            check = await check_dialog(dialog, ask, judge)
+            return Outcome([check], check.reason)
+
+        settings = {"world": client.world, "judge": judge, "temperature": config.verify.temperature}
+        return await run_stage("check dialogs", Inputs(inputs), work, checks, settings=settings,
+                               sources=[dialogs, CHECKER_PROMPT], in_flight=config.teacher.in_flight,
+                               usage=client.usage, fresh=fresh)
+
+
+def write_verified(dialogs: Path, checks: Path, output: Path) -> Counter[str]:
+    """Write the dialogs that passed, and aside those refused; returns the call steps by reason."""
+    counts: Counter[str] = Counter()
+    steps: Counter[str] = Counter()
+    refused: list[Refused] = []
+    found = {check.id: check for check in read_jsonl(checks, DialogCheck)}
+
+    def accepted() -> Iterator[Dialog]:
+        for dialog in read_jsonl(dialogs, Dialog):
+            check = found.get(dialog.id)
+            reason = "no_answer" if check is None else check.reason
+            counts[reason] += 1
+            steps.update(step.reason for step in (check.steps if check else ()))
+            if reason == "accepted":
+                yield dialog
+            else:
+                where = ", ".join(f"message {step.index} {step.reason}" for step in (check.steps if check else ())
+                                  if step.reason not in ("pass", "suspect"))
+                refused.append(Refused(place=dialog.id, code=reason, reason=where or reason, record=dialog))
+
+    run_transform("verified dialogs", accepted(), output, counts, settings={}, sources=[dialogs, checks])
+    write_refused(output, refused)
+    _log.info("%s call steps: %s", f"{steps.total():,}", ", ".join(f"{count:,} {name}" for name, count in steps.most_common()))
+    return steps

@@ -103,6 +103,9 @@ class Dialogs(Section):
     max_bad_turns: AtLeastOne = 10
     """A dialog with this many unusable turns is abandoned."""
     temperature: Amount = 0.6
+    verify: Literal["none", "rules", "both"] = "both"
+    """Tiers of verification that a dialog must pass to become seed samples; with "none" only the rules on each sample
+    hold, so that wrong labels are left for the loop to find."""
     text_share: Share = 0.15
     """At most this share of the samples has a plain-text label; the paper speaks of call steps only."""
 
@@ -291,7 +294,9 @@ class RunFiles:
         self.tools = self.run_dir / "tools.jsonl"
         self.designed_tools = self.run_dir / "designed_tools.jsonl"
         self.dialogs = self.run_dir / "dialogs.jsonl"
+        self.dialog_checks = self.run_dir / "dialog_checks.jsonl"
         self.verified_dialogs = self.run_dir / "verified_dialogs.jsonl"
+        self.seed_dialogs = self.dialogs if config.dialogs.verify == "none" else self.verified_dialogs
         self.conversations = self.run_dir / "conversations.jsonl"
         self.samples = self.run_dir / "samples.jsonl"
         self.seed = self.run_dir / "seed.jsonl"

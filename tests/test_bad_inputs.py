@@ -44,7 +44,7 @@ HELDOUT = "looptool.simulation.heldout"
 CONFIG = """run_dir: {run}
 student: {{model: {run}/student, instructions: short}}
 teacher: {{base_urls: [simulated], models: [simulated-teacher]}}
-dialogs: {{count: 2, tools_per_dialog: [1, 2], messages: [2, 4]}}
+dialogs: {{count: 2, tools_per_dialog: [1, 2], messages: [2, 4], verify: none}}
 train: {{profile: cpu, batch_size: 2, mini_batch_size: 2}}
 probe: {{engine: transformers}}
 mix: {{size: 4, seed_new: 2, high_ppl: 1}}

@@ -111,11 +111,10 @@ def test_post_processing_splits_by_length(tmp_path, monkeypatch):
     write_jsonl(tmp_path / "dialogs.jsonl", dialogs)
     monkeypatch.setattr(sys, "argv", ["run.py", "--func", "data_post_process", "--raw_data_path", str(tmp_path),
                                       "--processed_data_path", str(tmp_path / "out"), "--processed_data_extreme_split",
-                                      "--set", f"run_dir={tmp_path / 'run'}"])
-    (tmp_path / "out").mkdir()
+                                      "--set", f"run_dir={tmp_path / 'run'}", "--set", "dialogs.verify=rules"])
     run.main()
     lengths = {path.name: [len(dialog.messages) for dialog in read_jsonl(path, Dialog)]
-               for path in (tmp_path / "out").glob("*.jsonl")}
+               for path in (tmp_path / "out").glob("verified*.jsonl")}
     assert lengths == {"verified_dialogs.jsonl": [1, 8, 9, 20, 21, 60], "verified_dialogs_short.jsonl": [1, 8],
                        "verified_dialogs_medium.jsonl": [9, 20], "verified_dialogs_long.jsonl": [21, 60]}
 

@@ -20,7 +20,6 @@ from dialog_generation.agents import Abandoned, Cast, Unusable, read_object, rea
 from dialog_generation.orchestrator import MAX_STEPS, play
 from dialog_generation.scene import Scene, ToolPool, draw_scene, improvised_needs
 from dialog_generation.tool_files import read_tool_files
-from dialog_generation.verification import verify_dialog
 from looptool.config import Config, Dialogs, RunFiles, Student, Teacher
 from looptool.conversations import Conversation, read_messages
 from looptool.llm import Reply
@@ -401,20 +400,6 @@ def test_the_released_command_line(tmp_path, monkeypatch):
     assert used["thinking"] is used["dialogs"]["plan"] is True
     script(monkeypatch, trans2conversation, tmp_path / "run")
     assert len(list(read_jsonl(tmp_path / "run" / "conversations.jsonl", Conversation))) == 3
-
-
-def test_rules_mark_the_steps_that_break_them(tmp_path, monkeypatch):
-    steps = [[call("getMenu", restaurant="A")], [call("getMenu", restaurant=1)], [call("cook")],
-             [call("book_table", restaurant="A", guests=1), call("book_table", restaurant="A")], []]
-    dialog = Dialog(id="d", tools=TOOLS, date="unknown", plan=[],
-                    messages=[Message(role="assistant", content="x", calls=step) for step in steps])
-    counts: Counter[str] = Counter()
-    marked = verify_dialog(dialog, counts)
-    assert [message.suspect for message in marked.messages] == [False, True, True, True, False]
-    assert counts == {"pass": 1, "wrong_type": 1, "unknown_tool": 1, "missing_required": 1}
-    write_jsonl(tmp_path / "in.jsonl", [dialog])
-    script(monkeypatch, run, tmp_path, "--func", "data_post_process", "--raw_data_path", tmp_path / "in.jsonl")
-    assert list(read_jsonl(tmp_path / "verified_dialogs.jsonl", Dialog)) == [marked]
 
 
 # Conversations

@@ -13,6 +13,7 @@ from golden_files import FOLDER
 
 from dataloop.next_round import Manifest
 from dialog_generation.tool_designer import Design
+from dialog_generation.verification import DialogCheck
 from looptool.config import ROOT
 from looptool.conversations import Conversation
 from looptool.foreign import Refused
@@ -21,7 +22,7 @@ from looptool.records import Dialog, ErrorSeed, LabelChange, Probe, Sample, Tool
 
 FORMATS = ROOT / "docs" / "formats.md"
 RECORDS = {record.__name__: record for record in (
-    Tool, Design, Refused, Dialog, Conversation, Sample, Probe, Verdict, LabelChange, ErrorSeed, Manifest, StageMeta)}
+    Tool, Design, Refused, Dialog, DialogCheck, Conversation, Sample, Probe, Verdict, LabelChange, ErrorSeed, Manifest, StageMeta)}
 BLOCK = re.compile(r"^## ([^\n]+)\n(?:(?!^## ).)*?^```json ?(\S*)\n(.*?)^```", re.M | re.S)
 WIDTH = 118
 

@@ -14,7 +14,7 @@ from loop_world import (
     WEATHER, Written, better, is_right, judged, loop_config, probed, says, task, weather, world)
 
 from dataloop import judgement_label_verification as script
-from dataloop.asking import read_object
+from looptool.asking import read_object
 from dataloop.loop_files import read_some
 from dataloop.seeds import error_seed, error_seeds, label_changes, near_boundary, relabeled
 from dataloop.verification import Judgement, agreed, shown_prediction, verdict_of, verify_one

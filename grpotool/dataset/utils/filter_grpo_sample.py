@@ -7,30 +7,15 @@ calls tools that exist, with all required parameters, no unknown ones, and value
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from looptool.config import RunFiles, argument_parser, load_config
 from looptool.foreign import Refused, write_refused
 from looptool.meta import StageMeta
 from looptool.records import Sample, read_jsonl
-from looptool.sample_rules import fault_kind, sample_faults
+from looptool.sample_rules import keep_valid
 from looptool.stage import run_main
 from looptool.transform import run_transform
-
-
-def keep_valid(samples: Iterable[Sample], counts: Counter[str], refused: list[Refused]) -> Iterator[Sample]:
-    """The samples without a fault, without repetitions; the others are counted by the kind of their first fault."""
-    seen: set[str] = set()
-    for sample in samples:
-        faults = ["duplicate"] if sample.id in seen else sample_faults(sample)
-        seen.add(sample.id)
-        counts[fault_kind(faults[0]) if faults else "kept"] += 1
-        if faults:
-            refused.append(Refused(place=sample.source or sample.id, code=fault_kind(faults[0]),
-                                   reason=", ".join(faults), record={"id": sample.id, "label": sample.label}))
-        else:
-            yield sample
 
 
 def filter_samples(source: Path, output: Path) -> StageMeta:

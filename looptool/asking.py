@@ -1,6 +1,6 @@
-"""How judge, generator and checker are asked, and how their replies are read.
+"""How judge, generator and checker are asked about a sample, and how their replies are read.
 
-The system text (prompts/<role>.md) holds what is the same for every question about one set of tools; what is asked
+The system text holds what is the same for every question about one set of tools; what is asked
 stands in blocks of the user's message. A reply that cannot be read is asked for again under other draw numbers, a few
 times; then it is None, which is never a verdict.
 """
@@ -17,18 +17,12 @@ from looptool.prompt import (
     ChatMessage, fill, read_prompt, render_conversation, render_tools, without_turn_markers)
 from looptool.records import Message, Sample
 
-PROMPTS = Path(__file__).resolve().parent / "prompts"
 TRIES = 3
 """Draws for one question until a reply can be read."""
 
 Ask = Callable[[str, list[ChatMessage], int, str], Awaitable[Reply]]
 """(role, chat, draw, model) -> one reply."""
 T = TypeVar("T")
-
-
-def prompt_files(*roles: str) -> list[Path]:
-    """The files that the prompts of these roles come from."""
-    return [PROMPTS / f"{role}.md" for role in roles]
 
 
 def make_ask(client: Client, sampling: dict[str, Sampling]) -> Ask:
@@ -40,9 +34,9 @@ def make_ask(client: Client, sampling: dict[str, Sampling]) -> Ask:
     return ask
 
 
-def chat_about(role: str, sample: Sample, **blocks: str) -> list[ChatMessage]:
-    """The prompt of one question about a sample: role, date and tools, then its conversation and `blocks`."""
-    system = fill(read_prompt(PROMPTS / f"{role}.md"), date=sample.date,
+def chat_about(prompt: Path, sample: Sample, **blocks: str) -> list[ChatMessage]:
+    """One question about a sample: the prompt file with date and tools, then its conversation and `blocks`."""
+    system = fill(read_prompt(prompt), date=sample.date,
                   tools=without_turn_markers(render_tools(sample.tools)))
     parts = {"conversation": render_conversation(sample.messages), **blocks}
     content = "\n\n".join(f"<{name}>\n{without_turn_markers(text)}\n</{name}>" for name, text in parts.items())
