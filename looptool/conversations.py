@@ -7,7 +7,7 @@
                   {"role": "tool", "content": "...", "tool_call_id": "call_1_0"}, ...]}
 
 "weight": 0 on an assistant's turn, as in OpenAI's fine-tuning files, says that it is no label: it stays in the history.
-Reasoning is left out. Foreign files may lack id and date, may have further fields, which are passed over, and may hold
+Reasoning is left out unless asked for. Foreign files may lack id and date, may have further fields, which are passed over, and may hold
 system messages, which are skipped: the system text is written anew by looptool.prompt.
 """
 from __future__ import annotations
@@ -42,6 +42,8 @@ class Turn(msgspec.Struct, kw_only=True, omit_defaults=True):
     content: str | None = ""
     tool_calls: list[ToolCall] | None = None
     tool_call_id: str | None = None
+    reasoning_content: str = ""
+    """What an assistant thought; written on request, never read."""
     weight: Literal[0, 1] = 1
     """0: an assistant's turn that is never a label."""
 
@@ -56,9 +58,9 @@ class Conversation(msgspec.Struct, kw_only=True):
     messages: list[Turn]
 
 
-def from_dialog(dialog: Dialog) -> Conversation:
+def from_dialog(dialog: Dialog, keep_reasoning: bool = False) -> Conversation:
     """The conversation of a dialog; a suspect turn gets weight 0."""
-    return Conversation(id=dialog.id, date=dialog.date, messages=write_turns(dialog.messages),
+    return Conversation(id=dialog.id, date=dialog.date, messages=write_turns(dialog.messages, keep_reasoning),
                         tools=write_tools(dialog.tools))
 
 
@@ -68,7 +70,7 @@ def write_tools(tools: list[Tool]) -> list[dict[str, Any]]:
                                               "parameters": tool.parameters}} for tool in tools]
 
 
-def write_turns(messages: list[Message]) -> list[Turn]:
+def write_turns(messages: list[Message], keep_reasoning: bool = False) -> list[Turn]:
     """Messages as the API takes them, each call with an id made of its place."""
     turns: list[Turn] = []
     waiting: list[str] = []
@@ -81,6 +83,7 @@ def write_turns(messages: list[Message]) -> list[Turn]:
             for number, call in enumerate(message.calls)]
         waiting = [call.id for call in calls]
         turns.append(Turn(role=message.role, content=message.content, tool_calls=calls or None,
+                          reasoning_content=message.reasoning if keep_reasoning else "",
                           weight=0 if message.suspect else 1))
     return turns
 
