@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grpotool.tiny_student.curriculum import LEVELS, WORDS, draw_lesson
+from grpotool.tiny_student.curriculum import LEVELS, draw_lesson, random_phrases
 from grpotool.tiny_student.tokenizer import build_tokenizer
 from looptool.calls import check_calls
 from looptool.config import ROOT
 from looptool.prompt import render_messages, render_system
+from looptool.simulation.values import plain_words
 
 CHECKPOINT = ROOT / "grpotool" / "tiny_student" / "checkpoint"
 
@@ -64,7 +65,28 @@ def test_lessons_are_drawn_by_their_seed():
 
 
 def test_the_words_are_sorted_and_plain():
-    assert list(WORDS) == sorted(set(WORDS)) and all(word.isascii() and word.islower() for word in WORDS)
+    known = plain_words()
+    assert list(known) == sorted(set(known)) and all(word.isascii() and word.islower() for word in known)
+
+
+def test_plain_lessons_name_the_parameter_before_its_value():
+    for seed in range(100):
+        for slot in random_phrases(random.Random(seed), plain=True).slots:
+            assert slot.index("{cue}") < slot.index("{value}")
+    assert len({random_phrases(random.Random(seed)).slots for seed in range(100)}) > 40
+
+
+def test_recalled_pairs_ask_for_values_that_were_told():
+    from grpotool.tiny_student.drills import recalled_pairs
+
+    for seed in range(20):
+        ids, mask, answers = recalled_pairs(random.Random(seed), 900)
+        assert ids.shape == mask.shape == answers.shape and not (answers & ~mask).any()
+        for row, asked in zip(ids.tolist(), answers.tolist(), strict=True):
+            first = asked.index(True)
+            told = row[:first]
+            runs = "".join("x" if wanted else " " for wanted in asked).split()
+            assert runs and all(token in told for token, wanted in zip(row, asked, strict=True) if wanted)
 
 
 def test_what_is_learnt_is_what_the_assistant_wrote_in_the_chat_template():
@@ -80,17 +102,17 @@ def test_what_is_learnt_is_what_the_assistant_wrote_in_the_chat_template():
 
 
 @pytest.mark.slow
-def test_the_planted_circuit_looks_one_and_two_tokens_back():
+def test_the_planted_heads_look_back_as_far_as_they_say():
     import torch
 
-    from grpotool.tiny_student.build import PARTNERS, build_model
+    from grpotool.tiny_student.build import build_model
+    from grpotool.tiny_student.circuit import LOOKERS
 
     model = build_model(tokenizer(), seed=0)
     model.set_attn_implementation("eager")
     ids = torch.randint(900, (1, 40), generator=torch.Generator().manual_seed(0))
     attention = model(input_ids=ids, output_attentions=True).attentions[0][0]
-    for head, partner in enumerate(PARTNERS):
-        back = 1 if partner is None else 2
+    for head, (back, _) in enumerate(LOOKERS):
         places = attention[head, 5:].argmax(dim=-1)
         assert torch.equal(places, torch.arange(5, 40) - back)
 

@@ -5,9 +5,10 @@ out  <out>/ a Qwen3ForCausalLM checkpoint of 2.7M parameters that calls tools on
 
     python grpotool/tiny_student/build.py --out grpotool/tiny_student/checkpoint
 
-Trained on tasks alone, a model of this size does not learn to copy values within hours. So copying comes first:
-1. the weights start with an induction circuit, and random strings, repeated, wake it;
-2. tasks in the levels of curriculum.py, the easiest first; one batch in eight goes on repeating.
+Trained on tasks alone, a model of this size does not learn within hours to copy values and to tell which one belongs to
+which name. So that comes first:
+1. the weights start with a circuit that looks strings up and copies them, and drills with random tokens wake it;
+2. tasks in the levels of curriculum.py, the easiest first; one batch in eight goes on drilling.
 It stops early on purpose: the loop has to have something left to teach.
 """
 from __future__ import annotations
@@ -15,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import math
 import random
 import time
 from collections.abc import Iterator, Sequence
@@ -25,118 +25,30 @@ import torch
 from tqdm import tqdm
 from transformers import GenerationConfig, Qwen3Config, Qwen3ForCausalLM
 
-from grpotool.tiny_student.curriculum import LEVELS, WORDS, Lesson, Level, draw_lesson
+from grpotool.tiny_student.circuit import plant
+from grpotool.tiny_student.curriculum import LEVELS, Lesson, Level, draw_lesson
+from grpotool.tiny_student.drills import BATCH_TOKENS, DRILLS, Batch, pad
 from grpotool.tiny_student.tokenizer import build_tokenizer
 from looptool.prompt import render_conversation, render_messages, render_system
 from looptool.records import write_atomic
 from looptool.simulation.catalogue import catalogue
 from looptool.simulation.tasks import draw_task, draw_tools
+from looptool.simulation.values import plain_words
 
-BATCH_TOKENS, LONGEST, LEARNING_RATE, OTHER_WEIGHT = 4096, 640, 2e-3, 0.2
-STEPS = (250, 250, 700, 900, 2400)
+LONGEST, LEARNING_RATE, OTHER_WEIGHT = 640, 2e-3, 0.2
+STEPS = (200, 250, 600, 950, 2500)
 log = logging.getLogger("build")
 
-Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
-"""Token ids, which of them are no padding, and which are answers, each [rows, tokens]."""
-
-
 def build_model(tokenizer, seed: int) -> Qwen3ForCausalLM:
-    """A Qwen3 of 2.7M parameters; random weights, but for what `plant_embeddings` and `plant_induction` do."""
+    """A Qwen3 of 2.7M parameters; random weights, but for what `plant` does."""
     torch.manual_seed(seed)
     model = Qwen3ForCausalLM(Qwen3Config(
         vocab_size=len(tokenizer), hidden_size=192, intermediate_size=512, num_hidden_layers=4, num_attention_heads=6,
         num_key_value_heads=6, head_dim=32, max_position_embeddings=4096, tie_word_embeddings=True,
         rope_parameters={"rope_type": "default", "rope_theta": 1e6}, attn_implementation="sdpa",
         eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, bos_token_id=None))
-    plant_embeddings(model, tokenizer.convert_ids_to_tokens(range(len(tokenizer))))
-    plant_induction(model)
+    plant(model, tokenizer.convert_ids_to_tokens(range(len(tokenizer))))
     return model
-
-
-SCALE = 0.06
-"""Standard deviation of the embeddings."""
-
-
-@torch.no_grad()
-def plant_embeddings(model: Qwen3ForCausalLM, tokens: list[str]) -> None:
-    """One direction for all tokens, one a word, and one each for a space before it and for a capital.
-
-    So " Oslo" is nearly "Oslo" from the start: a value stands after a space in a sentence and after a quote in JSON.
-    """
-    hidden = model.config.hidden_size
-    everywhere, spaced, capital = torch.nn.functional.normalize(torch.randn(3, hidden), dim=1) * SCALE * hidden ** 0.5
-    words = {token.lstrip("Ġ").lower(): SCALE * torch.randn(hidden) for token in tokens}
-    for token, embedding in zip(tokens, model.model.embed_tokens.weight, strict=True):
-        word = token.lstrip("Ġ")
-        embedding.copy_(words[word.lower()] + 0.5 * everywhere + 0.3 * spaced * (token != word)
-                        + 0.3 * capital * (word != word.lower()))
-
-
-PARTNERS = (None, None, None, 0, 1)
-"""Planted heads of either layer: those without a partner compare the last token, the others the one before it, which at
-the current place their partner remembers."""
-
-
-def turned(vector: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
-    """Rotated as rotary position embedding does it, by an angle for each pair of dimensions."""
-    cosine, sine = torch.cat([angle.cos()] * 2), torch.cat([angle.sin()] * 2)
-    half = len(vector) // 2
-    return vector * cosine + torch.cat([-vector[half:], vector[:half]]) * sine
-
-
-@torch.no_grad()
-def plant_induction(model: Qwen3ForCausalLM) -> None:
-    """Start from a two-layer circuit that copies: after "A B ... A" comes "B" (induction heads, Olsson et al. 2022).
-
-    A head of layer 0 looks some tokens back and writes what it sees into directions of its own. A head of layer 1 looks
-    for the place where these directions hold what the current place has, and votes for the token that stands there:
-    some heads compare the last token, some the one before it, so that a place where both agree wins. Left to chance,
-    the circuit took over two million tokens of random strings to begin to form; planted roughly, 250,000 make it work.
-    """
-    hidden, size = model.config.hidden_size, model.config.head_dim
-    everywhere = torch.nn.functional.normalize(model.model.embed_tokens.weight.mean(0), dim=0)
-    looking, matching = (model.model.layers[index].self_attn for index in (0, 1))
-
-    def reader() -> torch.Tensor:
-        random = torch.randn(size, hidden) / hidden ** 0.5
-        return random - torch.outer(random @ everywhere, everywhere)
-
-    here = torch.zeros(size)
-    here[[0, 1, size // 2, size // 2 + 1]] = 1.0  # the fastest rotary pairs tell neighbors apart
-    planted: list[tuple[torch.Tensor, torch.Tensor]] = []
-    for head, partner in enumerate(PARTNERS):
-        rows, copy = slice(head * size, (head + 1) * size), reader()
-        memory = torch.linalg.qr(torch.randn(hidden, size))[0]
-        token, seen = (new := reader(), new) if partner is None else (planted[partner][0], planted[partner][1].T)
-        back = 1 if partner is None else 2
-        looking.q_proj.weight[rows] = torch.outer(here, everywhere)
-        looking.k_proj.weight[rows] = torch.outer(turned(here, back * model.model.rotary_emb.inv_freq), everywhere)
-        looking.v_proj.weight[rows], looking.o_proj.weight[:, rows] = token, 2 * SCALE * memory
-        matching.q_proj.weight[rows], matching.k_proj.weight[rows] = seen, memory.T
-        matching.v_proj.weight[rows], matching.o_proj.weight[:, rows] = copy, 2 * SCALE * copy.T
-        planted.append((token, memory))
-    for attention, sharpness in ((looking, 2.0), (matching, 1.4)):
-        attention.q_norm.weight.fill_(sharpness)
-        attention.k_norm.weight.fill_(sharpness)
-
-
-def repeated_strings(rng: random.Random, vocabulary: int) -> Batch:
-    """Random token strings, each twice; the second copy is the answer.
-
-    Each string has an alphabet of its own. In a small one tokens recur, and one token back does not tell the place.
-    """
-    length = rng.randint(16, 128)
-    random_tokens = torch.Generator().manual_seed(rng.getrandbits(48))
-    rows = []
-    for _ in range(max(8, BATCH_TOKENS // (2 * length))):
-        letters = round(10 ** rng.uniform(1, math.log10(vocabulary)))
-        alphabet = torch.randint(vocabulary, (letters,), generator=random_tokens)
-        rows.append(alphabet[torch.randint(letters, (length,), generator=random_tokens)])
-    first = torch.stack(rows)
-    ids = torch.cat([first, first], 1)
-    answers = torch.zeros_like(ids, dtype=torch.bool)
-    answers[:, length:] = True
-    return ids, torch.ones_like(answers), answers
 
 
 def task_batches(rng: random.Random, tokenizer, level: Level) -> Iterator[Batch]:
@@ -163,7 +75,7 @@ def tokenizer_texts(rng: random.Random) -> Iterator[str]:
         task = draw_task(rng, tools, "train")
         yield render_system(lesson.tools, lesson.date, "short") + render_system(tools, lesson.date, "short")
         yield render_conversation([*lesson.messages, *task.messages])
-    yield from [" " + " ".join(WORDS)] * 20 + ["_".join(WORDS)] * 8
+    yield from [" " + " ".join(plain_words())] * 20 + ["_".join(plain_words())] * 8
 
 
 def encode(lesson: Lesson, tokenizer) -> tuple[list[int], list[bool]]:
@@ -178,18 +90,6 @@ def encode(lesson: Lesson, tokenizer) -> tuple[list[int], list[bool]]:
             ids += part
             written += [is_answer] * len(part)
     return ids, written
-
-
-def pad(rows: list[tuple[list[int], list[bool]]], token: int) -> Batch:
-    """Rows of one batch, padded on the right."""
-    width = max(len(ids) for ids, _ in rows)
-    ids = torch.full((len(rows), width), token)
-    mask, answers = torch.zeros(2, *ids.shape, dtype=torch.bool)
-    for i, (row, written) in enumerate(rows):
-        ids[i, :len(row)] = torch.tensor(row)
-        mask[i, :len(row)] = True
-        answers[i, :len(row)] = torch.tensor(written)
-    return ids, mask, answers
 
 
 @torch.compile(dynamic=True)
@@ -214,22 +114,22 @@ def losses(model: Qwen3ForCausalLM, batch: Batch) -> tuple[torch.Tensor, torch.T
 
 
 def train(model: Qwen3ForCausalLM, tokenizer, seed: int, steps: Sequence[int]) -> None:
-    """Repetition for steps[0] steps, then each level of the curriculum; one batch in eight goes on repeating."""
+    """Drills for steps[0] steps, then each level of the curriculum; one batch in eight goes on drilling."""
     rng = random.Random(f"{seed}:curriculum")
     optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.98), weight_decay=0.01)
     lessons = [task_batches(rng, tokenizer, level) for level in LEVELS]
     plan = [lesson for lesson, count in enumerate(steps, -1) for _ in range(count)]
     smooth, start, decay = None, time.monotonic(), sum(steps) - sum(steps[:3])
     for step, lesson in enumerate(tqdm(plan, desc="build", disable=None)):
-        repeats = lesson < 0 or step % 8 == 0
-        batch = repeated_strings(rng, len(tokenizer)) if repeats else next(lessons[lesson])
+        drills = lesson < 0 or step % 8 == 0
+        batch = rng.choice(DRILLS)(rng, len(tokenizer)) if drills else next(lessons[lesson])
         answer_loss, other_loss = losses(model, batch)
-        (answer_loss + (0.0 if repeats else OTHER_WEIGHT) * other_loss).backward()
+        (answer_loss + (0.0 if drills else OTHER_WEIGHT) * other_loss).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.param_groups[0]["lr"] = LEARNING_RATE * min(1.0, (step + 1) / 50, (len(plan) - step) / decay)
         optimizer.step()
         optimizer.zero_grad()
-        if not repeats or lesson < 0:
+        if not drills or lesson < 0:
             smooth = answer_loss.item() if smooth is None else 0.95 * smooth + 0.05 * answer_loss.item()
         if step % 100 == 99:
             log.info("step %d, lesson %d: answer loss %.3f, %.0f s", step + 1, lesson + 1, smooth,
@@ -250,7 +150,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, nargs=1 + len(LEVELS), default=STEPS,
-                        help="of repetition and of each level of the curriculum")
+                        help="of drills and of each level of the curriculum")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     tokenizer = build_tokenizer(tokenizer_texts(random.Random(f"{args.seed}:tokenizer")))

@@ -13,10 +13,7 @@ from looptool.records import Message, Tool
 from looptool.simulation.catalogue import catalogue, read_yaml, words
 from looptool.simulation.language import Phrases, Voice
 from looptool.simulation.tasks import KINDS, Author, draw_tools, result_of
-from looptool.simulation.values import made_up_word
-
-WORDS = tuple((Path(__file__).parent / "words.txt").read_text(encoding="utf-8").split())
-
+from looptool.simulation.values import made_up_word, plain_words
 
 @dataclass(frozen=True)
 class Level:
@@ -38,7 +35,7 @@ class Level:
 LEVELS = (Level(1, (1, 2), {"single": 1}, plain=True),
           Level(1, (2, 6), {"single": 1}, plain=True),
           Level(3, (0, 4), {"single": 6, "parallel": 2, "ask": 1, "answered": 1}, sources={"words": 1, "mixed": 2}),
-          Level(4, (0, 5), KINDS, sources={"words": 1, "mixed": 3, "catalogue": 2}))
+          Level(4, (0, 5), KINDS, sources={"words": 1, "mixed": 2, "catalogue": 2}))
 """The lessons, one after the other: copy; tell which value belongs to which name; choose the tool; everything.
 
 A small model learns to copy from easy tasks in minutes and from hard ones in hours, and which value belongs to which
@@ -48,7 +45,7 @@ name from tasks with little but names and values.
 
 def random_word(rng: random.Random, plain: bool = False) -> str:
     """A plain English word, or one that does not exist."""
-    return rng.choice(WORDS) if plain or rng.random() < 0.85 else made_up_word(rng)
+    return rng.choice(plain_words()) if plain or rng.random() < 0.85 else made_up_word(rng)
 
 
 def styled(parts: list[str], style: int) -> str:
@@ -108,8 +105,9 @@ def random_parameters(rng: random.Random, count: int, level: Level, depth: int =
     properties, required = {}, []
     for _ in range(count):
         parts = [random_word(rng, level.plain) for _ in range(rng.choice((1, 1, 2)))]
-        about = parts + [random_word(rng, level.plain) for _ in range(0 if level.plain else rng.choice((0, 0, 1)))]
-        rng.shuffle(about)
+        about = parts + [random_word(rng) for _ in range(0 if level.plain else rng.choice((0, 0, 1)))]
+        if not level.plain:
+            rng.shuffle(about)
         name = styled(parts, rng.randrange(4))
         properties[name] = {**random_schema(rng, level, depth), "description": " ".join(about).capitalize()}
         if level.plain or rng.random() < 0.65 and "default" not in properties[name]:
@@ -128,26 +126,42 @@ def random_tool(rng: random.Random, level: Level) -> Tool:
 
 
 @lru_cache(maxsize=1)
-def lesson_phrases() -> Phrases:
-    """The wording of the lessons."""
+def lesson_phrases() -> tuple[Phrases, list[str]]:
+    """The wording of the lessons, and the small words that may stand anywhere between what matters."""
     section = read_yaml(Path(__file__).parent / "phrases.yaml")
+    small_words = section.pop("small words").split()
     section["yes_no"] = [tuple(pair) for pair in section["yes_no"]]
-    return Phrases(**{name: tuple(entries) for name, entries in section.items()})
+    return Phrases(**{name: tuple(entries) for name, entries in section.items()}), small_words
 
 
-def random_phrases(rng: random.Random) -> Phrases:
-    """The wording of the lessons, now and then with words in between that nobody has used before."""
-    known = lesson_phrases()
-    if rng.random() < 0.85:
-        return known
-    mark = f" {random_word(rng)} "
-    return replace(known, connectors=(mark,), joiners=(*known.joiners, f",{mark}"),
-                   slots=(*known.slots, f"{{cue}}{mark}{{value}}"),
-                   frames=tuple(f"{random_word(rng).capitalize()} {frame[:1].lower()}{frame[1:]}"
-                                for frame in known.frames))
+def random_phrases(rng: random.Random, plain: bool = False) -> Phrases:
+    """One person's wording: what the file has, and as much that nobody has said before.
+
+    What holds names and values together is small words and signs in any order. A student that has heard a few patterns
+    only knows these; so it has to learn to look for the names and values themselves.
+    """
+    known, small_words = lesson_phrases()
+
+    def small(least: int, most: int) -> str:
+        drawn = [rng.choice(small_words) if rng.random() < 0.85 else random_word(rng)
+                 for _ in range(rng.randint(least, most))]
+        return " ".join(drawn)
+
+    def between() -> str:
+        return rng.choice((f" {small(1, 2)} ", f" {small(1, 2)} ", *SIGNS))
+
+    slots = [f"{rng.choice(('', 'a ', small(1, 2) + ' '))}{{cue}}{between()}{{value}}" for _ in range(3)]
+    if not plain and rng.random() < 0.5:
+        slots.append(rng.choice(("{value} ({cue})", "{value} [{cue}]", f"{{value}} {small(1, 2)} {{cue}}")))
+    new = replace(
+        known, slots=tuple(slots), connectors=(between(),), joiners=(rng.choice((f" {small(1, 2)} ", f", {small(1, 1)} ", *JOINS)),),
+        frames=tuple(f"{small(1, 4).capitalize()} {{request}}{end}" for end in (".", "?", "!", f", {small(1, 3)}.")),
+        answers=(f"{small(1, 2).capitalize()} {{slots}}.",), agains=(f"{small(2, 5).capitalize()} {{slots}}.",))
+    return Phrases(**{name: rng.choice((getattr(known, name), getattr(new, name))) for name in known.__dataclass_fields__})
 
 
-MOST_TASKS = 3
+SIGNS = (" ", ": ", " - ", " = ", " -> ", ", ")
+JOINS = (", ", "; ", " / ", " & ", " and ", ". ", " - ")
 REPLIES = {"ask": "Which value should I use?", "done": "Done.", "no_tool": "No tool here can do that.",
            "chat": "You are welcome."}
 """What the student is taught to say where no call is right."""
@@ -177,10 +191,10 @@ class Lesson:
 def draw_lesson(rng: random.Random, level: Level) -> Lesson:
     """One to four tasks with the same tools, one after the other."""
     tools, foreign = lesson_tools(rng, level)
-    wording = lesson_phrases() if level.plain else random_phrases(rng)
+    wording = random_phrases(rng, level.plain)
     author = Author(rng, tools, foreign, lambda: Voice(rng, wording))
     messages: list[Message] = []
-    for _ in range(rng.randint(1, MOST_TASKS)):
+    for _ in range(1 if level.plain else rng.choice((1, 1, 2, 3))):
         draft = None
         while draft is None:
             kind = rng.choices(list(level.kinds), list(level.kinds.values()))[0]

@@ -21,8 +21,9 @@ Split = Literal["train", "heldout"]
 SPLITS: tuple[Split, ...] = ("train", "heldout")
 
 _GENERIC_KINDS: dict[str, dict[str, Any]] = {
-    "string": {"type": "string", "patterns": ["~", "~", "^", "^", "^ ^", "~ ~", "~ ~ ~", "^ ~", "AA-9999", "A99999", "aaaa99", "~_~",
-                                              "2029-01-19", "19:29", "~.~@~.com", "~-~.pdf", "99999", "the ^ ~"]},
+    "string": {"type": "string", "patterns": ["*", "*", "+", "+", "* *", "+ +", "* * *", "+ *", "+ ^", "~", "^", "^ ^", "AA-9999",
+                                              "A99999", "aaaa99", "*_~", "2029-01-19", "19:29", "*.~@*.com", "*-*.pdf",
+                                              "99999", "the + *"]},
     "integer": {"type": "integer", "range": [1, 60]},
     "number": {"type": "number", "range": [1, 90], "decimals": 1},
     "boolean": {"type": "boolean"},

@@ -6,9 +6,10 @@ import random
 import string
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import lru_cache
 from typing import Any
 
-from looptool.simulation.catalogue import Slot
+from looptool.simulation.catalogue import HERE, Slot
 
 UNREADABLE = object()
 """What `read_value` returns for text that is no value of the slot."""
@@ -76,11 +77,21 @@ class Ear:
 
 
 def draw_pattern(rng: random.Random, pattern: str) -> str:
-    """Text after a pattern: A and a are letters, 9 a digit, ~ a made-up word, ^ one with a capital, the rest stands."""
-    draws = {"A": lambda: rng.choice(string.ascii_uppercase), "a": lambda: rng.choice(string.ascii_lowercase),
-             "9": lambda: rng.choice(string.digits), "~": lambda: made_up_word(rng),
-             "^": lambda: made_up_word(rng).capitalize()}
+    """Text after a pattern: A and a are letters, 9 a digit, * a word, ~ a made-up one, + and ^ these with a capital.
+
+    Whatever else is in it stands.
+    """
+    draws = {"*": lambda: rng.choice(plain_words()), "+": lambda: rng.choice(plain_words()).capitalize(),
+             "~": lambda: made_up_word(rng), "^": lambda: made_up_word(rng).capitalize(),
+             "A": lambda: rng.choice(string.ascii_uppercase), "a": lambda: rng.choice(string.ascii_lowercase),
+             "9": lambda: rng.choice(string.digits)}
     return "".join(draws[letter]() if letter in draws else letter for letter in pattern)
+
+
+@lru_cache(maxsize=1)
+def plain_words() -> tuple[str, ...]:
+    """Common English words, in lower case."""
+    return tuple((HERE / "words.txt").read_text(encoding="utf-8").split())
 
 
 def made_up_word(rng: random.Random) -> str:
