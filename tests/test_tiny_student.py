@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grpotool.tiny_student.curriculum import LEVELS, draw_lesson, random_phrases
+from grpotool.tiny_student.curriculum import LEVELS, draw_lesson
 from grpotool.tiny_student.tokenizer import build_tokenizer
+from grpotool.tiny_student.wording import random_phrases
 from looptool.calls import check_calls
 from looptool.config import ROOT
 from looptool.prompt import render_messages, render_system

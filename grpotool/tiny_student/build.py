@@ -1,7 +1,7 @@
 """Build the tiny student: its tokenizer, its model, and its first skill, from a seed.
 
 in   nothing but the simulation's training words
-out  <out>/ a Qwen3ForCausalLM checkpoint of 2.7M parameters that calls tools on about half of held-out tasks
+out  <out>/ a Qwen3ForCausalLM checkpoint of 2.7M parameters that calls tools
 
     python grpotool/tiny_student/build.py --out grpotool/tiny_student/checkpoint
 
@@ -37,6 +37,7 @@ from looptool.simulation.values import plain_words
 
 LONGEST, LEARNING_RATE, OTHER_WEIGHT = 640, 2e-3, 0.2
 STEPS = (200, 250, 600, 950, 2500)
+"""Of drills, then of each level of the curriculum."""
 log = logging.getLogger("build")
 
 def build_model(tokenizer, seed: int) -> Qwen3ForCausalLM:
@@ -67,7 +68,7 @@ def task_batches(rng: random.Random, tokenizer, level: Level) -> Iterator[Batch]
 
 
 def tokenizer_texts(rng: random.Random) -> Iterator[str]:
-    """Lessons, and tasks of the training catalogue so that its words are not torn to pieces."""
+    """Lessons of every kind, and tasks of the training catalogue so that its words are not torn to pieces."""
     pool = catalogue("train")
     for _ in range(2000):
         lesson = draw_lesson(rng, LEVELS[-1])

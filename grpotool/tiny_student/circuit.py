@@ -1,8 +1,8 @@
 """The circuit that the tiny student starts with: attention heads that look strings up and copy them.
 
-In: a model with random weights. Out: the same model with embeddings and the attention of its first two layers written by
-hand, so roughly that training still has to make it work. Left to chance, such a circuit took over two million tokens of
-random strings to begin to form, and one that tells which value belongs to which name did not form within an hour.
+In: a model with random weights. Out: the same model with embeddings and the attention of its first two layers written
+by hand, so roughly that training still has to make it work. Left to chance, such a circuit took over two million tokens
+of random strings to begin to form, and one that tells which value belongs to which name did not form within an hour.
 """
 from __future__ import annotations
 
@@ -62,7 +62,8 @@ def plant(model: Qwen3ForCausalLM, tokens: list[str]) -> None:
     for head, (compared, looker) in enumerate(MATCHERS):
         rows, copy = slice(head * size, (head + 1) * size), reader(size)
         matching.q_proj.weight[rows], matching.k_proj.weight[rows] = 0, 0
-        matching.q_proj.weight[rows][content] = readings[LOOKERS[looker][1]] if compared is None else memories[compared].T
+        wanted = readings[LOOKERS[looker][1]] if compared is None else memories[compared].T
+        matching.q_proj.weight[rows][content] = wanted
         matching.k_proj.weight[rows][content] = memories[looker].T
         if compared == looker:  # or each place would find itself
             matching.q_proj.weight[rows] -= AWAY * torch.outer(near, everywhere)

@@ -5,15 +5,14 @@ The phrases are the lessons' own; of the held-out catalogue, phrases and values 
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
 
+from grpotool.tiny_student.wording import random_phrases, random_word
 from looptool.records import Message, Tool
-from looptool.simulation.catalogue import catalogue, read_yaml, words
-from looptool.simulation.language import Phrases, Voice
+from looptool.simulation.catalogue import catalogue, words
+from looptool.simulation.language import Voice
 from looptool.simulation.tasks import KINDS, Author, draw_tools, result_of
-from looptool.simulation.values import made_up_word, plain_words
 
 @dataclass(frozen=True)
 class Level:
@@ -41,11 +40,6 @@ LEVELS = (Level(1, (1, 2), {"single": 1}, plain=True),
 A small model learns to copy from easy tasks in minutes and from hard ones in hours, and which value belongs to which
 name from tasks with little but names and values.
 """
-
-
-def random_word(rng: random.Random, plain: bool = False) -> str:
-    """A plain English word, or one that does not exist."""
-    return rng.choice(plain_words()) if plain or rng.random() < 0.85 else made_up_word(rng)
 
 
 def styled(parts: list[str], style: int) -> str:
@@ -125,43 +119,6 @@ def random_tool(rng: random.Random, level: Level) -> Tool:
                 parameters=random_parameters(rng, rng.randint(*level.parameters), level))
 
 
-@lru_cache(maxsize=1)
-def lesson_phrases() -> tuple[Phrases, list[str]]:
-    """The wording of the lessons, and the small words that may stand anywhere between what matters."""
-    section = read_yaml(Path(__file__).parent / "phrases.yaml")
-    small_words = section.pop("small words").split()
-    section["yes_no"] = [tuple(pair) for pair in section["yes_no"]]
-    return Phrases(**{name: tuple(entries) for name, entries in section.items()}), small_words
-
-
-def random_phrases(rng: random.Random, plain: bool = False) -> Phrases:
-    """One person's wording: what the file has, and as much that nobody has said before.
-
-    What holds names and values together is small words and signs in any order. A student that has heard a few patterns
-    only knows these; so it has to learn to look for the names and values themselves.
-    """
-    known, small_words = lesson_phrases()
-
-    def small(least: int, most: int) -> str:
-        drawn = [rng.choice(small_words) if rng.random() < 0.85 else random_word(rng)
-                 for _ in range(rng.randint(least, most))]
-        return " ".join(drawn)
-
-    def between() -> str:
-        return rng.choice((f" {small(1, 2)} ", f" {small(1, 2)} ", *SIGNS))
-
-    slots = [f"{rng.choice(('', 'a ', small(1, 2) + ' '))}{{cue}}{between()}{{value}}" for _ in range(3)]
-    if not plain and rng.random() < 0.5:
-        slots.append(rng.choice(("{value} ({cue})", "{value} [{cue}]", f"{{value}} {small(1, 2)} {{cue}}")))
-    new = replace(
-        known, slots=tuple(slots), connectors=(between(),), joiners=(rng.choice((f" {small(1, 2)} ", f", {small(1, 1)} ", *JOINS)),),
-        frames=tuple(f"{small(1, 4).capitalize()} {{request}}{end}" for end in (".", "?", "!", f", {small(1, 3)}.")),
-        answers=(f"{small(1, 2).capitalize()} {{slots}}.",), agains=(f"{small(2, 5).capitalize()} {{slots}}.",))
-    return Phrases(**{name: rng.choice((getattr(known, name), getattr(new, name))) for name in known.__dataclass_fields__})
-
-
-SIGNS = (" ", ": ", " - ", " = ", " -> ", ", ")
-JOINS = (", ", "; ", " / ", " & ", " and ", ". ", " - ")
 REPLIES = {"ask": "Which value should I use?", "done": "Done.", "no_tool": "No tool here can do that.",
            "chat": "You are welcome."}
 """What the student is taught to say where no call is right."""
