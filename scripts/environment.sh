@@ -7,9 +7,9 @@ wanted="$(cksum < "$root/requirements.txt")"
 
 if [[ "$(cat "$venv/.requirements" 2>/dev/null || true)" != "$wanted" ]]; then
   "${PYTHON:-python3}" -c 'import sys; assert (3, 10) <= sys.version_info[:2] <= (3, 12), "LoopTool needs Python 3.10, 3.11 or 3.12: set PYTHON=python3.11"'
-  echo "setting up $venv (about 2 minutes, once)"
+  echo "setting up $venv (1 to 2 minutes, once)"
   "${PYTHON:-python3}" -m venv "$venv"
-  (cd "$root" && "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r requirements.txt)
+  (cd "$root" && "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --use-pep517 -r requirements.txt)
   echo "$wanted" > "$venv/.requirements"
 fi
 export PATH="$venv/bin:$PATH" VIRTUAL_ENV="$venv"
