@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import sys
 from pathlib import Path
 
@@ -11,13 +12,16 @@ from scripted import BOOK, MENU, TOOLS, Scripted, call, plan
 
 from dialog_generation import run
 from dialog_generation.agents import PROMPTS, Cast, Unusable, prompt_file, read_plan, read_turn
+from dialog_generation.flags import parse_arguments, with_flags
 from dialog_generation.scene import GroupPool, ToolGroup, draw_scene
 from dialog_generation.tool_groups import read_groups
 from looptool.answers import ToolCall
-from looptool.config import Config, Dialogs, RunFiles, Simulation, Student, Teacher
-from looptool.llm import Client, Reply
+from looptool.config import Config, Dialogs, Simulation, Student, Teacher
+from looptool.conversations import write_tools
+from looptool.llm import Reply
 from looptool.records import Dialog, InputError, Message, Need, read_jsonl, write_jsonl
 from looptool.simulation.catalogue import catalogue
+from looptool.simulation.tasks import draw_task
 from looptool.simulation.teacher import Teacher as SimulatedTeacher
 
 CHAT = Need(kind="chat", tools=[], text="says hello")
@@ -186,14 +190,18 @@ def test_native_calls_give_the_dialogs_that_text_gives(tmp_path, monkeypatch):
     assert any(message.calls and message.reasoning for dialog in native for message in dialog.messages)
 
 
-def test_native_calls_over_the_client(tmp_path):
-    config = Config(run_dir=str(tmp_path), student=Student(model=""), simulation=Simulation(label_noise=0, draw_noise=0),
-                    teacher=Teacher(base_urls=["simulated"], models=["m"]))
+def test_the_simulated_server_answers_native_calls_in_the_field_of_the_api():
+    tools = [catalogue("train")[0]]
+    payload = {"model": "m", "tools": write_tools(tools), "messages": [
+        {"role": "system", "content": "# Role: assistant"},
+        {"role": "user", "content": draw_task(random.Random(0), tools, "train", "single").messages[0].content}]}
+    rates = Simulation(label_noise=0, draw_noise=0, malformed=0)
+    choice = SimulatedTeacher(rates).complete(payload)["choices"][0]
+    assert choice["finish_reason"] == "tool_calls" and not choice["message"]["content"]
+    assert [made["function"]["name"] for made in choice["message"]["tool_calls"]] == [tools[0].name]
 
-    async def ask() -> Message:
-        async with Client.from_config(config, RunFiles(config).answers) as client:
-            cast = Cast(TOOLS, "unknown", run.make_ask(client, ["m"], run.Sampling(), "d", 0), Dialogs(native_calls=True))
-            return await cast.assist([Message(role="user", content="Please getmenu with restaurant Adler.")])
 
-    turn = asyncio.run(ask())
-    assert turn.calls or turn.content
+def test_flags_of_the_client_reach_the_config(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["run.py", "--try_num", "3", "--thread_num", "2"])
+    config = with_flags(Config(run_dir="x", student=Student(model=""), teacher=Teacher(models=["m"])), parse_arguments(""))
+    assert (config.teacher.tries, config.teacher.in_flight, config.teacher.models) == (3, 2, ["m"])
