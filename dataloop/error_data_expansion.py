@@ -21,11 +21,12 @@ from dataloop.loop_files import read_some
 from dataloop.scenarios import SCENARIOS, draw_scenarios, read_scenarios
 from looptool.asking import make_ask
 from looptool.checking import CHECKER_PROMPT
-from looptool.config import Config, RunFiles, argument_parser, load_config, round_files
+from looptool.config import Config, argument_parser, load_config
 from looptool.llm import Client, Sampling
 from looptool.meta import StageMeta
 from looptool.prompt import fit, student_length
 from looptool.records import ErrorSeed, Sample
+from looptool.run_files import RunFiles, round_files
 from looptool.stage import Inputs, Outcome, run_main, run_stage
 
 _log = logging.getLogger(__name__)

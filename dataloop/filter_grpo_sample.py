@@ -13,9 +13,10 @@ from collections import Counter
 from pathlib import Path
 
 from dataloop.loop_files import read_some
-from looptool.config import argument_parser, load_config, round_files
+from looptool.config import argument_parser, load_config
 from looptool.foreign import Refused, write_refused
 from looptool.records import Sample, write_jsonl
+from looptool.run_files import round_files
 from looptool.sample_rules import keep_valid
 from looptool.stage import run_main
 

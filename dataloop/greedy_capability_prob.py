@@ -27,9 +27,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from dataloop.probing import WINDOW, Policy, Prober, places
-from looptool.config import Config, RoundFiles, RunFiles, argument_parser, load_config, round_files, student_path
+from looptool.config import Config, argument_parser, load_config, student_path
 from looptool.meta import StageMeta
 from looptool.records import InputError, Sample, read_jsonl
+from looptool.run_files import RoundFiles, RunFiles, round_files
 from looptool.stage import Inputs, run_main, run_stage
 
 _log = logging.getLogger(__name__)

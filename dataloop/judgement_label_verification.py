@@ -26,10 +26,11 @@ from dataloop.loop_files import read_some
 from dataloop.seeds import error_seeds, label_changes, near_boundary
 from dataloop.verification import JUDGE_PROMPT, verify_one
 from looptool.asking import make_ask
-from looptool.config import Config, RunFiles, argument_parser, load_config, round_files
+from looptool.config import Config, argument_parser, load_config
 from looptool.llm import Client, Sampling
 from looptool.meta import StageMeta
 from looptool.records import Probe, Verdict, read_jsonl, write_jsonl
+from looptool.run_files import RunFiles, round_files
 from looptool.stage import Inputs, Outcome, run_main, run_stage
 
 _log = logging.getLogger(__name__)

@@ -23,9 +23,10 @@ import msgspec
 from dataloop.loop_files import read_some
 from dataloop.mixing import Mixture, Supply, mix_parts, run_order, unused
 from dataloop.seeds import near_boundary
-from looptool.config import Config, RoundFiles, RunFiles, argument_parser, load_config, round_files
+from looptool.config import Config, argument_parser, load_config
 from looptool.meta import make_header, read_meta
 from looptool.records import ErrorSeed, InputError, Probe, Record, Sample, encode_line, read_jsonl, write_atomic
+from looptool.run_files import RoundFiles, RunFiles, round_files
 from looptool.stage import run_main
 
 _log = logging.getLogger(__name__)

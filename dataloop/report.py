@@ -22,8 +22,9 @@ from dataloop.reporting.files import read_report
 from dataloop.reporting.measures import Known
 from dataloop.reporting.page import render_page
 from dataloop.reporting.table import make_table, render_text
-from looptool.config import ROOT, Config, RoundFiles, RunFiles, argument_parser, load_config
+from looptool.config import ROOT, Config, argument_parser, load_config
 from looptool.records import Message, Sample, write_atomic
+from looptool.run_files import RoundFiles, RunFiles
 from looptool.stage import run_main
 
 log = logging.getLogger(__name__)

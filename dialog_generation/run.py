@@ -36,11 +36,12 @@ from dialog_generation.scene import GroupPool, Scene, ToolPool, draw_scene
 from dialog_generation.tool_files import read_tool_files, tool_files
 from dialog_generation.tool_groups import read_groups
 from dialog_generation.verification import check_dialogs, write_verified
-from looptool.config import Config, RunFiles, load_config
+from looptool.config import Config, load_config
 from looptool.llm import Client, Reply, Sampling
 from looptool.meta import StageMeta
 from looptool.prompt import ChatMessage
 from looptool.records import Dialog, InputError, Tool, read_jsonl, write_jsonl
+from looptool.run_files import RunFiles
 from looptool.stage import Inputs, Outcome, run_main, run_stage
 
 LENGTHS = {"short": (1, 8), "medium": (9, 20), "long": (21, 1_000_000)}

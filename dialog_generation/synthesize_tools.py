@@ -32,9 +32,10 @@ from dialog_generation.tool_designer import Design, design_tools
 from dialog_generation.tool_files import file_entries, import_tools, tool_files
 from dialog_generation.tool_formats import AUTO, FORMATS
 from dialog_generation.tool_formats.entry import Entry
-from looptool.config import Config, RunFiles, argument_parser, load_config
+from looptool.config import Config, argument_parser, load_config
 from looptool.foreign import Refused, write_refused
 from looptool.records import InputError, Tool, read_jsonl
+from looptool.run_files import RunFiles
 from looptool.simulation.catalogue import catalogue
 from looptool.stage import run_main
 from looptool.transform import run_transform

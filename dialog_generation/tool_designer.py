@@ -16,11 +16,12 @@ import msgspec
 from dialog_generation.dual_tree import Paths, Trees, Written, broken_rules
 from dialog_generation.tool_files import valid_tool
 from dialog_generation.tool_formats import Entry
-from looptool.config import Config, RunFiles
+from looptool.config import Config
 from looptool.llm import Client, Reply, Sampling
 from looptool.meta import StageMeta
 from looptool.prompt import ChatMessage, read_prompt
 from looptool.records import Record, Tool
+from looptool.run_files import RunFiles
 from looptool.stage import Inputs, Outcome, run_stage
 
 PROMPT = Path(__file__).resolve().parent / "prompts" / "designer.md"

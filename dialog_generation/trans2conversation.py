@@ -19,10 +19,11 @@ from typing import Any
 
 import msgspec
 
-from looptool.config import RunFiles, argument_parser, load_config
+from looptool.config import argument_parser, load_config
 from looptool.conversations import from_dialog
 from looptool.meta import StageMeta
 from looptool.records import Dialog, Message, read_jsonl
+from looptool.run_files import RunFiles
 from looptool.stage import run_main
 from looptool.transform import run_transform
 

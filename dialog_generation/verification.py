@@ -20,11 +20,12 @@ from pathlib import Path
 from looptool.asking import Ask, make_ask
 from looptool.calls import check_calls
 from looptool.checking import CHECKER_PROMPT, is_correct
-from looptool.config import Config, RunFiles
+from looptool.config import Config
 from looptool.foreign import Refused, write_refused
 from looptool.llm import Client, Sampling
 from looptool.meta import StageMeta
 from looptool.records import Dialog, Message, Record, Sample, read_jsonl
+from looptool.run_files import RunFiles
 from looptool.sample_rules import fault_kind
 from looptool.stage import Inputs, Outcome, run_stage
 from looptool.transform import run_transform

@@ -4,8 +4,9 @@ verl shuffles the rows in every epoch and draws whole batches only; what is left
 """
 from __future__ import annotations
 
-from looptool.config import Config, RoundFiles, Train
+from looptool.config import Config, Train
 from looptool.records import InputError
+from looptool.run_files import RoundFiles
 
 
 def check_batches(config: Config, files: RoundFiles, rows: int) -> None:

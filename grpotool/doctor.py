@@ -14,8 +14,9 @@ from grpotool.doctor_data import check_labels, check_lengths, check_reward, chec
 from grpotool.doctor_machine import (check_disk, check_endpoints, check_gpus, check_packages, check_paths,
                                      check_probing, check_verl)
 from grpotool.finding import Check, Finding, fail
-from looptool.config import Config, RoundFiles, argument_parser, load_config, round_files
+from looptool.config import Config, argument_parser, load_config
 from looptool.records import InputError
+from looptool.run_files import RoundFiles, round_files
 from looptool.stage import run_main
 
 _log = logging.getLogger(__name__)

@@ -18,9 +18,10 @@ from grpotool.overrides import REWARD
 from grpotool.rows import VERSION, count_rows, read_rows
 from grpotool.train import check_current, left_out
 from looptool.calls import render_calls
-from looptool.config import Config, RoundFiles
+from looptool.config import Config
 from looptool.prompt import student_tokenizer, token_length
 from looptool.records import InputError, Message
+from looptool.run_files import RoundFiles
 
 FEW = 50
 """Rows that are looked at where all rows would take long."""

@@ -19,8 +19,9 @@ from packaging.requirements import Requirement
 from grpotool.finding import Finding, fail, ok, skip
 from grpotool.overrides import compose, environment
 from grpotool.train import policy_before
-from looptool.config import ROOT, Config, RoundFiles
+from looptool.config import ROOT, Config
 from looptool.records import InputError
+from looptool.run_files import RoundFiles
 
 BYTES_A_PARAMETER = 4 + 2 * 16
 """The policy in fp32, and two checkpoints with weights, two moments of Adam and an export, all in fp32."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
-from looptool.config import Config, RoundFiles
+from looptool.config import Config
+from looptool.run_files import RoundFiles
 
 
 class Finding(NamedTuple):

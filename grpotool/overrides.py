@@ -11,7 +11,8 @@ import os
 import re
 from pathlib import Path
 
-from looptool.config import ROOT, Config, RoundFiles
+from looptool.config import ROOT, Config
+from looptool.run_files import RoundFiles
 
 REWARD = ROOT / "grpotool" / "reward.py"
 NO_ROUTER = ROOT / "grpotool" / "cpu" / "no_router.yaml"

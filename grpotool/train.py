@@ -26,9 +26,10 @@ from grpotool.batches import batch_lines, check_batches
 from grpotool.overrides import checkpoints, compose, environment
 from grpotool.rows import count_rows
 from grpotool.verl_process import Metrics, VerlFailed, run_verl
-from looptool.config import Config, RoundFiles, argument_parser, load_config, round_files, student_path
+from looptool.config import Config, argument_parser, load_config, student_path
 from looptool.meta import Header, StageMeta, make_header, meta_path, read_meta, refuse_changes
 from looptool.records import InputError, content_id, write_atomic
+from looptool.run_files import RoundFiles, round_files
 from looptool.stage import run_main
 
 _log = logging.getLogger(__name__)

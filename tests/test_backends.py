@@ -23,9 +23,10 @@ from dialog_generation.backends import World, backend_files, backend_tools, regi
 from dialog_generation.orchestrator import play
 from dialog_generation.scene import Scene
 from looptool.calls import check_calls
-from looptool.config import ROOT, Config, Dialogs, RunFiles, Student, Teacher
+from looptool.config import ROOT, Config, Dialogs, Student, Teacher
 from looptool.meta import read_meta
 from looptool.records import Call, Dialog, InputError, Message, Need, Tool, read_jsonl, write_jsonl
+from looptool.run_files import RunFiles
 from looptool.schema import read_tool
 from looptool.simulation.catalogue import catalogue
 

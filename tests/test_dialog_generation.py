@@ -20,10 +20,11 @@ from dialog_generation.agents import Abandoned, Cast, Unusable, read_object, rea
 from dialog_generation.orchestrator import MAX_STEPS, play
 from dialog_generation.scene import Scene, ToolPool, draw_scene, improvised_needs
 from dialog_generation.tool_files import read_tool_files
-from looptool.config import Config, Dialogs, RunFiles, Student, Teacher
+from looptool.config import Config, Dialogs, Student, Teacher
 from looptool.conversations import Conversation, read_messages
 from looptool.llm import Reply
 from looptool.records import Dialog, InputError, Message, Need, Tool, read_jsonl, write_jsonl
+from looptool.run_files import RunFiles
 from looptool.simulation.catalogue import catalogue
 from looptool.simulation.truth import truth
 

@@ -14,9 +14,10 @@ from dialog_generation import run, trans2conversation
 from dialog_generation.scene import ToolPool
 from dialog_generation.verification import DialogCheck, Step, check_dialog, check_dialogs, write_verified
 from looptool.calls import check_calls
-from looptool.config import Config, Dialogs, RunFiles, Simulation, Student, Teacher
+from looptool.config import Config, Dialogs, Simulation, Student, Teacher
 from looptool.foreign import Refused
 from looptool.records import Call, Dialog, Message, read_jsonl, write_jsonl
+from looptool.run_files import RunFiles
 from looptool.simulation.catalogue import catalogue
 from looptool.simulation.truth import truth
 

@@ -23,8 +23,9 @@ from grpotool.dataset.utils.json2parquet import convert
 from grpotool.doctor import findings
 from grpotool.finding import Finding, fail, ok, skip
 from grpotool.rows import METADATA, SCHEMA
-from looptool.config import ROOT, Config, Probing, RoundFiles, Student, Teacher, Train
+from looptool.config import ROOT, Config, Probing, Student, Teacher, Train
 from looptool.records import Call, InputError, Message, Sample, read_jsonl, write_jsonl
+from looptool.run_files import RoundFiles
 
 
 def make_config(run: Path, **sections) -> Config:

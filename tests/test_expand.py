@@ -17,9 +17,10 @@ from dataloop.expansion import Family, candidate_faults, read_candidate, spoken
 from dataloop.scenarios import SCENARIOS, Scenario, draw_scenarios, read_scenarios
 from dataloop.seeds import error_seed
 from looptool.answers import CallFailed
-from looptool.config import Expand, RoundFiles, Simulation
+from looptool.config import Expand, Simulation
 from looptool.prompt import render_conversation
 from looptool.records import Call, ErrorSeed, InputError, Message, Sample, encode_line, read_jsonl, sample_id, write_jsonl
+from looptool.run_files import RoundFiles
 from looptool.sample_rules import sample_faults
 
 SEED = error_seed(judged(probed(task("Rome"), says("", weather("Roma"))), "PRED_WRONG"), 1)

@@ -306,7 +306,7 @@ def test_a_student_without_tokenizer_is_named(tmp_path, monkeypatch, model):
 @pytest.mark.slow
 def test_the_numbered_scripts_make_the_first_dataset_from_any_folder(tmp_path):
     from grpotool.tiny_student.tokenizer import build_tokenizer
-    from looptool.config import RoundFiles
+    from looptool.run_files import RoundFiles
 
     build_tokenizer(path.read_text() for path in SCRIPTS.parent.glob("looptool/simulation/catalogue/train/*.yaml")
                     ).save_pretrained(tmp_path / "student")

@@ -18,8 +18,9 @@ from dataloop import filter_grpo_sample
 from dataloop import next_round as script
 from dataloop.mixing import Supply, mix_parts, seed_new_count, unused
 from dataloop.seeds import error_seed
-from looptool.config import Mix, RoundFiles, RunFiles
+from looptool.config import Mix
 from looptool.records import ErrorSeed, InputError, Probe, Sample, read_jsonl, write_jsonl
+from looptool.run_files import RoundFiles, RunFiles
 from looptool.stage import run_main, run_stage
 
 

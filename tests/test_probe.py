@@ -20,8 +20,9 @@ from loop_world import loop_config, says, task, weather, world
 from dataloop import greedy_capability_prob as script
 from dataloop.probing import Prober, make_batches, make_probe, places
 from looptool.calls import render_calls
-from looptool.config import Probing, RoundFiles, RunFiles, Student
+from looptool.config import Probing, Student
 from looptool.records import InputError, Probe, Sample, encode_line, read_jsonl, write_jsonl
+from looptool.run_files import RoundFiles, RunFiles
 from looptool.stage import Inputs, run_main, run_stage
 
 

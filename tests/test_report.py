@@ -20,10 +20,11 @@ from dataloop.reporting.files import read_report
 from dataloop.reporting.page import render_page
 from dataloop.reporting.table import NOT_YET, TOTAL_WIDTH, make_table, render_text
 from looptool.answers import Usage
-from looptool.config import ROOT, Config, RoundFiles, load_config
+from looptool.config import ROOT, Config, load_config
 from looptool.meta import StageMeta, meta_path
 from looptool.records import (Call, ErrorSeed, InputError, LabelChange, Message, Probe, Sample, Tool, Verdict, Vote,
                               sample_id, write_jsonl)
+from looptool.run_files import RoundFiles
 
 HOSTILE = '</pre><script>alert("x")</script><img src="http://evil.example/a.png" onerror=alert(1)>{{table}}&amp;'
 TOOL = Tool(name="get_weather", parameters={"type": "object", "properties": {"city": {"type": "string"}}})

@@ -17,9 +17,10 @@ from grpotool import train
 from grpotool.overrides import checkpoints, compose, environment, quote
 from grpotool.rows import METADATA
 from grpotool.verl_process import Metrics, VerlFailed, read_lines, run_verl
-from looptool.config import ROOT, Config, RoundFiles, load_config
+from looptool.config import ROOT, Config, load_config
 from looptool.meta import make_header, meta_path, read_meta
 from looptool.records import InputError
+from looptool.run_files import RoundFiles
 
 CONFIGS = ("laptop", "qwen3_8b", "qwen3_32b")
 

@@ -20,9 +20,10 @@ from dataloop.seeds import error_seed, error_seeds, label_changes, near_boundary
 from dataloop.verification import Judgement, agreed, shown_prediction, verdict_of, verify_one
 from looptool.answers import CallFailed
 from looptool.calls import check_calls, parse_reply
-from looptool.config import RoundFiles, Simulation, Verify
+from looptool.config import Simulation, Verify
 from looptool.records import (
     Call, ErrorSeed, LabelChange, Message, Probe, Verdict, Vote, encode_line, read_jsonl, sample_id, write_jsonl)
+from looptool.run_files import RoundFiles
 from looptool.sample_rules import sample_faults
 
 VERDICTS = ("PRED_WRONG", "LABEL_WRONG", "BOTH_CORRECT", "BOTH_WRONG", "UNDECIDED")

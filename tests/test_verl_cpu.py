@@ -19,8 +19,9 @@ from tiny_policy import make_policy
 
 from grpotool.overrides import compose
 from grpotool.verl_process import read_lines
-from looptool.config import ROOT, Config, RoundFiles, load_config
+from looptool.config import ROOT, Config, load_config
 from looptool.records import Call, Message, Sample, Tool, sample_id, write_jsonl
+from looptool.run_files import RoundFiles
 
 pytestmark = pytest.mark.slow
 PROMPTS = [[5, 6, 7, 8, 9], [11, 12], list(range(20, 45))]

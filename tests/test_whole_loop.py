@@ -10,9 +10,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from looptool.config import ROOT, RoundFiles
+from looptool.config import ROOT
 from looptool.meta import read_meta
 from looptool.records import Probe, Sample, read_jsonl
+from looptool.run_files import RoundFiles
 
 CHECKPOINT = ROOT / "grpotool" / "tiny_student" / "checkpoint"
 pytestmark = [pytest.mark.slow,

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from dataloop.reporting.files import stream
 from dataloop.reporting.measures import Known, predicted_right
-from looptool.config import RoundFiles
 from looptool.records import ErrorSeed, LabelChange, Message, Sample, Verdict
+from looptool.run_files import RoundFiles
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,10 @@ import msgspec
 from dataloop.reporting import measures
 from dataloop.reporting.figures import DatasetFigures, ExpansionFigures, ProbeFigures, Report, RoundFigures
 from dataloop.reporting.measures import Known
-from looptool.config import Config, RoundFiles
+from looptool.config import Config
 from looptool.meta import StageMeta, read_meta
 from looptool.records import ErrorSeed, InputError, LabelChange, Probe, Sample, Verdict, read_jsonl
+from looptool.run_files import RoundFiles
 
 R = TypeVar("R")
 MANIFEST = "dataset.meta.json"

@@ -11,8 +11,9 @@ import logging
 import random
 from collections.abc import Iterator
 
-from looptool.config import RunFiles, argument_parser, load_config
+from looptool.config import argument_parser, load_config
 from looptool.records import Message, Sample, sample_id, write_jsonl
+from looptool.run_files import RunFiles
 from looptool.simulation.catalogue import catalogue
 from looptool.simulation.tasks import draw_task, draw_tools
 from looptool.stage import run_main

@@ -19,12 +19,13 @@ import msgspec
 
 from grpotool.dataset.steps import loses_values, samples_of, text_rank
 from grpotool.dataset.xlam_samples import read_task
-from looptool.config import Config, RunFiles, argument_parser, load_config
+from looptool.config import Config, argument_parser, load_config
 from looptool.conversations import Conversation, read_messages, read_tools
 from looptool.foreign import Refused, read_foreign, write_refused
 from looptool.meta import StageMeta
 from looptool.prompt import ChatMessage, fit, student_length
 from looptool.records import InputError, Sample, read_jsonl, sample_id
+from looptool.run_files import RunFiles
 from looptool.stage import run_main
 from looptool.transform import run_transform
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from looptool.config import RunFiles, argument_parser, load_config
+from looptool.config import argument_parser, load_config
 from looptool.foreign import Refused, write_refused
 from looptool.meta import StageMeta
 from looptool.records import Sample, read_jsonl
+from looptool.run_files import RunFiles
 from looptool.sample_rules import keep_valid
 from looptool.stage import run_main
 from looptool.transform import run_transform

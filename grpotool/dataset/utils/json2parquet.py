@@ -31,10 +31,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from grpotool.rows import METADATA, SCHEMA
-from looptool.config import Config, argument_parser, load_config, round_files
+from looptool.config import Config, argument_parser, load_config
 from looptool.meta import Header, StageMeta, make_header, meta_path
 from looptool.prompt import render_sample, student_length
 from looptool.records import InputError, Sample, read_jsonl, write_atomic
+from looptool.run_files import round_files
 from looptool.stage import run_main
 
 STAGE = "json2parquet"

@@ -1,0 +1,74 @@
+"""Where a run keeps its files, so that every stage finds what another one wrote."""
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from looptool.config import Config
+from looptool.records import InputError
+
+
+class RoundFiles:
+    """Every path of one round; `round` 0 holds what comes before the first training."""
+
+    def __init__(self, run_dir: Path | str, round: int):
+        self.run_dir, self.round = Path(run_dir), round
+        self.folder = self.run_dir / f"round_{round}"
+        self.dataset = self.folder / "dataset.jsonl"
+        self.train_parquet = self.folder / "train.parquet"
+        self.test_parquet = self.folder / "test.parquet"
+        self.training = self.folder / "training"
+        self.policy = self.folder / "policy"
+        self.probes = self.folder / "probes.jsonl"
+        self.verdicts = self.folder / "verdicts.jsonl"
+        self.error_seeds = self.folder / "error_seeds.jsonl"
+        self.high_ppl = self.folder / "high_ppl.jsonl"
+        self.ledger = self.folder / "ledger.jsonl"
+        self.expanded = self.folder / "expanded.jsonl"
+        self.heldout_probes = self.folder / "heldout_probes.jsonl"
+
+    def next(self) -> RoundFiles:
+        return RoundFiles(self.run_dir, self.round + 1)
+
+    def previous(self) -> RoundFiles:
+        return RoundFiles(self.run_dir, self.round - 1)
+
+
+class RunFiles:
+    """Every path of a run that belongs to no round."""
+
+    def __init__(self, config: Config):
+        self.run_dir = Path(config.run_dir)
+        self.tools = self.run_dir / "tools.jsonl"
+        self.designed_tools = self.run_dir / "designed_tools.jsonl"
+        self.dialogs = self.run_dir / "dialogs.jsonl"
+        self.dialog_checks = self.run_dir / "dialog_checks.jsonl"
+        self.verified_dialogs = self.run_dir / "verified_dialogs.jsonl"
+        self.seed_dialogs = self.dialogs if config.dialogs.verify == "none" else self.verified_dialogs
+        self.conversations = self.run_dir / "conversations.jsonl"
+        self.samples = self.run_dir / "samples.jsonl"
+        self.seed = self.run_dir / "seed.jsonl"
+        self.heldout = self.run_dir / "heldout.jsonl"
+        self.answers = self.run_dir / "answers.sqlite"
+        self.report = self.run_dir / "report.html"
+
+
+def newest_unfinished_round(config: Config) -> int:
+    """The last round that has a dataset and no successor, at least 1."""
+    number = 1
+    while RoundFiles(config.run_dir, number + 1).dataset.exists():
+        number += 1
+    return number
+
+
+def round_files(args: argparse.Namespace, config: Config) -> RoundFiles:
+    """The files of the round that --round names, else of the newest unfinished one.
+
+    Raises:
+        InputError: --round is no whole number from 0 up.
+    """
+    if args.round is None:
+        return RoundFiles(config.run_dir, newest_unfinished_round(config))
+    if not str(args.round).isdecimal():
+        raise InputError(f"--round {args.round}: give a whole number from 1 up")
+    return RoundFiles(config.run_dir, int(args.round))
