@@ -12,6 +12,8 @@ import msgspec
 from looptool.answers import Usage
 from looptool.records import InputError
 
+TOKENS = ("prompt_tokens", "completion_tokens")
+
 
 class Header(msgspec.Struct, kw_only=True):
     """What makes two runs the same run."""
@@ -37,6 +39,8 @@ class StageMeta(Header, kw_only=True):
     records: int
     usage: dict[str, Usage]
     """By role."""
+    cost_of_a_record: dict[str, float] = {}
+    """Calls, and prompt and completion tokens paid, for each record, also for what became of no record."""
     seconds: float
 
     def line(self) -> str:
@@ -44,12 +48,27 @@ class StageMeta(Header, kw_only=True):
         parts = [f"{count:,} {reason}" for reason, count in sorted(self.counts.items(), key=lambda item: -item[1])]
         if self.failed:
             parts.append(f"{self.failed:,} failed")
-        calls, cached = (sum(getattr(usage, field) for usage in self.usage.values()) for field in ("calls", "cached"))
-        prompt, completion = (sum(getattr(usage, field) for usage in self.usage.values())
-                              for field in ("prompt_tokens", "completion_tokens"))
-        cost = f", {calls:,} calls ({cached:,} cached), {_short(prompt)} + {_short(completion)} tokens" if calls else ""
+        cost = ""
+        if self.usage:
+            calls, cached, prompt, completion = totals(self.usage, "calls", "cached", *TOKENS)
+            cost = f", {calls:,} calls ({cached:,} cached), {_short(prompt)} + {_short(completion)} tokens"
+        if each := self.cost_of_a_record:
+            cost += f" ({each['calls']:.1f} calls, {_short(each[TOKENS[0]])} + {_short(each[TOKENS[1]])} tokens a record)"
         return (f"{self.stage}: {self.inputs:,} in -> {', '.join(parts) or 'nothing'}; {self.records:,} records"
                 f"{cost}, {self.seconds:.1f} s")
+
+
+def totals(usage: Mapping[str, Usage], *fields: str) -> list[int]:
+    """Sums of these fields over all roles."""
+    return [sum(getattr(account, field) for account in usage.values()) for field in fields]
+
+
+def cost_of_a_record(usage: Mapping[str, Usage], records: int) -> dict[str, float]:
+    """See StageMeta; empty where nothing was asked or nothing written."""
+    calls, *tokens = totals(usage, "calls", *TOKENS)
+    if not (calls and records):
+        return {}
+    return {field: round(total / records, 1) for field, total in zip(("calls", *TOKENS), (calls, *tokens), strict=True)}
 
 
 def make_header(stage: str, settings: Any, sources: Sequence[Path | str], output: Path) -> Header:
@@ -115,8 +134,8 @@ def _sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _short(number: int) -> str:
+def _short(number: float) -> str:
     """812, 34k, 1.2M."""
     if number < 10_000:
-        return str(number)
+        return f"{number:.0f}"
     return f"{number / 1e3:.0f}k" if number < 999_500 else f"{number / 1e6:.1f}M"

@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from looptool.answers import CallFailed, Usage
 from looptool.journal import Entry, Journal, fingerprint, fingerprints
-from looptool.meta import Header, StageMeta, make_header, meta_path, read_meta, refuse_changes
+from looptool.meta import Header, StageMeta, cost_of_a_record, make_header, meta_path, read_meta, refuse_changes
 from looptool.records import InputError, encode_line, write_atomic
 
 _log = logging.getLogger(__name__)
@@ -239,11 +239,12 @@ def _write(output: Path, header: Header, journal: Journal, run: _Run) -> StageMe
 
     add(used)
     write_atomic(output, lines())
+    accounts = {role: msgspec.convert({key: round(value, 6) for key, value in fields.items()}, Usage)
+                for role, fields in sorted(usage.items())}
     meta = StageMeta(stage=header.stage, settings=header.settings, sources=header.sources, version=version("looptool"),
                      inputs=len(run.order), counts=dict(sorted(counts.items())), failed=failed,
-                     failures=dict(run.failures), records=records, seconds=round(seconds, 3),
-                     usage={role: msgspec.convert({key: round(value, 6) for key, value in fields.items()}, Usage)
-                            for role, fields in sorted(usage.items())})
+                     failures=dict(run.failures), records=records, usage=accounts,
+                     cost_of_a_record=cost_of_a_record(accounts, records), seconds=round(seconds, 3))
     write_atomic(meta_path(output), [msgspec.json.format(msgspec.json.encode(meta), indent=2) + b"\n"])
     return meta
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from scripted import BOOK, BOTH, DINNER, THANKS, TOOLS, Scripted, call, calls, dinner, plan, result, twice
 
 from dialog_generation import run, synthesize_tools, trans2conversation
-from dialog_generation.agents import Abandoned, Cast, Unusable, read_object, read_plan, read_turn
+from dialog_generation.agents import Abandoned, Cast, Unusable, prompt_file, read_object, read_plan, read_turn
 from dialog_generation.orchestrator import MAX_STEPS, play
 from dialog_generation.scene import Scene, ToolPool, draw_scene, improvised_needs
 from dialog_generation.tool_files import read_tool_files
@@ -446,3 +446,11 @@ def test_conversations_keep_every_message(crawled, tmp_path):
     for dialog, conversation in zip(read_jsonl(crawled, Dialog), conversations, strict=True):
         spoken = [msgspec.structs.replace(message, reasoning="") for message in dialog.messages]
         assert read_messages(conversation) == spoken
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("name", ["planner", "user", "assistant", "assistant_native", "tool"])
+def test_what_all_dialogs_share_stands_first_in_a_prompt(name, language):
+    """A server with a prefix cache computes it once; see benchmarks/prefix_cost.py."""
+    text = prompt_file(name, language).read_text(encoding="utf-8")
+    assert text.index("{{") > 0.8 * len(text)

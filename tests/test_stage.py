@@ -316,7 +316,9 @@ def test_accounts_are_kept_over_a_crash(tmp_path):
     meta = once(crash=False)
     assert meta.usage["judge"] == Usage(calls=40, prompt_tokens=40000, dollars=20.0)
     assert meta.line().startswith(
-        "test: 40 in -> 14 none, 13 one, 13 two; 39 records, 40 calls (0 cached), 40k + 0 tokens, ")
+        "test: 40 in -> 14 none, 13 one, 13 two; 39 records, 40 calls (0 cached), 40k + 0 tokens "
+        "(1.0 calls, 1026 + 0 tokens a record), ")
+    assert meta.cost_of_a_record == {"calls": 1.0, "prompt_tokens": 1025.6, "completion_tokens": 0.0}
 
 
 def test_quiet_under_ci_and_where_nobody_looks(tmp_path, capfd, monkeypatch):
