@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 
 from dialog_generation.agents import Abandoned, Ask, Cast
+from dialog_generation.needs import how_served
 from dialog_generation.scene import Scene, improvised_needs
 from looptool.config import Dialogs
 from looptool.records import Dialog, Message, Need
@@ -28,19 +29,21 @@ async def play(scene: Scene, ask: Ask, dialogs: Dialogs, seed: int) -> tuple[Dia
     cast = Cast(scene.tools, scene.date, ask, dialogs, f"{seed}:{scene.id}")
     needs = await cast.plan(scene.turns, scene.plans) if dialogs.plan else improvised_needs(scene, seed)
     messages: list[Message] = []
+    how: list[str] = []
     end = "plan_ended"
     for need in needs:
         served = await serve(cast, messages, need)
         if served is None:
             end = "stuck"
             break
+        how.append(how_served(need, served[len(messages):]))
         messages = served
         if len(messages) >= scene.messages:
             end = "complete"
             break
     if not messages:
         raise Abandoned("stuck")
-    return Dialog(id=scene.id, tools=scene.tools, date=scene.date, plan=needs, messages=messages), end
+    return Dialog(id=scene.id, tools=scene.tools, date=scene.date, plan=needs, messages=messages, served=how), end
 
 
 async def serve(cast: Cast, history: list[Message], need: Need) -> list[Message] | None:

@@ -77,6 +77,8 @@ class Dialog(Record):
     """Day on which the dialog takes place, "2024-05-01", or "unknown"."""
     plan: list[Need]
     messages: list[Message]
+    served: list[str] = []
+    """How each need that was talked about was served: "as_planned", or what is otherwise (dialog_generation/needs.py)."""
 
 
 Origin = Literal["seed", "error_seed", "expanded", "high_ppl"]

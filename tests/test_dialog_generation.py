@@ -17,13 +17,14 @@ from scripted import BOOK, BOTH, DINNER, THANKS, TOOLS, Scripted, call, calls, d
 
 from dialog_generation import run, synthesize_tools, trans2conversation
 from dialog_generation.agents import Abandoned, Cast, Unusable, prompt_file, read_object, read_plan, read_turn
+from dialog_generation.needs import how_served
 from dialog_generation.orchestrator import MAX_STEPS, play
 from dialog_generation.scene import Scene, ToolPool, draw_scene, improvised_needs
 from dialog_generation.tool_files import read_tool_files
 from looptool.config import Config, Dialogs, Student, Teacher
 from looptool.conversations import Conversation, read_messages
 from looptool.llm import Reply
-from looptool.records import Dialog, InputError, Message, Need, Tool, read_jsonl, write_jsonl
+from looptool.records import Call, Dialog, InputError, Message, Need, Tool, read_jsonl, write_jsonl
 from looptool.run_files import RunFiles
 from looptool.simulation.catalogue import catalogue
 from looptool.simulation.truth import truth
@@ -114,6 +115,33 @@ def test_without_a_planner_needs_are_improvised():
     dialog, _ = played(ask, scene, Dialogs(plan=False))
     assert dialog.plan == improvised_needs(scene, 0) and "planner" not in ask.asked
     assert all(set(need.tools) <= {"book_table", "getMenu"} for need in dialog.plan)
+
+
+STEP, FAILED = (lambda *names: [names, [False] * len(names)]), (lambda *names: [names, [True] * len(names)])
+
+
+@pytest.mark.parametrize("kind, tools, steps, how", [
+    ("chat", [], [], "as_planned"),
+    ("chat", [], [STEP("a")], "other_tool"),
+    ("single-step", ["a"], [STEP("a")], "as_planned"),
+    ("single-step", ["a"], [FAILED("a"), STEP("a")], "as_planned"),
+    ("single-step", ["a"], [FAILED("a")], "tool_not_called"),
+    ("single-step", ["a"], [STEP("a", "a")], "not_one_step"),
+    ("single-step", ["a"], [STEP("a"), STEP("a")], "not_one_step"),
+    ("multi-step", ["a", "b"], [STEP("a"), STEP("b")], "as_planned"),
+    ("multi-step", ["a", "b"], [STEP("a", "b")], "not_multi_step"),
+    ("multi-step", ["a", "b"], [STEP("a"), STEP("c")], "other_tool"),
+    ("parallel", ["a", "a"], [STEP("a", "a")], "as_planned"),
+    ("parallel", ["a", "b"], [STEP("a"), STEP("b")], "not_parallel"),
+    ("parallel", ["a", "b"], [STEP("a", "a")], "tool_not_called"),
+])
+def test_how_a_need_was_served(kind, tools, steps, how):
+    messages = [Message(role="user", content="Please.")]
+    for names, failed in steps:
+        messages.append(Message(role="assistant", calls=[Call(name=name, arguments={}) for name in names]))
+        messages += [Message(role="tool", content="{}", failed=error) for error in failed]
+    messages.append(Message(role="assistant", content="That is it."))
+    assert how_served(Need(kind=kind, tools=tools, text=""), messages) == how
 
 
 # The agents
