@@ -17,6 +17,7 @@ MAX_STEPS = 6
 """Assistant turns after one message of the user; with more the need counts as not served."""
 MAX_QUESTIONS = 3
 """Times that the user answers within one need."""
+QUESTION_MARKS = ("?", "？")
 
 
 async def play(scene: Scene, ask: Ask, dialogs: Dialogs, seed: int) -> tuple[Dialog, str]:
@@ -51,7 +52,7 @@ async def serve(cast: Cast, history: list[Message], need: Need) -> list[Message]
     for _ in range(1 + MAX_QUESTIONS):
         history = [*history, await cast.speak(history, need)]
         answered = await answer(cast, history)
-        if answered is None or not answered[-1].content.rstrip().endswith("?"):
+        if answered is None or not answered[-1].content.rstrip().endswith(QUESTION_MARKS):
             return answered
         history = answered
     return history

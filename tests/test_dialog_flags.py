@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import random
 import sys
 from pathlib import Path
@@ -149,6 +150,9 @@ def test_a_chinese_run_asks_in_chinese(tmp_path, monkeypatch):
     assert len(dialogs) == 4 and settings["language"] == "zh"
     assert {text.splitlines()[0] for text in asked} == {f"# Role: {role}" for role in ("planner", "user", "assistant", "tool")}
     assert all("\u7684" in text for text in asked)
+    for dialog in dialogs:
+        said = [need.text for need in dialog.plan] + [message.content for message in dialog.messages if message.role != "tool"]
+        assert all(re.search("[\u4e00-\u9fff]", text) for text in said if text)
 
 
 # Native tool calls

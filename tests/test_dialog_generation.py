@@ -103,8 +103,9 @@ def test_a_need_without_an_answer_is_left_out():
         played(Scripted(assistant=again, **replies))
 
 
-def test_the_user_is_asked_a_limited_number_of_times():
-    ask = Scripted(planner=[plan(BOTH)], user=["Menus?"] * 9, assistant=["Which one?"] * 20)
+@pytest.mark.parametrize("question", ["Which one?", "哪一个？"])
+def test_the_user_is_asked_a_limited_number_of_times(question):
+    ask = Scripted(planner=[plan(BOTH)], user=["Menus?"] * 9, assistant=[question] * 20)
     dialog, end = played(ask)
     assert end == "plan_ended" and len(dialog.messages) == 8
 

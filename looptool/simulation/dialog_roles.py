@@ -14,17 +14,22 @@ from looptool.simulation.catalogue import catalogue, lore_of
 from looptool.simulation.language import Request, Voice, phrases
 from looptool.simulation.noise import corrupt
 from looptool.simulation.tasks import (
-    TRANSIENT_ERROR, Unspeakable, changed, draw_request, draw_sequence, incomplete, question, user)
+    TRANSIENT_ERROR, Unspeakable, changed, draw_request, draw_sequence, incomplete, missing_cues, user)
 from looptool.simulation.teacher import NotUnderstood, Prompt, read_chat
 from looptool.simulation.truth import Truth, reports_error, truth
 from looptool.simulation.values import draw_value
 
-WORDS = "train"
-"""The simulated people of the loop speak with these phrases; held-out tasks use the other ones."""
-
 NEED_KINDS = {"single-step": 60, "parallel": 13, "multi-step": 15, "chat": 12}
 INCOMPLETE, AGAIN = 0.2, 0.3
 """Share of single-step needs opened without a required value, and of repeated tools asked for by "same again"."""
+
+SPOKEN = {
+    "train": {"unclear": "I am not sure what you mean.", "done": "Done.", "chat": "You are welcome.",
+              "no_tool": "None of my tools can do that.", "and": " and ", "ask": "Which {cues} should I use?",
+              "want": "wants to {wanted}", "want nothing": "asks for nothing the tools do"},
+    "chinese": {"unclear": "我不太明白您的意思。", "done": "已经完成。", "chat": "不客气。", "no_tool": "现有的函数都做不到。",
+                "and": "、", "ask": "请问 {cues} 是什么？", "want": "想要 {wanted}", "want nothing": "要的不是这些函数能做的"}}
+"""What planner and assistant say, by the wording of the user."""
 
 
 def plan(prompt: Prompt) -> str:
@@ -38,7 +43,9 @@ def plan(prompt: Prompt) -> str:
         last = last if rng.random() < 0.3 else rng.choice(tools)
         names = {"single-step": [last.name], "chat": []}.get(kind, [last.name, rng.choice(tools).name])
         wanted = ", ".join(lore_of(tool).intents[0] for name in names for tool in tools if tool.name == name)
-        needs.append(Need(kind=kind, tools=names, text=f"wants to {wanted}" if wanted else "asks for nothing the tools do"))
+        spoken = SPOKEN[prompt.wording]
+        needs.append(Need(kind=kind, tools=names,
+                          text=spoken["want"].format(wanted=wanted) if wanted else spoken["want nothing"]))
     return "<plan>\n" + "\n".join(msgspec.json.encode(need).decode() for need in needs) + "\n</plan>"
 
 
@@ -47,19 +54,20 @@ def speak(prompt: Prompt) -> str:
     rng, tools, history = prompt.rng("user"), prompt.tools, prompt.conversation
     now = truth(tools, history)
     for _ in range(40):
-        text, meant = _answer(rng, now) if now and now.kind == "ask" else _open(
-            rng, msgspec.json.decode(prompt.block("need"), type=Need), tools, now)
+        voice = Voice(rng, phrases(prompt.wording))
+        text, meant = _answer(rng, now, voice) if now and now.kind == "ask" else _open(
+            rng, msgspec.json.decode(prompt.block("need"), type=Need), tools, now, voice)
         heard = truth(tools, [*history, user(text)])
         if heard is not None and (heard.kind, heard.requests) == meant:
             return text
-    return Voice(rng, phrases(WORDS)).say_chat()
+    return Voice(rng, phrases(prompt.wording)).say_chat()
 
 
 Said = tuple[str, tuple[str, tuple[Request, ...]]]
 """A sentence, and the kind and requests of the Truth that whoever hears it should come to."""
 
 
-def _answer(rng: random.Random, now: Truth) -> Said:
+def _answer(rng: random.Random, now: Truth, voice: Voice) -> Said:
     """The values that the first incomplete request lacks."""
     index = next(index for index, request in enumerate(now.requests) if request.missing)
     tool, arguments = now.requests[index].tool, now.requests[index].arguments
@@ -67,11 +75,10 @@ def _answer(rng: random.Random, now: Truth) -> Said:
     values = {name: draw_value(rng, slots[name]) for name in now.requests[index].missing}
     requests = (*now.requests[:index], Request(tool, {**arguments, **values}), *now.requests[index + 1:])
     kind = "ask" if any(request.missing for request in requests) else "call"
-    return Voice(rng, phrases(WORDS)).say_answer(tool, values), (kind, requests)
+    return voice.say_answer(tool, values), (kind, requests)
 
 
-def _open(rng: random.Random, need: Need, tools: Sequence[Tool], now: Truth | None) -> Said:
-    voice = Voice(rng, phrases(WORDS))
+def _open(rng: random.Random, need: Need, tools: Sequence[Tool], now: Truth | None, voice: Voice) -> Said:
     wanted = [next((tool for tool in tools if tool.name == name), tools[0]) for name in need.tools]
     if need.kind == "chat" or not wanted:
         return _chat(rng, tools, voice)
@@ -101,7 +108,7 @@ def _single(rng: random.Random, tool: Tool, now: Truth | None, voice: Voice) -> 
 
 def _chat(rng: random.Random, tools: Sequence[Tool], voice: Voice) -> Said:
     names = {tool.name for tool in tools}
-    foreign = [tool for tool in catalogue(WORDS) if tool.name not in names]
+    foreign = [tool for tool in catalogue("train") if tool.name not in names]
     if rng.random() < 0.5:
         return voice.say_single(draw_request(rng, rng.choice(foreign))), ("no_tool", ())
     return voice.say_chat(), ("chat", ())
@@ -111,7 +118,7 @@ def assist(prompt: Prompt) -> str:
     """System text with <tools>, then the chat so far -> the next assistant turn, wrong at the planted rates."""
     tools, history = prompt.tools, read_chat(prompt.chat[1:])
     now = truth(tools, history)
-    answer = Message(role="assistant", content=_text(now), calls=list(now.calls) if now else [])
+    answer = Message(role="assistant", content=_text(now, SPOKEN[prompt.wording]), calls=list(now.calls) if now else [])
     always = prompt.rng("label_noise", json.dumps(prompt.chat, sort_keys=True))
     if always.random() < prompt.rates.label_noise and (now is None or now.kind != "done"):
         answer = _wrong(always, answer, tools)
@@ -126,13 +133,13 @@ def _wrong(rng: random.Random, answer: Message, tools: Sequence[Tool]) -> Messag
     return Message(role="assistant", calls=corrupt(rng, answer.calls, tools)[1])
 
 
-def _text(now: Truth | None) -> str:
+def _text(now: Truth | None, spoken: dict[str, str]) -> str:
     if now is None:
-        return "I am not sure what you mean."
+        return spoken["unclear"]
     if now.kind == "ask":
         request = next(request for request in now.requests if request.missing)
-        return question(request.tool, request.missing)
-    return {"done": "Done.", "chat": "You are welcome.", "no_tool": "None of my tools can do that."}.get(now.kind, "")
+        return spoken["ask"].format(cues=spoken["and"].join(missing_cues(request.tool, request.missing)))
+    return spoken.get(now.kind, "")
 
 
 def _thought(now: Truth | None) -> str:

@@ -9,11 +9,15 @@ import random
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 from looptool.records import Tool
-from looptool.simulation.catalogue import HERE, Lore, Slot, Split, lore_of, read_yaml
+from looptool.simulation.catalogue import HERE, Lore, Slot, lore_of, read_yaml
 from looptool.simulation.values import UNREADABLE, Ear, Style, read_value, say_value
+
+
+Wording = Literal["train", "heldout", "chinese"]
+"""A section of phrases.yaml."""
 
 
 class Reference:
@@ -62,9 +66,9 @@ class Phrases:
 
 
 @lru_cache(maxsize=None)
-def phrases(split: Split) -> Phrases:
-    """The wording of one split."""
-    section = read_yaml(HERE / "phrases.yaml")[split]
+def phrases(wording: Wording) -> Phrases:
+    """How the people of one wording speak."""
+    section = read_yaml(HERE / "phrases.yaml")[wording]
     section["yes_no"] = tuple(tuple(pair) for pair in section["yes_no"])
     return Phrases(**{name: tuple(entries) for name, entries in section.items()})
 
@@ -102,9 +106,14 @@ class Voice:
         return _put(self.rng.choice(patterns), first=self._request(first), second=self._request(second))
 
     def _request(self, request: Request) -> str:
-        lore = lore_of(request.tool)
-        intent = self.rng.choice(lore.intents)
+        intent, lore = self._intent(request.tool), lore_of(request.tool)
         return intent + self.connector + self._slots(lore, request.arguments) if request.arguments else intent
+
+    def _intent(self, tool: Tool) -> str:
+        return self.rng.choice(lore_of(tool).intents)
+
+    def _cue(self, slot: Slot) -> str:
+        return self.rng.choice(slot.cues)
 
     def _slots(self, lore: Lore, arguments: dict[str, Any]) -> str:
         slots = {slot.name: slot for slot in lore.slots}
@@ -112,7 +121,7 @@ class Voice:
 
     def _slot(self, slot: Slot, value: Any) -> str:
         said = self.rng.choice(self.words.references) if value == REFERENCE else say_value(value, slot, self.style)
-        return _put(self.rng.choice(self.words.slots), cue=self.rng.choice(slot.cues), value=said)
+        return _put(self.rng.choice(self.words.slots), cue=self._cue(slot), value=said)
 
 
 def _put(pattern: str, **values: str) -> str:

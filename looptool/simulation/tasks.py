@@ -57,10 +57,9 @@ def call_of(request: Request) -> Call:
     return Call(name=request.tool.name, arguments=request.arguments)
 
 
-def question(tool: Tool, missing: Sequence[str]) -> str:
-    """How the assistant asks for missing values."""
-    cues = [slot.cues[0] for slot in lore_of(tool).slots if slot.name in missing]
-    return f"Which {' and '.join(cues)} should I use?"
+def missing_cues(tool: Tool, missing: Sequence[str]) -> list[str]:
+    """What people call these parameters."""
+    return [slot.cues[0] for slot in lore_of(tool).slots if slot.name in missing]
 
 
 def draw_request(rng: random.Random, tool: Tool) -> Request:
@@ -155,7 +154,8 @@ class Author:
         if parts is None:
             return None
         part, rest = parts
-        messages = [user(self.voice().say_single(part)), assistant([], question(part.tool, list(rest))),
+        question = f"Which {' and '.join(missing_cues(part.tool, list(rest)))} should I use?"
+        messages = [user(self.voice().say_single(part)), assistant([], question),
                     user(self.voice().say_answer(part.tool, rest))]
         return messages, [Call(name=part.tool.name, arguments={**part.arguments, **rest})]
 

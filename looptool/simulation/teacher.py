@@ -20,6 +20,7 @@ import msgspec
 from looptool.calls import parse_reply
 from looptool.config import Simulation
 from looptool.records import Message, Tool
+from looptool.simulation.language import Wording
 
 Chat = list[dict[str, Any]]
 
@@ -57,6 +58,11 @@ class Prompt:
     @property
     def conversation(self) -> list[Message]:
         return list(_read_messages(self.block("conversation")))
+
+    @property
+    def wording(self) -> Wording:
+        """How the simulated people speak: in the language in which the prompt begins."""
+        return "chinese" if re.search("[\u4e00-\u9fff]", self.chat[0]["content"][:100]) else "train"
 
     def rng(self, purpose: str, *parts: str) -> random.Random:
         """Randomness that depends on the seed, `purpose` and `parts`; by default on the whole prompt and its draw."""

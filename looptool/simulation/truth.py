@@ -8,8 +8,11 @@ from typing import Any
 
 from looptool.calls import tool_match
 from looptool.records import Call, Message, Tool
-from looptool.simulation.catalogue import SPLITS, catalogue, lore_of
-from looptool.simulation.language import REFERENCE, Phrases, Request, hear_request, hear_slots, phrases
+from looptool.simulation.catalogue import Split, catalogue, lore_of
+from looptool.simulation.language import REFERENCE, Phrases, Request, Wording, hear_request, hear_slots, phrases
+
+WORLDS: dict[Wording, Split] = {"train": "train", "heldout": "heldout", "chinese": "train"}
+"""Who may be heard, and the catalogue that they know beside the tools at hand."""
 
 
 @dataclass(frozen=True)
@@ -110,8 +113,8 @@ def _result_fields(result: str) -> dict[str, Any]:
 
 def _hear(text: str, tools: list[Tool], before: _State) -> _State:
     """The state after the user said `text`."""
-    for split in SPLITS:
-        words = phrases(split)
+    for wording, split in WORLDS.items():
+        words = phrases(wording)
         if text in words.chats:
             return _State("chat")
         heard = hear_request(text, tools, words)
@@ -141,7 +144,7 @@ def _hear_supplied(text: str, before: _State, words: Phrases) -> _State | None:
     return None
 
 
-def _foreign(tools: list[Tool], split: str) -> Iterable[Tool]:
+def _foreign(tools: list[Tool], split: Split) -> Iterable[Tool]:
     """Catalogue tools that could not be taken for one of `tools`."""
     taken = {intent for tool in tools for intent in lore_of(tool).intents}
     return (tool for tool in catalogue(split) if taken.isdisjoint(lore_of(tool).intents))
