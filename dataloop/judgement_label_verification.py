@@ -8,7 +8,10 @@ In: round_j/probes.jsonl. Out, in round_j/:
 
 BOTH_WRONG and UNDECIDED are dropped and counted; a sample whose judges gave no readable reply is "unjudged" and counted.
 
-    python judgement_label_verification.py [--probes FILE] [--output FOLDER]
+    python judgement_label_verification.py [--probes FILE] [--output FOLDER] [--rollback | --replace]
+
+--rollback undoes the round's replacements: the ledger's lines are marked, the samples leave error_seeds.jsonl, and stay
+out until --replace; 07 and 08 are then run again with --fresh. No judge is asked again for either.
 
 Departures from the paper, both in the config: every mismatch is shown in both orders, as a judge prefers a place, and
 votes have to agree across them (verify.both_orders off gives the paper's single order, label first); and a prediction
@@ -29,7 +32,7 @@ from looptool.asking import make_ask
 from looptool.config import Config, argument_parser, load_config
 from looptool.llm import Client, Sampling
 from looptool.meta import StageMeta
-from looptool.records import Probe, Verdict, read_jsonl, write_jsonl
+from looptool.records import LabelChange, Probe, Verdict, read_jsonl, write_jsonl
 from looptool.run_files import RunFiles, round_files
 from looptool.stage import Inputs, Outcome, run_main, run_stage
 
@@ -53,20 +56,28 @@ async def verify_probes(config: Config, probes: Path, verdicts: Path, fresh: boo
             return Outcome([], "unjudged") if verdict is None else Outcome([verdict], verdict.verdict.lower())
 
         settings = {"world": client.world, "judges": judges, "both_orders": options.both_orders,
-                    "votes_per_order": options.votes_per_order, "temperature": options.temperature}
+                    "votes_per_order": options.votes_per_order, "rules_first": options.rules_first, "temperature": options.temperature}
         return await run_stage("verify", Inputs(mismatches), work, verdicts, settings=settings,
                                sources=[probes, JUDGE_PROMPT], in_flight=config.teacher.in_flight,
                                usage=client.usage, fresh=fresh)
 
 
-def write_consequences(config: Config, probes: Path, folder: Path, round: int) -> Counter[str]:
-    """Write error seeds, ledger and high-perplexity probes from verdicts.jsonl in `folder`; returns their counts."""
+def write_consequences(config: Config, probes: Path, folder: Path, round: int, undone: bool | None = None) -> Counter[str]:
+    """Write error seeds, ledger and high-perplexity probes from verdicts.jsonl in `folder`; returns their counts.
+
+    Args:
+        undone: whether the replacements are rolled back; None for what the ledger that is there says.
+    """
+    ledger = folder / "ledger.jsonl"
+    if undone is None:
+        undone = ledger.exists() and any(change.undone for change in read_some(ledger, LabelChange))
+
     def verdicts() -> Iterator[Verdict]:
         return read_some(folder / "verdicts.jsonl", Verdict)
 
     counts: Counter[str] = Counter()
-    write_jsonl(folder / "error_seeds.jsonl", error_seeds(verdicts(), round, counts))
-    write_jsonl(folder / "ledger.jsonl", label_changes(verdicts(), round))
+    write_jsonl(folder / "error_seeds.jsonl", error_seeds(verdicts(), round, counts, undone))
+    write_jsonl(ledger, label_changes(verdicts(), round, undone))
     high = near_boundary(read_jsonl(probes, Probe), verdicts(), config.mix.high_ppl)
     counts["high_ppl"] = write_jsonl(folder / "high_ppl.jsonl", high)
     return counts
@@ -75,7 +86,7 @@ def write_consequences(config: Config, probes: Path, folder: Path, round: int) -
 def summary(meta: StageMeta, counts: Counter[str], round: int) -> str:
     """The last line."""
     dropped = ", ".join(f"{counts[name]:,} {name.replace('_', ' ')}" for name in (
-        "both_correct", "both_wrong", "undecided", "label_wrong_unusable") if counts[name])
+        "both_correct", "both_wrong", "undecided", "label_wrong_unusable", "rolled_back") if counts[name])
     unjudged = meta.counts.get("unjudged", 0) + meta.failed
     return (f"verify: round {round}: {meta.inputs:,} mismatches -> {counts['mispredicted']:,} prediction wrong, "
             f"{counts['relabeled']:,} label wrong and replaced{', ' + dropped if dropped else ''}, {unjudged:,} unjudged; "
@@ -87,12 +98,15 @@ def main() -> None:
     parser.add_argument("--probes", type=Path, metavar="FILE", help="probes (default: round_j/probes.jsonl)")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="folder for the four files (default: round_j)")
     parser.add_argument("--fresh", action="store_true", help="forget what an earlier run has judged")
+    undo = parser.add_mutually_exclusive_group()
+    undo.add_argument("--rollback", action="store_const", const=True, dest="undone", help="undo the round's replacements")
+    undo.add_argument("--replace", action="store_const", const=False, dest="undone", help="do them again")
     args = parser.parse_args()
     config = load_config(args.config, args.overrides)
     files = round_files(args, config)
     probes, folder = args.probes or files.probes, args.output or files.folder
     meta = asyncio.run(verify_probes(config, probes, folder / "verdicts.jsonl", args.fresh))
-    counts = write_consequences(config, probes, folder, files.round)
+    counts = write_consequences(config, probes, folder, files.round, args.undone)
     _log.info("%s", summary(meta, counts, files.round))
 
 

@@ -49,13 +49,21 @@ def _deciding_vote(verdict: Verdict) -> Vote:
     return next(vote for vote in verdict.votes if vote.verdict == verdict.verdict)
 
 
-def error_seeds(verdicts: Iterable[Verdict], round: int, counts: Counter[str]) -> Iterator[ErrorSeed]:
-    """The error seeds among the verdicts, each sample once; `counts` says what became of each verdict."""
+def error_seeds(verdicts: Iterable[Verdict], round: int, counts: Counter[str],
+                undone: bool = False) -> Iterator[ErrorSeed]:
+    """The error seeds among the verdicts, each sample once; `counts` says what became of each verdict.
+
+    Args:
+        undone: leave out those with a new label.
+    """
     seen: set[str] = set()
     for verdict in verdicts:
         seed = error_seed(verdict, round)
         if seed is None:
             counts["label_wrong_unusable" if verdict.verdict == "LABEL_WRONG" else verdict.verdict.lower()] += 1
+            continue
+        if undone and seed.cause == "relabeled":
+            counts["rolled_back"] += 1
             continue
         counts[seed.cause] += 1
         if seed.sample.id not in seen:  # two samples with one context may get the same new label
@@ -63,14 +71,14 @@ def error_seeds(verdicts: Iterable[Verdict], round: int, counts: Counter[str]) -
             yield seed
 
 
-def label_changes(verdicts: Iterable[Verdict], round: int) -> Iterator[LabelChange]:
-    """The ledger: one line for each label that was replaced."""
+def label_changes(verdicts: Iterable[Verdict], round: int, undone: bool = False) -> Iterator[LabelChange]:
+    """The ledger: one line for each label that was replaced, and whether that is `undone`."""
     for verdict in verdicts:
         seed = error_seed(verdict, round)
         if seed is not None and seed.cause == "relabeled":
             old = verdict.probe.sample
             yield LabelChange(old_id=old.id, new_id=seed.sample.id, old_label=old.label, new_label=seed.sample.label,
-                              round=round, votes=verdict.votes)
+                              round=round, votes=verdict.votes, undone=undone)
 
 
 def near_boundary(probes: Iterable[Probe], verdicts: Iterable[Verdict], count: int) -> list[Probe]:

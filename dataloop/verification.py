@@ -14,6 +14,7 @@ from typing import Literal
 import msgspec
 
 from looptool.asking import Ask, ask_until_read, chat_about, one_line, read_object
+from looptool.check import check_calls
 from looptool.config import Verify
 from looptool.records import Message, Probe, Verdict, VerdictName, Vote
 
@@ -57,14 +58,27 @@ async def vote(probe: Probe, ask: Ask, judge: str, label_first: bool, draw: int,
                 analysis=judgement.analysis, approach=judgement.approach)
 
 
+def ruled(probe: Probe) -> Vote | None:
+    """The rules' vote: against a candidate that is no label, where the other one is; None where both or neither are."""
+    sample, prediction = probe.sample, shown_prediction(probe)
+    label_faults = check_calls(sample.label.calls, sample.tools)
+    faults = [*probe.faults, *([probe.finish] if probe.finish != "stop" else []), *check_calls(prediction.calls, sample.tools)]
+    if bool(label_faults) == bool(faults):
+        return None
+    return Vote(verdict="LABEL_WRONG" if label_faults else "PRED_WRONG", label_first=True, judge="rules", draw=0,
+                analysis=", ".join(label_faults or faults), approach="")
+
+
 async def verify_one(probe: Probe, ask: Ask, judges: Sequence[str], options: Verify) -> Verdict | None:
-    """The verdict on one mismatch: `votes_per_order` votes of every judge in each order.
+    """The verdict on one mismatch: `votes_per_order` votes of every judge in each order; or the rules' with rules_first.
 
     None where a vote is missing because no draw of it could be read.
 
     Raises:
         CallFailed: a call got no answer.
     """
+    if options.rules_first and (rule := ruled(probe)):
+        return Verdict(probe=probe, verdict=rule.verdict, votes=[rule])
     orders = (True, False) if options.both_orders else (True,)
     wanted = [vote(probe, ask, judge, label_first, draw, options.votes_per_order)
               for label_first in orders for judge in judges for draw in range(options.votes_per_order)]

@@ -146,6 +146,8 @@ class Verify(Section):
     both_orders: bool = True
     """Judge every mismatch with the label first and with the prediction first; the paper shows one order."""
     votes_per_order: AtLeastOne = 1
+    rules_first: bool = False
+    """A candidate that cannot be read or breaks its tool's schema loses to one that does neither, without a judge."""
     temperature: Amount = 0.6
 
 

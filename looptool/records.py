@@ -159,6 +159,8 @@ class LabelChange(Record):
     new_label: Message
     round: int
     votes: list[Vote]
+    undone: bool = False
+    """Rolled back: the old label is not trained on, nor is the new one."""
 
 
 class ErrorSeed(Record):

@@ -151,6 +151,20 @@ def test_any_reply_is_read_without_an_exception(text):
     assert judgement is None or judgement.better in ("1", "2", "both", "neither", 1, 2)
 
 
+@pytest.mark.parametrize("label, prediction, faults, verdict", [
+    (weather("Rome"), weather("Roma", days="two"), [], P),
+    (weather("Rome"), weather("Roma"), ["bad_json"], P),
+    (weather("Rome", days="two"), weather("Rome"), [], L),
+    (weather("Rome", days="two"), weather("Roma", days="two"), [], None),
+    (weather("Rome"), weather("Roma"), [], None)])
+def test_rules_speak_first_where_one_candidate_is_no_label(label, prediction, faults, verdict):
+    probe = probed(task("Rome", label=says("", label)), says("", prediction), faults=faults)
+    ask = Written(lambda *_: better("both"))
+    assert verify(ask, probe, rules_first=True).verdict == (verdict or B)
+    assert bool(ask.asked["judge"]) == (verdict is None)
+    assert verify(ask, probe).verdict == B
+
+
 # What follows
 
 
@@ -238,12 +252,12 @@ def run_script(monkeypatch, config_file, *flags: str) -> None:
 @pytest.fixture
 def simulated(tmp_path, monkeypatch):
     """Runs the script over the probes given, and returns the round's files."""
-    def run(probes, folder="run", **rates) -> RoundFiles:
+    def run(probes, folder="run", flags=(), **rates) -> RoundFiles:
         files = RoundFiles(tmp_path / folder, 1)
         write_jsonl(files.probes, probes)
         config = loop_config(tmp_path / folder, simulation=Simulation(**rates))
         monkeypatch.setattr(script, "load_config", lambda *_: config)
-        run_script(monkeypatch, "unused", "--round", "1")
+        run_script(monkeypatch, "unused", "--round", "1", *flags)
         return files
 
     return run
@@ -285,6 +299,23 @@ def test_two_runs_write_the_same_bytes_and_a_finished_one_asks_nothing(simulated
     second = simulated(world(60), "b", malformed=0.3)
     assert before == [getattr(first, name).read_bytes() for name in names]
     assert before == [getattr(second, name).read_bytes() for name in names]
+
+
+def test_replacements_are_rolled_back_and_stay_so_until_they_are_done_again(simulated, caplog):
+    caplog.set_level("INFO")
+
+    def state(files):
+        return (Counter(seed.cause for seed in read_jsonl(files.error_seeds, ErrorSeed)),
+                [change.undone for change in read_jsonl(files.ledger, LabelChange)])
+
+    probes = world(200)
+    done, ledger = state(simulated(probes))
+    assert done["relabeled"] and ledger == [False] * len(ledger)
+    for flags in (["--rollback"], []):
+        undone, marked = state(simulated(probes, flags=flags))
+        assert undone == {"mispredicted": done["mispredicted"]} and marked == [True] * len(ledger)
+        assert f"{len(ledger)} rolled back" in caplog.messages[-1] and "nothing to do" in caplog.messages[-2]
+    assert state(simulated(probes, flags=["--replace"])) == (done, ledger)
 
 
 def test_a_judge_that_cannot_be_read_leaves_no_verdict_no_label_and_no_seed(simulated, caplog):
