@@ -1,6 +1,6 @@
 """Tool lists of others -> Tool records, and what cannot be represented aside.
 
-In: a file, or a folder of .json and .jsonl files, subfolders included, in the order of their names; tools in any form
+In: a file, or a folder of .json, .jsonl and .yaml files, subfolders included, in the order of their names; tools in any form
 of tool_formats. Out: tools with distinct names and valid parameters. A tool without a domain that comes from a
 subfolder has the subfolder's name as its domain, as ToolBench sorts its tools.
 """
@@ -14,7 +14,7 @@ import msgspec
 from jsonschema import Draft202012Validator, SchemaError
 
 from dialog_generation.tool_formats import AUTO, Entry, entries_of
-from looptool.foreign import Refused, read_foreign
+from looptool.foreign import WHOLE, Refused, read_foreign
 from looptool.records import InputError, Tool, content_id
 from looptool.schema import read_tool
 from looptool.type_names import quote
@@ -28,10 +28,10 @@ def tool_files(path: Path) -> list[Path]:
     """
     if not path.is_dir():
         return [path]
-    files = sorted(file for file in path.rglob("*") if file.suffix in (".json", ".jsonl") and file.is_file()
+    files = sorted(file for file in path.rglob("*") if file.suffix in (".jsonl", *WHOLE) and file.is_file()
                    and not any(part.startswith(".") for part in file.relative_to(path).parts))
     if not files:
-        raise InputError(f"{path}: holds no .json or .jsonl file of tools; put one there or name another place")
+        raise InputError(f"{path}: holds no .json, .jsonl or .yaml file of tools; put one there or name another place")
     return files
 
 

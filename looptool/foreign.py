@@ -1,16 +1,18 @@
 """Files that others wrote: read one record at a time, and what cannot be represented is kept aside with its reason.
 
-In: JSON lines, or a .json file that holds a list. Out: (place, value) pairs, the place as "tools.jsonl:17". What a
+In: JSON lines, or a .json or .yaml file that holds a list or one document. Out: (place, value) pairs, the place as "tools.jsonl:17". What a
 reader then refuses is a `Refused` record, written beside the output and counted, never dropped silently.
 """
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import yaml
 
 from looptool.records import InputError, Record, write_jsonl
 
@@ -29,8 +31,17 @@ class Refused(Record):
     """As it stood in the file."""
 
 
+def _read_yaml(content: bytes) -> Any:
+    """A YAML document as JSON would hold it: keys are text, and so are dates."""
+    return json.loads(json.dumps(yaml.load(content, getattr(yaml, "CSafeLoader", yaml.SafeLoader)), default=str))
+
+
+WHOLE = {".json": msgspec.json.decode, ".yaml": _read_yaml, ".yml": _read_yaml}
+"""Readers of the files that are one value and not a value a line, by suffix."""
+
+
 def read_foreign(path: Path | str) -> Iterator[tuple[str, Any]]:
-    """Stream the JSON values of a file; a .json file holds a list, any other one JSON value a line.
+    """Stream the JSON values of a file; a .json or .yaml file holds one or a list of them, any other one JSON a line.
 
     Raises:
         InputError: the file cannot be read, is empty, or a line is no JSON; names file and line.
@@ -38,16 +49,18 @@ def read_foreign(path: Path | str) -> Iterator[tuple[str, Any]]:
     path = Path(path)
     number = 0
     try:
-        if path.suffix == ".json":
-            values = msgspec.json.decode(path.read_bytes())
+        if path.suffix in WHOLE:
+            values = WHOLE[path.suffix](path.read_bytes())
             for number, value in enumerate(values if isinstance(values, list) else [values], 1):
                 yield f"{path.name}[{number - 1}]", value
         else:
             with path.open("rb") as file:
                 for number, line in enumerate(file, 1):
                     yield f"{path.name}:{number}", msgspec.json.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        where = path if path.suffix == ".json" else f"{path}:{number}"
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}; mend or remove it") from None
+    except (msgspec.DecodeError, ValueError) as error:  # ValueError: not UTF-8, or a YAML document that holds itself
+        where = path if path.suffix in WHOLE else f"{path}:{number}"
         raise InputError(f"{where}: not JSON: {error}; mend or remove it (a .json file holds a list, any other file "
                          "one JSON object a line)") from None
     except OSError as error:

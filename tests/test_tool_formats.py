@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from jsonschema import Draft202012Validator
 
 from dialog_generation import synthesize_tools
@@ -372,3 +373,23 @@ def test_real_files(name: str, tool_format: str, expected: dict[str, int], refus
     for tool in tools:
         Draft202012Validator.check_schema(tool.parameters)
         assert "$ref" not in json.dumps(tool.parameters)
+
+
+# YAML
+
+
+def test_an_openapi_document_in_yaml_is_the_same_tools_as_in_json(tmp_path):
+    written = document(parameter("since", schema={"type": "string", "default": "2024-05-01"}))
+    written["paths"]["/pets"]["post"]["responses"] = {200: {"description": "Added."}}
+    (tmp_path / "pets.yaml").write_text(yaml.safe_dump(written), encoding="utf-8")
+    tools, refused = read_tool_files(tmp_path, Counter())
+    assert tools == read(tmp_path, document(parameter("since", schema={"type": "string", "default": "2024-05-01"})))[0]
+    assert not refused and tools[0].parameters["properties"]["since"]["default"] == "2024-05-01"
+
+
+@pytest.mark.parametrize("text", ["a: [", "a: &x\n  b: *x", "a: !!python/object:os.system {}", b"a: \xff"])
+def test_bad_yaml_is_refused_with_its_file(tmp_path, text):
+    path = tmp_path / "bad.yml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(InputError, match="bad.yml: not "):
+        read_tool_files(path, Counter())
