@@ -17,6 +17,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from dataloop.contamination import Benchmark
 from looptool.config import Mix
 from looptool.records import Origin, Sample
 
@@ -35,6 +36,15 @@ class Supply(msgspec.Struct, kw_only=True):
     """All mastered samples and those with two correct answers, the highest perplexity first."""
     seed_new: list[Sample]
     """Seed samples that no round has used, in the run's order."""
+    contaminated: int = 0
+    """Samples that were taken out of the lists, as a benchmark has them."""
+
+    def without(self, benchmark: Benchmark) -> Supply:
+        """What the benchmark has not."""
+        lists = {name: getattr(self, name) for name in ("error_seeds", "expanded", "high_ppl", "seed_new")}
+        unseen = {name: [sample for sample in samples if benchmark.reason(sample) is None]
+                  for name, samples in lists.items()}
+        return Supply(**unseen, contaminated=sum(map(len, lists.values())) - sum(map(len, unseen.values())))
 
 
 class Mixture(msgspec.Struct, kw_only=True):
@@ -44,7 +54,7 @@ class Mixture(msgspec.Struct, kw_only=True):
     counts: dict[str, int]
     """Samples by part."""
     left_out: dict[str, int]
-    """Samples that were there but not taken: "duplicate", and ES and EE for which there was no room."""
+    """Samples that were there but not taken: "duplicate", "contaminated", and ES and EE for which there was no room."""
     notes: list[str]
     """Where the parts did not give what was asked, in words."""
 
@@ -63,7 +73,7 @@ def mix_parts(supply: Supply, mix: Mix, round: int, seed: int) -> Mixture:
     """The samples of D_round."""
     draw = random.Random(f"{seed}:{round}:mix")
     taken: set[str] = set()
-    left_out: Counter[str] = Counter()
+    left_out: Counter[str] = Counter({"contaminated": supply.contaminated} if supply.contaminated else {})
     expanded, error_seeds = (draw.sample(part, len(part)) for part in (supply.expanded, supply.error_seeds))
     parts = {origin: _unique(samples, taken, origin, left_out) for origin, samples in (
         ("error_seed", error_seeds), ("expanded", expanded), ("high_ppl", supply.high_ppl),

@@ -20,10 +20,11 @@ from typing import Any
 
 import msgspec
 
+from dataloop.contamination import Benchmark, benchmark_files
 from dataloop.loop_files import read_some
 from dataloop.mixing import Mixture, Supply, mix_parts, run_order, unused
 from dataloop.seeds import near_boundary
-from looptool.config import Config, argument_parser, load_config
+from looptool.config import ROOT, Config, argument_parser, load_config
 from looptool.meta import make_header, read_meta
 from looptool.records import ErrorSeed, InputError, Probe, Record, Sample, encode_line, read_jsonl, write_atomic
 from looptool.run_files import RoundFiles, RunFiles, round_files
@@ -126,6 +127,9 @@ def round_supply(args: argparse.Namespace, config: Config, files: RoundFiles) ->
         sources += [*paths.values(), *(RoundFiles(files.run_dir, n).dataset for n in range(1, files.round + 1))]
     fresh = unused(read_jsonl(seed_path, Sample), used_ids(files))
     supply.seed_new = sorted(fresh, key=lambda sample: run_order(config.seed, sample.id))
+    if config.mix.benchmarks:
+        seen = benchmark_files(ROOT / place for place in config.mix.benchmarks)
+        supply, sources = supply.without(Benchmark(seen)), [*sources, *seen]
     return supply, sources
 
 

@@ -171,6 +171,8 @@ class Mix(Section):
     """New seed samples in D_2; halved in every later round."""
     high_ppl: Count = 4187
     """High-perplexity samples in every D_j from D_2 on."""
+    benchmarks: list[str] = []
+    """Files and folders of benchmarks, relative to the repository; what they hold already does not enter a D_j."""
 
 
 class Config(Section, kw_only=True):
