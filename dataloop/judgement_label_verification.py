@@ -27,7 +27,7 @@ from pathlib import Path
 
 from dataloop.loop_files import read_some
 from dataloop.seeds import error_seeds, label_changes, near_boundary
-from dataloop.verification import JUDGE_PROMPT, verify_one
+from dataloop.verification import JUDGE_PROMPT, unjudged, verify_one
 from looptool.asking import make_ask
 from looptool.config import Config, argument_parser, load_config
 from looptool.llm import Client, Sampling
@@ -42,6 +42,7 @@ _log = logging.getLogger(__name__)
 async def verify_probes(config: Config, probes: Path, verdicts: Path, fresh: bool = False) -> StageMeta:
     """Judge every mismatch; see looptool.stage.run_stage."""
     options, judges = config.verify, config.teacher.judges or config.teacher.models[:1]
+    judging = config.ablation != "no_jglv"
 
     def mismatches() -> Iterator[tuple[str, Probe]]:
         for probe in read_jsonl(probes, Probe):
@@ -52,11 +53,11 @@ async def verify_probes(config: Config, probes: Path, verdicts: Path, fresh: boo
         ask = make_ask(client, {"judge": Sampling(temperature=options.temperature)})
 
         async def work(probe: Probe) -> Outcome:
-            verdict = await verify_one(probe, ask, judges, options)
+            verdict = await verify_one(probe, ask, judges, options) if judging else unjudged(probe)
             return Outcome([], "unjudged") if verdict is None else Outcome([verdict], verdict.verdict.lower())
 
         settings = {"world": client.world, "judges": judges, "both_orders": options.both_orders,
-                    "votes_per_order": options.votes_per_order, "rules_first": options.rules_first, "temperature": options.temperature}
+                    "votes_per_order": options.votes_per_order, "rules_first": options.rules_first, "judging": judging, "temperature": options.temperature}
         return await run_stage("verify", Inputs(mismatches), work, verdicts, settings=settings,
                                sources=[probes, JUDGE_PROMPT], in_flight=config.teacher.in_flight,
                                usage=client.usage, fresh=fresh)

@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import argparse
 import logging
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from dataloop.ablation import ablate
 from dataloop.contamination import Benchmark, benchmark_files
 from dataloop.loop_files import read_some
 from dataloop.mixing import Mixture, Supply, mix_parts, run_order, unused
@@ -121,7 +123,8 @@ def round_supply(args: argparse.Namespace, config: Config, files: RoundFiles) ->
         high_ppl = list(read_some(paths["high_ppl"], Probe))
         check_fresh(files)
         check_one_round(files, seeds, supply.expanded, high_ppl, read_jsonl(paths["probes"], Probe))
-        mastered = [*high_ppl, *near_boundary(read_jsonl(paths["probes"], Probe), (), config.mix.size)]
+        mastered = [*high_ppl, *near_boundary(read_jsonl(paths["probes"], Probe), (), config.mix.size if
+                                                  config.ablation != "no_high_ppl" else sys.maxsize)]
         supply.error_seeds = [seed.sample for seed in seeds]
         supply.high_ppl = list({probe.sample.id: probe.sample for probe in mastered}.values())
         sources += [*paths.values(), *(RoundFiles(files.run_dir, n).dataset for n in range(1, files.round + 1))]
@@ -162,7 +165,8 @@ def build(args: argparse.Namespace, config: Config, files: RoundFiles) -> Mixtur
     output = args.output or files.next().dataset
     number = files.round + 1
     supply, sources = round_supply(args, config, files)
-    mixture = mix_parts(supply, config.mix, number, config.seed)
+    first = list(read_jsonl(RoundFiles(files.run_dir, 1).dataset, Sample)) if files.round else []
+    mixture = mix_parts(*ablate(config.ablation, supply, config.mix, number, config.seed, first), number, config.seed)
     if not mixture.samples:
         raise InputError(f"{output}: not written, as there is no sample for D_{number}; check seed.jsonl and the round's "
                          "files")

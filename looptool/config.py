@@ -22,6 +22,10 @@ Amount = Annotated[float, msgspec.Meta(ge=0)]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 
 
+Ablation = Literal["none", "no_high_ppl", "no_jglv", "no_edde", "high_ppl_replace", "error_seed_repetition", "static"]
+"""Variants of Table 4; what each does stands in dataloop/ablation.py."""
+
+
 class Section(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Base of all sections: keyword fields, unknown keys refused."""
 
@@ -182,6 +186,7 @@ class Config(Section, kw_only=True):
     """Where all files of a run lie; relative to the repository, so that scripts find it from any folder."""
     seed: int = 0
     rounds: AtLeastOne = 4
+    ablation: Ablation = "none"
     student: Student
     teacher: Teacher
     simulation: Simulation = msgspec.field(default_factory=Simulation)
