@@ -79,7 +79,8 @@ def write_consequences(config: Config, probes: Path, folder: Path, round: int, u
     counts: Counter[str] = Counter()
     write_jsonl(folder / "error_seeds.jsonl", error_seeds(verdicts(), round, counts, undone))
     write_jsonl(ledger, label_changes(verdicts(), round, undone))
-    high = near_boundary(read_jsonl(probes, Probe), verdicts(), config.mix.high_ppl)
+    mix = config.mix
+    high = near_boundary(read_jsonl(probes, Probe), verdicts(), mix.high_ppl, mix.high_ppl_share, mix.high_ppl_threshold)
     counts["high_ppl"] = write_jsonl(folder / "high_ppl.jsonl", high)
     return counts
 

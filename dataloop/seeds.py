@@ -6,8 +6,10 @@ Nothing here asks a model. BOTH_WRONG and UNDECIDED lead to nothing (sections 4.
 from __future__ import annotations
 
 import heapq
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import chain
 
 import msgspec
 
@@ -81,11 +83,19 @@ def label_changes(verdicts: Iterable[Verdict], round: int, undone: bool = False)
                               round=round, votes=verdict.votes, undone=undone)
 
 
-def near_boundary(probes: Iterable[Probe], verdicts: Iterable[Verdict], count: int) -> list[Probe]:
+def near_boundary(probes: Iterable[Probe], verdicts: Iterable[Verdict], count: int, share: float = 1.0,
+                  threshold: float = 0.0) -> list[Probe]:
     """D_HPPL: of the mastered samples and those whose two answers are both correct, the `count` with the highest
-    perplexity, the highest first (section 4.2)."""
-    def candidates() -> Iterator[Probe]:
-        yield from (probe for probe in probes if probe.matches)
-        yield from (verdict.probe for verdict in verdicts if verdict.verdict == "BOTH_CORRECT")
+    perplexity, the highest first (section 4.2); at most this share of them, and none under the threshold."""
+    seen = 0
 
-    return heapq.nsmallest(count, candidates(), key=lambda probe: (-probe.perplexity, probe.sample.id))
+    def candidates() -> Iterator[Probe]:
+        nonlocal seen
+        both_correct = (verdict.probe for verdict in verdicts if verdict.verdict == "BOTH_CORRECT")
+        for probe in chain((probe for probe in probes if probe.matches), both_correct):
+            seen += 1
+            if probe.perplexity >= threshold:
+                yield probe
+
+    highest = heapq.nsmallest(count, candidates(), key=lambda probe: (-probe.perplexity, probe.sample.id))
+    return highest[:math.ceil(share * seen - 1e-9)]  # 0.1 * 30 is a little more than 3

@@ -175,6 +175,10 @@ class Mix(Section):
     """New seed samples in D_2; halved in every later round."""
     high_ppl: Count = 4187
     """High-perplexity samples in every D_j from D_2 on."""
+    high_ppl_share: Share = 1.0
+    """At most this share of the mastered samples counts as such, "top 25%" being 0.25."""
+    high_ppl_threshold: Amount = 0.0
+    """And none with a lower perplexity."""
     benchmarks: list[str] = []
     """Files and folders of benchmarks, relative to the repository; what they hold already does not enter a D_j."""
 

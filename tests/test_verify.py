@@ -241,6 +241,15 @@ def test_near_the_boundary_are_mastered_and_both_correct_samples_the_least_sure_
     assert [probe.sample.id for probe in chosen[2:]] == sorted(probe.sample.id for probe in mastered[2:])
 
 
+@pytest.mark.parametrize("count, share, threshold, expected", [
+    (9, 1.0, 0.0, 4), (3, 1.0, 0.0, 3), (9, 0.5, 0.0, 2), (9, 0.51, 0.0, 3), (1, 0.5, 0.0, 1), (9, 1.0, 1.5, 3),
+    (9, 1.0, 2.0, 0), (9, 0.25, 1.5, 1), (9, 0.0, 0.0, 0)])
+def test_how_many_are_near_the_boundary(count, share, threshold, expected):
+    mastered = [probed(task(city), says("", weather(city)), perplexity) for city, perplexity in (
+        ("A", 1.1), ("B", 1.9), ("C", 1.5), ("D", 1.5))]
+    assert len(near_boundary(mastered, [], count, share, threshold)) == expected
+
+
 # The script, with the simulated judge behind the real client
 
 
