@@ -25,10 +25,14 @@ import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from dataloop.endpoint_policy import EndpointProber, by_prefix, served_name
 from dataloop.probing import WINDOW, Policy, Prober, places
 from looptool.config import Config, argument_parser, load_config, student_path
+from looptool.llm import Client
 from looptool.meta import StageMeta
+from looptool.prompt import load_tokenizer
 from looptool.records import InputError, Sample, read_jsonl
 from looptool.run_files import RoundFiles, RunFiles, round_files
 from looptool.stage import Inputs, run_main, run_stage
@@ -40,11 +44,15 @@ async def probe_samples(config: Config, samples: Path, output: Path, model: str,
     """Write the probes of a file of samples; see looptool.stage.run_stage.
 
     Raises:
-        InputError: the engine is not built, or samples or checkpoint cannot be read.
+        InputError: samples or checkpoint cannot be read, or no server has it.
     """
-    if config.probe.engine != "transformers":
-        raise InputError(f"probe.engine: {config.probe.engine!r} is not built yet; set probe.engine=transformers")
     student = config.student
+    settings = {"engine": config.probe.engine, "model": "" if weight_files(model) else model,
+                "instructions": student.instructions, "max_prompt_tokens": student.max_prompt_tokens,
+                "max_response_tokens": student.max_response_tokens, "max_user_turns": student.max_user_turns}
+    sources = [samples, *weight_files(model)]
+    if config.probe.engine == "endpoint":
+        return await probe_by_endpoint(config, samples, output, model, settings, sources, fresh)
 
     def load() -> Policy:
         from dataloop.transformers_policy import TransformersPolicy  # takes seconds, which a wrong input need not wait for
@@ -54,13 +62,28 @@ async def probe_samples(config: Config, samples: Path, output: Path, model: str,
             disable_progress_bar()
         return TransformersPolicy(model, student)
 
-    settings = {"engine": config.probe.engine, "model": "" if weight_files(model) else model,
-                "instructions": student.instructions, "max_prompt_tokens": student.max_prompt_tokens,
-                "max_response_tokens": student.max_response_tokens, "max_user_turns": student.max_user_turns}
     prober = Prober(load, config.probe.batch_tokens, student.max_response_tokens)
     return await run_stage("probe", Inputs(lambda: places(read_jsonl(samples, Sample))), prober.probe, output,
-                           settings=settings, sources=[samples, *weight_files(model)], in_flight=WINDOW,
-                           usage=prober.usage, fresh=fresh)
+                           settings=settings, sources=sources, in_flight=WINDOW, usage=prober.usage, fresh=fresh)
+
+
+async def probe_by_endpoint(config: Config, samples: Path, output: Path, model: str, settings: dict[str, Any],
+                            sources: list[Path], fresh: bool) -> StageMeta:
+    """The same against servers of the policy; the probes come in the order of `by_prefix`.
+
+    Raises:
+        InputError: no server is named, or one does not serve this checkpoint.
+    """
+    if not config.probe.base_urls:
+        raise InputError("probe.base_urls: names no server of the policy; start one (vllm serve "
+                         f"{model}) and set probe.base_urls=[http://localhost:8000/v1], or set probe.engine=transformers")
+    tokenizer = load_tokenizer(model)
+    async with Client.from_config(config, RunFiles(config).answers, config.probe.base_urls,
+                                  config.probe.in_flight) as client:
+        prober = EndpointProber(client, tokenizer, config.student, await served_name(client, config.probe.model, model))
+        inputs = Inputs(lambda: ((sample.id, sample) for sample in by_prefix(samples)))
+        return await run_stage("probe", inputs, prober.probe, output, settings=settings, sources=sources,
+                               in_flight=config.probe.in_flight, usage=client.usage, fresh=fresh)
 
 
 def summary(meta: StageMeta, round: int) -> str:

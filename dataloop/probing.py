@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
-from typing import Protocol
+from typing import Any, Protocol
 
 from looptool.answers import Usage
 from looptool.calls import parse_reply, tool_match
+from looptool.config import Student
+from looptool.prompt import ChatMessage, fit
 from looptool.records import Probe, Sample
 from looptool.stage import Outcome
 
@@ -21,13 +23,17 @@ WINDOW = 512
 """Samples that are sorted by length together; the memory of a probe grows with it."""
 
 
-class Generation(Protocol):
-    """One greedy reply; see dataloop.transformers_policy."""
+@dataclass(frozen=True)
+class Generation:
+    """One greedy reply."""
 
     text: str
+    """Without its end token."""
     perplexity: float
+    """exp of the mean negative log-probability of all tokens, the end token included (equation 3)."""
     tokens: int
     finish: str
+    """"stop", "length" (cut at the limit) or "empty" (ended at once)."""
 
 
 class Policy(Protocol):
@@ -36,6 +42,20 @@ class Policy(Protocol):
     def encode(self, sample: Sample) -> list[int] | None: ...
 
     def generate(self, prompts: list[list[int]]) -> list[Generation]: ...
+
+
+def prompt_ids(tokenizer: Any, sample: Sample, student: Student) -> list[int] | None:
+    """The prompt's tokens; the oldest turns are left out where it is too long, None where it is even so."""
+    ids: list[int] = []
+
+    def length(chat: list[ChatMessage]) -> int:
+        nonlocal ids
+        text = tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
+        ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+        return len(ids)
+
+    fitted = fit(sample, length, student.max_prompt_tokens, student.max_user_turns, student.instructions)
+    return ids if fitted is not None else None  # the length that was measured last is the one that fits
 
 
 def make_probe(sample: Sample, generation: Generation) -> Probe:

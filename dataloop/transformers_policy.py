@@ -7,31 +7,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from dataloop.greedy_decoding import ATTENTION, Answer, decode
+from dataloop.probing import Generation, prompt_ids
 from looptool.config import Student
-from looptool.prompt import ChatMessage, fit
 from looptool.records import InputError, Sample
 
 DECODERS = 2
 """Parts of a batch that are decoded side by side on a CPU: two cores are used better by two batches than by one."""
-
-
-@dataclass(frozen=True)
-class Generation:
-    """One greedy reply."""
-
-    text: str
-    """Without its end token."""
-    perplexity: float
-    """exp of the mean negative log-probability of all tokens, the end token included (equation 3)."""
-    tokens: int
-    finish: str
-    """"stop", "length" (cut at the limit) or "empty" (ended at once)."""
 
 
 class TransformersPolicy:
@@ -66,18 +52,8 @@ class TransformersPolicy:
         self._threads = cores // self._parts
 
     def encode(self, sample: Sample) -> list[int] | None:
-        """The prompt's tokens; the oldest turns are left out where it is too long, None where it is even so."""
-        ids: list[int] = []
-
-        def length(chat: list[ChatMessage]) -> int:
-            nonlocal ids
-            text = self.tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
-            ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-            return len(ids)
-
-        student = self._student
-        fitted = fit(sample, length, student.max_prompt_tokens, student.max_user_turns, student.instructions)
-        return ids if fitted is not None else None  # the length that was measured last is the one that fits
+        """See dataloop.probing.prompt_ids."""
+        return prompt_ids(self.tokenizer, sample, self._student)
 
     def generate(self, prompts: Sequence[list[int]]) -> list[Generation]:
         """Greedy replies to prompts of like length, decoded together.

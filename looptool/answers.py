@@ -111,7 +111,23 @@ class _Completion(msgspec.Struct):
     usage: _Usage | None = None
 
 
+class _TextLogprobs(msgspec.Struct):
+    token_logprobs: list[float | None] | None = None
+
+
+class _TextChoice(msgspec.Struct):
+    text: str
+    finish_reason: str | None = None
+    logprobs: _TextLogprobs | None = None
+
+
+class _TextCompletion(msgspec.Struct):
+    choices: list[_TextChoice]
+    usage: _Usage | None = None
+
+
 _completion = msgspec.json.Decoder(_Completion)
+_text_completion = msgspec.json.Decoder(_TextCompletion)
 _reply = msgspec.json.Decoder(Reply)
 
 
@@ -142,6 +158,25 @@ def read_completion(body: bytes) -> Reply:
                  prompt_tokens=usage.prompt_tokens, completion_tokens=usage.completion_tokens,
                  logprobs=[token.logprob for token in choice.logprobs.content]
                  if choice.logprobs and choice.logprobs.content else None)
+
+
+def read_text_completion(body: bytes) -> Reply:
+    """The first choice of a completion of a prompt, its text as it stands, thinking included.
+
+    Raises:
+        Transient: the body is cut, is no completion, or holds no answer.
+    """
+    try:
+        completion = _text_completion.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Transient(f"unreadable response ({error})") from None
+    if not completion.choices or completion.choices[0].finish_reason in ("abort", "error"):
+        raise Transient("response without an answer")
+    choice, usage = completion.choices[0], completion.usage or _Usage()
+    logprobs = choice.logprobs.token_logprobs if choice.logprobs else None
+    return Reply(text=choice.text, finish=choice.finish_reason or "stop", prompt_tokens=usage.prompt_tokens,
+                 completion_tokens=usage.completion_tokens,
+                 logprobs=logprobs if logprobs and None not in logprobs else None)
 
 
 def _split_reasoning(text: str) -> tuple[str, str]:

@@ -139,6 +139,8 @@ class Probing(Section):
     engine: Literal["transformers", "endpoint"] = "endpoint"
     base_urls: list[str] = []
     """Servers of the policy, for engine "endpoint"."""
+    model: str = ""
+    """Its name there; default: the only model that they list."""
     batch_tokens: AtLeastOne = 16384
     """Padded tokens a batch, for engine "transformers"."""
     in_flight: AtLeastOne = 256

@@ -5,6 +5,7 @@ import functools
 import os
 import ssl
 import time
+from collections.abc import Callable
 
 import aiohttp
 import httpx2
@@ -36,8 +37,9 @@ class Endpoint:
         self.lacks: dict[str, str] = {}
         """Models that it does not serve, each with the server's words."""
 
-    async def post(self, body: bytes) -> Reply:
-        """Send one request.
+    async def post(self, body: bytes, path: str = "/chat/completions",
+                   read: Callable[[bytes], Reply] = read_completion) -> Reply:
+        """Send one request, and `read` what comes back.
 
         Raises:
             Transient: worth another try.
@@ -45,9 +47,8 @@ class Endpoint:
         """
         self.in_flight += 1
         try:
-            response = await self.client.post("/chat/completions", cast_to=httpx2.Response, content=body,
-                                              options=_HEADERS)
-            reply = read_completion(response.content)
+            response = await self.client.post(path, cast_to=httpx2.Response, content=body, options=_HEADERS)
+            reply = read(response.content)
         except (openai.APIConnectionError, aiohttp.ClientError) as error:
             raise Transient(f"no response ({_cause(error)})") from None
         except openai.APIStatusError as error:

@@ -16,13 +16,15 @@ import os
 import random
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import msgspec
 import openai
 
-from looptool.answers import AnswerCache, CallFailed, Reply, Transient, Usage
+from looptool.answers import AnswerCache, CallFailed, Reply, Transient, Usage, read_completion, read_text_completion
 from looptool.config import Config
 from looptool.endpoint import LONGEST_PAUSE, Endpoint, connect, detail, refusal
 from looptool.records import InputError
@@ -111,6 +113,41 @@ class Client:
         usage.cached += 1
         return reply
 
+    async def complete(self, role: str, prompt: list[int], model: str, max_tokens: int) -> Reply:
+        """The greedy continuation of a prompt in tokens, with the log-probability of each of its tokens.
+
+        Nothing is cached: the same server may serve another checkpoint under the same name tomorrow.
+
+        Raises: as `ask`.
+        """
+        body = msgspec.json.encode({"model": model, "prompt": prompt, "max_tokens": max_tokens, "temperature": 0,
+                                    "logprobs": 1, "skip_special_tokens": False, "spaces_between_special_tokens": False})
+        usage, started = self.usage[role], time.monotonic()
+        try:
+            reply = await self._try(model, body, usage, "/completions", read_text_completion)
+        except CallFailed:
+            usage.failed += 1
+            raise
+        finally:
+            usage.seconds += time.monotonic() - started
+        self._pay(usage, reply)
+        return reply
+
+    async def served_models(self) -> list[list[dict[str, Any]]]:
+        """What each endpoint lists at /models, asked before the first call of a stage.
+
+        Raises:
+            InputError: one gives no such answer.
+        """
+        lists = []
+        for endpoint in self._endpoints:
+            try:
+                lists.append([model.model_dump() for model in (await endpoint.client.models.list()).data])
+            except (openai.OpenAIError, aiohttp.ClientError) as error:
+                raise InputError(f"{endpoint.url}: does not list its models ({type(error).__name__}); start the server, or "
+                                 "check its address") from None
+        return lists
+
     async def _shared(self, key: bytes) -> Reply | None:
         """The answer of an equal call in flight; None where there is none, or where it was cancelled."""
         while (pending := self._pending.get(key)) is not None:
@@ -135,20 +172,25 @@ class Client:
             del self._pending[key]
             pending.cancel()
             usage.seconds += time.monotonic() - started
+        self._pay(usage, reply)
+        return reply
+
+    def _pay(self, usage: Usage, reply: Reply) -> None:
+        """Book one answer."""
         usage.calls += 1
         usage.prompt_tokens += reply.prompt_tokens
         usage.completion_tokens += reply.completion_tokens
         usage.dollars += (reply.prompt_tokens * self._teacher.dollars_per_million_prompt_tokens
                           + reply.completion_tokens * self._teacher.dollars_per_million_completion_tokens) / 1e6
-        return reply
 
-    async def _try(self, model: str, body: bytes, usage: Usage) -> Reply:
+    async def _try(self, model: str, body: bytes, usage: Usage, path: str = "/chat/completions",
+                   read: Callable[[bytes], Reply] = read_completion) -> Reply:
         failed = 0
         while True:
             async with self._slots:
                 endpoint = self._choose(model)
                 try:
-                    return await endpoint.post(body)
+                    return await endpoint.post(body, path, read)
                 except openai.NotFoundError as error:
                     endpoint.lacks[model] = detail(error)
                     continue

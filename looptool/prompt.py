@@ -125,14 +125,22 @@ def student_tokenizer(config: Config):
     Raises:
         InputError: there is none.
     """
-    model = student_path(config)
+    return load_tokenizer(student_path(config), f"student.model {config.student.model!r}")
+
+
+def load_tokenizer(path: str, name: str = ""):
+    """The tokenizer of a checkpoint, of transformers.
+
+    Raises:
+        InputError: there is none; calls it by `name`.
+    """
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(model)
+        return AutoTokenizer.from_pretrained(path)
     except (OSError, ValueError) as error:
-        raise InputError(f"student.model {config.student.model!r}: its tokenizer cannot be loaded "
-                         f"({str(error).splitlines()[0]}); set student.model to a folder or hub name") from None
+        raise InputError(f"{name or path}: its tokenizer cannot be loaded ({str(error).splitlines()[0]}); name a folder or "
+                         "a model of the hub") from None
 
 
 def student_length(config: Config) -> Callable[[list[ChatMessage]], int]:

@@ -48,6 +48,7 @@ class LocalServer:
                  fault: Callable[[dict, int], str | tuple[int, bytes] | None] = lambda payload, tries: None,
                  hold: Callable[[LocalServer], bool] = lambda server: False):
         self.answer, self.latency, self.fault, self.hold = answer, latency, fault, hold
+        self.models: list[dict[str, str]] = [{"id": "m"}]
         self.requests: Counter[bytes] = Counter()
         """Requests by the sha256 of their body, which is the client's cache key."""
         self.payloads: list[dict] = []
@@ -74,10 +75,16 @@ class LocalServer:
     async def _start(self) -> str:
         app = web.Application(client_max_size=2**26)
         app.router.add_post("/v1/chat/completions", self._handle)
+        app.router.add_post("/v1/completions", self._handle)
+        app.router.add_get("/v1/models", self._list)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0, backlog=2048).start()
         return f"http://127.0.0.1:{self._runner.addresses[0][1]}/v1"
+
+    async def _list(self, request: web.Request) -> web.Response:
+        return web.json_response({"object": "list", "data": [
+            {"object": "model", "created": 0, "owned_by": "us", **model} for model in self.models]})
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()

@@ -191,7 +191,7 @@ def test_two_runs_write_the_same_bytes(run_script, tmp_path, tiny_policy):
 
 @pytest.mark.parametrize("flags, said", [
     (["--round", "1"], "run scripts/04_train.sh"), (["--model", "/absent", "--round", "0"], "/absent: there is no such"),
-    (["--round", "0", "--set", "probe.engine=endpoint"], "probe.engine: 'endpoint'"),
+    (["--round", "0", "--set", "probe.engine=endpoint"], "names no server of the policy"),
     (["--round", "0", "--samples", "absent.jsonl", "--model", "."], "absent.jsonl")])
 def test_a_wrong_input_is_one_line_and_exit_code_2(tmp_path, monkeypatch, caplog, flags, said):
     monkeypatch.setattr(sys, "argv", ["greedy_capability_prob.py", "--set", f"run_dir={tmp_path}/run",

@@ -1,0 +1,132 @@
+"""Probing behind HTTP: the same probes as with the weights at hand, refusals of wrong servers, order by shared prefix."""
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import sys
+from pathlib import Path
+
+import pytest
+from local_server import LocalServer
+from loop_world import loop_config, says, task, weather, world
+from tiny_policy import make_policy
+
+from dataloop import greedy_capability_prob as script
+from dataloop.endpoint_policy import by_prefix, read_generation
+from looptool.answers import read_text_completion
+from looptool.config import Probing, Student
+from looptool.llm import Reply
+from looptool.records import InputError, Probe, Sample, read_jsonl, write_jsonl
+
+STUDENT = Student(model="", instructions="short", max_prompt_tokens=1500, max_response_tokens=24)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return make_policy(tmp_path_factory.mktemp("policy"))
+
+
+@pytest.fixture(scope="module")
+def policy(folder):
+    from dataloop.transformers_policy import TransformersPolicy
+
+    return TransformersPolicy(str(folder), STUDENT, cores=1)
+
+
+def serve(policy) -> LocalServer:
+    """A server of real weights in the form of vLLM's /completions."""
+    from dataloop.greedy_decoding import decode
+
+    def answer(payload: dict) -> dict:
+        reply, = decode(policy.model, [payload["prompt"]], payload["max_tokens"], policy.ends)
+        shown = reply.tokens[:-1] if reply.ended else reply.tokens
+        each = reply.log_probability / len(reply.tokens)
+        return {"choices": [{"index": 0, "text": policy.tokenizer.decode(shown), "logprobs": {
+            "token_logprobs": [each] * len(reply.tokens)}, "finish_reason": "stop" if reply.ended else "length"}],
+            "usage": {"prompt_tokens": len(payload["prompt"]), "completion_tokens": len(reply.tokens)}}
+
+    return LocalServer(answer)
+
+
+def probe(folder: Path, run_dir: Path, samples: Path, **probing) -> list[Probe]:
+    config = loop_config(run_dir, student=STUDENT, probe=Probing(in_flight=4, **probing))
+    asyncio.run(script.probe_samples(config, samples, run_dir / "probes.jsonl", str(folder)))
+    return list(read_jsonl(run_dir / "probes.jsonl", Probe))
+
+
+def test_both_engines_give_the_same_probes(folder, policy, tmp_path):
+    samples = tmp_path / "samples.jsonl"
+    write_jsonl(samples, [probe.sample for probe in world(12)])
+    with serve(policy) as first, serve(policy) as second:
+        served = probe(folder, tmp_path / "a", samples, engine="endpoint", base_urls=[first.url, second.url])
+        assert first.count and second.count and first.count + second.count == 12
+        assert all(payload["temperature"] == 0 and payload["model"] == "m" for payload in first.payloads)
+    here = {entry.sample.id: entry for entry in probe(folder, tmp_path / "b", samples, engine="transformers")}
+    assert len(served) == len(here) == 12
+    for entry in served:
+        other = here[entry.sample.id]
+        assert (entry.text, entry.tokens, entry.finish, entry.reason) == (other.text, other.tokens, other.finish, other.reason)
+        assert entry.perplexity == pytest.approx(other.perplexity, rel=1e-3)
+
+
+@pytest.mark.parametrize("models, wanted, message", [
+    ([{"id": "a"}, {"id": "b"}], "", r"lists 2 models \(a, b\); name the policy"),
+    ([], "", "lists 0 models"), ([{"id": "a"}], "policy", "lists a, not policy"),
+    ([{"id": "a", "root": "/tmp"}], "", "has loaded /tmp, not ")])
+def test_a_server_of_something_else_is_refused(folder, tmp_path, models, wanted, message):
+    samples = tmp_path / "samples.jsonl"
+    write_jsonl(samples, [task("Rome")])
+    with LocalServer() as server:
+        server.models = models
+        with pytest.raises(InputError, match=message):
+            probe(folder, tmp_path, samples, engine="endpoint", base_urls=[server.url], model=wanted)
+    assert not (tmp_path / "probes.jsonl").exists()
+
+
+def test_a_server_that_is_not_there_is_named(folder, tmp_path):
+    write_jsonl(tmp_path / "samples.jsonl", [task("Rome")])
+    with pytest.raises(InputError, match="does not list its models"):
+        probe(folder, tmp_path, tmp_path / "samples.jsonl", engine="endpoint", base_urls=["http://127.0.0.1:9/v1"])
+
+
+@pytest.mark.parametrize("reply, finish, perplexity", [
+    (Reply(text="Hi", logprobs=[-1.0, -3.0]), "stop", math.exp(2)), (Reply(text=" ", logprobs=[-1.0]), "empty", math.e),
+    (Reply(text="H", finish="length", logprobs=[0.0]), "length", 1.0)])
+def test_a_reply_is_a_generation(reply, finish, perplexity):
+    generation = read_generation(reply)
+    assert (generation.finish, generation.tokens) == (finish, len(reply.logprobs))
+    assert generation.perplexity == pytest.approx(perplexity, abs=1e-6)
+
+
+def test_a_server_without_log_probabilities_is_refused():
+    body = {"choices": [{"text": "Hi", "finish_reason": "stop", "logprobs": None}]}
+    with pytest.raises(InputError, match="no log-probabilities"):
+        read_generation(read_text_completion(json.dumps(body).encode()))
+
+
+def test_samples_of_one_dialog_stand_together_and_none_is_lost(tmp_path):
+    first, second = task("Rome"), task("Oslo")
+    later = [Sample(id=f"{sample.id}{number}", tools=sample.tools, date=sample.date, label=sample.label,
+                    messages=[*sample.messages, *[says("", weather("Bern")), sample.messages[0]] * number])
+             for number in (2, 1) for sample in (first, second)]
+    write_jsonl(tmp_path / "samples.jsonl", [first, *later, second])
+    ordered = list(by_prefix(tmp_path / "samples.jsonl"))
+    assert sorted(sample.id for sample in ordered) == sorted(sample.id for sample in (first, second, *later))
+    openings = [sample.messages[0].content for sample in ordered]
+    assert openings in ([first.messages[0].content] * 3 + [second.messages[0].content] * 3,
+                        [second.messages[0].content] * 3 + [first.messages[0].content] * 3)
+    assert [len(sample.messages) for sample in ordered] == [1, 3, 5] * 2
+
+
+def test_the_script_takes_the_engine_from_the_config(folder, policy, tmp_path, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    write_jsonl(tmp_path / "samples.jsonl", [task("Rome"), task("Oslo")])
+    with serve(policy) as server:
+        monkeypatch.setattr(sys, "argv", [
+            "prob.py", "--round", "1", "--samples", str(tmp_path / "samples.jsonl"), "--output", str(tmp_path / "out.jsonl"),
+            "--model", str(folder), *(word for value in (
+                f"run_dir={tmp_path}", "probe.engine=endpoint", f"probe.base_urls=[{server.url}]",
+                "student.max_prompt_tokens=1500") for word in ("--set", value))])
+        script.main()
+    assert caplog.messages[-1].startswith("probe: round 1: 2 in -> ")
