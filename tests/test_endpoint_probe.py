@@ -19,7 +19,7 @@ from looptool.config import Probing, Student
 from looptool.llm import Reply
 from looptool.records import InputError, Probe, Sample, read_jsonl, write_jsonl
 
-STUDENT = Student(model="", instructions="short", max_prompt_tokens=1500, max_response_tokens=24)
+STUDENT = Student(model="", instructions="short", max_prompt_tokens=6000, max_response_tokens=24)
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +127,6 @@ def test_the_script_takes_the_engine_from_the_config(folder, policy, tmp_path, m
             "prob.py", "--round", "1", "--samples", str(tmp_path / "samples.jsonl"), "--output", str(tmp_path / "out.jsonl"),
             "--model", str(folder), *(word for value in (
                 f"run_dir={tmp_path}", "probe.engine=endpoint", f"probe.base_urls=[{server.url}]",
-                "student.max_prompt_tokens=1500") for word in ("--set", value))])
+                "student.max_prompt_tokens=6000") for word in ("--set", value))])
         script.main()
     assert caplog.messages[-1].startswith("probe: round 1: 2 in -> ")
