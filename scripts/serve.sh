@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Serve a model with vLLM for the steps that ask one, until Ctrl-C. What stands behind the model goes to `vllm serve`.
+#   teacher:      bash scripts/serve.sh Qwen/Qwen3-32B --served-model-name Qwen3-32B --tensor-parallel-size 8
+#   round 1's policy, to probe:   bash scripts/serve.sh runs/qwen3_8b/round_1/policy --port 8001
+set -euo pipefail
+root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+
+model="${1:-}"
+if [[ -z "$model" || "$model" == --help ]]; then
+  sed -n '2,4s/^# //p' "${BASH_SOURCE[0]}"
+  [[ -n "$model" ]] || exit 2
+  exit 0
+fi
+shift
+command -v vllm > /dev/null || { echo "serve.sh: vllm is not installed; pip install -r requirements-gpu.txt" >&2; exit 2; }
+[[ -d "$root/$model" ]] && model="$root/$model"
+exec vllm serve "$model" --enable-prefix-caching "$@"
