@@ -29,6 +29,8 @@ from looptool.records import Call, Message, Need, Tool
 
 PROMPTS = Path(__file__).resolve().parent / "prompts"
 ROLES = ("planner", "user", "assistant", "tool")
+COMPLEX_FROM = 3
+"""Needs of a plan from which on at least one must be complex; a dialog of one or two may be simple."""
 
 Ask = Callable[..., Awaitable[Reply]]
 """(role, chat, draw, tools=None) -> one reply of a model; `tools` in the API's form for native calls."""
@@ -89,7 +91,7 @@ class Cast:
         return fill(_read_prompt(prompt_file(name, self._options.language)), **values)
 
     async def plan(self, turns: int, examples: Sequence[str] = ()) -> list[Need]:
-        """The outline of the dialog: at most `turns` needs, at least one of them complex.
+        """The outline of the dialog: at most `turns` needs; of COMPLEX_FROM or more at least one is complex.
 
         Args:
             examples: outlines of other dialogs over these tools, to learn from.
@@ -204,7 +206,7 @@ def read_plan(text: str, tools: list[Tool], chat: bool = True) -> list[Need]:
     """The needs of a <plan> block, one JSON object a line.
 
     Raises:
-        Unusable: there is no such block, a line is no need, names another tool, or none is complex; or one is chat
+        Unusable: there is no such block, it is empty, a line is no need, names another tool, or of three or more none is complex; or one is chat
             where `chat` is not wanted.
     """
     found = re.search(r"<plan>\s*\n(.*?)\n\s*</plan>", text, re.DOTALL)
@@ -219,7 +221,9 @@ def read_plan(text: str, tools: list[Tool], chat: bool = True) -> list[Need]:
         raise Unusable("wrong_tools")
     if not chat and any(need.kind == "chat" for need in needs):
         raise Unusable("chat_need")
-    if not any(need.kind in ("multi-step", "parallel") for need in needs):
+    if not needs:
+        raise Unusable("no_need")
+    if len(needs) >= COMPLEX_FROM and not any(need.kind in ("multi-step", "parallel") for need in needs):
         raise Unusable("no_complex_need")
     return needs
 

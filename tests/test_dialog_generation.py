@@ -212,7 +212,7 @@ def test_a_call_that_breaks_its_schema_fails_without_a_model(made):
     (plan(Need(kind="parallel", tools=["cook"], text="")), "wrong_tools"),
     (plan(Need(kind="single-step", tools=[], text="")), "wrong_tools"),
     (plan(Need(kind="chat", tools=["getMenu"], text="")), "wrong_tools"),
-    (plan(THANKS), "no_complex_need"), ("<plan>\n\n</plan>", "no_complex_need"),
+    (plan(THANKS, THANKS, THANKS), "no_complex_need"), ("<plan>\n\n</plan>", "no_need"),
 ])
 def test_unusable_plans(text, fault):
     with pytest.raises(Unusable, match=f"^{fault}$"):

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from grpotool.tiny_student.curriculum import LEVELS, draw_lesson
 from grpotool.tiny_student.tokenizer import build_tokenizer
-from grpotool.tiny_student.wording import random_phrases
+from grpotool.tiny_student.wording import LooseVoice, random_phrases
 from looptool.calls import check_calls
 from looptool.config import ROOT
 from looptool.prompt import render_messages, render_system
+from looptool.simulation.catalogue import catalogue, lore_of, words
 from looptool.simulation.values import plain_words
 
 CHECKPOINT = ROOT / "grpotool" / "tiny_student" / "checkpoint"
@@ -75,6 +76,19 @@ def test_plain_lessons_name_the_parameter_before_its_value():
         for slot in random_phrases(random.Random(seed), plain=True).slots:
             assert slot.index("{cue}") < slot.index("{value}")
     assert len({random_phrases(random.Random(seed)).slots for seed in range(100)}) > 40
+
+
+def test_loose_people_name_a_tool_by_some_of_its_words():
+    tool = catalogue("train")[0]
+    known = set(f"{words(tool.name)} {words(tool.description)}".split())
+
+    def intents(looseness: float) -> set[str]:
+        return {LooseVoice(random.Random(seed), random_phrases(random.Random(seed)), looseness)._intent(tool)
+                for seed in range(60)}
+
+    assert intents(0.0) == set(lore_of(tool).intents)
+    assert len(intents(1.0)) > 20
+    assert all(len(known & set(intent.split())) >= 2 for intent in intents(1.0))
 
 
 def test_recalled_pairs_ask_for_values_that_were_told():

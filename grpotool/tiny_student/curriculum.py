@@ -8,10 +8,9 @@ import random
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from grpotool.tiny_student.wording import random_phrases, random_word
+from grpotool.tiny_student.wording import LooseVoice, random_phrases, random_word
 from looptool.records import Message, Tool
 from looptool.simulation.catalogue import catalogue, words
-from looptool.simulation.language import Voice
 from looptool.simulation.tasks import KINDS, Author, draw_tools, result_of
 
 @dataclass(frozen=True)
@@ -29,12 +28,14 @@ class Level:
     sources: dict[str, int] = field(default_factory=lambda: {"words": 1})
     """Where tools come from, with weights: random "words", "mixed" from the parts of the training catalogue, or taken
     from this "catalogue" as they are."""
+    looseness: float = 0.0
+    """How often people name a tool or a parameter by some of its words."""
 
 
 LEVELS = (Level(1, (1, 2), {"single": 1}, plain=True),
           Level(1, (2, 6), {"single": 1}, plain=True),
           Level(3, (0, 4), {"single": 6, "parallel": 2, "ask": 1, "answered": 1}, sources={"words": 1, "mixed": 2}),
-          Level(4, (0, 5), KINDS, sources={"words": 1, "mixed": 2, "catalogue": 2}))
+          Level(4, (0, 5), KINDS, sources={"words": 1, "mixed": 2, "catalogue": 2}, looseness=0.25))
 """The lessons, one after the other: copy; tell which value belongs to which name; choose the tool; everything.
 
 A small model learns to copy from easy tasks in minutes and from hard ones in hours, and which value belongs to which
@@ -149,7 +150,7 @@ def draw_lesson(rng: random.Random, level: Level) -> Lesson:
     """One to four tasks with the same tools, one after the other."""
     tools, foreign = lesson_tools(rng, level)
     wording = random_phrases(rng, level.plain)
-    author = Author(rng, tools, foreign, lambda: Voice(rng, wording))
+    author = Author(rng, tools, foreign, lambda: LooseVoice(rng, wording, level.looseness))
     messages: list[Message] = []
     for _ in range(1 if level.plain else rng.choice((1, 1, 2, 3))):
         draft = None

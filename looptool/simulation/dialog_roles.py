@@ -20,6 +20,8 @@ from looptool.simulation.truth import Truth, reports_error, truth
 from looptool.simulation.values import draw_value
 
 NEED_KINDS = {"single-step": 60, "parallel": 13, "multi-step": 15, "chat": 12}
+COMPLEX_FROM = 3
+"""A plan of so many needs has a complex one among them."""
 INCOMPLETE, AGAIN = 0.2, 0.3
 """Share of single-step needs opened without a required value, and of repeated tools asked for by "same again"."""
 
@@ -33,10 +35,10 @@ SPOKEN = {
 
 
 def plan(prompt: Prompt) -> str:
-    """<tools>, <turns> -> a <plan> of one Need a line; at least one need is complex."""
+    """<tools>, <turns> -> a <plan> of one Need a line; of three or more at least one is complex."""
     rng, tools, turns = prompt.rng("plan"), prompt.tools, int(prompt.block("turns"))
     kinds = rng.choices(list(NEED_KINDS), list(NEED_KINDS.values()), k=turns)
-    if not {"parallel", "multi-step"} & set(kinds):
+    if turns >= COMPLEX_FROM and not {"parallel", "multi-step"} & set(kinds):
         kinds[rng.randrange(turns)] = rng.choice(("parallel", "multi-step"))
     needs, last = [], rng.choice(tools)
     for kind in kinds:
