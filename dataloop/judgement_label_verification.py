@@ -27,7 +27,7 @@ from pathlib import Path
 
 from dataloop.loop_files import read_some
 from dataloop.seeds import error_seeds, label_changes, near_boundary
-from dataloop.verification import JUDGE_PROMPT, unjudged, verify_one
+from dataloop.verification import JUDGE_PROMPT, assume_mispredicted, verify_one
 from looptool.asking import make_ask
 from looptool.config import Config, argument_parser, load_config
 from looptool.llm import Client, Sampling
@@ -53,7 +53,7 @@ async def verify_probes(config: Config, probes: Path, verdicts: Path, fresh: boo
         ask = make_ask(client, {"judge": Sampling(temperature=options.temperature)})
 
         async def work(probe: Probe) -> Outcome:
-            verdict = await verify_one(probe, ask, judges, options) if judging else unjudged(probe)
+            verdict = await verify_one(probe, ask, judges, options) if judging else assume_mispredicted(probe)
             return Outcome([], "unjudged") if verdict is None else Outcome([verdict], verdict.verdict.lower())
 
         settings = {"world": client.world, "judges": judges, "both_orders": options.both_orders,

@@ -92,7 +92,7 @@ async def verify_one(probe: Probe, ask: Ask, judges: Sequence[str], options: Ver
     return Verdict(probe=probe, verdict=agreed(votes), votes=votes)
 
 
-def unjudged(probe: Probe) -> Verdict:
+def assume_mispredicted(probe: Probe) -> Verdict:
     """Every mismatch as an error of the model, without a judge: the ablation "w/o JGLV" of Table 4."""
     vote = Vote(verdict="PRED_WRONG", label_first=True, judge="none", draw=0, analysis="", approach="")
     return Verdict(probe=probe, verdict="PRED_WRONG", votes=[vote])

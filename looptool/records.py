@@ -237,9 +237,8 @@ def write_atomic(path: Path | str, chunks: Iterable[bytes]) -> None:
             file.writelines(chunks)
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    finally:
+        Path(temporary).unlink(missing_ok=True)  # still there only where the write did not come to its end
 
 
 def write_jsonl(path: Path | str, records: Iterable[Any]) -> int:

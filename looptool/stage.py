@@ -84,17 +84,15 @@ async def run_stage(name: str, inputs: Iterable[tuple[str, R]], work: Callable[[
             Journal(journal_path).close(remove=True)
         _log.info("%s: %s is complete, nothing to do", name, output)
         return done
-    journal = Journal(journal_path)
+    journal, meta = Journal(journal_path), None
     try:
         _prepare(journal, header, output, fresh)
         total = None if iter(inputs) is inputs else _check(inputs, name)
         run = _Run(name, journal, {} if usage is None else usage, in_flight)
         await run.work_on(_distinct(inputs, name, run.order), work, total)
         meta = _write(output, header, journal, run)
-    except BaseException:
-        journal.close(remove=not len(journal))
-        raise
-    journal.close(remove=not meta.failed)
+    finally:  # what is still to be done goes on from the journal
+        journal.close(remove=not len(journal) if meta is None else not meta.failed)
     if run.first_failure:
         _log.warning("%s: %d failed, the first: %s; run it again to try them again", name, meta.failed,
                      run.first_failure)
