@@ -378,10 +378,11 @@ def test_real_files(name: str, tool_format: str, expected: dict[str, int], refus
 # YAML
 
 
-def test_an_openapi_document_in_yaml_is_the_same_tools_as_in_json(tmp_path):
+@pytest.mark.parametrize("name", ["pets.yaml", "pets.yml"])
+def test_an_openapi_document_in_yaml_is_the_same_tools_as_in_json(tmp_path, name):
     written = document(parameter("since", schema={"type": "string", "default": "2024-05-01"}))
     written["paths"]["/pets"]["post"]["responses"] = {200: {"description": "Added."}}
-    (tmp_path / "pets.yaml").write_text(yaml.safe_dump(written), encoding="utf-8")
+    (tmp_path / name).write_text(yaml.safe_dump(written), encoding="utf-8")
     tools, refused = read_tool_files(tmp_path, Counter())
     assert tools == read(tmp_path, document(parameter("since", schema={"type": "string", "default": "2024-05-01"})))[0]
     assert not refused and tools[0].parameters["properties"]["since"]["default"] == "2024-05-01"
