@@ -190,7 +190,7 @@ def check_verl(config: Config, files: RoundFiles) -> Iterator[Finding]:
     command = [sys.executable, "-m", "grpotool.verl_config"]
     overrides = compose(config, files, config.student.model, steps_per_epoch=1, resume=None)
     done = subprocess.run(command, input=json.dumps(overrides), capture_output=True, text=True, cwd=ROOT,
-                          env=environment(config, files, files.training / "metrics.verl.jsonl"))
+                          env=environment(config, files))
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
         cause = next((line for line in reversed(lines) if "Error" in line or "Exception" in line),

@@ -1,16 +1,14 @@
 #!/usr/bin/env bash
-# GRPO of Qwen3-32B on 4 nodes with 8 GPUs each, as a Ray job. Start Ray first, all nodes with the same files and software:
-#   head node:   ray start --head --port=6379 --dashboard-host=0.0.0.0
-#   the others:  ray start --address=HEAD:6379
-# and then, on any of them (RAY_API_SERVER_ADDRESS names the head where it is another one):
-#   bash multinode_qwen32b.sh --round 1
-# The run's folder must be on a file system that all nodes share. Takes the flags of train_grpo_qwen.sh.
+# GRPO of Qwen3-32B on 4 nodes with 8 GPUs each. The repository and the run's folder lie where all nodes see them.
+#   by ssh, from the first node:   bash multinode_qwen32b.sh --hosts node1,node2,node3,node4 --round 1
+#   in a SLURM job of 4 nodes:     bash multinode_qwen32b.sh --round 1
+#   on a Ray cluster that runs:    bash multinode_qwen32b.sh --address http://HEAD:8265 --round 1
+# Waits until every node and GPU is there, trains, and says which node was lost. Takes the flags of train_grpo_qwen.sh too.
 set -euo pipefail
 grpotool="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
-config="${LOOPTOOL_CONFIG:-$grpotool/../configs/qwen3_32b.yaml}"
+export LOOPTOOL_CONFIG="${LOOPTOOL_CONFIG:-$grpotool/../configs/qwen3_32b.yaml}"
 
-if [[ " $* " == *" --dry-run "* || " $* " == *" --help "* ]]; then
-  exec python "$grpotool/train.py" --config "$config" "$@"
+if [[ " $* " == *" --dry-run "* ]]; then
+  exec python "$grpotool/train.py" "$@"
 fi
-exec ray job submit --address "${RAY_API_SERVER_ADDRESS:-http://127.0.0.1:8265}" -- \
-  python "$grpotool/train.py" --config "$config" "$@"
+exec python "$grpotool/multinode.py" "$@"

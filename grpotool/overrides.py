@@ -79,8 +79,8 @@ def gpu(config: Config, steps_per_epoch: int) -> list[str]:
         f"{rollout}.log_prob_max_token_len_per_gpu={tokens}",
         f"trainer.nnodes={train.nodes}",
         f"trainer.n_gpus_per_node={train.gpus_per_node}",
-        f"trainer.save_freq={steps_per_epoch}",
-        f"trainer.test_freq={steps_per_epoch}",
+        f"trainer.save_freq={train.save_every or steps_per_epoch}",
+        f"trainer.test_freq={train.test_every or steps_per_epoch}",
     ]
 
 
@@ -94,7 +94,8 @@ def cpu(config: Config, files: RoundFiles) -> list[str]:
     """One process that trains and one that leads and samples, through grpotool.cpu."""
     train = config.train
     actor, rollout = "actor_rollout_ref.actor", "actor_rollout_ref.rollout"
-    micro = math.gcd(PROMPTS_A_MICRO_BATCH, train.mini_batch_size) * train.rollouts
+    workers = train.nodes * train.gpus_per_node
+    micro = math.gcd(PROMPTS_A_MICRO_BATCH, train.mini_batch_size // workers) * train.rollouts
     precision = f"+{actor}.fsdp_config.mixed_precision"
     return [
         "algorithm.rollout_correction.bypass_mode=True",  # log-probabilities of the rollouts are the trainer's to 1e-5
@@ -118,15 +119,28 @@ def cpu(config: Config, files: RoundFiles) -> list[str]:
         f"{rollout}.router_config_path={quote(NO_ROUTER)}",
         "transfer_queue.backend.SimpleStorage.num_data_storage_units=1",
         "trainer.device=cpu",
-        "trainer.nnodes=1",
-        "trainer.n_gpus_per_node=1",
-        f"trainer.save_freq={SAVE_EVERY}",
-        "trainer.test_freq=-1",
+        f"trainer.nnodes={train.nodes}",
+        f"trainer.n_gpus_per_node={train.gpus_per_node}",
+        f"trainer.save_freq={train.save_every or SAVE_EVERY}",
+        f"trainer.test_freq={train.test_every or -1}",
+        *(own_ray(train.gpus_per_node) if train.nodes == 1 else []),
+    ]
+
+
+def own_ray(gpus: int) -> list[str]:
+    """A Ray for this training alone, with logical GPUs for verl's placement."""
+    return [
         "+ray_kwargs.ray_init.address=local",
         "ray_kwargs.ray_init.num_cpus=16",  # logical ones: verl places each of its actors on one
-        "+ray_kwargs.ray_init.num_gpus=1",
+        f"+ray_kwargs.ray_init.num_gpus={gpus}",
         "+ray_kwargs.ray_init.include_dashboard=False",
     ]
+
+
+def ray_of_the_job(config: Config, files: RoundFiles) -> list[str]:
+    """On several nodes Ray runs already, and only through it do variables reach verl's processes."""
+    place = "+ray_kwargs.ray_init.runtime_env.env_vars"
+    return [f"{place}.{name}={quote(value)}" for name, value in variables(config, files).items()]
 
 
 def compose(config: Config, files: RoundFiles, model: str, steps_per_epoch: int, resume: Path | None) -> list[str]:
@@ -134,7 +148,8 @@ def compose(config: Config, files: RoundFiles, model: str, steps_per_epoch: int,
     machine = cpu(config, files) if config.train.profile == "cpu" else gpu(config, steps_per_epoch)
     begin = ["trainer.resume_mode=disable"] if resume is None else [
         "trainer.resume_mode=resume_path", f"trainer.resume_from_path={quote(resume.resolve())}"]
-    return [*common(config, files, model), *machine, *begin]
+    cluster = ray_of_the_job(config, files) if config.train.nodes > 1 else []
+    return [*common(config, files, model), *machine, *cluster, *begin]
 
 
 def quote(value: Path | str) -> str:
@@ -148,14 +163,23 @@ def checkpoints(files: RoundFiles) -> Path:
     return (files.training / "checkpoints").resolve()
 
 
-def environment(config: Config, files: RoundFiles, metrics: Path) -> dict[str, str]:
-    """The environment of verl: this process's own, where verl shall log, and on a CPU what makes it run there."""
-    env = {**os.environ, "VERL_FILE_LOGGER_PATH": str(metrics.resolve()),
-           "TENSORBOARD_DIR": str((files.training / "tensorboard").resolve()), "TOKENIZERS_PARALLELISM": "false",
-           "RAY_USAGE_STATS_ENABLED": "0"}
+def variables(config: Config, files: RoundFiles) -> dict[str, str]:
+    """What verl's processes find in their environment: where to log, and on a CPU what makes verl run there."""
+    shared = {"VERL_FILE_LOGGER_PATH": str(files.verl_metrics.resolve()),
+              "TENSORBOARD_DIR": str((files.training / "tensorboard").resolve()), "TOKENIZERS_PARALLELISM": "false",
+              "RAY_USAGE_STATS_ENABLED": "0"}
+    if config.train.profile == "gpu":
+        return shared
+    return {**shared, "VERL_USE_EXTERNAL_MODULES": "grpotool.cpu.verl_platform", "RAY_worker_niceness": "0",
+            "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(os.cpu_count()))}
+
+
+def environment(config: Config, files: RoundFiles) -> dict[str, str]:
+    """The environment that verl is started with: this process's own and `variables`."""
+    env = {**os.environ, **variables(config, files)}
     if config.train.profile == "cpu":
-        env |= {"VERL_USE_EXTERNAL_MODULES": "grpotool.cpu.verl_platform", "RAY_AUTH_MODE": "disabled",
-                "RAY_worker_niceness": "0", "OMP_NUM_THREADS": env.get("OMP_NUM_THREADS", str(os.cpu_count()))}
         env.pop("CUDA_VISIBLE_DEVICES", None)  # Ray stops at an empty one
-        env.pop("RAY_ADDRESS", None)
+        if config.train.nodes == 1:  # a Ray of its own, that nobody else can reach
+            env.pop("RAY_ADDRESS", None)
+            env["RAY_AUTH_MODE"] = "disabled"
     return env

@@ -33,7 +33,8 @@ from looptool.run_files import RoundFiles, round_files
 from looptool.stage import run_main
 
 _log = logging.getLogger(__name__)
-MACHINE = ("profile", "gpus_per_node", "nodes", "tensor_parallel", "gpu_memory_share", "test_share")
+MACHINE = ("profile", "preset", "save_every", "test_every", "gpus_per_node", "nodes", "tensor_parallel", "gpu_memory_share",
+           "test_share")
 """Keys of the config's train section that do not change what is learnt, or have done their work in json2parquet."""
 
 
@@ -156,10 +157,10 @@ def train(config: Config, files: RoundFiles, header: Header, model: str, rows: i
     steps = epoch * config.train.epochs
     begin(files, header)
     done, checkpoint = last_checkpoint(files)
-    metrics = Metrics(files.training, done)
+    metrics = Metrics(files.training, files.verl_metrics, done)
     if done < steps:
         command = [sys.executable, "-m", "verl.trainer.main_ppo", *compose(config, files, model, epoch, checkpoint)]
-        run_verl(command, environment(config, files, metrics.verls), files.training / "verl.log", metrics, steps,
+        run_verl(command, environment(config, files), files.training / "verl.log", metrics, steps,
                  f"train: round {files.round}")
     seconds = time.monotonic() - begun
     export(files, config, model, steps, header, seconds)

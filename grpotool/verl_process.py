@@ -35,8 +35,8 @@ class Metrics:
     earlier runs up to the step that this run begins after, then this run's.
     """
 
-    def __init__(self, folder: Path, done: int):
-        self.path, self.verls = folder / "metrics.jsonl", folder / "metrics.verl.jsonl"
+    def __init__(self, folder: Path, verls: Path, done: int):
+        self.path, self.verls = folder / "metrics.jsonl", verls
         self.lines = {step: line for path in (self.path, self.verls) for step, line in read_lines(path) if step <= done}
         write_atomic(self.path, self.lines.values())
         self.verls.unlink(missing_ok=True)

@@ -18,6 +18,7 @@ class RoundFiles:
         self.train_parquet = self.folder / "train.parquet"
         self.test_parquet = self.folder / "test.parquet"
         self.training = self.folder / "training"
+        self.verl_metrics = self.training / "metrics.verl.jsonl"
         self.policy = self.folder / "policy"
         self.probes = self.folder / "probes.jsonl"
         self.verdicts = self.folder / "verdicts.jsonl"

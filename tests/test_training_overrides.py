@@ -17,7 +17,7 @@ from grpotool import train
 from grpotool.overrides import checkpoints, compose, environment, quote
 from grpotool.rows import METADATA
 from grpotool.verl_process import Metrics, VerlFailed, read_lines, run_verl
-from looptool.config import ROOT, Config, load_config
+from looptool.config import PRESETS, ROOT, Config, load_config
 from looptool.meta import make_header, meta_path, read_meta
 from looptool.records import InputError
 from looptool.run_files import RoundFiles
@@ -99,11 +99,40 @@ def test_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
     monkeypatch.delenv("VERL_USE_EXTERNAL_MODULES")
     files = RoundFiles(tmp_path, 1)
-    laptop = environment(load(), files, tmp_path / "m.jsonl")
+    laptop = environment(load(), files)
     assert "CUDA_VISIBLE_DEVICES" not in laptop and "RAY_ADDRESS" not in laptop
     assert laptop["VERL_USE_EXTERNAL_MODULES"] == "grpotool.cpu.verl_platform"
-    cluster = environment(load("qwen3_32b"), files, tmp_path / "m.jsonl")
+    cluster = environment(load("qwen3_32b"), files)
     assert cluster["RAY_ADDRESS"] == "10.0.0.1:6379" and "VERL_USE_EXTERNAL_MODULES" not in cluster
+
+
+def test_presets_are_the_tables_columns():
+    def numbers(*overrides):
+        train = load_config(ROOT / "configs" / "qwen3_8b.yaml", list(overrides)).train
+        return train.batch_size, train.mini_batch_size, train.rollouts, train.learning_rate, train.epochs
+
+    assert numbers() == numbers("train.preset=paper") == (128, 128, 16, 1e-6, 2)
+    assert numbers("train.preset=released_8b") == (256, 32, 16, 1e-6, 4)
+    assert numbers("train.preset=released_32b") == (512, 256, 16, 1e-6, 5)
+    assert numbers("train.preset=released_8b", "train.epochs=1") == (256, 32, 16, 1e-6, 1)
+    with pytest.raises(InputError, match="train.preset"):
+        numbers("train.preset=released")
+
+
+def test_checkpoints_and_tests_as_often_as_the_preset_says(tmp_path):
+    def often(*overrides):
+        run = compose(load("qwen3_8b", *overrides), RoundFiles(tmp_path, 1), "/p", 7, None)
+        return [line.partition("=")[2] for line in run if line.startswith(("trainer.save_freq", "trainer.test_freq"))]
+
+    assert often() == ["7", "7"] and often("train.preset=released_32b") == ["150", "50"]
+
+
+def test_variables_reach_verl_on_other_nodes_through_ray(tmp_path):
+    files = RoundFiles(tmp_path, 1)
+    one, two = (compose(load("qwen3_32b", f"train.nodes={nodes}"), files, "/p", 5, None) for nodes in (1, 2))
+    place = "+ray_kwargs.ray_init.runtime_env.env_vars."
+    assert not [line for line in one if line.startswith(place)]
+    assert f"{place}VERL_FILE_LOGGER_PATH={quote(files.verl_metrics.resolve())}" in two
 
 
 # What is refused
@@ -227,12 +256,12 @@ def line(step: int, reward: float) -> bytes:
 
 
 def test_metrics_of_a_training_in_two_runs(tmp_path):
-    first = Metrics(tmp_path, 0)
+    first = Metrics(tmp_path, tmp_path / "metrics.verl.jsonl", 0)
     first.verls.write_bytes(line(1, 0.1) + line(2, 0.2) + line(3, 0.3) + line(4, 0.9)[:10])
     assert first.update() and not first.update()
     assert [step for step, _ in read_lines(first.path)] == [1, 2, 3]
     first.verls.write_bytes(first.verls.read_bytes()[:len(line(1, 0.1)) * 3] + line(4, 0.4))  # written after the last look
-    second = Metrics(tmp_path, 2)  # killed after the checkpoint of step 2
+    second = Metrics(tmp_path, tmp_path / "metrics.verl.jsonl", 2)  # killed after the checkpoint of step 2
     second.verls.write_bytes(line(3, 0.5) + line(4, 0.6) + line(5, 0.7))
     second.update()
     assert second.rewards() == [0.1, 0.2, 0.5, 0.6, 0.7]
@@ -249,14 +278,14 @@ def test_failure_shows_its_cause_and_the_end_of_the_output(tmp_path):
     log.write_text("ValueError: of an earlier run\n")
     broken = "import sys; print('\\x1b[36mfirst\\x1b[0m'); print('KeyError: the cause'); print('noise\\n' * 60, 'end'); sys.exit(3)"
     with pytest.raises(VerlFailed) as error:
-        run_verl(stand_in(broken), dict(os.environ), log, Metrics(tmp_path, 0), 2, "t")
+        run_verl(stand_in(broken), dict(os.environ), log, Metrics(tmp_path, tmp_path / "metrics.verl.jsonl", 0), 2, "t")
     text = str(error.value)
     assert "exit code 3" in text and text.endswith("end") and "KeyError: the cause" in text and "\x1b" not in text
     assert "earlier run" not in text
 
 
 def test_interrupted_training_ends_verl(tmp_path, monkeypatch):
-    metrics, child = Metrics(tmp_path, 0), tmp_path / "pid"
+    metrics, child = Metrics(tmp_path, tmp_path / "metrics.verl.jsonl", 0), tmp_path / "pid"
 
     def interrupt_once_it_runs() -> bool:
         if child.exists() and child.read_text():
@@ -302,9 +331,10 @@ def validated(overrides: list[str]):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", CONFIGS)
-def test_verl_accepts_the_list(tmp_path, name):
-    config = validated(compose(load(name), RoundFiles(tmp_path / "a 'b' =c,d", 1), str(tmp_path), 5, None))
+@pytest.mark.parametrize("name, preset", [(name, preset) for name in CONFIGS for preset in PRESETS] + [("laptop", "two nodes")])
+def test_verl_accepts_the_list(tmp_path, name, preset):
+    chosen = load(name, "train.nodes=2") if preset == "two nodes" else load(name, f"train.preset={preset}")
+    config = validated(compose(chosen, RoundFiles(tmp_path / "a 'b' =c,d", 1), str(tmp_path), 5, None))
     assert config.trainer.default_local_dir == f"{tmp_path.resolve()}/a 'b' =c,d/round_1/training/checkpoints"
     assert config.actor_rollout_ref.actor.clip_ratio_high == 0.28 and config.algorithm.adv_estimator == "grpo"
     assert config.reward.custom_reward_function.reward_kwargs.mode == "strict"

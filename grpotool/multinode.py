@@ -1,0 +1,126 @@
+"""GRPO over several nodes: brings Ray up on all of them, waits for every GPU, trains, and says which node was lost.
+
+In: the machines, by one of
+    --hosts a,b,c,d    names for ssh; NAME=ADDRESS where the others reach it by another address; the first one leads
+    a SLURM job        its own nodes, if --hosts is not given
+    --address URL      a cluster that is running, of which http://HEAD:8265 takes jobs (or $RAY_API_SERVER_ADDRESS)
+and the flags of train.py, which runs as a Ray job on the head. Out: what train.py leaves; run_dir and this repository
+must lie on a file system that all nodes share. Ctrl-C, or the end of this process, ends the job and the nodes it started.
+"""
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from grpotool.cluster import SRUN, SSH, Cluster, NodeMissing, launch, lost, parse_host, slurm_hosts, wait_for_all
+from looptool.config import ROOT, Config, argument_parser, load_config
+from looptool.records import InputError
+from looptool.run_files import RoundFiles, round_files
+from looptool.stage import run_main
+
+_log = logging.getLogger(__name__)
+WATCH_SECONDS = 5.0
+
+
+@contextmanager
+def open_cluster(args: argparse.Namespace, config: Config, files: RoundFiles) -> Iterator[Cluster]:
+    """The cluster that the flags or SLURM name.
+
+    Raises:
+        InputError: none is named, or not as many hosts as the config has nodes.
+    """
+    if args.address:
+        yield Cluster(args.address.rstrip("/"))
+        return
+    names = args.hosts.split(",") if args.hosts else slurm_hosts()
+    if not names:
+        raise InputError("no machines: give --hosts a,b,c,d or --address http://HEAD:8265, or run inside a SLURM job")
+    if len(names) != config.train.nodes:
+        raise InputError(f"{len(names)} hosts ({', '.join(names)}) and train.nodes={config.train.nodes}; make them agree")
+    shell = args.shell or (SSH if args.hosts else SRUN)
+    declared = config.train.gpus_per_node if config.train.profile == "cpu" else None
+    with launch([parse_host(name) for name in names], shell, files.training / "ray", declared) as cluster:
+        yield cluster
+
+
+def entrypoint(config_file: str, flags: list[str]) -> str:
+    """The job's shell command: train.py with this process's folder, interpreter and flags."""
+    command = [sys.executable, str(ROOT / "grpotool" / "train.py"), "--config", str(Path(config_file).resolve()), *flags]
+    return f"cd {shlex.quote(os.getcwd())} && exec {shlex.join(command)}"
+
+
+async def follow(cluster: Cluster, command: str, addresses: set[str]) -> None:
+    """Submit the job and print its log until it ends, with an eye on the nodes.
+
+    Raises:
+        NodeMissing: a node was lost, or the job failed.
+    """
+    from ray.job_submission import JobStatus, JobSubmissionClient
+
+    client = JobSubmissionClient(cluster.url)
+    job = client.submit_job(entrypoint=command, runtime_env={"env_vars": {"PYTHONUNBUFFERED": "1"}})
+
+    async def show() -> None:
+        async for text in client.tail_job_logs(job):
+            print(text, end="", flush=True)
+
+    async def watch() -> None:
+        while not (gone := await asyncio.to_thread(lost, cluster, addresses)):
+            await asyncio.sleep(WATCH_SECONDS)
+        raise NodeMissing(f"{'; '.join(gone)}; run the same command again when it is back: training goes on from its last checkpoint")
+
+    tasks = [asyncio.create_task(show()), asyncio.create_task(watch())]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if client.get_job_status(job) == JobStatus.SUCCEEDED:
+            return
+        for task in tasks:
+            if task.done():
+                task.result()
+        # a job dies with its node before Ray says which: its nodes get a minute to be missed
+        await asyncio.wait(tasks[1:], timeout=60)
+        if tasks[1].done():
+            tasks[1].result()
+        raise NodeMissing(f"the job ended as {client.get_job_info(job).status}; its log is above")
+    finally:
+        for task in tasks:
+            task.cancel()
+        if not client.get_job_status(job).is_terminal():
+            client.stop_job(job)
+
+
+def main() -> None:
+    parser = argument_parser(__doc__, with_round=True)
+    parser.add_argument("--hosts", default="", metavar="A,B,...", help="machines to start Ray on, the head first")
+    parser.add_argument("--shell", default="", metavar="COMMAND",
+                        help=f"how to run a command on a host (default for --hosts: {SSH!r}, in SLURM: {SRUN!r})")
+    parser.add_argument("--address", default=os.environ.get("RAY_API_SERVER_ADDRESS", ""), metavar="URL",
+                        help="dashboard of a running Ray cluster (default: $RAY_API_SERVER_ADDRESS)")
+    parser.add_argument("--wait", type=float, default=300, metavar="SECONDS", help="for all nodes to join (default 300)")
+    args, flags = parser.parse_known_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the nodes are given back on the way out
+    config = load_config(args.config, args.overrides)
+    files = round_files(args, config)
+    flags += ["--round", str(files.round), *(word for override in args.overrides for word in ("--set", override))]
+    if args.hosts and args.address:
+        raise InputError("--hosts and --address: give one of them")
+    try:
+        with open_cluster(args, config, files) as cluster:
+            for line in wait_for_all(cluster, config.train.nodes, config.train.gpus_per_node, args.wait):
+                _log.info("%s", line)
+            asyncio.run(follow(cluster, entrypoint(args.config, flags), set(cluster.nodes())))
+    except NodeMissing as error:
+        _log.error("%s", error)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    run_main(main)

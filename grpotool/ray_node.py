@@ -1,0 +1,46 @@
+"""One node's Ray, kept alive by whoever started it: ends with its standard input.
+
+In: the arguments of `ray start`; standard input, which nobody writes to. Out: Ray's own output, its exit code.
+A launcher runs this through ssh, srun or `ip netns exec`. When it closes the pipe, or is killed, or the connection
+breaks, Ray is ended here, so that no node is left occupied.
+"""
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+PATIENCE = 20
+"""Seconds that Ray has to end by itself."""
+
+
+def end(ray: subprocess.Popen[bytes]) -> None:
+    """Ask Ray to end, and make it end if it does not."""
+    ray.terminate()
+    try:
+        ray.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        os.killpg(ray.pid, signal.SIGKILL)
+
+
+def main() -> None:
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", *sys.argv[1:], "--block", "--disable-usage-stats"]
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"}
+    ray = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, env=environment)
+
+    def wait_for_the_end_of_input() -> None:
+        while os.read(0, 1024):
+            pass
+        end(ray)
+
+    signal.signal(signal.SIGTERM, lambda *_: end(ray))
+    signal.signal(signal.SIGHUP, lambda *_: end(ray))
+    threading.Thread(target=wait_for_the_end_of_input, daemon=True).start()
+    sys.exit(ray.wait())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,179 @@
+"""Ray over several machines, which here are network namespaces of one: each with its own address and its own Ray."""
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from test_verl_cpu import tasks
+from tiny_policy import make_policy
+
+from grpotool.cluster import NodeMissing, launch, parse_host, start, wait_for_all
+from grpotool.multinode import entrypoint
+from looptool.config import ROOT, load_config
+from looptool.records import InputError, write_jsonl
+from looptool.run_files import RoundFiles
+
+ENTER = """#!/bin/sh
+# A command in the namespace $1, with a /tmp/ray and a /dev/shm of its own, as machines have them.
+host=$1; shift
+exec ip netns exec "$host" unshare --mount sh -c 'mkdir -p /tmp/ray; mount -t tmpfs none /tmp/ray; mount -t tmpfs none /dev/shm; exec "$@"' sh "$@"
+"""
+
+
+def ip(*words: str) -> None:
+    subprocess.run(["ip", *words], check=True, capture_output=True)
+
+
+def may_make_namespaces() -> bool:
+    if not shutil.which("ip") or subprocess.run(["ip", "netns", "add", "lt-try"], capture_output=True).returncode:
+        return False
+    ip("netns", "del", "lt-try")
+    return True
+
+
+@pytest.fixture
+def shell(tmp_path):
+    """How to run a command on a host."""
+    enter = tmp_path / "enter"
+    enter.write_text(ENTER)
+    enter.chmod(0o755)
+    return f"{enter} {{host}}"
+
+
+class Network:
+    """Namespaces lt0, lt1, ... at 10.77.0.1, .2, ... on one bridge, which the launcher reaches too."""
+
+    def __init__(self, count: int):
+        ip("link", "add", "lt-bridge", "type", "bridge")
+        ip("addr", "add", "10.77.0.254/24", "dev", "lt-bridge")
+        ip("link", "set", "lt-bridge", "up")
+        self.hosts = [f"lt{number}=10.77.0.{number + 1}" for number in range(count)]
+        for number in range(count):
+            ip("netns", "add", f"lt{number}")
+            ip("link", "add", f"lt-veth{number}", "type", "veth", "peer", "name", "lt-eth", "netns", f"lt{number}")
+            ip("link", "set", f"lt-veth{number}", "master", "lt-bridge", "up")
+            for command in (["addr", "add", f"10.77.0.{number + 1}/24", "dev", "lt-eth"], ["link", "set", "lt-eth", "up"],
+                            ["link", "set", "lo", "up"]):
+                ip("-n", f"lt{number}", *command)
+
+    def cut(self, number: int) -> None:
+        ip("link", "set", f"lt-veth{number}", "down")
+
+    def close(self) -> None:
+        for host in self.hosts:
+            ip("netns", "del", host.partition("=")[0])
+        ip("link", "del", "lt-bridge")
+
+
+@pytest.fixture
+def network():
+    if not may_make_namespaces():
+        pytest.skip("needs `ip` and the right to make network namespaces")
+    made = Network(5)
+    yield made
+    made.close()
+
+
+def cpu_config(folder: Path, policy: Path, rows: int, nodes: int) -> list[str]:
+    """Flags of a training of `rows` / 4 steps on a CPU; its dataset is written."""
+    write_jsonl(RoundFiles(folder, 1).dataset, tasks(rows + 1))
+    values = {"run_dir": folder, "student.model": policy, "train.batch_size": 4, "train.mini_batch_size": 4,
+              "train.rollouts": 2, "train.nodes": nodes, "student.max_response_tokens": 12, "train.epochs": 1}
+    flags = ["--config", str(ROOT / "configs" / "laptop.yaml"), "--round", "1",
+             *(word for key, value in values.items() for word in ("--set", f"{key}={value}"))]
+    subprocess.run([sys.executable, ROOT / "grpotool/dataset/utils/json2parquet.py", *flags], check=True)
+    return flags
+
+
+def multinode(network: Network, shell: str, flags: list[str], nodes: int, log: Path) -> subprocess.Popen[bytes]:
+    env = {**os.environ, "GLOO_SOCKET_IFNAME": "lt-eth"}
+    return subprocess.Popen([sys.executable, "-m", "grpotool.multinode", *flags, "--hosts", ",".join(network.hosts[:nodes]),
+                             "--shell", shell, "--wait", "200"], cwd=ROOT, env=env, stdout=log.open("wb"),
+                            stderr=subprocess.STDOUT)
+
+
+def steps(folder: Path) -> int:
+    path = RoundFiles(folder, 1).training / "metrics.jsonl"
+    return len(path.read_text().splitlines()) if path.exists() else 0
+
+
+@pytest.mark.slow
+def test_four_come_and_the_fifth_is_named(network, shell, tmp_path):
+    network.cut(4)
+    hosts, lines = [parse_host(host) for host in network.hosts], []
+    with launch(hosts, shell, tmp_path, gpus=1) as cluster, pytest.raises(NodeMissing) as missing:
+        for line in wait_for_all(cluster, wanted=5, gpus=1, seconds=45):
+            lines.append(line)
+    assert len(lines) == 4 and "lt3 (10.77.0.4) joined with 1 GPUs" in "\n".join(lines)
+    assert "4 of 5 nodes with 1 GPUs are there; lt4 (10.77.0.5) has not joined: " in str(missing.value)
+    assert all(f"lt{number} " not in str(missing.value) for number in range(4))
+    assert all(member.process.poll() is not None for member in cluster.members)
+    time.sleep(1)
+    for number in range(5):  # nothing of Ray is left in any of them
+        left = subprocess.run(["ip", "netns", "pids", f"lt{number}"], capture_output=True, text=True, check=True)
+        assert left.stdout.split() == []
+
+
+@pytest.mark.slow
+def test_three_steps_over_two_nodes_then_one_is_cut_off(network, shell, tmp_path):
+    policy, log = make_policy(tmp_path / "policy"), tmp_path / "log"
+    flags = cpu_config(tmp_path / "run", policy, rows=400, nodes=2)
+    launcher = multinode(network, shell, flags, 2, log)
+    try:
+        while steps(tmp_path / "run") < 3:
+            assert launcher.poll() is None, log.read_text()
+            time.sleep(0.5)
+        network.cut(1)
+        assert launcher.wait(180) == 1
+    finally:
+        launcher.send_signal(signal.SIGTERM)
+        launcher.wait()
+    text = log.read_text()
+    assert "lt1 (10.77.0.2) is lost: " in text and "lt0 (10.77.0.1) is lost" not in text
+    assert "run the same command again" in text
+
+
+# Without a cluster
+
+
+def test_hosts(monkeypatch):
+    assert str(parse_host("n1=10.0.0.1")) == "n1 (10.0.0.1)"
+    assert str(parse_host("127.0.0.1")) == "127.0.0.1"
+    with pytest.raises(InputError, match="no.such.host.invalid: the name has no IP address here"):
+        parse_host("no.such.host.invalid")
+
+
+def test_a_node_ends_with_its_pipe(tmp_path):
+    """ssh hands a line to a shell, so what is behind a stand-in of that name must be one word; stdin ends the node."""
+    ssh = tmp_path / "ssh"
+    ssh.write_text('#!/bin/sh\nshift\necho "words: $#"\nexec sh -c "$1"\n')
+    ssh.chmod(0o755)
+    member = start(parse_host("127.0.0.1"), f"{ssh} {{host}}", ["--no-such-flag"], tmp_path / "log")
+    assert member.process.wait(60) == 2
+    assert "words: 1" in (tmp_path / "log").read_text() and "no such option" in member.last_words().lower()
+
+
+def test_entrypoint_keeps_odd_words(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    command = entrypoint("my config.yaml", ["--set", "run_dir=a b"])
+    words = shlex.split(command)
+    assert words[:4] == ["cd", str(tmp_path), "&&", "exec"]
+    assert words[-4:] == ["--config", str(tmp_path / "my config.yaml"), "--set", "run_dir=a b"]
+
+
+@pytest.mark.parametrize("flags, words", [
+    (["--hosts", "127.0.0.1"], "1 hosts (127.0.0.1) and train.nodes=4"),
+    ([], "no machines: give --hosts"),
+    (["--hosts", "a", "--address", "http://b:8265"], "give one of them")])
+def test_what_the_launcher_refuses(tmp_path, flags, words):
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM", "RAY"))}
+    done = subprocess.run([sys.executable, "-m", "grpotool.multinode", "--config", ROOT / "configs/qwen3_32b.yaml", "--round", "1",
+                           "--set", f"run_dir={tmp_path}", *flags], capture_output=True, text=True, cwd=ROOT, env=env)
+    assert done.returncode == 2 and words in done.stderr and len(done.stderr.splitlines()) == 1, done.stderr
