@@ -54,6 +54,7 @@ def common(config: Config, files: RoundFiles, model: str) -> list[str]:
         f"trainer.experiment_name=round_{files.round}",
         f"trainer.default_local_dir={quote(checkpoints(files))}",
         "trainer.logger=[console,file,tensorboard]",
+        f"trainer.rollout_data_dir={quote(files.rollouts.resolve())}",
         f"trainer.total_epochs={train.epochs}",
         "trainer.max_actor_ckpt_to_keep=2",  # verl removes the oldest before it writes: with 1, a kill there loses all
         "trainer.val_before_train=False",

@@ -2,7 +2,7 @@
 
 In: round_J/train.parquet and test.parquet, the policy of round J-1 (round 1: student.model). Out: round_J/policy, a
 Hugging Face folder that exists only when it is complete, its .meta.json, and round_J/training with metrics.jsonl (one
-line a step), tensorboard/ and verl.log. Weights come from the last round, the optimizer is new. A training that was
+line a step, with the reasons of its rewards), rollouts/ (those of the last steps), tensorboard/ and verl.log. Weights come from the last round, the optimizer is new. A training that was
 killed goes on from its last checkpoint; if data, policy or settings have changed since, it is refused.
 """
 from __future__ import annotations
@@ -157,7 +157,7 @@ def train(config: Config, files: RoundFiles, header: Header, model: str, rows: i
     steps = epoch * config.train.epochs
     begin(files, header)
     done, checkpoint = last_checkpoint(files)
-    metrics = Metrics(files.training, files.verl_metrics, done)
+    metrics = Metrics(files, done, config.train.reward)
     if done < steps:
         command = [sys.executable, "-m", "verl.trainer.main_ppo", *compose(config, files, model, epoch, checkpoint)]
         run_verl(command, environment(config, files), files.training / "verl.log", metrics, steps,
@@ -165,8 +165,8 @@ def train(config: Config, files: RoundFiles, header: Header, model: str, rows: i
     seconds = time.monotonic() - begun
     export(files, config, model, steps, header, seconds)
     first, last = metrics.reward()
-    return (f"train: round {files.round}: {rows:,} rows -> {steps} steps, reward {first:.2f} -> {last:.2f}, "
-            f"{seconds:.0f} s")
+    return (f"train: round {files.round}: {rows:,} rows -> {steps} steps, reward {first:.2f} -> {last:.2f}"
+            f"{metrics.why()}, {seconds:.0f} s")
 
 
 def main() -> None:

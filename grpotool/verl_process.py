@@ -1,6 +1,7 @@
 """verl as a subprocess: its long output goes to a file, its metrics to training/metrics.jsonl, the terminal gets a bar.
 
-A line of metrics.jsonl: {"step": 3, "data": {"critic/score/mean": 0.45, "timing_s/step": 4.9, ...}}
+A line of metrics.jsonl:
+    {"step": 3, "data": {"critic/score/mean": 0.45, "timing_s/step": 4.9, ...}, "reasons": {"match": 58, "wrong_name": 41, ...}}
 """
 from __future__ import annotations
 
@@ -9,13 +10,16 @@ import os
 import re
 import signal
 import subprocess
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from tqdm import tqdm
 
+from grpotool.reward import compute_score
 from looptool.records import write_atomic
+from looptool.run_files import RoundFiles
 
 REWARD_KEY = "critic/score/mean"
 LOOK_SECONDS = 0.2
@@ -32,22 +36,48 @@ class Metrics:
     """metrics.jsonl, over all runs of one training.
 
     verl empties its own file at every start, so it is given another one, and the lines of both are kept here: those of
-    earlier runs up to the step that this run begins after, then this run's.
+    earlier runs up to the step that this run begins after, then this run's. To each line comes how many rollouts of the
+    step earned which reason, from verl's dump of them; of the dumps the newest stays.
     """
 
-    def __init__(self, folder: Path, verls: Path, done: int):
-        self.path, self.verls = folder / "metrics.jsonl", verls
+    def __init__(self, files: RoundFiles, done: int, mode: str):
+        self.path, self.verls, self.rollouts = files.training / "metrics.jsonl", files.verl_metrics, files.rollouts
+        self.mode = mode
         self.lines = {step: line for path in (self.path, self.verls) for step, line in read_lines(path) if step <= done}
+        self.counted = set(self.lines)
         write_atomic(self.path, self.lines.values())
         self.verls.unlink(missing_ok=True)
 
-    def update(self) -> bool:
+    def update(self, ended: bool = False) -> bool:
         """Take over what verl has written since; whether there was anything."""
         fresh = {step: line for step, line in read_lines(self.verls) if step not in self.lines}
-        if fresh:
-            self.lines.update(fresh)
+        self.lines.update(fresh)
+        newest = max(self.lines, default=0)
+        whole = [step for step in self.lines if step not in self.counted and (step < newest or ended)]
+        for step in whole:  # verl writes the dump of a step in the background, and is through with it by the next one
+            self.lines[step] = self.with_reasons(step)
+            self.counted.add(step)
+        if fresh or whole:
             write_atomic(self.path, self.lines.values())
         return bool(fresh)
+
+    def with_reasons(self, step: int) -> bytes:
+        """The line of a step with the reasons of its rewards; its dump is then removed, the newest apart."""
+        dump = self.rollouts / f"{step}.jsonl"
+        if not dump.exists():
+            return self.lines[step]
+        reasons = count_reasons(dump, self.mode)
+        if step < max(self.lines):
+            dump.unlink()
+        return msgspec.json.encode({**msgspec.json.decode(self.lines[step]), "reasons": reasons}) + b"\n"
+
+    def why(self) -> str:
+        """Of the last three steps, the commonest reasons of zeros, as a part of a sentence; empty where none are known."""
+        counts: Counter[str] = Counter()
+        for line in list(self.lines.values())[-3:]:
+            counts.update(msgspec.json.decode(line).get("reasons", {}))
+        shares = [f"{count / counts.total():.0%} {reason}" for reason, count in counts.most_common() if reason != "match"]
+        return f" (zeros: {', '.join(shares[:3])})" if shares else ""
 
     def rewards(self) -> list[float]:
         """Mean reward of the rollouts of each step, in order."""
@@ -58,6 +88,16 @@ class Metrics:
         """Mean of the first three steps and of the last three, as one step is noisy."""
         rewards = self.rewards()
         return sum(rewards[:3]) / len(rewards[:3]), sum(rewards[-3:]) / len(rewards[-3:])
+
+
+def count_reasons(dump: Path, mode: str) -> dict[str, int]:
+    """How many rollouts of a step earned which reason; verl's dump has reply and label, and the reward is cheap."""
+    counts: Counter[str] = Counter()
+    with dump.open("rb") as lines:
+        for line in lines:
+            rollout = msgspec.json.decode(line)
+            counts[compute_score("looptool", rollout["output"], rollout["gts"], mode=mode)["reason"]] += 1
+    return dict(counts.most_common())
 
 
 def read_lines(path: Path) -> list[tuple[int, bytes]]:
@@ -87,7 +127,7 @@ def run_verl(command: list[str], env: dict[str, str], log: Path, metrics: Metric
                     bar.update(len(metrics.lines) - bar.n)
         finally:
             stop(process)
-        metrics.update()
+        metrics.update(ended=True)
     if process.returncode:
         raise VerlFailed(f"verl ended with exit code {process.returncode}; the end of {log}:\n{tail(log, begin)}")
 

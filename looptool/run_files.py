@@ -19,6 +19,7 @@ class RoundFiles:
         self.test_parquet = self.folder / "test.parquet"
         self.training = self.folder / "training"
         self.verl_metrics = self.training / "metrics.verl.jsonl"
+        self.rollouts = self.training / "rollouts"
         self.policy = self.folder / "policy"
         self.probes = self.folder / "probes.jsonl"
         self.verdicts = self.folder / "verdicts.jsonl"

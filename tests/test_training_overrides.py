@@ -19,7 +19,7 @@ from grpotool.rows import METADATA
 from grpotool.verl_process import Metrics, VerlFailed, read_lines, run_verl
 from looptool.config import PRESETS, ROOT, Config, load_config
 from looptool.meta import make_header, meta_path, read_meta
-from looptool.records import InputError
+from looptool.records import Call, InputError, Message
 from looptool.run_files import RoundFiles
 
 CONFIGS = ("laptop", "qwen3_8b", "qwen3_32b")
@@ -256,17 +256,41 @@ def line(step: int, reward: float) -> bytes:
 
 
 def test_metrics_of_a_training_in_two_runs(tmp_path):
-    first = Metrics(tmp_path, tmp_path / "metrics.verl.jsonl", 0)
+    files = RoundFiles(tmp_path, 1)
+    first = Metrics(files, 0, "strict")
     first.verls.write_bytes(line(1, 0.1) + line(2, 0.2) + line(3, 0.3) + line(4, 0.9)[:10])
     assert first.update() and not first.update()
     assert [step for step, _ in read_lines(first.path)] == [1, 2, 3]
     first.verls.write_bytes(first.verls.read_bytes()[:len(line(1, 0.1)) * 3] + line(4, 0.4))  # written after the last look
-    second = Metrics(tmp_path, tmp_path / "metrics.verl.jsonl", 2)  # killed after the checkpoint of step 2
+    second = Metrics(files, 2, "strict")  # killed after the checkpoint of step 2
     second.verls.write_bytes(line(3, 0.5) + line(4, 0.6) + line(5, 0.7))
     second.update()
     assert second.rewards() == [0.1, 0.2, 0.5, 0.6, 0.7]
     assert second.reward() == pytest.approx(((0.1 + 0.2 + 0.5) / 3, (0.5 + 0.6 + 0.7) / 3))
-    assert [step for step, _ in read_lines(tmp_path / "metrics.jsonl")] == [1, 2, 3, 4, 5]
+    assert [step for step, _ in read_lines(files.training / "metrics.jsonl")] == [1, 2, 3, 4, 5]
+
+
+def test_each_step_says_why_its_rewards_are_zero(tmp_path):
+    files = RoundFiles(tmp_path, 1)
+    metrics, label = Metrics(files, 0, "strict"), Message(role="assistant", calls=[Call(name="find", arguments={"n": 1})])
+    files.rollouts.mkdir()
+    replies = ['<tool_call>{"name": "find", "arguments": {"n": 1}}</tool_call>', "Rome", "Rome",
+               '<tool_call>{"name": "find", "arguments": {"n": 2}}</tool_call>', "<tool_call>{</tool_call>"]
+
+    def dump(step: int, replies: list[str]) -> Path:
+        path = files.rollouts / f"{step}.jsonl"
+        path.write_bytes(b"".join(msgspec.json.encode(
+            {"output": reply, "gts": msgspec.json.encode(label).decode()}) + b"\n" for reply in replies))
+        return path
+
+    first, second = dump(1, replies), dump(2, replies[:2])
+    metrics.verls.write_bytes(line(1, 0.2) + line(2, 0.5))
+    metrics.update()
+    assert not first.exists() and second.exists() and metrics.why() == " (zeros: 40% no_call, 20% wrong_value, 20% bad_json)"
+    metrics.update(ended=True)
+    assert [msgspec.json.decode(line)["reasons"] for _, line in read_lines(metrics.path)] == [
+        {"no_call": 2, "match": 1, "wrong_value": 1, "bad_json": 1}, {"match": 1, "no_call": 1}]
+    assert second.exists()
 
 
 def stand_in(text: str) -> list[str]:
@@ -278,14 +302,14 @@ def test_failure_shows_its_cause_and_the_end_of_the_output(tmp_path):
     log.write_text("ValueError: of an earlier run\n")
     broken = "import sys; print('\\x1b[36mfirst\\x1b[0m'); print('KeyError: the cause'); print('noise\\n' * 60, 'end'); sys.exit(3)"
     with pytest.raises(VerlFailed) as error:
-        run_verl(stand_in(broken), dict(os.environ), log, Metrics(tmp_path, tmp_path / "metrics.verl.jsonl", 0), 2, "t")
+        run_verl(stand_in(broken), dict(os.environ), log, Metrics(RoundFiles(tmp_path, 1), 0, "strict"), 2, "t")
     text = str(error.value)
     assert "exit code 3" in text and text.endswith("end") and "KeyError: the cause" in text and "\x1b" not in text
     assert "earlier run" not in text
 
 
 def test_interrupted_training_ends_verl(tmp_path, monkeypatch):
-    metrics, child = Metrics(tmp_path, tmp_path / "metrics.verl.jsonl", 0), tmp_path / "pid"
+    metrics, child = Metrics(RoundFiles(tmp_path, 1), 0, "strict"), tmp_path / "pid"
 
     def interrupt_once_it_runs() -> bool:
         if child.exists() and child.read_text():
