@@ -24,7 +24,8 @@ from dialog_generation.scene import ToolPool, draw_scene
 from looptool.answers import Reply
 from looptool.config import ROOT, load_config
 from looptool.llm import Client, Sampling
-from looptool.prompt import ChatMessage, student_tokenizer
+from looptool.prompt import ChatMessage
+from looptool.prompt_length import student_tokenizer
 from looptool.simulation.catalogue import catalogue
 
 BLOCK = 16

@@ -24,7 +24,8 @@ from looptool.checking import CHECKER_PROMPT
 from looptool.config import Config, argument_parser, load_config
 from looptool.llm import Client, Sampling
 from looptool.meta import StageMeta
-from looptool.prompt import fit, student_length
+from looptool.prompt import fit
+from looptool.prompt_length import student_fits
 from looptool.records import ErrorSeed, Sample
 from looptool.run_files import RunFiles, round_files
 from looptool.stage import Inputs, Outcome, run_main, run_stage
@@ -34,10 +35,10 @@ _log = logging.getLogger(__name__)
 
 def student_window(config: Config) -> Fits:
     """Whether a sample's prompt fits the student's window with all of its turns."""
-    student, length = config.student, student_length(config)
+    student, fits = config.student, student_fits(config)
 
     def fits(sample: Sample) -> bool:
-        kept = fit(sample, length, student.max_prompt_tokens, student.max_user_turns, student.instructions)
+        kept = fit(sample, fits, student.max_prompt_tokens, student.max_user_turns, student.instructions)
         return kept is not None and len(kept) == len(sample.messages)
 
     return fits

@@ -32,7 +32,7 @@ from dataloop.probing import WINDOW, Policy, Prober, places
 from looptool.config import Config, argument_parser, load_config, student_path
 from looptool.llm import Client
 from looptool.meta import StageMeta
-from looptool.prompt import load_tokenizer
+from looptool.prompt_length import load_tokenizer
 from looptool.records import InputError, Sample, read_jsonl
 from looptool.run_files import RoundFiles, RunFiles, round_files
 from looptool.stage import Inputs, run_main, run_stage

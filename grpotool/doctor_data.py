@@ -19,7 +19,7 @@ from grpotool.rows import VERSION, count_rows, read_rows
 from grpotool.train import check_current, left_out
 from looptool.calls import render_calls
 from looptool.config import Config
-from looptool.prompt import student_tokenizer, token_length
+from looptool.prompt_length import student_tokenizer, token_length
 from looptool.records import InputError, Message
 from looptool.run_files import RoundFiles
 

@@ -8,13 +8,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
 from looptool.calls import render_calls
-from looptool.config import Config, student_path
-from looptool.records import InputError, Message, Sample, Tool
+from looptool.records import Message, Sample, Tool
 
 ChatMessage = dict[str, str]
 """{"role": "system" | "user" | "assistant", "content": text}: what every chat template understands."""
@@ -101,65 +99,19 @@ def last_turns(messages: list[Message], count: int) -> list[Message]:
     return messages[starts[-count]:] if len(starts) > count else messages
 
 
-def fit(sample: Sample, length: Callable[[list[ChatMessage]], int], max_tokens: int, max_turns: int,
+def fit(sample: Sample, fits: Callable[[list[ChatMessage], int], bool], max_tokens: int, max_turns: int,
         instructions: Instructions = "full") -> list[Message] | None:
     """The longest context of at most `max_turns` user turns whose prompt has at most `max_tokens` tokens.
 
     The oldest turns go first, tools never; None when not even the last turn fits.
 
     Args:
-        length: tokens of a rendered prompt, by the student's tokenizer; see `token_length`.
+        fits: whether a rendered prompt has at most so many tokens; see looptool.prompt_length.
     """
     turns = sum(message.role == "user" for message in sample.messages)
     system = render_system(sample.tools, sample.date, instructions)
     for keep in range(min(turns, max_turns), 0, -1):
         messages = last_turns(sample.messages, keep)
-        if length([{"role": "system", "content": system}, *render_messages(messages)]) <= max_tokens:
+        if fits([{"role": "system", "content": system}, *render_messages(messages)], max_tokens):
             return messages
     return None
-
-
-def student_tokenizer(config: Config):
-    """The student's tokenizer, of transformers.
-
-    Raises:
-        InputError: there is none.
-    """
-    return load_tokenizer(student_path(config), f"student.model {config.student.model!r}")
-
-
-def load_tokenizer(path: str, name: str = ""):
-    """The tokenizer of a checkpoint, of transformers.
-
-    Raises:
-        InputError: there is none; calls it by `name`.
-    """
-    from transformers import AutoTokenizer
-
-    try:
-        return AutoTokenizer.from_pretrained(path)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{name or path}: its tokenizer cannot be loaded ({str(error).splitlines()[0]}); name a folder or "
-                         "a model of the hub") from None
-
-
-def student_length(config: Config) -> Callable[[list[ChatMessage]], int]:
-    """`token_length` by the student's tokenizer, loaded with the first prompt: a wrong input need not wait for that.
-
-    Raises:
-        InputError: (when called) there is no such tokenizer.
-    """
-    @lru_cache
-    def load() -> Callable[[list[ChatMessage]], int]:
-        return token_length(student_tokenizer(config))
-
-    return lambda chat: load()(chat)
-
-
-def token_length(tokenizer) -> Callable[[list[ChatMessage]], int]:
-    """Tokens of a rendered prompt with the opening of the answer, as training and probing will see it."""
-    def length(chat: list[ChatMessage]) -> int:
-        text = tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
-        return len(tokenizer(text, add_special_tokens=False)["input_ids"])
-
-    return length

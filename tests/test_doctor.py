@@ -16,7 +16,7 @@ import pytest
 from aiohttp import web
 from golden_files import FOLDER
 from local_server import LocalServer
-from test_json2parquet import characters, sample
+from test_json2parquet import fits, sample
 
 from grpotool import doctor, doctor_data, doctor_machine
 from grpotool.dataset.utils.json2parquet import convert
@@ -38,7 +38,7 @@ def make_config(run: Path, **sections) -> Config:
 def make_rows(run: Path, config: Config, samples: list[Sample]) -> RoundFiles:
     files = RoundFiles(run, 1)
     write_jsonl(files.dataset, samples)
-    convert(files.dataset, files.train_parquet, files.test_parquet, config, characters)
+    convert(files.dataset, files.train_parquet, files.test_parquet, config, fits)
     return files
 
 

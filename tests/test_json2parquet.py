@@ -25,6 +25,10 @@ def characters(chat: list[ChatMessage]) -> int:
     return sum(len(message["content"]) for message in chat)
 
 
+def fits(chat: list[ChatMessage], limit: int) -> bool:
+    return characters(chat) <= limit
+
+
 def config(max_prompt: int = 10**6, share: float = 0.02, seed: int = 0) -> Config:
     return Config(run_dir="unused", seed=seed, teacher=Teacher(models=["m"]), train=Train(test_share=share),
                   student=Student(model="", instructions="short", max_prompt_tokens=max_prompt))
@@ -40,7 +44,7 @@ def converted(folder: Path, samples: list[Sample], settings: Config | None = Non
     """The rows of both files."""
     write_jsonl(folder / "dataset.jsonl", samples)
     paths = {split: folder / f"{split}.parquet" for split in ("train", "test")}
-    convert(folder / "dataset.jsonl", paths["train"], paths["test"], settings or config(), characters)
+    convert(folder / "dataset.jsonl", paths["train"], paths["test"], settings or config(), fits)
     return {split: pq.read_table(path).to_pylist() for split, path in paths.items()}
 
 

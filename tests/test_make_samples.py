@@ -21,7 +21,8 @@ from grpotool.dataset.xlam_samples import NO_CALL, read_task
 from looptool.config import Config, Dialogs, Student, Teacher
 from looptool.conversations import Conversation, read_messages
 from looptool.foreign import Refused, read_foreign
-from looptool.prompt import ChatMessage, render_sample, student_length
+from looptool.prompt import ChatMessage, render_sample
+from looptool.prompt_length import student_fits
 from looptool.records import InputError, Message, Sample, read_jsonl, sample_id, write_jsonl
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -32,6 +33,10 @@ CONVERSATIONS = FOLDER / "conversations.jsonl"
 def characters(chat: list[ChatMessage]) -> int:
     """A stand-in for tokens."""
     return sum(len(message["content"]) for message in chat)
+
+
+def fits(chat: list[ChatMessage], limit: int) -> bool:
+    return characters(chat) <= limit
 
 
 def config(**student) -> Config:
@@ -89,7 +94,7 @@ def test_a_sample_holds_all_that_came_before_and_nothing_else():
 
 
 def test_samples_golden(tmp_path):
-    meta = transform(config(), CONVERSATIONS, False, tmp_path / "samples.jsonl", characters)
+    meta = transform(config(), CONVERSATIONS, False, tmp_path / "samples.jsonl", fits)
     check_golden(tmp_path / "samples.jsonl", "samples.jsonl")
     assert meta.counts == {"call": 2, "failed_result": 1, "suspect": 1, "text": 2, "text_left_out": 2}
     assert not (tmp_path / "samples_refused.jsonl").exists()
@@ -111,7 +116,7 @@ def dialog_of(turns: int) -> Conversation:
 
 
 def test_contexts_keep_the_last_turns_and_all_tools():
-    maker = SampleMaker(config(max_user_turns=8), characters)
+    maker = SampleMaker(config(max_user_turns=8), fits)
     calls = [sample for sample in maker.from_conversations([dialog_of(12)]) if sample.label.calls]
     turns = [sum(message.role == "user" for message in sample.messages) for sample in calls]
     assert turns == [*range(1, 9), 8, 8, 8, 8]
@@ -120,15 +125,15 @@ def test_contexts_keep_the_last_turns_and_all_tools():
 
 
 def test_long_prompts_lose_old_turns_then_the_sample():
-    whole = [sample for sample in SampleMaker(config(), characters).from_conversations([dialog_of(3)])
+    whole = [sample for sample in SampleMaker(config(), fits).from_conversations([dialog_of(3)])
              if sample.label.calls]
     lengths = [characters(render_sample(sample, "short")) for sample in whole]
-    maker = SampleMaker(config(max_prompt_tokens=lengths[0]), characters)
+    maker = SampleMaker(config(max_prompt_tokens=lengths[0]), fits)
     fitted = [sample for sample in maker.from_conversations([dialog_of(3)]) if sample.label.calls]
     assert [len(sample.messages) for sample in fitted] == [1, 1, 1] and maker.counts["call"] == 3
     assert len({sample.id for sample in fitted}) == 3
     assert all(one.id == sample_id(one.tools, one.date, one.messages, one.label) for one in fitted)
-    maker = SampleMaker(config(max_prompt_tokens=lengths[0] - 1), characters)
+    maker = SampleMaker(config(max_prompt_tokens=lengths[0] - 1), fits)
     assert not list(maker.from_conversations([dialog_of(3)])) and maker.counts["too_long"] >= 3
 
 
@@ -146,7 +151,7 @@ def test_a_sample_whose_values_are_cut_off_is_no_sample():
 def test_texts_keep_to_their_share(share):
     options = config()
     options.dialogs.text_share = share
-    maker = SampleMaker(options, characters)
+    maker = SampleMaker(options, fits)
     chatty = [msgspec.structs.replace(dialog_of(2), id=f"d{index}") for index in range(60)]
     for conversation in chatty[::2]:
         conversation.messages[0:0] = dialog_of(1).messages[:1] + dialog_of(1).messages[3:]
@@ -179,7 +184,7 @@ def test_foreign_conversations(tmp_path):
     ]
     source = tmp_path / "in.jsonl"
     source.write_text("\n".join(json.dumps(raw) for raw in [good, mixed, *faulty]))
-    meta = transform(config(), source, True, tmp_path / "samples.jsonl", characters)
+    meta = transform(config(), source, True, tmp_path / "samples.jsonl", fits)
     assert meta.counts["call"] == 2 and meta.counts["unreadable"] == len(faulty)
     assert list(read_jsonl(tmp_path / "samples.jsonl", Sample))[-1].messages == [user("Menus?")]
     assert [message.content for message in read_messages(msgspec.convert(mixed, Conversation))[2:]] == ["a", "b"]
@@ -187,7 +192,7 @@ def test_foreign_conversations(tmp_path):
     for reason, part in zip(reasons, ["1 of the calls before have no result", "without its call", "no JSON object",
                                       "'critic'", "Callable"], strict=True):
         assert part in reason
-    transform(config(), CONVERSATIONS, False, tmp_path / "samples.jsonl", characters)
+    transform(config(), CONVERSATIONS, False, tmp_path / "samples.jsonl", fits)
     assert not (tmp_path / "samples_refused.jsonl").exists()
 
 
@@ -217,7 +222,7 @@ def test_tasks_that_cannot_be_represented(change, reason):
 @pytest.mark.skipif(not SHARED.exists(), reason="no real data beside the checkout")
 def test_real_tasks_are_imported_or_refused_with_a_reason(tmp_path):
     samples = tmp_path / "samples.jsonl"
-    meta = transform(config(max_prompt_tokens=12000), SHARED / "xlam_style_samples.jsonl", True, samples, characters)
+    meta = transform(config(max_prompt_tokens=12000), SHARED / "xlam_style_samples.jsonl", True, samples, fits)
     assert meta.inputs == 280 and meta.counts["text"] == 26 and meta.counts["call"] >= 250
     assert meta.counts["unreadable"] + meta.counts.get("too_long", 0) == 280 - meta.records
     seed = filter_samples(samples, tmp_path / "seed.jsonl")
@@ -263,7 +268,7 @@ def test_bad_conversations(tmp_path, content, message):
     if content is not None:
         source.write_text(content)
     with pytest.raises(InputError, match=message):
-        transform(config(), source, False, output, characters)
+        transform(config(), source, False, output, fits)
     assert not list(tmp_path.glob("samples*"))
 
 
@@ -284,7 +289,7 @@ def script(monkeypatch, module, folder: Path, *flags) -> None:
 
 
 def test_the_scripts_take_their_paths_from_the_config(tmp_path, monkeypatch):
-    monkeypatch.setattr(conversation_transform_grpo_qwen, "student_length", lambda config: characters)
+    monkeypatch.setattr(conversation_transform_grpo_qwen, "student_fits", lambda config: fits)
     (tmp_path / "conversations.jsonl").write_bytes(CONVERSATIONS.read_bytes())
     script(monkeypatch, conversation_transform_grpo_qwen, tmp_path, "--set", "student.max_prompt_tokens=5000")
     script(monkeypatch, filter_grpo_sample, tmp_path)
@@ -300,7 +305,7 @@ def test_the_scripts_take_their_paths_from_the_config(tmp_path, monkeypatch):
 def test_a_student_without_tokenizer_is_named(tmp_path, monkeypatch, model):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(InputError, match="student.model"):
-        student_length(config(model=model))([])
+        student_fits(config(model=model))([], 1)
 
 
 @pytest.mark.slow

@@ -10,7 +10,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -330,44 +332,70 @@ def alive(pid: int) -> bool:
     return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
-def test_a_killed_training_goes_on_and_leaves_a_policy(tmp_path, policy):
-    """SIGKILL after the first checkpoint; then another setting is refused, and the same training runs to its end."""
-    files = RoundFiles(tmp_path, 1)
-    write_jsonl(files.dataset, tasks(11))
+@contextmanager
+def prompts_by_step(files: RoundFiles):
+    """The prompts that each step drew, filled at the end; a step's dump is kept by a second name before it is removed."""
+    kept, drawn, ended = files.folder / "kept", {}, threading.Event()
+    kept.mkdir(parents=True, exist_ok=True)
+
+    def link():
+        while not ended.wait(0.02):
+            for dump in list(files.rollouts.glob("*.jsonl")) if files.rollouts.exists() else []:
+                with suppress(FileExistsError, FileNotFoundError):
+                    os.link(dump, kept / dump.name)
+
+    watcher = threading.Thread(target=link)
+    watcher.start()
+    try:
+        yield drawn
+    finally:
+        ended.set()
+        watcher.join()
+        for dump in kept.iterdir():
+            drawn[int(dump.stem)] = sorted({json.loads(line)["input"] for line in dump.read_text().splitlines()})
+
+
+def test_a_killed_training_goes_on_and_the_next_round_begins_anew(tmp_path, policy):
+    """SIGKILL after a checkpoint; then another setting is refused, and the same training runs to its end, each row once."""
+    files, later = RoundFiles(tmp_path, 1), RoundFiles(tmp_path, 2)
+    write_jsonl(files.dataset, tasks(9))
+    write_jsonl(later.dataset, tasks(30)[-7:])
     sizes = ["train.batch_size=2", "train.mini_batch_size=2", "train.rollouts=2", "student.max_response_tokens=8",
-             "student.max_prompt_tokens=900", "train.learning_rate=1.0e-3"]
-    flags = ["--round", "1"] + [word for override in [f"run_dir={tmp_path}", f"student.model={policy}", *sizes]
-                                for word in ("--set", override)]
+             "student.max_prompt_tokens=900", "train.learning_rate=1.0e-3", "train.save_every=1"]
+    flags = [word for override in [f"run_dir={tmp_path}", f"student.model={policy}", *sizes] for word in ("--set", override)]
     convert, train = (ROOT / "grpotool" / name for name in ("dataset/utils/json2parquet.py", "train.py"))
     env = {**os.environ, "CI": "1"}
 
-    def run(script: Path, *more: str):
-        return subprocess.run([sys.executable, script, *flags, *more], capture_output=True, text=True, env=env)
+    def run(script: Path, *more: str, round: str = "1"):
+        return subprocess.run([sys.executable, script, "--round", round, *flags, *more], capture_output=True, text=True, env=env)
 
-    assert run(convert).returncode == 0
-    first = subprocess.Popen([sys.executable, train, *flags], env=env, stderr=subprocess.PIPE, text=True)
+    assert run(convert).returncode == run(convert, round="2").returncode == 0
     tracker = files.training / "checkpoints" / "latest_checkpointed_iteration.txt"
-    while not (tracker.exists() and tracker.read_text()):
-        assert first.poll() is None, first.stderr.read()
-        time.sleep(0.1)
-    started = descendants(first.pid)
-    first.send_signal(signal.SIGKILL)
-    first.wait()
-    for _ in range(1200):
-        if not any(map(alive, started)):
-            break
-        time.sleep(0.1)
-    assert not any(map(alive, started))
-    assert not files.policy.exists()
+    with prompts_by_step(files) as drawn:
+        first = subprocess.Popen([sys.executable, train, "--round", "1", *flags], env=env, stderr=subprocess.PIPE, text=True)
+        while not (tracker.exists() and tracker.read_text() >= "2"):
+            assert first.poll() is None, first.stderr.read()
+            time.sleep(0.05)
+        started = descendants(first.pid)
+        first.send_signal(signal.SIGKILL)
+        first.wait()
+        for _ in range(1200):
+            if not any(map(alive, started)):
+                break
+            time.sleep(0.1)
+        assert not any(map(alive, started))
+        assert not files.policy.exists()
 
-    refused = run(train, "--set", "train.learning_rate=2.0e-3")
-    assert refused.returncode == 2 and "learning_rate" in refused.stderr
-    second = run(train)
+        refused = run(train, "--set", "train.learning_rate=2.0e-3")
+        assert refused.returncode == 2 and "learning_rate" in refused.stderr
+        second = run(train)
     assert second.returncode == 0, second.stderr
-    assert second.stderr.splitlines()[-1].startswith("train: round 1: 10 rows -> 5 steps, reward 0.00 -> 0.00, ")
-    assert [step for step, _ in read_lines(files.training / "metrics.jsonl")][-1] == 5
+    assert second.stderr.splitlines()[-1].startswith(
+        "train: round 1: 8 rows -> 4 steps, reward 0.00 -> 0.00 (zeros: "), second.stderr
+    assert [step for step, _ in read_lines(files.training / "metrics.jsonl")] == [1, 2, 3, 4]
+    assert sorted(prompt for step in drawn.values() for prompt in step) == prompts_of(files)
     log = (files.training / "verl.log").read_text(errors="replace")
-    assert "Resuming from" in log and "setting global step to 4" in log
+    assert "Resuming from" in log and "setting global step to " in log
     assert list((files.training / "tensorboard").iterdir())
 
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -379,4 +407,18 @@ def test_a_killed_training_goes_on_and_leaves_a_policy(tmp_path, policy):
     assert trained.config.vocab_size == start.config.vocab_size
     again = run(train)
     assert again.returncode == 0 and "already trained" in again.stderr
-    assert json.loads((tmp_path / "round_1" / "policy.meta.json").read_text())["counts"] == {"steps": 5}
+    assert json.loads((tmp_path / "round_1" / "policy.meta.json").read_text())["counts"] == {"steps": 4}
+
+    with prompts_by_step(later) as drawn:
+        next_round = run(train, round="2")
+    assert next_round.returncode == 0, next_round.stderr
+    assert sorted(drawn) == [1, 2, 3]
+    assert sorted(prompt for step in drawn.values() for prompt in step) == prompts_of(later)
+
+
+def prompts_of(files: RoundFiles) -> list[str]:
+    """The rows to train on as verl's dump shows them: the chat template's text, without special tokens."""
+    import pyarrow.parquet as pq
+
+    return sorted("".join(f"{turn['role']}\n{turn['content']}\n" for turn in prompt) + "assistant\n"
+                  for prompt in pq.read_table(files.train_parquet)["prompt"].to_pylist())

@@ -23,7 +23,8 @@ from looptool.config import Config, argument_parser, load_config
 from looptool.conversations import Conversation, read_messages, read_tools
 from looptool.foreign import Refused, read_foreign, write_refused
 from looptool.meta import StageMeta
-from looptool.prompt import ChatMessage, fit, student_length
+from looptool.prompt import fit
+from looptool.prompt_length import Fits, student_fits
 from looptool.records import InputError, Sample, read_jsonl, sample_id
 from looptool.run_files import RunFiles
 from looptool.stage import run_main
@@ -33,10 +34,10 @@ from looptool.transform import run_transform
 class SampleMaker:
     """Turns records into samples, and keeps count of every step and of every record that was refused."""
 
-    def __init__(self, config: Config, length: Callable[[list[ChatMessage]], int]):
+    def __init__(self, config: Config, fits: Fits):
         self.counts: Counter[str] = Counter()
         self.refused: list[Refused] = []
-        self._config, self._length = config, length
+        self._config, self._fits = config, fits
 
     def from_conversations(self, conversations: Iterable[Conversation]) -> Iterator[Sample]:
         """The fitted samples of this project's own conversations.
@@ -78,7 +79,7 @@ class SampleMaker:
             if is_text and capped and not self._text_fits():
                 self.counts["text_left_out"] += 1
                 continue
-            messages = fit(sample, self._length, student.max_prompt_tokens, student.max_user_turns,
+            messages = fit(sample, self._fits, student.max_prompt_tokens, student.max_user_turns,
                            student.instructions)
             if messages is None:
                 self.counts["too_long"] += 1
@@ -97,9 +98,9 @@ class SampleMaker:
 
 
 def transform(config: Config, source: Path, foreign: bool, output: Path,
-              length: Callable[[list[ChatMessage]], int]) -> StageMeta:
+              fits: Fits) -> StageMeta:
     """Write the samples of `source`, and aside what was refused."""
-    maker = SampleMaker(config, length)
+    maker = SampleMaker(config, fits)
     samples = (maker.from_foreign(read_foreign(source)) if foreign
                else maker.from_conversations(read_jsonl(source, Conversation)))
     student = config.student
@@ -119,7 +120,7 @@ def main() -> None:
     config = load_config(args.config, args.overrides)
     files = RunFiles(config)
     transform(config, args.input or files.conversations, args.input is not None, args.output or files.samples,
-              student_length(config))
+              student_fits(config))
 
 
 if __name__ == "__main__":

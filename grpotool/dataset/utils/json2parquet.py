@@ -33,7 +33,8 @@ import pyarrow.parquet as pq
 from grpotool.rows import METADATA, SCHEMA
 from looptool.config import Config, argument_parser, load_config
 from looptool.meta import Header, StageMeta, make_header, meta_path
-from looptool.prompt import render_sample, student_length
+from looptool.prompt import render_sample
+from looptool.prompt_length import Fits, student_fits
 from looptool.records import InputError, Sample, read_jsonl, write_atomic
 from looptool.run_files import round_files
 from looptool.stage import run_main
@@ -80,33 +81,33 @@ def write_parquet(path: Path, rows: Iterable[dict[str, Any]], header: Header) ->
     return count
 
 
-def convert(dataset: Path, train: Path, test: Path, config: Config, length: Any) -> StageMeta:
+def convert(dataset: Path, train: Path, test: Path, config: Config, fits: Fits) -> StageMeta:
     """Read the dataset twice, first to see which samples fit and which are for testing, then to write them.
 
     Args:
-        length: tokens of a prompt, see looptool.prompt.
+        fits: see looptool.prompt_length.
     """
     begun = time.monotonic()
     settings = {"seed": config.seed, "test_share": config.train.test_share, "instructions": config.student.instructions,
                 "max_prompt_tokens": config.student.max_prompt_tokens}
     headers = {path: make_header(STAGE, settings, [dataset], path) for path in (train, test)}
-    ids, fits = [], bytearray()
+    ids, fitting = [], bytearray()
     for sample in read_jsonl(dataset, Sample):
-        fits.append(length(render_sample(sample, config.student.instructions)) <= config.student.max_prompt_tokens)
-        if fits[-1]:
+        fitting.append(fits(render_sample(sample, config.student.instructions), config.student.max_prompt_tokens))
+        if fitting[-1]:
             ids.append(sample.id)
     tested = choose_test(ids, config.train.test_share, config.seed)
 
     def rows(split: str) -> Iterator[dict[str, Any]]:
-        chosen = (sample for sample, fit in zip(read_jsonl(dataset, Sample), fits, strict=True)
+        chosen = (sample for sample, fit in zip(read_jsonl(dataset, Sample), fitting, strict=True)
                   if fit and (sample.id in tested) == (split == "test"))
         return (make_row(sample, index, split, config) for index, sample in enumerate(chosen))
 
     counts = {"test": write_parquet(test, rows("test"), headers[test]),
-              "train": write_parquet(train, rows("train"), headers[train]), "too long": len(fits) - len(ids)}
+              "train": write_parquet(train, rows("train"), headers[train]), "too long": len(fitting) - len(ids)}
     meta = None
     for path, header in headers.items():
-        meta = StageMeta(**msgspec.structs.asdict(header), version=version("looptool"), inputs=len(fits), counts=counts, failed=0,
+        meta = StageMeta(**msgspec.structs.asdict(header), version=version("looptool"), inputs=len(fitting), counts=counts, failed=0,
                          failures={}, records=len(ids), usage={}, seconds=round(time.monotonic() - begun, 2))
         write_atomic(meta_path(path), [msgspec.json.format(msgspec.json.encode(meta), indent=2) + b"\n"])
     return meta
@@ -124,7 +125,7 @@ def main() -> None:
     for _ in read_jsonl(dataset, Sample):  # a wrong line is found before the tokenizer is loaded
         pass
     meta = convert(dataset, args.train or files.train_parquet, args.test or files.test_parquet, config,
-                   student_length(config))
+                   student_fits(config))
     _log.info("%s", meta.line())
 
 
