@@ -24,7 +24,7 @@ from looptool.checking import CHECKER_PROMPT
 from looptool.config import Config, argument_parser, load_config
 from looptool.llm import Client, Sampling
 from looptool.meta import StageMeta
-from looptool.prompt import fit
+from looptool.prompt import fit, render_system
 from looptool.prompt_length import student_fits
 from looptool.records import ErrorSeed, Sample
 from looptool.run_files import RunFiles, round_files
@@ -35,10 +35,11 @@ _log = logging.getLogger(__name__)
 
 def student_window(config: Config) -> Fits:
     """Whether a sample's prompt fits the student's window with all of its turns."""
-    student, fits = config.student, student_fits(config)
+    student, prompt_fits = config.student, student_fits(config)
 
     def fits(sample: Sample) -> bool:
-        kept = fit(sample, fits, student.max_prompt_tokens, student.max_user_turns, student.instructions)
+        system = render_system(sample.tools, sample.date, student.instructions)
+        kept = fit(sample.messages, system, prompt_fits, student.max_prompt_tokens, student.max_user_turns)
         return kept is not None and len(kept) == len(sample.messages)
 
     return fits

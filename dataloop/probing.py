@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from looptool.answers import Usage
 from looptool.calls import parse_reply, tool_match
 from looptool.config import Student
-from looptool.prompt import ChatMessage, fit
+from looptool.prompt import ChatMessage, fit, render_system
 from looptool.records import Probe, Sample
 from looptool.stage import Outcome
 
@@ -48,14 +48,15 @@ def prompt_ids(tokenizer: Any, sample: Sample, student: Student) -> list[int] | 
     """The prompt's tokens; the oldest turns are left out where it is too long, None where it is even so."""
     ids: list[int] = []
 
-    def length(chat: list[ChatMessage]) -> int:
+    def fits(chat: list[ChatMessage], limit: int) -> bool:
         nonlocal ids
         text = tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
         ids = tokenizer(text, add_special_tokens=False)["input_ids"]
-        return len(ids)
+        return len(ids) <= limit
 
-    fitted = fit(sample, length, student.max_prompt_tokens, student.max_user_turns, student.instructions)
-    return ids if fitted is not None else None  # the length that was measured last is the one that fits
+    system = render_system(sample.tools, sample.date, student.instructions)
+    fitted = fit(sample.messages, system, fits, student.max_prompt_tokens, student.max_user_turns)
+    return ids if fitted is not None else None  # what was measured last is what fits
 
 
 def make_probe(sample: Sample, generation: Generation) -> Probe:

@@ -13,6 +13,7 @@ system messages, which are skipped: the system text is written anew by looptool.
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import Any, Literal
 
 import msgspec
@@ -58,6 +59,12 @@ class Conversation(msgspec.Struct, kw_only=True):
     messages: list[Turn]
 
 
+class StoredConversation(Conversation, kw_only=True):
+    """A conversation as a file holds it, its tools not decoded: the same ones come again and again."""
+
+    tools: list[msgspec.Raw]
+
+
 def from_dialog(dialog: Dialog, keep_reasoning: bool = False) -> Conversation:
     """The conversation of a dialog; a suspect turn gets weight 0."""
     return Conversation(id=dialog.id, date=dialog.date, messages=write_turns(dialog.messages, keep_reasoning),
@@ -94,7 +101,12 @@ def read_tools(conversation: Conversation) -> list[Tool]:
     Raises:
         ValueError: one has no certain meaning; names it.
     """
-    return [read_tool(raw) for raw in conversation.tools]
+    return [_read_stored_tool(bytes(raw)) if isinstance(raw, msgspec.Raw) else read_tool(raw) for raw in conversation.tools]
+
+
+@lru_cache(maxsize=20_000)
+def _read_stored_tool(raw: bytes) -> Tool:
+    return read_tool(msgspec.json.decode(raw))
 
 
 def read_messages(conversation: Conversation) -> list[Message]:

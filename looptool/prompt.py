@@ -99,19 +99,19 @@ def last_turns(messages: list[Message], count: int) -> list[Message]:
     return messages[starts[-count]:] if len(starts) > count else messages
 
 
-def fit(sample: Sample, fits: Callable[[list[ChatMessage], int], bool], max_tokens: int, max_turns: int,
-        instructions: Instructions = "full") -> list[Message] | None:
+def fit(messages: list[Message], system: str, fits: Callable[[list[ChatMessage], int], bool], max_tokens: int,
+        max_turns: int) -> list[Message] | None:
     """The longest context of at most `max_turns` user turns whose prompt has at most `max_tokens` tokens.
 
     The oldest turns go first, tools never; None when not even the last turn fits.
 
     Args:
+        system: the system text, by `render_system`.
         fits: whether a rendered prompt has at most so many tokens; see looptool.prompt_length.
     """
-    turns = sum(message.role == "user" for message in sample.messages)
-    system = render_system(sample.tools, sample.date, instructions)
+    turns = sum(message.role == "user" for message in messages)
     for keep in range(min(turns, max_turns), 0, -1):
-        messages = last_turns(sample.messages, keep)
-        if fits([{"role": "system", "content": system}, *render_messages(messages)], max_tokens):
-            return messages
+        kept = last_turns(messages, keep)
+        if fits([{"role": "system", "content": system}, *render_messages(kept)], max_tokens):
+            return kept
     return None

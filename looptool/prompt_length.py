@@ -89,7 +89,11 @@ class PromptFits:
         def count(line: str) -> int:
             return len(tokenizer(line, add_special_tokens=False)["input_ids"])
 
-        self._count = count
+        @lru_cache(maxsize=256)
+        def count_lines(text: str) -> int:
+            return sum(map(count, _LINE_END.split(text)))
+
+        self._count_lines = count_lines
 
     def __call__(self, chat: list[ChatMessage], limit: int) -> bool:
         if not self._trusted:
@@ -104,8 +108,8 @@ class PromptFits:
 
     def bound(self, chat: list[ChatMessage]) -> int:
         """No fewer tokens than the prompt has."""
-        system = sum(map(self._count, _LINE_END.split(chat[0]["content"])))
-        return self._template + len(chat) * self._a_turn + system + sum(len(turn["content"].encode()) for turn in chat[1:])
+        others = sum(len(turn["content"].encode()) for turn in chat[1:])
+        return self._template + len(chat) * self._a_turn + self._count_lines(chat[0]["content"]) + others
 
 
 def _empty(turns: int) -> list[ChatMessage]:

@@ -46,5 +46,5 @@ def test_the_tokenizer_is_asked_near_the_limit_only(tokenizer, monkeypatch):
 def test_a_bound_that_fails_is_not_used_again(tokenizer, monkeypatch):
     """A tokenizer that joins text across line ends in an odd way: a line by itself seems to have no tokens."""
     fits, chat = PromptFits(tokenizer), render_sample(next(heldout_samples(1)))
-    monkeypatch.setattr(fits, "_count", lambda line: -1000)
+    monkeypatch.setattr(fits, "_count_lines", lambda text: -1000)
     assert not fits(chat, 5) and not fits(chat, 5)

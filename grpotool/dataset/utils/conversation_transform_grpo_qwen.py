@@ -20,10 +20,10 @@ import msgspec
 from grpotool.dataset.steps import loses_values, samples_of, text_rank
 from grpotool.dataset.xlam_samples import read_task
 from looptool.config import Config, argument_parser, load_config
-from looptool.conversations import Conversation, read_messages, read_tools
+from looptool.conversations import Conversation, StoredConversation, read_messages, read_tools
 from looptool.foreign import Refused, read_foreign, write_refused
 from looptool.meta import StageMeta
-from looptool.prompt import fit
+from looptool.prompt import fit, render_system
 from looptool.prompt_length import Fits, student_fits
 from looptool.records import InputError, Sample, read_jsonl, sample_id
 from looptool.run_files import RunFiles
@@ -73,14 +73,14 @@ class SampleMaker:
 
     def _fitted(self, samples: Iterable[Sample], capped: bool) -> Iterator[Sample]:
         """Cut to length; where `capped`, text labels only up to their share."""
-        student = self._config.student
-        for sample in samples:
+        student, system = self._config.student, ""
+        for sample in samples:  # of one conversation, with the same tools and date
             is_text = not sample.label.calls
             if is_text and capped and not self._text_fits():
                 self.counts["text_left_out"] += 1
                 continue
-            messages = fit(sample, self._fits, student.max_prompt_tokens, student.max_user_turns,
-                           student.instructions)
+            system = system or render_system(sample.tools, sample.date, student.instructions)
+            messages = fit(sample.messages, system, self._fits, student.max_prompt_tokens, student.max_user_turns)
             if messages is None:
                 self.counts["too_long"] += 1
                 continue
@@ -88,8 +88,10 @@ class SampleMaker:
                 self.counts["values_cut_off"] += 1
                 continue
             self.counts["text" if is_text else "call"] += 1
-            yield msgspec.structs.replace(sample, messages=messages,
-                                          id=sample_id(sample.tools, sample.date, messages, sample.label))
+            if len(messages) < len(sample.messages):
+                id = sample_id(sample.tools, sample.date, messages, sample.label)
+                sample = msgspec.structs.replace(sample, messages=messages, id=id)
+            yield sample
 
     def _text_fits(self) -> bool:
         """Whether one more text label keeps to the share of all samples so far."""
@@ -102,7 +104,7 @@ def transform(config: Config, source: Path, foreign: bool, output: Path,
     """Write the samples of `source`, and aside what was refused."""
     maker = SampleMaker(config, fits)
     samples = (maker.from_foreign(read_foreign(source)) if foreign
-               else maker.from_conversations(read_jsonl(source, Conversation)))
+               else maker.from_conversations(read_jsonl(source, StoredConversation)))
     student = config.student
     settings = {"seed": config.seed, "text_share": config.dialogs.text_share, "instructions": student.instructions,
                 "max_prompt_tokens": student.max_prompt_tokens, "max_user_turns": student.max_user_turns}
