@@ -25,7 +25,7 @@ from looptool.config import Config, argument_parser, load_config
 from looptool.llm import Client, Sampling
 from looptool.meta import StageMeta
 from looptool.prompt import fit, render_system
-from looptool.prompt_length import student_fits
+from looptool.prompt_length import StudentFits
 from looptool.records import ErrorSeed, Sample
 from looptool.run_files import RunFiles, round_files
 from looptool.stage import Inputs, Outcome, run_main, run_stage
@@ -35,7 +35,7 @@ _log = logging.getLogger(__name__)
 
 def student_window(config: Config) -> Fits:
     """Whether a sample's prompt fits the student's window with all of its turns."""
-    student, prompt_fits = config.student, student_fits(config)
+    student, prompt_fits = config.student, StudentFits(config)
 
     def fits(sample: Sample) -> bool:
         system = render_system(sample.tools, sample.date, student.instructions)

@@ -39,13 +39,30 @@ _SYSTEM = {name: read_prompt(Path(__file__).parent / f"system_prompt_{name}.md")
 
 def without_turn_markers(text: str) -> str:
     """Text that cannot open or close a turn in any common chat template: <|im_end|> becomes < |im_end| >."""
-    return re.sub(r"<(\|[^<>|\s]*\|)>", r"< \1 >", text)
+    return _MARKER.sub(r"< \1 >", text) if "<|" in text else text
+
+
+_MARKER = re.compile(r"<(\|[^<>|\s]*\|)>")
 
 
 def render_tools(tools: list[Tool]) -> str:
     """One JSON object a line: name, description and parameters of each tool."""
-    return "\n".join(json.dumps({"name": tool.name, "description": tool.description, "parameters": tool.parameters},
-                                ensure_ascii=False) for tool in tools)
+    return "\n".join(map(_render_tool, tools))
+
+
+_rendered: dict[int, tuple[Tool, str]] = {}
+"""Lines of the tools that were rendered lately, by the tool's identity; a tool that is held here keeps its id."""
+
+
+def _render_tool(tool: Tool) -> str:
+    known = _rendered.get(id(tool))
+    if known is None:
+        line = json.dumps({"name": tool.name, "description": tool.description, "parameters": tool.parameters},
+                          ensure_ascii=False)
+        if len(_rendered) >= 20_000:
+            _rendered.clear()
+        known = _rendered[id(tool)] = tool, line
+    return known[1]
 
 
 def render_system(tools: list[Tool], date: str, instructions: Instructions = "full") -> str:

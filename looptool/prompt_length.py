@@ -17,7 +17,7 @@ from looptool.records import InputError
 Fits = Callable[[list[ChatMessage], int], bool]
 """Whether a rendered prompt, with the opening of the answer, has at most so many tokens."""
 
-_LINE_END = re.compile(r"(?<=\n)(?=\S)")
+_LINE_END = re.compile(r"\n(?=\S)")
 CHECKED = 32
 """So many first prompts are counted both ways."""
 MARGIN = 32
@@ -57,17 +57,28 @@ def token_length(tokenizer: Any) -> Callable[[list[ChatMessage]], int]:
     return length
 
 
-def student_fits(config: Config) -> Fits:
+class StudentFits:
     """`PromptFits` by the student's tokenizer, loaded with the first prompt: a wrong input need not wait for that.
 
-    Raises:
-        InputError: (when called) there is no such tokenizer.
+    It can be sent to another process, which loads the tokenizer for itself.
     """
-    @lru_cache
-    def load() -> PromptFits:
-        return PromptFits(student_tokenizer(config))
 
-    return lambda chat, limit: load()(chat, limit)
+    def __init__(self, config: Config):
+        self._config = config
+        self._loaded: PromptFits | None = None
+
+    def __call__(self, chat: list[ChatMessage], limit: int) -> bool:
+        """See PromptFits.
+
+        Raises:
+            InputError: there is no such tokenizer.
+        """
+        if self._loaded is None:
+            self._loaded = PromptFits(student_tokenizer(self._config))
+        return self._loaded(chat, limit)
+
+    def __reduce__(self) -> tuple[type[StudentFits], tuple[Config]]:
+        return StudentFits, (self._config,)
 
 
 class PromptFits:
@@ -91,7 +102,8 @@ class PromptFits:
 
         @lru_cache(maxsize=256)
         def count_lines(text: str) -> int:
-            return sum(map(count, _LINE_END.split(text)))
+            *lines, last = _LINE_END.split(text)
+            return sum(count(line + "\n") for line in lines) + count(last)
 
         self._count_lines = count_lines
 

@@ -15,14 +15,16 @@ from scripted import MENU, TOOLS, call
 
 from grpotool.dataset.steps import loses_values, samples_of, step_kind
 from grpotool.dataset.utils import conversation_transform_grpo_qwen, filter_grpo_sample
-from grpotool.dataset.utils.conversation_transform_grpo_qwen import SampleMaker, transform
+from grpotool.dataset.utils.conversation_transform_grpo_qwen import SampleMaker, StepReader, read_stored, transform
 from grpotool.dataset.utils.filter_grpo_sample import filter_samples, keep_valid
 from grpotool.dataset.xlam_samples import NO_CALL, read_task
+from looptool import parallel
 from looptool.config import Config, Dialogs, Student, Teacher
 from looptool.conversations import Conversation, read_messages
 from looptool.foreign import Refused, read_foreign
+from looptool.parallel import ONE, Workers
 from looptool.prompt import ChatMessage, render_sample
-from looptool.prompt_length import student_fits
+from looptool.prompt_length import StudentFits
 from looptool.records import InputError, Message, Sample, read_jsonl, sample_id, write_jsonl
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -102,6 +104,16 @@ def test_samples_golden(tmp_path):
     assert (tmp_path / "seed.jsonl").read_bytes() == (tmp_path / "samples.jsonl").read_bytes()
 
 
+class Maker(SampleMaker):
+    """From conversations in memory."""
+
+    def __init__(self, config: Config):
+        super().__init__(config, StepReader(config, fits))
+
+    def from_conversations(self, conversations):
+        return self.let_in(read_stored(self._reader, conversations))
+
+
 def dialog_of(turns: int) -> Conversation:
     """A conversation whose every turn asks, is called for, and is answered."""
     messages = []
@@ -116,7 +128,7 @@ def dialog_of(turns: int) -> Conversation:
 
 
 def test_contexts_keep_the_last_turns_and_all_tools():
-    maker = SampleMaker(config(max_user_turns=8), fits)
+    maker = Maker(config(max_user_turns=8))
     calls = [sample for sample in maker.from_conversations([dialog_of(12)]) if sample.label.calls]
     turns = [sum(message.role == "user" for message in sample.messages) for sample in calls]
     assert turns == [*range(1, 9), 8, 8, 8, 8]
@@ -125,15 +137,15 @@ def test_contexts_keep_the_last_turns_and_all_tools():
 
 
 def test_long_prompts_lose_old_turns_then_the_sample():
-    whole = [sample for sample in SampleMaker(config(), fits).from_conversations([dialog_of(3)])
+    whole = [sample for sample in Maker(config()).from_conversations([dialog_of(3)])
              if sample.label.calls]
     lengths = [characters(render_sample(sample, "short")) for sample in whole]
-    maker = SampleMaker(config(max_prompt_tokens=lengths[0]), fits)
+    maker = Maker(config(max_prompt_tokens=lengths[0]))
     fitted = [sample for sample in maker.from_conversations([dialog_of(3)]) if sample.label.calls]
     assert [len(sample.messages) for sample in fitted] == [1, 1, 1] and maker.counts["call"] == 3
     assert len({sample.id for sample in fitted}) == 3
     assert all(one.id == sample_id(one.tools, one.date, one.messages, one.label) for one in fitted)
-    maker = SampleMaker(config(max_prompt_tokens=lengths[0] - 1), fits)
+    maker = Maker(config(max_prompt_tokens=lengths[0] - 1))
     assert not list(maker.from_conversations([dialog_of(3)])) and maker.counts["too_long"] >= 3
 
 
@@ -151,7 +163,7 @@ def test_a_sample_whose_values_are_cut_off_is_no_sample():
 def test_texts_keep_to_their_share(share):
     options = config()
     options.dialogs.text_share = share
-    maker = SampleMaker(options, fits)
+    maker = Maker(options)
     chatty = [msgspec.structs.replace(dialog_of(2), id=f"d{index}") for index in range(60)]
     for conversation in chatty[::2]:
         conversation.messages[0:0] = dialog_of(1).messages[:1] + dialog_of(1).messages[3:]
@@ -161,6 +173,21 @@ def test_texts_keep_to_their_share(share):
         assert texts <= share * (texts + calls)
     assert calls == 120 and texts == pytest.approx(share / (1 - share) * 120, abs=2 if share < 0.2 else 30)
     assert maker.counts["text"] == texts and texts + maker.counts["text_left_out"] == 150
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [Workers(2), Workers(ray=True)], ids=["cores", "ray"])
+def test_workers_write_the_same_bytes(tmp_path, monkeypatch, workers):
+    monkeypatch.setattr(parallel, "LINES", 7)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))  # where the workers find `fits`
+    source, options = tmp_path / "conversations.jsonl", config(max_prompt_tokens=2500)
+    write_jsonl(source, [msgspec.structs.replace(dialog_of(turns % 9), id=f"d{turns}") for turns in range(60)])
+    metas = [transform(options, source, False, tmp_path / name, fits, how) for name, how in (("a", ONE), ("b", workers))]
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes() and metas[0].counts == metas[1].counts
+    assert metas[0].counts["text_left_out"] and metas[0].counts["call"]
+    source.write_bytes(source.read_bytes() + b"{}\n")
+    with pytest.raises(InputError, match="conversations.jsonl.*: not a valid StoredConversation record"):
+        transform(options, source, False, tmp_path / "b", fits, workers)
 
 
 # What others wrote
@@ -289,7 +316,7 @@ def script(monkeypatch, module, folder: Path, *flags) -> None:
 
 
 def test_the_scripts_take_their_paths_from_the_config(tmp_path, monkeypatch):
-    monkeypatch.setattr(conversation_transform_grpo_qwen, "student_fits", lambda config: fits)
+    monkeypatch.setattr(conversation_transform_grpo_qwen, "StudentFits", lambda config: fits)
     (tmp_path / "conversations.jsonl").write_bytes(CONVERSATIONS.read_bytes())
     script(monkeypatch, conversation_transform_grpo_qwen, tmp_path, "--set", "student.max_prompt_tokens=5000")
     script(monkeypatch, filter_grpo_sample, tmp_path)
@@ -305,7 +332,7 @@ def test_the_scripts_take_their_paths_from_the_config(tmp_path, monkeypatch):
 def test_a_student_without_tokenizer_is_named(tmp_path, monkeypatch, model):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(InputError, match="student.model"):
-        student_fits(config(model=model))([], 1)
+        StudentFits(config(model=model))([], 1)
 
 
 @pytest.mark.slow

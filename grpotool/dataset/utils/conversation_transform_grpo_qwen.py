@@ -11,9 +11,9 @@ Departure from the paper: a share of the samples has plain-text labels, see grpo
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -23,88 +23,125 @@ from looptool.config import Config, argument_parser, load_config
 from looptool.conversations import Conversation, StoredConversation, read_messages, read_tools
 from looptool.foreign import Refused, read_foreign, write_refused
 from looptool.meta import StageMeta
+from looptool.parallel import ONE, Chunk, Workers, add_workers, choose_workers
 from looptool.prompt import fit, render_system
-from looptool.prompt_length import Fits, student_fits
-from looptool.records import InputError, Sample, read_jsonl, sample_id
+from looptool.prompt_length import Fits, StudentFits
+from looptool.records import InputError, Sample, decode_lines, read_jsonl, sample_id
 from looptool.run_files import RunFiles
 from looptool.stage import run_main
 from looptool.transform import run_transform
 
 
-class SampleMaker:
-    """Turns records into samples, and keeps count of every step and of every record that was refused."""
+class Candidate(NamedTuple):
+    """A step of a conversation: "call" or "text" with its sample, or why it is none."""
+
+    reason: str
+    sample: Sample | msgspec.Raw | None = None
+
+
+class StepReader:
+    """From a conversation to candidates; knows nothing of other conversations, so that it can run anywhere."""
 
     def __init__(self, config: Config, fits: Fits):
-        self.counts: Counter[str] = Counter()
-        self.refused: list[Refused] = []
         self._config, self._fits = config, fits
 
-    def from_conversations(self, conversations: Iterable[Conversation]) -> Iterator[Sample]:
-        """The fitted samples of this project's own conversations.
+    def read(self, conversation: Conversation, place: str = "") -> list[Candidate]:
+        """A candidate for each step, calls first.
 
         Raises:
-            InputError: one cannot be read.
+            ValueError: the conversation cannot be read.
         """
-        for conversation in conversations:
-            try:
-                yield from self._fitted(self._steps(conversation), capped=True)
-            except ValueError as error:
-                raise InputError(f"conversation {conversation.id!r}: {error}; run trans2conversation.py again"
-                                 ) from None
+        reasons: Counter[str] = Counter()
+        samples = samples_of(conversation.id or place, read_tools(conversation), conversation.date,
+                             read_messages(conversation), self._config.seed, reasons)
+        fitted = self.fit(sorted(samples, key=text_rank))
+        return [*fitted, *(Candidate(reason) for reason in reasons.elements())]
 
-    def from_foreign(self, entries: Iterable[tuple[str, Any]]) -> Iterator[Sample]:
-        """The fitted samples of (place, value) pairs that others wrote."""
-        for place, raw in entries:
-            is_conversation = isinstance(raw, dict) and "messages" in raw
-            try:
-                samples = (self._steps(msgspec.convert(raw, Conversation), place) if is_conversation
-                           else [read_task(raw)])
-            except ValueError as error:  # msgspec.ValidationError is one
-                self.counts["unreadable"] += 1
-                self.refused.append(Refused(place=place, code="unreadable", reason=str(error), record=raw))
-            else:
-                yield from self._fitted(samples, capped=is_conversation)
-
-    def _steps(self, conversation: Conversation, place: str = "") -> list[Sample]:
-        messages = read_messages(conversation)
-        samples = samples_of(conversation.id or place, read_tools(conversation), conversation.date, messages,
-                             self._config.seed, self.counts)
-        return sorted(samples, key=text_rank)
-
-    def _fitted(self, samples: Iterable[Sample], capped: bool) -> Iterator[Sample]:
-        """Cut to length; where `capped`, text labels only up to their share."""
-        student, system = self._config.student, ""
-        for sample in samples:  # of one conversation, with the same tools and date
-            is_text = not sample.label.calls
-            if is_text and capped and not self._text_fits():
-                self.counts["text_left_out"] += 1
-                continue
-            system = system or render_system(sample.tools, sample.date, student.instructions)
+    def fit(self, samples: Sequence[Sample]) -> list[Candidate]:
+        """Samples with the same tools and date, cut to length."""
+        student, candidates = self._config.student, []
+        system = render_system(samples[0].tools, samples[0].date, student.instructions) if samples else ""
+        for sample in samples:
             messages = fit(sample.messages, system, self._fits, student.max_prompt_tokens, student.max_user_turns)
             if messages is None:
-                self.counts["too_long"] += 1
+                candidates.append(Candidate("too_long"))
                 continue
             if loses_values(sample.messages[:len(sample.messages) - len(messages)], messages, sample.label):
-                self.counts["values_cut_off"] += 1
+                candidates.append(Candidate("values_cut_off"))
                 continue
-            self.counts["text" if is_text else "call"] += 1
             if len(messages) < len(sample.messages):
                 id = sample_id(sample.tools, sample.date, messages, sample.label)
                 sample = msgspec.structs.replace(sample, messages=messages, id=id)
-            yield sample
+            candidates.append(Candidate("call" if sample.label.calls else "text", sample))
+        return candidates
+
+
+class SampleMaker:
+    """Lets samples in, and keeps count of every step and of every record that was refused."""
+
+    def __init__(self, config: Config, reader: StepReader):
+        self.counts: Counter[str] = Counter()
+        self.refused: list[Refused] = []
+        self._text_share, self._reader = config.dialogs.text_share, reader
+
+    def let_in(self, candidates: Iterable[Candidate], capped: bool = True) -> Iterator[Sample | msgspec.Raw]:
+        """The samples, in their order; where `capped`, text labels only up to their share."""
+        for reason, sample in candidates:
+            if reason == "text" and capped and not self._text_fits():
+                reason, sample = "text_left_out", None
+            self.counts[reason] += 1
+            if sample is not None:
+                yield sample
 
     def _text_fits(self) -> bool:
         """Whether one more text label keeps to the share of all samples so far."""
         texts = self.counts["text"] + 1
-        return texts <= self._config.dialogs.text_share * (self.counts["call"] + texts)
+        return texts <= self._text_share * (self.counts["call"] + texts)
+
+    def from_foreign(self, entries: Iterable[tuple[str, Any]]) -> Iterator[Sample | msgspec.Raw]:
+        """The samples of (place, value) pairs that others wrote."""
+        for place, raw in entries:
+            is_conversation = isinstance(raw, dict) and "messages" in raw
+            try:
+                candidates = (self._reader.read(msgspec.convert(raw, Conversation), place) if is_conversation
+                              else self._reader.fit([read_task(raw)]))
+            except ValueError as error:  # msgspec.ValidationError is one
+                self.counts["unreadable"] += 1
+                self.refused.append(Refused(place=place, code="unreadable", reason=str(error), record=raw))
+            else:
+                yield from self.let_in(candidates, capped=is_conversation)
 
 
-def transform(config: Config, source: Path, foreign: bool, output: Path,
-              fits: Fits) -> StageMeta:
+def read_stored(reader: StepReader, conversations: Iterable[Conversation]) -> Iterator[Candidate]:
+    """The candidates of this project's own conversations.
+
+    Raises:
+        InputError: one cannot be read.
+    """
+    for conversation in conversations:
+        try:
+            yield from reader.read(conversation)
+        except ValueError as error:
+            raise InputError(f"conversation {conversation.id!r}: {error}; run trans2conversation.py again") from None
+
+
+def read_chunk(reader: StepReader, chunk: Chunk) -> list[tuple[str, bytes]]:
+    """`read_stored` for lines of a file: reason and encoded sample of each candidate, which go between processes fast."""
+    conversations = decode_lines(chunk.path, chunk.lines, StoredConversation, chunk.first)
+    return [(reason, msgspec.json.encode(sample) if sample else b"") for reason, sample in read_stored(reader, conversations)]
+
+
+def transform(config: Config, source: Path, foreign: bool, output: Path, fits: Fits, workers: Workers = ONE) -> StageMeta:
     """Write the samples of `source`, and aside what was refused."""
-    maker = SampleMaker(config, fits)
-    samples = (maker.from_foreign(read_foreign(source)) if foreign
-               else maker.from_conversations(read_jsonl(source, StoredConversation)))
+    reader = StepReader(config, fits)
+    maker = SampleMaker(config, reader)
+    if foreign:
+        samples = maker.from_foreign(read_foreign(source))
+    elif workers.alone:
+        samples = maker.let_in(read_stored(reader, read_jsonl(source, StoredConversation)))
+    else:
+        done = workers.in_order(read_chunk, reader, source)
+        samples = maker.let_in(Candidate(reason, msgspec.Raw(line) if line else None) for lines in done for reason, line in lines)
     student = config.student
     settings = {"seed": config.seed, "text_share": config.dialogs.text_share, "instructions": student.instructions,
                 "max_prompt_tokens": student.max_prompt_tokens, "max_user_turns": student.max_user_turns}
@@ -118,11 +155,13 @@ def main() -> None:
     parser.add_argument("--input", type=Path, metavar="FILE", help="conversations or single-turn tasks of others "
                                                                    "(default: run_dir/conversations.jsonl)")
     parser.add_argument("--output", type=Path, metavar="FILE", help="samples (default: run_dir/samples.jsonl)")
+    add_workers(parser)
     args = parser.parse_args()
     config = load_config(args.config, args.overrides)
     files = RunFiles(config)
-    transform(config, args.input or files.conversations, args.input is not None, args.output or files.samples,
-              student_fits(config))
+    source = args.input or files.conversations
+    transform(config, source, args.input is not None, args.output or files.samples, StudentFits(config),
+              choose_workers(args, source))
 
 
 if __name__ == "__main__":

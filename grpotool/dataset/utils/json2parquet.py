@@ -34,7 +34,7 @@ from grpotool.rows import METADATA, SCHEMA
 from looptool.config import Config, argument_parser, load_config
 from looptool.meta import Header, StageMeta, make_header, meta_path
 from looptool.prompt import render_sample
-from looptool.prompt_length import Fits, student_fits
+from looptool.prompt_length import Fits, StudentFits
 from looptool.records import InputError, Sample, read_jsonl, write_atomic
 from looptool.run_files import round_files
 from looptool.stage import run_main
@@ -125,7 +125,7 @@ def main() -> None:
     for _ in read_jsonl(dataset, Sample):  # a wrong line is found before the tokenizer is loaded
         pass
     meta = convert(dataset, args.train or files.train_parquet, args.test or files.test_parquet, config,
-                   student_fits(config))
+                   StudentFits(config))
     _log.info("%s", meta.line())
 
 
