@@ -20,9 +20,7 @@ import hashlib
 import heapq
 import logging
 import time
-from collections.abc import Iterable, Iterator
 from importlib.metadata import version
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +33,7 @@ from looptool.config import Config, argument_parser, load_config
 from looptool.meta import Header, StageMeta, make_header, meta_path
 from looptool.prompt import render_sample
 from looptool.prompt_length import Fits, StudentFits
-from looptool.records import InputError, Sample, read_jsonl, write_atomic
+from looptool.records import InputError, Sample, read_samples, write_atomic
 from looptool.run_files import round_files
 from looptool.stage import run_main
 
@@ -68,17 +66,32 @@ def choose_test(ids: list[str], share: float, seed: int) -> set[str]:
     return set(heapq.nsmallest(count, set(ids), key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest()))
 
 
-def write_parquet(path: Path, rows: Iterable[dict[str, Any]], header: Header) -> int:
-    """Write rows in row groups of ROW_GROUP, aside and then renamed; returns how many."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside, count, rows = path.with_name(f".{path.name}.part"), 0, iter(rows)
-    schema = SCHEMA.with_metadata({**METADATA, "looptool": msgspec.json.encode(header)})
-    with pq.ParquetWriter(aside, schema) as writer:
-        while group := list(islice(rows, ROW_GROUP)):
-            writer.write_table(pa.Table.from_pylist(group, schema))
-            count += len(group)
-    aside.replace(path)
-    return count
+class ParquetFile:
+    """Rows in row groups of ROW_GROUP, written aside and put in place by `finish`."""
+
+    def __init__(self, path: Path, header: Header):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path, self._aside = path, path.with_name(f".{path.name}.part")
+        self._schema = SCHEMA.with_metadata({**METADATA, "looptool": msgspec.json.encode(header)})
+        self._writer = pq.ParquetWriter(self._aside, self._schema)
+        self._rows: list[dict[str, Any]] = []
+        self.count = 0
+
+    def add(self, row: dict[str, Any]) -> None:
+        self._rows.append(row)
+        self.count += 1
+        if len(self._rows) == ROW_GROUP:
+            self._write()
+
+    def finish(self) -> None:
+        self._write()
+        self._writer.close()
+        self._aside.replace(self._path)
+
+    def _write(self) -> None:
+        if self._rows:
+            self._writer.write_table(pa.Table.from_pylist(self._rows, self._schema))
+            self._rows = []
 
 
 def convert(dataset: Path, train: Path, test: Path, config: Config, fits: Fits) -> StageMeta:
@@ -92,19 +105,20 @@ def convert(dataset: Path, train: Path, test: Path, config: Config, fits: Fits) 
                 "max_prompt_tokens": config.student.max_prompt_tokens}
     headers = {path: make_header(STAGE, settings, [dataset], path) for path in (train, test)}
     ids, fitting = [], bytearray()
-    for sample in read_jsonl(dataset, Sample):
+    for sample in read_samples(dataset):
         fitting.append(fits(render_sample(sample, config.student.instructions), config.student.max_prompt_tokens))
         if fitting[-1]:
             ids.append(sample.id)
     tested = choose_test(ids, config.train.test_share, config.seed)
 
-    def rows(split: str) -> Iterator[dict[str, Any]]:
-        chosen = (sample for sample, fit in zip(read_jsonl(dataset, Sample), fitting, strict=True)
-                  if fit and (sample.id in tested) == (split == "test"))
-        return (make_row(sample, index, split, config) for index, sample in enumerate(chosen))
-
-    counts = {"test": write_parquet(test, rows("test"), headers[test]),
-              "train": write_parquet(train, rows("train"), headers[train]), "too long": len(fitting) - len(ids)}
+    written = {"test": ParquetFile(test, headers[test]), "train": ParquetFile(train, headers[train])}
+    for sample, fit in zip(read_samples(dataset), fitting, strict=True):
+        if fit:
+            split = "test" if sample.id in tested else "train"
+            written[split].add(make_row(sample, written[split].count, split, config))
+    for file in written.values():
+        file.finish()
+    counts = {**{split: file.count for split, file in written.items()}, "too long": len(fitting) - len(ids)}
     meta = None
     for path, header in headers.items():
         meta = StageMeta(**msgspec.structs.asdict(header), version=version("looptool"), inputs=len(fitting), counts=counts, failed=0,
@@ -122,7 +136,7 @@ def main() -> None:
     config = load_config(args.config, args.overrides)
     files = round_files(args, config)
     dataset = args.input or files.dataset
-    for _ in read_jsonl(dataset, Sample):  # a wrong line is found before the tokenizer is loaded
+    for _ in read_samples(dataset):  # a wrong line is found before the tokenizer is loaded
         pass
     meta = convert(dataset, args.train or files.train_parquet, args.test or files.test_parquet, config,
                    StudentFits(config))
