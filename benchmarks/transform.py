@@ -25,7 +25,7 @@ import msgspec
 from grpotool.dataset.utils import conversation_transform_grpo_qwen, json2parquet
 from looptool.config import ROOT, Config, load_config
 from looptool.parallel import ONE, Workers
-from looptool.prompt_length import StudentFits
+from looptool.prompt_length import StudentFits, leave_torch_out
 
 STEPS = ("samples", "rows", "bare")
 
@@ -45,6 +45,7 @@ def settings() -> Config:
 
 def run_step(step: str, folder: Path, workers: Workers) -> None:
     """One step in this process; prints seconds, MB and rows as JSON."""
+    leave_torch_out()
     config, records = settings(), 0
     fits = StudentFits(config)
     fits([{"role": "system", "content": "warm"}], 1)

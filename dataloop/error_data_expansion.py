@@ -25,7 +25,7 @@ from looptool.config import Config, argument_parser, load_config
 from looptool.llm import Client, Sampling
 from looptool.meta import StageMeta
 from looptool.prompt import fit, render_system
-from looptool.prompt_length import StudentFits
+from looptool.prompt_length import StudentFits, leave_torch_out
 from looptool.records import ErrorSeed, Sample
 from looptool.run_files import RunFiles, round_files
 from looptool.stage import Inputs, Outcome, run_main, run_stage
@@ -103,4 +103,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    leave_torch_out()
     run_main(main)

@@ -25,7 +25,7 @@ from looptool.foreign import Refused, read_foreign, write_refused
 from looptool.meta import StageMeta
 from looptool.parallel import ONE, Chunk, Workers, add_workers, choose_workers
 from looptool.prompt import fit, render_system
-from looptool.prompt_length import Fits, StudentFits
+from looptool.prompt_length import Fits, StudentFits, leave_torch_out
 from looptool.records import InputError, Sample, decode_lines, read_jsonl, sample_id
 from looptool.run_files import RunFiles
 from looptool.stage import run_main
@@ -165,4 +165,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    leave_torch_out()
     run_main(main)

@@ -32,7 +32,7 @@ from grpotool.rows import METADATA, SCHEMA
 from looptool.config import Config, argument_parser, load_config
 from looptool.meta import Header, StageMeta, make_header, meta_path
 from looptool.prompt import render_sample
-from looptool.prompt_length import Fits, StudentFits
+from looptool.prompt_length import Fits, StudentFits, leave_torch_out
 from looptool.records import InputError, Sample, read_samples, write_atomic
 from looptool.run_files import round_files
 from looptool.stage import run_main
@@ -144,4 +144,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    leave_torch_out()
     run_main(main)
