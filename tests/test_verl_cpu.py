@@ -416,6 +416,29 @@ def test_a_killed_training_goes_on_and_the_next_round_begins_anew(tmp_path, poli
     assert sorted(prompt for step in drawn.values() for prompt in step) == prompts_of(later)
 
 
+def test_two_workers_shard_and_train_as_one(tmp_path, policy):
+    """The same step by one worker and by two, which hold half of each weight: the same policy, up to rounding."""
+    from safetensors.torch import load_file
+
+    weights = []
+    for workers in (1, 2):
+        files = RoundFiles(tmp_path / str(workers), 1)
+        write_jsonl(files.dataset, tasks(5))
+        flags = [word for override in [
+            f"run_dir={tmp_path / str(workers)}", f"student.model={policy}", f"train.gpus_per_node={workers}", "train.batch_size=4",
+            "train.mini_batch_size=4", "train.rollouts=4", "student.max_response_tokens=24", "student.max_prompt_tokens=900",
+            "train.learning_rate=1.0e-3"] for word in ("--set", override)]
+        for script in ("dataset/utils/json2parquet.py", "train.py"):
+            subprocess.run([sys.executable, ROOT / "grpotool" / script, "--round", "1", *flags], check=True)
+        weights.append(load_file(files.policy / "model.safetensors"))
+    log = (files.training / "verl.log").read_text(errors="replace")
+    assert "world_size': 2" in log or "world size 2" in log.lower(), log[-2000:]
+    start = load_file(policy / "model.safetensors")
+    for name, one in weights[0].items():
+        assert (one.float() - weights[1][name].float()).abs().max() < 1e-4
+    assert max(float((one.float() - start[name].float()).abs().max()) for name, one in weights[0].items()) > 5e-4
+
+
 def prompts_of(files: RoundFiles) -> list[str]:
     """The rows to train on as verl's dump shows them: the chat template's text, without special tokens."""
     import pyarrow.parquet as pq
