@@ -11,6 +11,8 @@ Think and call tags are the only tags; they are read from left to right.
   Tags inside its strings are text; newlines do not matter.
 - Arguments are a JSON object. A JSON string that holds one (the form of OpenAI's API) is "arguments_not_object": the
   prompt asks for an object, and two spellings of one call would blur the reward.
+- A reply has at most 128 tags and a block at most 20,000 characters: reading stops at the tag after, and a longer block
+  is a fault. Replies of a training have 1,024 tokens; the bounds keep what is longer from costing more than a millisecond.
 - JSON is strict: no NaN, no Infinity, no key twice, no lone surrogate, at most 64 levels. Integers are exact; numbers
   with a fraction or an exponent are IEEE doubles, and one that overflows, or underflows to zero, is a fault.
 """
@@ -21,6 +23,8 @@ import math
 import re
 from typing import Any
 
+import msgspec
+
 from looptool.check import check_call, check_calls
 from looptool.match import paper_compat_match, tool_match
 from looptool.records import Call, Message, Record
@@ -30,6 +34,8 @@ __all__ = ["MAX_DEPTH", "Reply", "check_call", "check_calls", "paper_compat_matc
 
 MAX_DEPTH = 64
 """Levels of nesting in a block; a fixed bound, so that the verdict does not depend on the caller's stack."""
+MAX_TAGS, MAX_BLOCK = 128, 20_000
+"""Tags of a reply, and characters of a block."""
 
 _TAG = re.compile(r"</?(?:think|tool_call)>")
 _BODY = re.compile(r'[^"<\\]*(?:"[^"\\]*(?:\\.[^"\\]*)*"[^"<\\]*)*', re.DOTALL)  # two scans never pass the same tag
@@ -48,8 +54,8 @@ class Reply(Record, kw_only=True):
     calls: list[Call] = []
     faults: list[str] = []
     """One code for each block or tag that could not be read, in order: unclosed, unopened, unclosed_think, bad_json,
-    duplicate_key, number_out_of_range, lone_surrogate, too_deep, not_object, no_name, no_arguments,
-    arguments_not_object, unknown_key."""
+    duplicate_key, number_out_of_range, lone_surrogate, too_deep, too_long, not_object, no_name, no_arguments,
+    arguments_not_object, unknown_key; too_many_tags where reading stopped."""
 
     def message(self) -> Message:
         """The assistant message. Faults are not part of it: with any, it is not what the model meant to say."""
@@ -77,9 +83,13 @@ def parse_reply(text: str) -> Reply:
     content: list[str] = []
     calls: list[Call] = []
     faults: list[str] = []
-    start = position = 0  # of the text not yet handed out; of the next tag to look for
+    start = position = tags = 0  # of the text not yet handed out; of the next tag to look for; seen
     while tag := _TAG.search(text, position, end):
         position = tag.end()
+        tags += 1
+        if tags > MAX_TAGS:
+            faults.append("too_many_tags")
+            break
         if tag[0] == "<tool_call>":
             try:
                 call, position = _read_block(text, position, end)
@@ -122,11 +132,17 @@ def _end_of_turn(text: str) -> int:
 
 def _read_block(text: str, position: int, end: int) -> tuple[Call, int]:
     """The call of the block whose body starts at `position`, and where the block ends."""
-    stop = _BODY.match(text, position, end).end()
-    if not text.startswith(_CLOSING, stop, end):
-        tag = _TAG.search(text, position, end)
+    limit = min(end, position + MAX_BLOCK + len(_CLOSING))
+    stop = _BODY.match(text, position, limit).end()
+    if not text.startswith(_CLOSING, stop, limit):
+        tag = _TAG.search(text, position, limit)
+        if tag is None and limit < end:
+            raise _Fault("too_long")
         raise _Fault("bad_json" if tag and tag[0] == _CLOSING else "unclosed")
     body = text[position:stop].strip(_JSON_SPACE)
+    call = _read_plain_call(body)
+    if call is not None:
+        return call, stop + len(_CLOSING)
     try:
         value, length = _DECODER.raw_decode(body)
     except json.JSONDecodeError:
@@ -138,6 +154,27 @@ def _read_block(text: str, position: int, end: int) -> tuple[Call, int]:
     if length != len(body):
         raise _Fault("bad_json")
     return _to_call(value, body), stop + len(_CLOSING)
+
+
+def _read_plain_call(body: str) -> Call | None:
+    """The call of most blocks, read by a decoder that is fast and not strict; None where only the strict one can tell.
+
+    It passes over keys that come twice and numbers that are rounded to 0. So its answer counts only where every colon is
+    that of a key, and no value is an object, a list or 0.0.
+    """
+    try:
+        value = _decode(body)
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+        return None
+    if type(value) is not dict or len(value) != 2 or not body.isascii():
+        return None
+    name, arguments = value.get("name"), value.get("arguments")
+    if type(name) is not str or not name or type(arguments) is not dict or body.count(":") != 2 + len(arguments):
+        return None
+    for argument in arguments.values():
+        if type(argument) in _NESTED or argument == 0.0:
+            return None
+    return None if "\\" in body else Call(name=name, arguments=arguments)
 
 
 def _end_of_broken_block(text: str, position: int, end: int) -> int:
@@ -195,4 +232,6 @@ def _refuse_constant(name: str) -> None:
     raise _Fault("bad_json")
 
 
+_NESTED = (dict, list)
+_decode = msgspec.json.Decoder().decode
 _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=_float, parse_constant=_refuse_constant)

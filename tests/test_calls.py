@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from looptool.calls import MAX_DEPTH, Reply, check_calls, paper_compat_match, parse_reply, render_calls, tool_match
+from looptool.calls import MAX_BLOCK, MAX_DEPTH, MAX_TAGS, Reply, check_calls, paper_compat_match, parse_reply, render_calls, tool_match
 from looptool.prompt import render_answer
 from looptool.records import Call, Message, encode_line
 from looptool.schema import read_tool
@@ -78,8 +78,11 @@ def test_parts_of_a_reply(text: str, reply: Reply):
     (BLOCK.replace('"a"', '"\\ud800"'), ["lone_surrogate"]),
     (BLOCK.replace('"a"', '"\ud800"'), ["lone_surrogate"]),
     (BLOCK.replace('"x"', '"\\udfff"'), ["lone_surrogate"]),
-    (BLOCK.replace('"a"', "[" * 100_000), ["too_deep"]),
-    (BLOCK.replace('"a"', "[" * 100_000 + "]" * 100_000), ["too_deep"]),
+    (BLOCK.replace('"a"', "[" * 9_000), ["too_deep"]),
+    (BLOCK.replace('"a"', "[" * 9_000 + "]" * 9_000), ["too_deep"]),
+    (BLOCK.replace('"a"', f'"{"a" * MAX_BLOCK}"'), ["too_long"]),
+    (BLOCK.replace('"a"', "[" * 100_000), ["too_long"]),
+    ("</think>" * 200_000, ["too_many_tags"]),
     (BLOCK.replace('"a"', "[" * (MAX_DEPTH - 1) + "]" * (MAX_DEPTH - 1)), ["too_deep"]),
     ("<tool_call>[]</tool_call>", ["not_object"]),
     ('<tool_call>"f"</tool_call>', ["not_object"]),
@@ -101,6 +104,18 @@ def test_every_broken_block_has_its_fault(text: str, faults: list[str]):
     assert reply.faults == faults
     assert reply.calls == ([F] if text.count(BLOCK) else [])
     assert "<tool_call>" not in text or reply.content.startswith("<tool_call>")
+
+
+def test_reading_stops_after_so_many_tags():
+    assert parse_reply(BLOCK * MAX_TAGS).faults == []
+    reply = parse_reply(BLOCK * (MAX_TAGS + 2))
+    assert reply.faults == ["too_many_tags"] and reply.calls == [F] * MAX_TAGS and reply.content == BLOCK * 2
+
+
+@pytest.mark.parametrize("arguments", ['{"x": 1, "x": 1}', '{"x": 1e-400}', '{"x": {"y": 1, "y": 2}}', '{"x": [1e-400]}',
+                                       '{"x": "a:b", "x": 1}', '{"x": "\\ud800"}'])
+def test_the_fast_decoder_does_not_hide_a_fault(arguments: str):
+    assert parse_reply(f'<tool_call>{{"name": "f", "arguments": {arguments}}}</tool_call>').faults
 
 
 def test_faults_in_reasoning_do_not_count():
