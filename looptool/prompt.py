@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from looptool.calls import render_calls
-from looptool.records import Message, Sample, Tool
+from looptool.records import Message, OfTool, Sample, Tool
 
 ChatMessage = dict[str, str]
 """{"role": "system" | "user" | "assistant", "content": text}: what every chat template understands."""
@@ -50,19 +50,8 @@ def render_tools(tools: list[Tool]) -> str:
     return "\n".join(map(_render_tool, tools))
 
 
-_rendered: dict[int, tuple[Tool, str]] = {}
-"""Lines of the tools that were rendered lately, by the tool's identity; a tool that is held here keeps its id."""
-
-
-def _render_tool(tool: Tool) -> str:
-    known = _rendered.get(id(tool))
-    if known is None:
-        line = json.dumps({"name": tool.name, "description": tool.description, "parameters": tool.parameters},
-                          ensure_ascii=False)
-        if len(_rendered) >= 20_000:
-            _rendered.clear()
-        known = _rendered[id(tool)] = tool, line
-    return known[1]
+_render_tool = OfTool(lambda tool: json.dumps(
+    {"name": tool.name, "description": tool.description, "parameters": tool.parameters}, ensure_ascii=False))
 
 
 def render_system(tools: list[Tool], date: str, instructions: Instructions = "full") -> str:

@@ -8,10 +8,10 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 
@@ -189,8 +189,28 @@ def content_id(*parts: Any) -> str:
 def sample_id(tools: list[Tool], date: str, messages: list[Message], label: Message) -> str:
     """The id of a Sample with this content; reasoning does not count."""
     answer = {"content": "" if label.calls else label.content, "calls": label.calls}
-    return content_id([tool.name for tool in tools], [tool.parameters for tool in tools], date,
-                      [(m.role, m.content, m.calls) for m in messages], answer)
+    names, schemas = (b",".join(parts) for parts in zip(*map(_encoded_tool, tools))) if tools else (b"", b"")
+    rest = msgspec.json.encode((date, [(m.role, m.content, m.calls) for m in messages], answer), order="sorted")
+    return hashlib.sha256(b"[[%b],[%b],%b" % (names, schemas, rest[1:])).hexdigest()[:16]
+
+
+class OfTool(Generic[R]):
+    """A function of a tool that remembers its answers by the tool's identity; a tool holds dictionaries, so it has no hash."""
+
+    def __init__(self, function: Callable[[Tool], R], size: int = 20_000):
+        self._function, self._size = function, size
+        self._known: dict[int, tuple[Tool, R]] = {}  # a tool that is held here keeps its id
+
+    def __call__(self, tool: Tool) -> R:
+        known = self._known.get(id(tool))
+        if known is None:
+            if len(self._known) >= self._size:
+                self._known.clear()
+            known = self._known[id(tool)] = tool, self._function(tool)
+        return known[1]
+
+
+_encoded_tool = OfTool(lambda tool: (msgspec.json.encode(tool.name), msgspec.json.encode(tool.parameters, order="sorted")))
 
 
 def encode_line(record: Any) -> bytes:
