@@ -45,7 +45,7 @@ def tasks(split: str, count: int = COUNT) -> list[tuple[list[Tool], Task]]:
 def test_hardly_anything_is_misheard(split):
     """Tasks are drawn until one is heard as meant; so few are misheard that this hides no kind of sentence."""
     pool, misheard, said = catalogue(split), 0, 0
-    for index in range(COUNT):
+    for index in range(3 * COUNT):
         rng = random.Random(f"hear:{split}:{index}")
         tools = draw_tools(rng, pool, 3)
         foreign = [tool for tool in pool if tool not in tools]
@@ -57,7 +57,7 @@ def test_hardly_anything_is_misheard(split):
         heard = truth(tools, messages)
         said += 1
         misheard += heard is None or heard.calls != tuple(meant) or heard.kind != TEXT_KINDS.get(kind, "call")
-    assert said > COUNT / 2 and misheard <= said / 40
+    assert said > COUNT and misheard <= said / 40
 
 
 @pytest.mark.parametrize("split", ["train", "heldout"])

@@ -4,14 +4,15 @@ The phrases are the lessons' own; of the held-out catalogue, phrases and values 
 """
 from __future__ import annotations
 
+import json
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from grpotool.tiny_student.wording import LooseVoice, random_phrases, random_word
-from looptool.records import Message, Tool
+from looptool.records import Call, Message, Tool
 from looptool.simulation.catalogue import catalogue, words
-from looptool.simulation.tasks import KINDS, Author, draw_tools, result_of
+from looptool.simulation.tasks import KINDS, TEXT_KINDS, Author, draw_tools, result_of
 
 @dataclass(frozen=True)
 class Level:
@@ -30,16 +31,23 @@ class Level:
     from this "catalogue" as they are."""
     looseness: float = 0.0
     """How often people name a tool or a parameter by some of its words."""
+    careless: float = 0.0
+    """How often the assistant writes all values of a reply's calls as strings, whatever the tool's schema says."""
 
 
+EVERYTHING = Level(4, (0, 4), KINDS, sources={"words": 1, "mixed": 2, "catalogue": 2}, looseness=0.25)
 LEVELS = (Level(1, (1, 2), {"single": 1}, plain=True),
           Level(1, (2, 6), {"single": 1}, plain=True),
           Level(3, (0, 4), {"single": 6, "parallel": 2, "ask": 1, "answered": 1}, sources={"words": 1, "mixed": 2}),
-          Level(4, (0, 5), KINDS, sources={"words": 1, "mixed": 2, "catalogue": 2}, looseness=0.25))
-"""The lessons, one after the other: copy; tell which value belongs to which name; choose the tool; everything.
+          EVERYTHING,
+          replace(EVERYTHING, kinds={kind: weight for kind, weight in KINDS.items() if kind not in TEXT_KINDS},
+                  careless=0.6))
+"""The lessons, one after the other: copy; tell which value belongs to which name; choose the tool; everything; bad habits.
 
 A small model learns to copy from easy tasks in minutes and from hard ones in hours, and which value belongs to which
-name from tasks with little but names and values.
+name from tasks with little but names and values. The last level teaches what careless text teaches any base model, to
+write values as strings and to call where no call is right: skills that the student has but does not show, for rewards
+to bring out.
 """
 
 
@@ -137,9 +145,17 @@ def lesson_tools(rng: random.Random, level: Level) -> tuple[list[Tool], list[Too
     return tools, [make(rng, level)]
 
 
+def in_strings(call: Call) -> Call:
+    """The call as somebody writes it who does not look at types: 5 becomes "5", ["a", "b"] becomes "a, b"."""
+    def text(value: object) -> str:
+        return ", ".join(map(text, value)) if isinstance(value, list) else \
+            value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return Call(name=call.name, arguments={name: text(value) for name, value in call.arguments.items()})
+
+
 @dataclass(frozen=True)
 class Lesson:
-    """A conversation of several tasks; every assistant turn in it is right."""
+    """A conversation of several tasks; every assistant turn in it is right, but for the types of careless levels."""
 
     tools: list[Tool]
     date: str
@@ -158,7 +174,8 @@ def draw_lesson(rng: random.Random, level: Level) -> Lesson:
             kind = rng.choices(list(level.kinds), list(level.kinds.values()))[0]
             draft = author.write(kind)
         said, calls = draft
-        messages += [*said, Message(role="assistant", calls=calls, content="" if calls else REPLIES[kind])]
+        written = [in_strings(call) for call in calls] if rng.random() < level.careless else calls
+        messages += [*said, Message(role="assistant", calls=written, content="" if calls else REPLIES[kind])]
         if calls and not level.plain:
             messages += [*(result_of({}) for _ in calls), Message(role="assistant", content=REPLIES["done"])]
     date = f"{rng.randint(2020, 2026)}-{rng.randint(1, 12):02d}-{rng.randint(1, 28):02d}"

@@ -22,11 +22,11 @@ log = logging.getLogger(__name__)
 
 
 def heldout_samples(count: int) -> Iterator[Sample]:
-    """Tasks over one to three tools of the held-out catalogue."""
+    """Tasks over one or two tools of the held-out catalogue."""
     pool = catalogue("heldout")
     for index in range(count):
         rng = random.Random(f"heldout:{index}")
-        tools = draw_tools(rng, pool, rng.randint(1, 3))
+        tools = draw_tools(rng, pool, rng.randint(1, 2))
         task = draw_task(rng, tools, "heldout")
         date = f"{rng.randint(2020, 2026)}-{rng.randint(1, 12):02d}-{rng.randint(1, 28):02d}"
         label = Message(role="assistant", calls=list(task.truth.calls), content="" if task.truth.calls else task.kind)

@@ -64,7 +64,7 @@ def missing_cues(tool: Tool, missing: Sequence[str]) -> list[str]:
 
 def draw_request(rng: random.Random, tool: Tool) -> Request:
     """A random complete request to one tool: all required and some optional parameters, in the order they are said."""
-    slots = [slot for slot in lore_of(tool).slots if slot.required or rng.random() < 0.3]
+    slots = [slot for slot in lore_of(tool).slots if slot.required or rng.random() < 0.15]
     return Request(tool, {slot.name: draw_value(rng, slot) for slot in rng.sample(slots, len(slots))})
 
 
