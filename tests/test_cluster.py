@@ -105,6 +105,7 @@ def steps(folder: Path) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.cluster
 def test_four_come_and_the_fifth_is_named(network, shell, tmp_path):
     network.cut(4)
     hosts, lines = [parse_host(host) for host in network.hosts], []
@@ -122,6 +123,7 @@ def test_four_come_and_the_fifth_is_named(network, shell, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.cluster
 def test_three_steps_over_two_nodes_then_one_is_cut_off(network, shell, tmp_path):
     policy, log = make_policy(tmp_path / "policy"), tmp_path / "log"
     flags = cpu_config(tmp_path / "run", policy, rows=400, nodes=2)
