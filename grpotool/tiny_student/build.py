@@ -1,7 +1,7 @@
 """Build the tiny student: its tokenizer, its model, and its first skill, from a seed.
 
 in   nothing but the simulation's training words
-out  <out>/ a Qwen3ForCausalLM checkpoint of 2.7M parameters that calls tools
+out  <out>/ a Qwen3ForCausalLM checkpoint of 3.1M parameters that calls tools
 
     python grpotool/tiny_student/build.py --out grpotool/tiny_student/checkpoint
 
@@ -42,7 +42,7 @@ STEPS = (200, 250, 600, 950, 3500, 600)
 log = logging.getLogger("build")
 
 def build_model(tokenizer, seed: int) -> Qwen3ForCausalLM:
-    """A Qwen3 of 2.7M parameters; random weights, but for what `plant` does."""
+    """A Qwen3 of 3.1M parameters; random weights, but for what `plant` does."""
     torch.manual_seed(seed)
     model = Qwen3ForCausalLM(Qwen3Config(
         vocab_size=len(tokenizer), hidden_size=192, intermediate_size=512, num_hidden_layers=4, num_attention_heads=6,
