@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 from tiny_policy import make_policy
 
@@ -425,7 +426,8 @@ def test_two_workers_shard_and_train_as_one(tmp_path, policy):
     weights = []
     for workers in (1, 2):
         files = RoundFiles(tmp_path / str(workers), 1)
-        write_jsonl(files.dataset, tasks(5))
+        text = Message(role="assistant", content="Fine.")  # right without a call: so random replies earn both rewards
+        write_jsonl(files.dataset, [msgspec.structs.replace(one, label=text) for one in tasks(5)])
         flags = [word for override in [
             f"run_dir={tmp_path / str(workers)}", f"student.model={policy}", f"train.gpus_per_node={workers}", "train.batch_size=4",
             "train.mini_batch_size=4", "train.rollouts=4", "student.max_response_tokens=24", "student.max_prompt_tokens=900",
