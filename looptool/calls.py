@@ -37,7 +37,7 @@ MAX_DEPTH = 64
 MAX_TAGS, MAX_BLOCK = 128, 20_000
 """Tags of a reply, and characters of a block."""
 
-_TAG = re.compile(r"</?(?:think|tool_call)>")
+_TAG = re.compile(r"(?:<t|</t)(?:hink|ool_call)>")  # </?(?:think|tool_call)> takes twice as long over many "<"
 _BODY = re.compile(r'[^"<\\]*(?:"[^"\\]*(?:\\.[^"\\]*)*"[^"<\\]*)*', re.DOTALL)  # two scans never pass the same tag
 _CLOSING = "</tool_call>"
 _JSON_SPACE = " \t\r\n"

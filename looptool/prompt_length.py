@@ -16,9 +16,6 @@ from looptool.config import Config, student_path
 from looptool.prompt import ChatMessage
 from looptool.records import InputError
 
-Fits = Callable[[list[ChatMessage], int], bool]
-"""Whether a rendered prompt, with the opening of the answer, has at most so many tokens."""
-
 _LINE_END = re.compile(r"\n(?=\S)")
 CHECKED = 32
 """So many first prompts are counted both ways."""

@@ -24,8 +24,8 @@ from looptool.conversations import Conversation, StoredConversation, read_messag
 from looptool.foreign import Refused, read_foreign, write_refused
 from looptool.meta import StageMeta
 from looptool.parallel import ONE, Chunk, Workers, add_workers, choose_workers
-from looptool.prompt import fit, render_system
-from looptool.prompt_length import Fits, StudentFits, leave_torch_out
+from looptool.prompt import Fits, fit, render_system
+from looptool.prompt_length import StudentFits, leave_torch_out
 from looptool.records import InputError, Sample, decode_lines, read_jsonl, sample_id
 from looptool.run_files import RunFiles
 from looptool.stage import run_main
