@@ -72,10 +72,6 @@ def render_calls(calls: list[Call]) -> str:
                      for call in calls)
 
 
-def _dump(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
-
-
 def parse_reply(text: str) -> Reply:
     """Read one reply, as the module's docstring says; <|im_end|> and <|endoftext|> at its end are dropped."""
     end = _end_of_turn(text)
@@ -232,6 +228,7 @@ def _refuse_constant(name: str) -> None:
     raise _Fault("bad_json")
 
 
+_dump = json.JSONEncoder(ensure_ascii=False).encode
 _NESTED = (dict, list)
 _decode = msgspec.json.Decoder().decode
 _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=_float, parse_constant=_refuse_constant)

@@ -63,7 +63,8 @@ def render_system(tools: list[Tool], date: str, instructions: Instructions = "fu
 
 def render_answer(message: Message) -> str:
     """An assistant turn as text: its content, then its <tool_call> blocks; reasoning is left out."""
-    return "\n".join(part for part in (message.content, render_calls(message.calls)) if part)
+    calls = render_calls(message.calls) if message.calls else ""
+    return f"{message.content}\n{calls}" if message.content and calls else message.content or calls
 
 
 def render_messages(messages: list[Message]) -> list[ChatMessage]:

@@ -39,6 +39,11 @@ class Candidate(NamedTuple):
     sample: Sample | msgspec.Raw | None = None
 
 
+def candidate_of(sample: Sample) -> Candidate:
+    """The candidate of a sample that fits."""
+    return Candidate("call" if sample.label.calls else "text", sample)
+
+
 class StepReader:
     """From a conversation to candidates; knows nothing of other conversations, so that it can run anywhere."""
 
@@ -58,9 +63,14 @@ class StepReader:
         return [*fitted, *(Candidate(reason) for reason in reasons.elements())]
 
     def fit(self, samples: Sequence[Sample]) -> list[Candidate]:
-        """Samples with the same tools and date, cut to length."""
+        """Samples of one conversation, cut to length."""
+        if not samples:
+            return []
         student, candidates = self._config.student, []
-        system = render_system(samples[0].tools, samples[0].date, student.instructions) if samples else ""
+        system = render_system(samples[0].tools, samples[0].date, student.instructions)
+        longest = max((sample.messages for sample in samples), key=len)  # the others' contexts are the beginning of it
+        if fit(longest, system, self._fits, student.max_prompt_tokens, student.max_user_turns) is longest:
+            return [candidate_of(sample) for sample in samples]
         for sample in samples:
             messages = fit(sample.messages, system, self._fits, student.max_prompt_tokens, student.max_user_turns)
             if messages is None:
@@ -72,7 +82,7 @@ class StepReader:
             if len(messages) < len(sample.messages):
                 id = sample_id(sample.tools, sample.date, messages, sample.label)
                 sample = msgspec.structs.replace(sample, messages=messages, id=id)
-            candidates.append(Candidate("call" if sample.label.calls else "text", sample))
+            candidates.append(candidate_of(sample))
         return candidates
 
 
