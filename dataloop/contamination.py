@@ -4,8 +4,8 @@ In: a benchmark's own JSON or JSON-lines files (BFCL's and ACEBench's forms are 
 reason for each contaminated sample. Nothing of a benchmark is ever trained on; this finds what came in another way.
 
 A request is held against each of the benchmark's by itself, as common phrases add up over thousands of them: it is seen
-where one of them shares half of the runs of the shorter of the two. Of BFCL's requests with one, two, three words replaced
-that finds 92, 69 and 47%, and none of 800 requests that others wrote (LOG.md).
+where one of them shares half of the runs of the shorter of the two. That finds all of BFCL's requests inside other text,
+and with one, two, three words replaced 91, 71 and 50% of them (benchmarks/contamination.py).
 """
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ class Benchmark:
         self._whole: dict[tuple[str, ...], int] = {}
         for path in paths:
             for place, entry in read_foreign(path):
-                for name, parameters in _tools_in(entry):
+                for name, parameters in tools_in(entry):
                     self.found["tools"] += 1
                     self.tools.setdefault(tool_key(name, parameters), place)
-                for text in _requests_in(entry):
+                for text in requests_in(entry):
                     self.found["requests"] += 1
                     self._add(text, place)
         if not self.found:
@@ -131,7 +131,7 @@ def runs(words: tuple[str, ...]) -> set[int]:
     return {hash(words[start:start + RUN]) for start in range(len(words) - RUN + 1)}
 
 
-def _tools_in(value: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+def tools_in(value: Any) -> Iterator[tuple[str, dict[str, Any]]]:
     """Name and parameters of all objects that have them, at any depth; a part of ACEBench's calls the latter arguments."""
     if isinstance(value, dict):
         schema = next((value[key] for key in ("parameters", "arguments") if is_json_schema(value.get(key))), None)
@@ -139,13 +139,13 @@ def _tools_in(value: Any) -> Iterator[tuple[str, dict[str, Any]]]:
             yield value["name"], schema
         else:
             for inner in value.values():
-                yield from _tools_in(inner)
+                yield from tools_in(inner)
     elif isinstance(value, list):
         for inner in value:
-            yield from _tools_in(inner)
+            yield from tools_in(inner)
 
 
-def _requests_in(entry: Any) -> Iterator[str]:
+def requests_in(entry: Any) -> Iterator[str]:
     """The text of the key "question": a text, of whose turns the user's count where it has turns, or messages in lists of
     any depth."""
     def texts(value: Any) -> Iterator[str]:

@@ -20,7 +20,7 @@ from dataloop.expansion import GENERATOR_PROMPT, Family, Fits
 from dataloop.loop_files import read_some
 from dataloop.scenarios import SCENARIOS, draw_scenarios, read_scenarios
 from looptool.asking import make_ask
-from looptool.checking import CHECKER_PROMPT
+from looptool.checking import CHECKER_PROMPT, checker_of
 from looptool.config import Config, argument_parser, load_config
 from looptool.llm import Client, Sampling
 from looptool.meta import StageMeta
@@ -49,7 +49,7 @@ async def expand_seeds(config: Config, seeds: Path, scenarios: Path, output: Pat
                        fresh: bool = False) -> StageMeta:
     """Expand every error seed; see looptool.stage.run_stage."""
     options, models = config.expand, config.teacher.models
-    checker = (config.teacher.judges or models)[0] if options.check else None
+    checker = checker_of(config) if options.check else None
     known = read_scenarios(scenarios, options.per_seed)
 
     def members() -> Iterator[tuple[str, tuple[Family, int]]]:

@@ -12,15 +12,20 @@ import pytest
 from golden_files import check_golden
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from loop_world import judged, loop_config, probed, says, task, weather
+from loop_world import is_right, judged, loop_config, probed, says, task, weather, world
 
 from dataloop import filter_grpo_sample
 from dataloop import next_round as script
 from dataloop.mixing import Supply, mix_parts, seed_new_count, unused
 from dataloop.seeds import error_seed
-from looptool.config import Mix
+from grpotool.dataset.utils import filter_grpo_sample as seed_filter
+from looptool import checking
+from looptool.answers import CallFailed
+from looptool.config import Mix, Simulation
+from looptool.foreign import Refused
 from looptool.records import ErrorSeed, InputError, Probe, Sample, read_jsonl, write_jsonl
 from looptool.run_files import RoundFiles, RunFiles
+from looptool.sample_rules import sample_faults
 from looptool.stage import run_main, run_stage
 
 
@@ -299,3 +304,68 @@ def test_the_filter_takes_out_what_breaks_a_rule(tmp_path, monkeypatch, caplog):
         assert list(read_jsonl(path, Sample)) == [task("Rome"), task("Bern")]
     assert "filter: 4 in -> 2 kept, 1 out_of_range, 1 duplicate" in caplog.messages
     assert caplog.messages[-1] == "filter: 2 in -> 2 kept"
+
+
+@pytest.fixture
+def judging(tmp_path, monkeypatch, caplog):
+    """Runs a filter script with --judge over samples of the simulated world, and returns what it says last."""
+    caplog.set_level("INFO")
+
+    def filtered(script, *flags: str, **rates: float) -> str:
+        config = loop_config(tmp_path, simulation=Simulation(**rates))
+        monkeypatch.setattr(script, "load_config", lambda *_: config)
+        monkeypatch.setattr(sys, "argv", ["filter_grpo_sample.py", "--judge", *flags])
+        script.main()
+        return caplog.messages[-1]
+
+    return filtered
+
+
+@pytest.mark.parametrize("script", [filter_grpo_sample, seed_filter])
+def test_with_a_judge_wrong_labels_go_too(script, tmp_path, judging):
+    samples = [probe.sample for probe in world(60, wrong_labels=0.5)]
+    source, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    write_jsonl(source, samples)
+    judging(script, "--input", str(source), "--output", str(output), judge_error=0, malformed=0)
+    valid = [sample for sample in samples if not sample_faults(sample)]
+    kept = list(read_jsonl(output, Sample))
+    assert kept == [sample for sample in valid if is_right(sample, sample.label)] and 10 < len(kept) < len(valid) - 10
+    refused = Counter(refusal.code for refusal in read_jsonl(tmp_path / "out_refused.jsonl", Refused))
+    assert refused["refused_by_judge"] == len(valid) - len(kept) and refused["refused_by_judge"] < refused.total()
+
+
+def test_in_place_the_judge_is_asked_once_and_what_it_took_out_stays_to_be_seen(tmp_path, judging):
+    path = tmp_path / "expanded.jsonl"
+    write_jsonl(path, [probe.sample for probe in world(60)])
+    first = judging(filter_grpo_sample, "--input", str(path), judge_error=0.2)
+    refused = (tmp_path / "expanded_refused.jsonl").read_bytes()
+    kept = path.read_bytes()
+    again = judging(filter_grpo_sample, "--input", str(path), judge_error=0.2)
+    count = len(kept.splitlines())
+    assert "refused_by_judge" in first and again == f"filter: {count} in -> {count} kept"
+    assert path.read_bytes() == kept and (tmp_path / "expanded_refused.jsonl").read_bytes() == refused
+    assert not list(tmp_path.glob("*_judged.jsonl*"))
+
+
+def test_a_judge_that_cannot_be_read_accepts_nothing_and_an_empty_file_asks_none(tmp_path, judging):
+    path = tmp_path / "expanded.jsonl"
+    write_jsonl(path, [probe.sample for probe in world(10)])
+    assert "unjudged" in judging(filter_grpo_sample, "--input", str(path), malformed=1.0) and not path.read_bytes()
+    assert judging(filter_grpo_sample, "--input", str(path)) == "filter: 0 in -> nothing"
+
+
+def test_without_answers_nothing_is_filtered(tmp_path, judging, monkeypatch):
+    path = tmp_path / "expanded.jsonl"
+    write_jsonl(path, [probe.sample for probe in world(10)])
+    before, answers = path.read_bytes(), iter([CallFailed("down")])
+
+    async def is_correct(*_):
+        if error := next(answers, None):
+            raise error
+        return True
+
+    monkeypatch.setattr(checking, "is_correct", is_correct)
+    with pytest.raises(InputError, match="1 samples got no answer, so nothing is filtered yet"):
+        judging(filter_grpo_sample, "--input", str(path))
+    assert path.read_bytes() == before
+    assert judging(filter_grpo_sample, "--input", str(path)).startswith("filter: 10 in -> ")
