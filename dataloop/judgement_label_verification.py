@@ -26,6 +26,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dataloop.loop_files import read_some
+from dataloop.mixing import planned
 from dataloop.seeds import error_seeds, label_changes, near_boundary
 from dataloop.verification import JUDGE_PROMPT, assume_mispredicted, verify_one
 from looptool.asking import make_ask
@@ -80,7 +81,8 @@ def write_consequences(config: Config, probes: Path, folder: Path, round: int, u
     write_jsonl(folder / "error_seeds.jsonl", error_seeds(verdicts(), round, counts, undone))
     write_jsonl(ledger, label_changes(verdicts(), round, undone))
     mix = config.mix
-    high = near_boundary(read_jsonl(probes, Probe), verdicts(), mix.high_ppl, mix.high_ppl_share, mix.high_ppl_threshold)
+    high = near_boundary(read_jsonl(probes, Probe), verdicts(), planned(mix, round + 1)["high_ppl"], mix.high_ppl_share,
+                         mix.high_ppl_threshold)
     counts["high_ppl"] = write_jsonl(folder / "high_ppl.jsonl", high)
     return counts
 

@@ -20,6 +20,9 @@ AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Amount = Annotated[float, msgspec.Meta(ge=0)]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
+Part = Count | Share | Annotated[list[Count | Share], msgspec.Meta(min_length=1)]
+"""How much of a dataset: a whole number of samples, or a share of its size such as 0.25; in a list one for D_2, one for D_3
+and so on, the last one for all later rounds."""
 
 
 Ablation = Literal["none", "no_high_ppl", "no_jglv", "no_edde", "high_ppl_replace", "error_seed_repetition", "static"]
@@ -186,16 +189,18 @@ class Expand(Section):
 
 
 class Mix(Section):
-    """Equation 5: D_{j+1} = D_ES + D_EE + D_HPPL + D_Seed-new."""
+    """Equation 5: D_{j+1} = D_ES + D_EE + D_HPPL + D_Seed-new. The defaults are Table 3."""
 
     size: AtLeastOne = 18304
     """Samples of every D_j."""
-    seed_new: Count = 5632
-    """New seed samples in D_2; halved in every later round."""
-    high_ppl: Count = 4187
-    """High-perplexity samples in every D_j from D_2 on."""
+    seed_new: Part = 5632
+    """New seed samples in D_2; halved in every later round, if it is no list."""
+    high_ppl: Part = msgspec.field(default_factory=lambda: [4187, 4036, 4996])
+    """High-perplexity samples."""
+    error_seeds: Part = msgspec.field(default_factory=lambda: [1919, 3386, 3731])
+    """Error seeds where there are more than room; what was made of them (EE) takes the rest of it."""
     high_ppl_share: Share = 1.0
-    """At most this share of the mastered samples counts as such, "top 25%" being 0.25."""
+    """At most this share of the mastered samples counts as high-perplexity ones, "top 25%" being 0.25."""
     high_ppl_threshold: Amount = 0.0
     """And none with a lower perplexity."""
     benchmarks: list[str] = []

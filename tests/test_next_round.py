@@ -16,12 +16,12 @@ from loop_world import is_right, judged, loop_config, probed, says, task, weathe
 
 from dataloop import filter_grpo_sample
 from dataloop import next_round as script
-from dataloop.mixing import Supply, mix_parts, seed_new_count, unused
+from dataloop.mixing import Supply, mix_parts, unused
 from dataloop.seeds import error_seed
 from grpotool.dataset.utils import filter_grpo_sample as seed_filter
 from looptool import checking
 from looptool.answers import CallFailed
-from looptool.config import Mix, Simulation
+from looptool.config import ROOT, Mix, Simulation, load_config
 from looptool.foreign import Refused
 from looptool.records import ErrorSeed, InputError, Probe, Sample, read_jsonl, write_jsonl
 from looptool.run_files import RoundFiles, RunFiles
@@ -69,22 +69,44 @@ def test_mixes(round, available, size, expected, noted):
     assert tuple(origins[name] for name in ("error_seed", "expanded", "high_ppl", "seed")) == expected
 
 
-def test_the_papers_table():
-    """Table 3: with the paper's numbers of error seeds and enough expanded samples, its counts of every round."""
-    mix = Mix()
-    assert [seed_new_count(mix, round) for round in (1, 2, 3, 4)] == [18304, 5632, 2816, 1408]
-    for round, seeds, high, expected in ((2, 1919, 4187, (1919, 6566, 4187, 5632)), (3, 3386, 4036, (3386, 8066, 4036, 2816)),
-                                         (4, 3731, 4996, (3731, 8169, 4996, 1408))):
-        label = says("x")
-        one = task("Rome", label=label)
+@pytest.mark.parametrize("config", ["qwen3_8b", "qwen3_32b"])
+def test_the_papers_table(config):
+    """Table 3: with enough of everything, the counts of every round are the paper's."""
+    mix = load_config(ROOT / "configs" / f"{config}.yaml").mix
+    one = task("Rome", label=says("x"))
 
-        def many(name, count):
-            return [msgspec.structs.replace(one, id=f"{name}{index}") for index in range(count)]
+    def many(name, count):
+        return [msgspec.structs.replace(one, id=f"{name}{index}") for index in range(count)]
 
-        available = Supply(error_seeds=many("es", seeds), expanded=many("ee", 8200), high_ppl=many("hp", 5000),
-                           seed_new=many("new", 6000))
-        counts = mix_parts(available, Mix(high_ppl=high), round, seed=0).counts
-        assert tuple(counts[part] for part in ("ES", "EE", "HPPL", "Seed-new")) == expected
+    plenty = Supply(error_seeds=many("es", 9000), expanded=many("ee", 36000), high_ppl=many("hp", 6000),
+                    seed_new=many("new", 28000))
+    counts = [tuple(mix_parts(plenty, mix, round, seed=0).counts.values()) for round in (1, 2, 3, 4)]
+    assert counts == [(0, 0, 0, 18304), (1919, 6566, 4187, 5632), (3386, 8066, 4036, 2816), (3731, 8169, 4996, 1408)]
+
+
+@pytest.mark.parametrize("parts, expected", [
+    ({"seed_new": 12, "high_ppl": 8, "error_seeds": 6}, [(6, 14, 8, 12), (6, 20, 8, 6), (6, 23, 8, 3)]),
+    ({"seed_new": 0.3, "high_ppl": 0.2, "error_seeds": 0.15}, [(6, 14, 8, 12), (6, 20, 8, 6), (6, 23, 8, 3)]),
+    ({"seed_new": [12, 0.25], "high_ppl": [8, 0.1], "error_seeds": [6, 2, 4]}, [(6, 14, 8, 12), (2, 24, 4, 10), (4, 22, 4, 10)]),
+    ({"seed_new": 0, "high_ppl": 1.0, "error_seeds": 1}, [(0, 0, 40, 0)] * 3)])
+def test_parts_are_numbers_or_shares_for_all_rounds_or_each(parts, expected):
+    mix = msgspec.convert({"size": 40} | parts, Mix)
+    assert [tuple(mix_parts(supply(30, 60, 50, 50), mix, round, seed=0).counts.values()) for round in (2, 3, 4)] == expected
+
+
+@pytest.mark.parametrize("value", ["-1", "1.5", "true", "[]", "[0.5, -1]", "half"])
+def test_a_part_that_is_neither_is_refused(value):
+    with pytest.raises(InputError, match="mix.high_ppl"):
+        load_config(ROOT / "configs" / "laptop.yaml", [f"mix.high_ppl={value}"])
+
+
+def test_what_is_below_the_threshold_only_fills_up():
+    """High-perplexity samples are those that verification chose; other mastered ones enter where nothing else is left."""
+    mastered = samples("hp", 2) + samples("sure", 20)
+    for new, expected in ((30, (0, 0, 2, 18)), (9, (0, 0, 11, 9))):
+        parts = Supply(error_seeds=[], expanded=[], high_ppl=samples("hp", 2), seed_new=samples("new", new), mastered=mastered)
+        mixture = mix_parts(parts, Mix(size=20, seed_new=5, high_ppl=8), 2, seed=0)
+        assert tuple(mixture.counts.values()) == expected and not mixture.left_out
 
 
 def test_highest_perplexity_and_the_runs_order_come_first():
