@@ -11,7 +11,8 @@ BOTH_WRONG and UNDECIDED are dropped and counted; a sample whose judges gave no 
     python judgement_label_verification.py [--probes FILE] [--output FOLDER] [--rollback | --replace]
 
 --rollback undoes the round's replacements: the ledger's lines are marked, the samples leave error_seeds.jsonl, and stay
-out until --replace; 07 and 08 are then run again with --fresh. No judge is asked again for either.
+out until --replace. What was made of them (expanded.jsonl and D_{j+1}) is removed, for 07 and 08 to make it again; once
+D_{j+1} was trained on it is too late, and refused. No judge is asked again for either.
 
 Departures from the paper, both in the config: every mismatch is shown in both orders, as a judge prefers a place, and
 votes have to agree across them (verify.both_orders off gives the paper's single order, label first); and a prediction
@@ -33,8 +34,8 @@ from looptool.asking import make_ask
 from looptool.config import Config, argument_parser, load_config
 from looptool.llm import Client, Sampling
 from looptool.meta import StageMeta
-from looptool.records import LabelChange, Probe, Verdict, read_jsonl, write_jsonl
-from looptool.run_files import RunFiles, round_files
+from looptool.records import InputError, LabelChange, Probe, Verdict, read_jsonl, write_jsonl
+from looptool.run_files import RoundFiles, RunFiles, round_files
 from looptool.stage import Inputs, Outcome, run_main, run_stage
 
 _log = logging.getLogger(__name__)
@@ -87,6 +88,27 @@ def write_consequences(config: Config, probes: Path, folder: Path, round: int, u
     return counts
 
 
+def take_back(files: RoundFiles, undone: bool) -> None:
+    """Remove what was made of the error seeds as they are, where their replaced labels are to be `undone`, or done again.
+
+    Raises:
+        InputError: D_{j+1} was trained on.
+    """
+    if not files.ledger.exists() or all(change.undone == undone for change in read_some(files.ledger, LabelChange)):
+        return
+    after = files.next()
+    if after.training.exists() or after.policy.exists():
+        raise InputError(f"{after.folder}: a policy was trained on what these labels led to; move this folder and those of "
+                         f"all later rounds away, then say --{'rollback' if undone else 'replace'} again")
+    made = [path for output in (files.expanded, after.dataset, after.train_parquet, after.test_parquet)
+            for path in (*output.parent.glob(f"{output.name}*"), output.with_suffix(".meta.json")) if path.exists()]
+    for path in made:
+        path.unlink()
+    if made:
+        _log.info("verify: removed what was made of the old labels: %s; run scripts/07_expand.sh and 08_next_round.sh again",
+                  ", ".join(str(path.relative_to(files.run_dir)) for path in made if not path.name.endswith(".meta.json")))
+
+
 def summary(meta: StageMeta, counts: Counter[str], round: int) -> str:
     """The last line."""
     dropped = ", ".join(f"{counts[name]:,} {name.replace('_', ' ')}" for name in (
@@ -109,6 +131,8 @@ def main() -> None:
     config = load_config(args.config, args.overrides)
     files = round_files(args, config)
     probes, folder = args.probes or files.probes, args.output or files.folder
+    if args.undone is not None and folder == files.folder:
+        take_back(files, args.undone)
     meta = asyncio.run(verify_probes(config, probes, folder / "verdicts.jsonl", args.fresh))
     counts = write_consequences(config, probes, folder, files.round, args.undone)
     _log.info("%s", summary(meta, counts, files.round))

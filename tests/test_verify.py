@@ -21,8 +21,9 @@ from dataloop.verification import Judgement, agreed, shown_prediction, verdict_o
 from looptool.answers import CallFailed
 from looptool.calls import check_calls, parse_reply
 from looptool.config import Simulation, Verify
+from looptool.meta import meta_path
 from looptool.records import (
-    Call, ErrorSeed, LabelChange, Message, Probe, Verdict, Vote, encode_line, read_jsonl, sample_id, write_jsonl)
+    Call, ErrorSeed, InputError, LabelChange, Message, Probe, Verdict, Vote, encode_line, read_jsonl, sample_id, write_jsonl)
 from looptool.run_files import RoundFiles
 from looptool.sample_rules import sample_faults
 
@@ -325,6 +326,38 @@ def test_replacements_are_rolled_back_and_stay_so_until_they_are_done_again(simu
         assert undone == {"mispredicted": done["mispredicted"]} and marked == [True] * len(ledger)
         assert f"{len(ledger)} rolled back" in caplog.messages[-1] and "nothing to do" in caplog.messages[-2]
     assert state(simulated(probes, flags=["--replace"])) == (done, ledger)
+
+
+def test_what_was_made_of_replaced_labels_goes_with_them_until_it_was_trained_on(simulated, caplog):
+    caplog.set_level("INFO")
+    probes = world(200)
+    files = simulated(probes)
+    after, before = files.next(), files.error_seeds.read_bytes()
+    made = [files.expanded, meta_path(files.expanded), after.dataset, after.dataset.with_suffix(".meta.json"), after.train_parquet,
+            meta_path(after.train_parquet)]
+
+    def make():
+        for path in made:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text("{}")
+
+    make()
+    simulated(probes, flags=["--replace"])  # nothing to do
+    assert all(path.exists() for path in made)
+    simulated(probes, flags=["--rollback"])
+    assert not any(path.exists() for path in made) and files.probes.exists() and files.verdicts.exists()
+    assert any("removed what was made of the old labels: round_1/expanded.jsonl, round_2/dataset.jsonl, round_2/train.parquet; run"
+               in message for message in caplog.messages)
+    make()
+    simulated(probes, flags=["--rollback"])
+    assert all(path.exists() for path in made)
+    after.training.mkdir()
+    undone = files.error_seeds.read_bytes()
+    with pytest.raises(InputError, match="round_2: a policy was trained .* move this folder"):
+        simulated(probes, flags=["--replace"])
+    assert all(path.exists() for path in made) and files.error_seeds.read_bytes() == undone
+    after.training.rmdir()
+    assert simulated(probes, flags=["--replace"]).error_seeds.read_bytes() == before and not after.dataset.exists()
 
 
 def test_a_judge_that_cannot_be_read_leaves_no_verdict_no_label_and_no_seed(simulated, caplog):
