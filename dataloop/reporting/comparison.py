@@ -124,8 +124,8 @@ def figure_3(by_student: dict[str, Runs]) -> Iterable[str]:
 
 
 STYLE = """<style>svg { font: 13px system-ui, sans-serif; background: #fff } .grid { stroke: #dfe4e8 } .tick { fill: #5d6b78 }
-.loop { stroke: #2f6690; fill: #2f6690 } .static { stroke: #b3402e; fill: #b3402e } polyline { fill: none; stroke-width: 2 }
-path { fill: none; stroke-width: 1.3 } text { stroke: none }</style>"""
+.loop { color: #2f6690 } .static { color: #b3402e } circle.loop, circle.static, text.loop, text.static { fill: currentColor }
+polyline, path { fill: none; stroke: currentColor; stroke-width: 1.8 }</style>"""
 
 
 def picture(runs: Runs, rounds: int, of: str) -> str:
