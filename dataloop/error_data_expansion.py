@@ -4,7 +4,7 @@ In: round_j/error_seeds.jsonl and scenarios.yaml. Out: round_j/expanded.jsonl, a
 passed both tiers of checks, with the seed's tools and date, the seed as its parent and the scenario as its source.
 
 Each seed gets expand.per_seed tries, each under another scenario. Tier 1, rules: the label fits its tools, the
-conversation is one, no copy of the seed or of a sibling, the prompt fits the student's window. Tier 2
+conversation is one, no near copy of the seed or of a sibling, the prompt fits the student's window. Tier 2
 (expand.check): a checker accepts it. What is refused is counted by reason and not tried again.
 
     python error_data_expansion.py [--seeds FILE] [--scenarios FILE] [--output FILE]
@@ -54,8 +54,8 @@ async def expand_seeds(config: Config, seeds: Path, scenarios: Path, output: Pat
 
     def members() -> Iterator[tuple[str, tuple[Family, int]]]:
         for seed in read_some(seeds, ErrorSeed):
-            drawn = draw_scenarios(known, options.per_seed, config.seed, seed.sample.id)
-            family = Family(seed, drawn, round)
+            drawn = draw_scenarios(known, options.per_seed, config.seed, seed.sample)
+            family = Family(seed, drawn, round, options.near_copy)
             for index, scenario in enumerate(drawn):
                 yield f"{seed.sample.id}/{scenario.id}", (family, index)
 

@@ -14,9 +14,9 @@ BOTH_WRONG and UNDECIDED are dropped and counted; a sample whose judges gave no 
 out until --replace. What was made of them (expanded.jsonl and D_{j+1}) is removed, for 07 and 08 to make it again; once
 D_{j+1} was trained on it is too late, and refused. No judge is asked again for either.
 
-Departures from the paper, both in the config: every mismatch is shown in both orders, as a judge prefers a place, and
-votes have to agree across them (verify.both_orders off gives the paper's single order, label first); and a prediction
-that breaks its tool's schema never becomes a label, whatever the judge says.
+Departures from the paper: every mismatch is shown in both orders, as a judge prefers a place, and votes have to agree
+across them (verify.preset: paper gives its one judge and one order, label first); and a prediction that breaks its tool's
+schema never becomes a label, whatever the judge says.
 """
 from __future__ import annotations
 
@@ -44,6 +44,7 @@ _log = logging.getLogger(__name__)
 async def verify_probes(config: Config, probes: Path, verdicts: Path, fresh: bool = False) -> StageMeta:
     """Judge every mismatch; see looptool.stage.run_stage."""
     options, judges = config.verify, config.teacher.judges or config.teacher.models[:1]
+    judges = judges[:1] if options.preset == "paper" else judges
     judging = config.ablation != "no_jglv"
 
     def mismatches() -> Iterator[tuple[str, Probe]]:
@@ -59,7 +60,8 @@ async def verify_probes(config: Config, probes: Path, verdicts: Path, fresh: boo
             return Outcome([], "unjudged") if verdict is None else Outcome([verdict], verdict.verdict.lower())
 
         settings = {"world": client.world, "judges": judges, "both_orders": options.both_orders,
-                    "votes_per_order": options.votes_per_order, "rules_first": options.rules_first, "judging": judging, "temperature": options.temperature}
+                    "votes_per_order": options.votes_per_order, "rules_first": options.rules_first, "judging": judging,
+                    "temperature": options.temperature}
         return await run_stage("verify", Inputs(mismatches), work, verdicts, settings=settings,
                                sources=[probes, JUDGE_PROMPT], in_flight=config.teacher.in_flight,
                                usage=client.usage, fresh=fresh)

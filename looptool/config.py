@@ -54,7 +54,8 @@ class Teacher(Section, kw_only=True):
     models: list[str]
     """Drawn per call while dialogs are generated; the first one serves every other role."""
     judges: list[str] = []
-    """Models that vote on labels; default: the first of `models`."""
+    """Models that vote on labels, all with the same weight; default: the first of `models`. The first one checks what
+    expansion and dialogs bring."""
     in_flight: AtLeastOne = 64
     timeout_seconds: Positive = 600
     tries: AtLeastOne = 5
@@ -166,12 +167,20 @@ class Probing(Section):
     in_flight: AtLeastOne = 256
 
 
+VERIFY_PRESETS: dict[str, dict[str, Any]] = {
+    "both_orders": {}, "paper": {"both_orders": False, "votes_per_order": 1, "rules_first": False}}
+"""What each preset sets otherwise than the defaults of Verify; a config's own keys win."""
+
+
 class Verify(Section):
     """Section 4.3, judgement-guided label verification."""
 
+    preset: Literal["both_orders", "paper"] = "both_orders"
+    """"paper" is one vote of one judge (the first), with the label shown first."""
     both_orders: bool = True
     """Judge every mismatch with the label first and with the prediction first; the paper shows one order."""
     votes_per_order: AtLeastOne = 1
+    """Of every judge. A verdict needs more than half of all judges' votes in each order, and the same in both."""
     rules_first: bool = False
     """A candidate that cannot be read or breaks its tool's schema loses to one that does neither, without a judge."""
     temperature: Amount = 0.6
@@ -181,6 +190,9 @@ class Expand(Section):
     """Section 4.4, error-driven data expansion."""
 
     per_seed: AtLeastOne = 4
+    near_copy: Share = 0.75
+    """A new conversation whose users say so much of the same words in the same order as the seed's, or as a sibling's, is
+    a copy; 1 refuses equal ones only."""
     check: bool = True
     """Second tier: a judge must accept the new sample."""
     temperature: Amount = 1.0
@@ -246,8 +258,9 @@ def load_config(path: Path | str, overrides: list[str] = []) -> Config:
     for override in overrides:
         _apply_override(data, override)
     _refuse_unknown_keys(data, Config, str(path))
-    if isinstance(data.get("train"), dict):
-        data["train"] = PRESETS.get(str(data["train"].get("preset")), {}) | data["train"]
+    for section, presets in (("train", PRESETS), ("verify", VERIFY_PRESETS)):
+        if isinstance(data.get(section), dict):
+            data[section] = presets.get(str(data[section].get("preset")), {}) | data[section]
     try:
         config = msgspec.convert(data, Config)
     except msgspec.ValidationError as error:
