@@ -1,11 +1,11 @@
 """Are replaced labels right, and accepted new samples? Both orders of the candidates against the paper's one.
 
-    python benchmarks/labels.py [--probes 4000] [--seeds 0 1 2] [--noise 0.16 0.06] [--accuracy 0.5] [--expand 250]
+    python benchmarks/labels.py [--probes 3000] [--seeds 0 1 2] [--noise 0.2 0.07] [--accuracy 0.5] [--expand 250]
     python benchmarks/labels.py --files runs/laptop/round_1/probes.jsonl [...]
 
-Probes of a scripted student over tasks of the SIMULATED world: labels are wrong at the rate `--noise` (that of D_1 and of a
-later round), predictions right at the rate `--accuracy`, errors of the kinds of looptool/simulation/noise.py, and only
-samples that keep to the rules, as in D_seed. With --files, probes of a real student over simulated tasks. They go through the
+Probes of a scripted student over tasks of the SIMULATED world: labels are made wrong at the rate `--noise` (that of D_1 and
+of a later round), predictions right at the rate `--accuracy`, with errors of the kinds of looptool/simulation/noise.py; only
+samples that keep to the rules are taken, as in D_seed, which leaves 15% and 5% wrong labels. With --files, probes of a real student over simulated tasks. They go through the
 stages of the loop, with a judge that errs in 10% and prefers the first candidate in 10%, and a generator that errs in 10%;
 every answer is held against the known truth. The judge's errors are drawn anew for each vote, which no real judge's are.
 
@@ -118,9 +118,9 @@ def shown(counted: Answers | None) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--probes", type=int, default=4000, help="for each seed")
+    parser.add_argument("--probes", type=int, default=3000, help="for each seed")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--noise", type=float, nargs="+", default=[0.16, 0.06])
+    parser.add_argument("--noise", type=float, nargs="+", default=[0.2, 0.07])
     parser.add_argument("--accuracy", type=float, default=0.5)
     parser.add_argument("--expand", type=int, default=250, help="error seeds to expand, for each seed; 0 for none")
     parser.add_argument("--files", type=Path, nargs="+", help="files of probes, in place of a scripted student's")
@@ -130,7 +130,7 @@ def main() -> None:
     if args.files:
         worlds = {"files": {seed: list(read_jsonl(path, Probe)) for seed, path in enumerate(args.files)}}
     else:
-        worlds = {f"{noise:.0%} wrong labels": {seed: list(scripted(args.probes, seed, noise, args.accuracy))
+        worlds = {f"labels corrupted at {noise:.0%}": {seed: list(scripted(args.probes, seed, noise, args.accuracy))
                                                for seed in args.seeds} for noise in args.noise}
     figures = {}
     for world, sources in worlds.items():

@@ -45,6 +45,9 @@ async def verify_probes(config: Config, probes: Path, verdicts: Path, fresh: boo
     """Judge every mismatch; see looptool.stage.run_stage."""
     options, judges = config.verify, config.teacher.judges or config.teacher.models[:1]
     judges = judges[:1] if options.preset == "paper" else judges
+    if twice := [judge for judge in judges if judges.count(judge) > 1]:
+        raise InputError(f"teacher.judges: names {twice[0]!r} twice, whose votes would count twice; name each model once, or "
+                         "raise verify.votes_per_order")
     judging = config.ablation != "no_jglv"
 
     def mismatches() -> Iterator[tuple[str, Probe]]:
@@ -90,13 +93,17 @@ def write_consequences(config: Config, probes: Path, folder: Path, round: int, u
     return counts
 
 
-def take_back(files: RoundFiles, undone: bool) -> None:
-    """Remove what was made of the error seeds as they are, where their replaced labels are to be `undone`, or done again.
+def take_back(files: RoundFiles, folder: Path, undone: bool) -> None:
+    """Remove what was made of a round's error seeds, where their replaced labels are to be `undone`, or done again.
+
+    Args:
+        folder: where the ledger is; what lies elsewhere than the round's own files led to nothing.
 
     Raises:
-        InputError: D_{j+1} was trained on.
+        InputError: there is no ledger yet, or D_{j+1} was trained on.
     """
-    if not files.ledger.exists() or all(change.undone == undone for change in read_some(files.ledger, LabelChange)):
+    changes = list(read_some(folder / "ledger.jsonl", LabelChange))
+    if folder != files.folder or all(change.undone == undone for change in changes):
         return
     after = files.next()
     if after.training.exists() or after.policy.exists():
@@ -133,8 +140,8 @@ def main() -> None:
     config = load_config(args.config, args.overrides)
     files = round_files(args, config)
     probes, folder = args.probes or files.probes, args.output or files.folder
-    if args.undone is not None and folder == files.folder:
-        take_back(files, args.undone)
+    if args.undone is not None:
+        take_back(files, folder, args.undone)
     meta = asyncio.run(verify_probes(config, probes, folder / "verdicts.jsonl", args.fresh))
     counts = write_consequences(config, probes, folder, files.round, args.undone)
     _log.info("%s", summary(meta, counts, files.round))
