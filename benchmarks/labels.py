@@ -40,10 +40,11 @@ from looptool.simulation.catalogue import catalogue
 from looptool.simulation.noise import corrupt
 from looptool.simulation.tasks import draw_task, draw_tools
 
-PRESETS = {"paper: one order": ["verify.preset=paper"], "both orders": [],
-           "both orders, 3 votes": ["verify.votes_per_order=3"], "both orders, rules first": ["verify.rules_first=true"],
+PRESETS = {"paper: one order": ["verify.preset=paper"], "both orders": ["verify.confirming_votes=0"],
+           "both orders, confirmed": [], "both orders, 3 votes": ["verify.votes_per_order=3", "verify.confirming_votes=0"],
            "one order, 3 votes": ["verify.preset=paper", "verify.votes_per_order=3"]}
-EXPANDED = ("paper: one order", "both orders")
+"""The defaults are "confirmed": further votes where the label is about to be replaced."""
+EXPANDED = ("paper: one order", "both orders, confirmed")
 """Presets whose error seeds are expanded."""
 KNOWN = truth_of_simulation()
 

@@ -15,8 +15,8 @@ out until --replace. What was made of them (expanded.jsonl and D_{j+1}) is remov
 D_{j+1} was trained on it is too late, and refused. No judge is asked again for either.
 
 Departures from the paper: every mismatch is shown in both orders, as a judge prefers a place, and votes have to agree
-across them (verify.preset: paper gives its one judge and one order, label first); and a prediction that breaks its tool's
-schema never becomes a label, whatever the judge says.
+across them; a label is replaced only if further votes confirm it (verify.preset: paper gives its single vote, label first);
+and a prediction that breaks its tool's schema never becomes a label, whatever the judge says.
 """
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ async def verify_probes(config: Config, probes: Path, verdicts: Path, fresh: boo
             return Outcome([], "unjudged") if verdict is None else Outcome([verdict], verdict.verdict.lower())
 
         settings = {"world": client.world, "judges": judges, "both_orders": options.both_orders,
-                    "votes_per_order": options.votes_per_order, "rules_first": options.rules_first, "judging": judging,
-                    "temperature": options.temperature}
+                    "votes_per_order": options.votes_per_order, "confirming_votes": options.confirming_votes,
+                    "rules_first": options.rules_first, "judging": judging, "temperature": options.temperature}
         return await run_stage("verify", Inputs(mismatches), work, verdicts, settings=settings,
                                sources=[probes, JUDGE_PROMPT], in_flight=config.teacher.in_flight,
                                usage=client.usage, fresh=fresh)
@@ -102,7 +102,10 @@ def take_back(files: RoundFiles, folder: Path, undone: bool) -> None:
     Raises:
         InputError: there is no ledger yet, or D_{j+1} was trained on.
     """
-    changes = list(read_some(folder / "ledger.jsonl", LabelChange))
+    ledger = folder / "ledger.jsonl"
+    if not ledger.exists():
+        raise InputError(f"{ledger}: is not there, so no label was replaced; name the round with --round")
+    changes = list(read_some(ledger, LabelChange))
     if folder != files.folder or all(change.undone == undone for change in changes):
         return
     after = files.next()

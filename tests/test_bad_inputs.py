@@ -185,7 +185,7 @@ CASES = [
          ("{run}/s.yaml", "expand.per_seed", "add some")),
     Case("judge named twice", VERIFY, "--set teacher.judges=[a,b,a]", drop("round_1/verdicts.jsonl"),
          ("teacher.judges", "'a' twice", "votes_per_order")),
-    Case("rollback of nothing", VERIFY, "--rollback", drop("round_1/ledger.jsonl"), ("{run}/round_1/ledger.jsonl", "run the step")),
+    Case("rollback of nothing", VERIFY, "--rollback", drop("round_1/ledger.jsonl"), ("{run}/round_1/ledger.jsonl", "--round")),
     Case("rollback and its contrary", VERIFY, "--rollback --replace", fine, ("--replace", "not allowed")),
     Case("rollback after training", VERIFY, "--rollback", folder("round_2/training"), ("{run}/round_2", "trained", "move")),
     Case("ledger truncated", VERIFY, "--rollback", cut("round_1/ledger.jsonl"), ("{run}/round_1/ledger.jsonl:1", "mend")),
