@@ -11,11 +11,12 @@ BOTH_WRONG and UNDECIDED are dropped and counted; a sample whose judges gave no 
     python judgement_label_verification.py [--probes FILE] [--output FOLDER] [--rollback | --replace]
 
 --rollback undoes the round's replacements: the ledger's lines are marked, the samples leave error_seeds.jsonl, and stay
-out until --replace; 07 and 08 are then run again with --fresh. No judge is asked again for either.
+out until --replace. What was made of them (expanded.jsonl and D_{j+1}) is removed, for 07 and 08 to make it again; once
+D_{j+1} was trained on it is too late, and refused. No judge is asked again for either.
 
-Departures from the paper, both in the config: every mismatch is shown in both orders, as a judge prefers a place, and
-votes have to agree across them (verify.both_orders off gives the paper's single order, label first); and a prediction
-that breaks its tool's schema never becomes a label, whatever the judge says.
+Departures from the paper: every mismatch is shown in both orders, as a judge prefers a place, and votes have to agree
+across them; a label is replaced only if further votes confirm it (verify.preset: paper gives its single vote, label first);
+and a prediction that breaks its tool's schema never becomes a label, whatever the judge says.
 """
 from __future__ import annotations
 
@@ -26,14 +27,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dataloop.loop_files import read_some
+from dataloop.mixing import planned
 from dataloop.seeds import error_seeds, label_changes, near_boundary
 from dataloop.verification import JUDGE_PROMPT, assume_mispredicted, verify_one
 from looptool.asking import make_ask
 from looptool.config import Config, argument_parser, load_config
 from looptool.llm import Client, Sampling
 from looptool.meta import StageMeta
-from looptool.records import LabelChange, Probe, Verdict, read_jsonl, write_jsonl
-from looptool.run_files import RunFiles, round_files
+from looptool.records import InputError, LabelChange, Probe, Verdict, read_jsonl, write_jsonl
+from looptool.run_files import RoundFiles, RunFiles, round_files
 from looptool.stage import Inputs, Outcome, run_main, run_stage
 
 _log = logging.getLogger(__name__)
@@ -42,6 +44,10 @@ _log = logging.getLogger(__name__)
 async def verify_probes(config: Config, probes: Path, verdicts: Path, fresh: bool = False) -> StageMeta:
     """Judge every mismatch; see looptool.stage.run_stage."""
     options, judges = config.verify, config.teacher.judges or config.teacher.models[:1]
+    judges = judges[:1] if options.preset == "paper" else judges
+    if twice := [judge for judge in judges if judges.count(judge) > 1]:
+        raise InputError(f"teacher.judges: names {twice[0]!r} twice, whose votes would count twice; name each model once, or "
+                         "raise verify.votes_per_order")
     judging = config.ablation != "no_jglv"
 
     def mismatches() -> Iterator[tuple[str, Probe]]:
@@ -57,7 +63,8 @@ async def verify_probes(config: Config, probes: Path, verdicts: Path, fresh: boo
             return Outcome([], "unjudged") if verdict is None else Outcome([verdict], verdict.verdict.lower())
 
         settings = {"world": client.world, "judges": judges, "both_orders": options.both_orders,
-                    "votes_per_order": options.votes_per_order, "rules_first": options.rules_first, "judging": judging, "temperature": options.temperature}
+                    "votes_per_order": options.votes_per_order, "confirming_votes": options.confirming_votes,
+                    "rules_first": options.rules_first, "judging": judging, "temperature": options.temperature}
         return await run_stage("verify", Inputs(mismatches), work, verdicts, settings=settings,
                                sources=[probes, JUDGE_PROMPT], in_flight=config.teacher.in_flight,
                                usage=client.usage, fresh=fresh)
@@ -80,9 +87,38 @@ def write_consequences(config: Config, probes: Path, folder: Path, round: int, u
     write_jsonl(folder / "error_seeds.jsonl", error_seeds(verdicts(), round, counts, undone))
     write_jsonl(ledger, label_changes(verdicts(), round, undone))
     mix = config.mix
-    high = near_boundary(read_jsonl(probes, Probe), verdicts(), mix.high_ppl, mix.high_ppl_share, mix.high_ppl_threshold)
+    high = near_boundary(read_jsonl(probes, Probe), verdicts(), planned(mix, round + 1)["high_ppl"], mix.high_ppl_share,
+                         mix.high_ppl_threshold)
     counts["high_ppl"] = write_jsonl(folder / "high_ppl.jsonl", high)
     return counts
+
+
+def take_back(files: RoundFiles, folder: Path, undone: bool) -> None:
+    """Remove what was made of a round's error seeds, where their replaced labels are to be `undone`, or done again.
+
+    Args:
+        folder: where the ledger is; what lies elsewhere than the round's own files led to nothing.
+
+    Raises:
+        InputError: there is no ledger yet, or D_{j+1} was trained on.
+    """
+    ledger = folder / "ledger.jsonl"
+    if not ledger.exists():
+        raise InputError(f"{ledger}: is not there, so no label was replaced; name the round with --round")
+    changes = list(read_some(ledger, LabelChange))
+    if folder != files.folder or all(change.undone == undone for change in changes):
+        return
+    after = files.next()
+    if after.training.exists() or after.policy.exists():
+        raise InputError(f"{after.folder}: a policy was trained on what these labels led to; move this folder and those of "
+                         f"all later rounds away, then say --{'rollback' if undone else 'replace'} again")
+    made = [path for output in (files.expanded, after.dataset, after.train_parquet, after.test_parquet)
+            for path in (*output.parent.glob(f"{output.name}*"), output.with_suffix(".meta.json")) if path.exists()]
+    for path in made:
+        path.unlink()
+    if made:
+        _log.info("verify: removed what was made of the old labels: %s; run scripts/07_expand.sh and 08_next_round.sh again",
+                  ", ".join(str(path.relative_to(files.run_dir)) for path in made if not path.name.endswith(".meta.json")))
 
 
 def summary(meta: StageMeta, counts: Counter[str], round: int) -> str:
@@ -107,6 +143,8 @@ def main() -> None:
     config = load_config(args.config, args.overrides)
     files = round_files(args, config)
     probes, folder = args.probes or files.probes, args.output or files.folder
+    if args.undone is not None:
+        take_back(files, folder, args.undone)
     meta = asyncio.run(verify_probes(config, probes, folder / "verdicts.jsonl", args.fresh))
     counts = write_consequences(config, probes, folder, files.round, args.undone)
     _log.info("%s", summary(meta, counts, files.round))
