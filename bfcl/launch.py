@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -65,6 +66,7 @@ class Launch:
         stand_in = ModuleType("bfcl_eval.constants.model_config")
         stand_in.MODEL_CONFIG_MAPPING = {NAME: self._model}
         sys.modules[stand_in.__name__] = stand_in
+        logging.getLogger("dotenv").setLevel(logging.ERROR)  # it looks for keys in a file, which we do not have
         from bfcl import qwentool
 
         self._handler, self.version = qwentool, qwentool.VERSION
