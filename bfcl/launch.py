@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 NAME = "LoopTool"
 """Our model's name in bfcl-eval: an underscore would become a slash there, and "FC" another handler."""
-COMMITS = {"2025.6.14": "1bb65c95", "2026.3.23": "not told by the package"}
-"""Commit of the benchmark's repository by version of the package: v3, the board of 2025-06-14, and v4."""
+COMMITS = {"2025.6.14": "1bb65c95", "2026.3.23": "6ea57973"}
+"""Commit of the benchmark's repository whose files are those of the package: v3, the board of 2025-06-14, and v4."""
 
 
 def installed_version() -> str:
