@@ -10,7 +10,7 @@ import shutil
 import signal
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -41,7 +41,8 @@ class Job(msgspec.Struct, kw_only=True):
     label: str
     """Its row in the table."""
     model: str
-    prompt: Literal["full", "short", "native"]
+    prompt: str
+    """full, short, native, or a file; see bfcl/qwentool.py."""
     sampling: Sampling
     categories: list[str]
     """By bfcl-eval's names; empty for all."""

@@ -16,9 +16,11 @@ What is decided here
 from __future__ import annotations
 
 import builtins
+import functools
 import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Literal
 
 from bfcl_eval.constants.category_mapping import VERSION_PREFIX
@@ -29,14 +31,16 @@ from bfcl_eval.model_handler.base_handler import BaseHandler
 from bfcl.card import hash_text
 from looptool.answers import Reply
 from looptool.calls import parse_reply
-from looptool.prompt import ChatMessage, render_messages, render_system, without_turn_markers
-from looptool.records import Call, Message, Tool
+from looptool.prompt import (ChatMessage, fill, read_prompt, render_messages, render_system, render_tools,
+                             without_turn_markers)
+from looptool.records import Call, InputError, Message, Tool
 from looptool.schema import read_tool
 
 Ask = Callable[..., Reply]
 """(chat, tools or None, id of the task) -> Reply."""
-Prompt = Literal["full", "short", "native"]
-"""Whose system text: ours, full or short, or the one that the model's own chat template makes from tools."""
+Prompt = str
+"""Whose system text: "full" or "short", which are ours; "native", what the model's chat template makes from tools; or a
+file with {{tools}}, and {{date}} if it likes, for models that were trained with another."""
 
 VERSION: Literal["v3", "v4"] = "v3" if VERSION_PREFIX == "BFCL_v3" else "v4"
 NO_FUNCTION = "undefined_function()"
@@ -50,9 +54,30 @@ def read_tools(functions: list[dict[str, Any]], category: str) -> list[Tool]:
     return [read_tool(function) for function in functions]
 
 
+def system_text(tools: list[Tool], prompt: Prompt) -> str:
+    """Everything that stands before the first user message.
+
+    Raises:
+        InputError: the file cannot be read, or has no place for the tools.
+    """
+    if prompt in ("full", "short"):
+        return render_system(tools, "unknown", prompt)
+    try:
+        template = _read(Path(prompt))
+        if "{{tools}}" not in template:
+            raise InputError(f"--prompt {prompt}: has no {{{{tools}}}}; put it where the tools shall stand")
+        return fill(template, date="unknown", tools=without_turn_markers(render_tools(tools)))
+    except (OSError, KeyError) as error:
+        raise InputError(f"--prompt {prompt}: {error}; name full, short, native, or a file with {{{{tools}}}} and perhaps "
+                         "{{date}}") from None
+
+
+_read = functools.cache(read_prompt)
+
+
 def render(tools: list[Tool], system: str, messages: list[Message], prompt: Prompt) -> list[ChatMessage]:
     """The whole prompt of a step; `system` is the dataset's own system message, or ""."""
-    parts = [] if prompt == "native" else [render_system(tools, "unknown", prompt)]
+    parts = [] if prompt == "native" else [system_text(tools, prompt)]
     if system:
         parts.append(without_turn_markers(system))
     opening = [{"role": "system", "content": "\n\n".join(parts)}] if parts else []
@@ -65,7 +90,7 @@ def prompt_id(prompt: Prompt) -> str:
     messages = [Message(role="user", content="Look up tea."), Message(role="assistant", calls=[Call("look_up", {})]),
                 Message(role="tool", content="A drink.")]
     shown = [render(tools, "Be brief.", messages, prompt), native_tools(tools) if prompt == "native" else None]
-    return f"{prompt} {hash_text(json.dumps(shown))}"
+    return f"{Path(prompt).name} {hash_text(json.dumps(shown))}"
 
 
 def read_calls(result: Any) -> list[Call]:
