@@ -1,0 +1,124 @@
+"""bfcl-eval as it was installed, run with our handler: nothing in it is edited.
+
+Its module `constants.model_config` imports the SDK of every vendor and names every model. Before anything else is
+imported, a module with our one model stands in its place. bfcl-eval then keeps all its files in one folder of ours:
+`result/` (replies, one JSON a line), `score/` (its scores and tables), `log.txt` (what it prints).
+"""
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from looptool.records import InputError, write_atomic
+
+if TYPE_CHECKING:
+    from bfcl.qwentool import Ask, Prompt
+
+NAME = "LoopTool"
+"""Our model's name in bfcl-eval: an underscore would become a slash there, and "FC" another handler."""
+COMMITS = {"2025.6.14": "1bb65c95", "2026.3.23": "not told by the package"}
+"""Commit of the benchmark's repository by version of the package: v3, the board of 2025-06-14, and v4."""
+
+
+def installed_version() -> str:
+    """The version of bfcl-eval.
+
+    Raises:
+        InputError: there is none, or one that was never tried.
+    """
+    try:
+        version = distribution("bfcl-eval").version
+    except PackageNotFoundError:
+        raise InputError("bfcl-eval is not installed here; start this by scripts/09_evaluate_bfcl.sh, which makes "
+                         ".venv-bfcl") from None
+    if version not in COMMITS:
+        raise InputError(f"bfcl-eval {version} is neither v3 (2025.6.14) nor v4 (2026.3.23); remove .venv-bfcl and run "
+                         "scripts/09_evaluate_bfcl.sh again")
+    return version
+
+
+def installed_files() -> list[Path]:
+    """bfcl-eval's data and code."""
+    package = distribution("bfcl-eval")
+    return [Path(str(package.locate_file(file))) for file in package.files or ()
+            if file.parts[0] == "bfcl_eval" and file.suffix in (".json", ".py")]
+
+
+class Launch:
+    """bfcl-eval over one folder, in this process; a second folder needs a second process."""
+
+    def __init__(self, folder: Path, ask: Ask, prompt: Prompt):
+        self.folder = folder.resolve()
+        self.results, self.scores = self.folder / "result" / NAME, self.folder / "score" / NAME
+        self.folder.mkdir(parents=True, exist_ok=True)
+        os.environ["BFCL_PROJECT_ROOT"] = str(self.folder)
+        mapping: dict[str, Any] = {}
+        sys.modules["bfcl_eval.constants.model_config"] = _module("bfcl_eval.constants.model_config",
+                                                                  MODEL_CONFIG_MAPPING=mapping)
+        from bfcl.qwentool import VERSION, handler_class
+
+        self.version = VERSION
+        mapping[NAME] = SimpleNamespace(
+            model_name=NAME, display_name=NAME, url="", org="", license="", model_handler=handler_class(ask, prompt),
+            input_price=None, output_price=None, is_fc_model=False, underscore_to_dot=False)
+
+    def categories(self) -> list[str]:
+        """All that the version scores and a machine without a search engine can run: v3's 17, and the same of v4."""
+        from bfcl_eval.constants import category_mapping
+
+        return [category for group in ("non_live", "live", "multi_turn")
+                for category in category_mapping.TEST_COLLECTION_MAPPING[group]]
+
+    def entry_ids(self, category: str) -> list[str]:
+        """The ids of a category, in its order."""
+        if self.version == "v4":
+            from bfcl_eval.utils import load_dataset_entry
+
+            return [entry["id"] for entry in load_dataset_entry(category, include_prereq=False)]
+        from bfcl_eval.constants.category_mapping import TEST_FILE_MAPPING
+        from bfcl_eval.constants.eval_config import PROMPT_PATH
+        from bfcl_eval.utils import load_file
+
+        return [entry["id"] for entry in load_file(PROMPT_PATH / TEST_FILE_MAPPING[category])]
+
+    def generate(self, ids: Mapping[str, Sequence[str]], temperature: float, threads: int) -> None:
+        """Ask for every entry that has no result yet; `ids` by category."""
+        whole = all(len(ids[category]) == len(self.entry_ids(category)) for category in ids)
+        if not whole:
+            write_atomic(self.folder / "test_case_ids_to_generate.json", [json.dumps(ids).encode()])
+        self._run("generate", "--test-category", ",".join(ids), "--temperature", str(temperature), "--num-threads",
+                  str(threads), "--result-dir", "result", *([] if whole else ["--run-ids"]))
+
+    def evaluate(self, ids: Mapping[str, Sequence[str]]) -> None:
+        """Score the results."""
+        flags = ["--test-category", ",".join(ids), "--result-dir", "result", "--score-dir", "score"]
+        if self.version == "v4":
+            return self._run("evaluate", *flags, "--partial-eval")
+        from bfcl_eval.eval_checker import eval_runner
+
+        wanted = {id for category in ids.values() for id in category}
+        load = eval_runner.load_file  # v3 scores whole categories only: show it the chosen entries as the whole
+        eval_runner.load_file = lambda *args, **flags: [entry for entry in load(*args, **flags) if entry["id"] in wanted]
+        try:
+            self._run("evaluate", *flags)
+        finally:
+            eval_runner.load_file = load
+
+    def _run(self, command: str, *flags: str) -> None:
+        from bfcl_eval.__main__ import cli
+
+        with (self.folder / "log.txt").open("a", encoding="utf-8") as log, contextlib.redirect_stdout(log):
+            cli([command, "--model", NAME, *flags], standalone_mode=False)
+
+
+def _module(name: str, **content: Any) -> ModuleType:
+    module = ModuleType(name)
+    vars(module).update(content)
+    return module
