@@ -1,79 +1,76 @@
-"""ACEBench's figures from the scores of its categories: means, the overall formula, intervals, the table."""
+"""ACEBench's figures from the counts of its categories: the paper's columns, the overall formula, the table."""
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 
 from bfcl.acebench.checkout import AGENT, ATOM, MULTI, NORMAL, SINGLE, SPECIAL
-from bfcl.acebench.scoring import CategoryScore
+from bfcl.scores import Tally, Weights, accuracy, mean
 
-COLUMNS: dict[str, dict[str, float]] = {
-    **{name: {category: 1 / len(group) for category in group} for name, group in {
-        "atom": ATOM, "single": SINGLE, "multi": MULTI, "similar": ["normal_similar_api"],
-        "preference": ["normal_preference"], "summary": NORMAL, "special": SPECIAL, "agent": AGENT}.items()},
-    "overall": {category: weight / len(group) for group, weight in ((NORMAL, 0.578), (SPECIAL, 0.2676), (AGENT, 0.1545))
-                for category in group},
-}
-"""The share of each category in each column of the paper's table. The weights of "overall" are the benchmark's, which
-rounds the shares of the square roots of 700, 150 and 50 in their sum to 0.578, 0.2676 and 0.1545, or 1.0001 in all."""
+OVERALL = ((NORMAL, 0.578), (SPECIAL, 0.2676), (AGENT, 0.1545))
+"""The benchmark's weights: square roots of 700, 150 and 50, each over their sum, as it rounds them (to 1.0001 in all)."""
+
+COLUMNS: dict[str, Weights] = {
+    "atom": mean(*ATOM), "single": mean(*SINGLE), "multi": mean(*MULTI), "similar": mean("normal_similar_api"),
+    "preference": mean("normal_preference"), "summary": mean(*NORMAL), "special": mean(*SPECIAL), "agent": mean(*AGENT),
+    "overall": {category: weight / len(group) for group, weight in OVERALL for category in group}}
+"""The paper's columns. "summary" is the mean of the twelve normal categories."""
 
 PAPER = {
-    "LoopTool-32B (paper)": (88.0, 77.5, 67.0, 78.0, 74.0, 80.8, 81.3, 60.9, 77.9),
-    "LoopTool-8B (paper)": (86.0, 76.0, 58.0, 74.0, 78.0, 78.0, 80.7, 43.3, 73.4),
-    "Qwen3-8B (paper)": (80.3, 68.5, 52.0, 70.0, 58.0, 70.9, 78.0, 34.2, 67.1),
+    "LoopTool-32B": (88.0, 77.5, 67.0, 78.0, 74.0, 80.8, 81.3, 60.9, 77.9),
+    "LoopTool-8B": (86.0, 76.0, 58.0, 74.0, 78.0, 78.0, 80.7, 43.3, 73.4),
+    "Qwen3-8B": (80.3, 68.5, 52.0, 70.0, 58.0, 70.9, 78.0, 34.2, 67.1),
 }
 """Its rows, of the English data."""
 
-Scores = Mapping[str, CategoryScore]
+Tallies = Mapping[str, Tally]
+Figures = dict[str, tuple[float, float]]
+"""Percent and half the 95% interval, by column; a column of which a category was not measured is left out."""
 
 
-def figures(scores: Scores) -> dict[str, float]:
-    """Percent by column; a column of which a category was not measured is left out."""
-    return {name: 100 * sum(share * scores[category].accuracy for category, share in shares.items())
-            for name, shares in COLUMNS.items() if shares.keys() <= scores.keys()}
+def figures(tallies: Tallies) -> Figures:
+    """The figures of one model."""
+    found = {name: accuracy(weights, tallies) for name, weights in COLUMNS.items()}
+    return {name: figure for name, figure in found.items() if figure}
 
 
-def half_widths(scores: Scores) -> dict[str, float]:
-    """Half of each figure's 95% interval in points, from the counts of its categories (Agresti and Coull)."""
-    def variance(score: CategoryScore) -> float:
-        total = score.total + 4
-        rate = (score.right + 2) / total
-        return rate * (1 - rate) / total
-
-    return {name: 196 * math.sqrt(sum(share ** 2 * variance(scores[category]) for category, share in shares.items()))
-            for name, shares in COLUMNS.items() if shares.keys() <= scores.keys()}
+def difference(one: Figures, two: Figures) -> Figures:
+    """Two less one."""
+    return {name: (two[name][0] - one[name][0], math.hypot(one[name][1], two[name][1])) for name in two if name in one}
 
 
-def row(name: str, values: Mapping[str, float], form: str = "{:.1f}") -> str:
-    """One line of the table; "-" where a column was not measured."""
-    cells = [form.format(values[column]) if column in values else "-" for column in COLUMNS]
-    return f"{name:<28}" + "".join(f"{cell:>11}" for cell in cells) + "\n"
-
-
-def table(ways: Mapping[str, Scores], base: Mapping[str, Scores], paper: bool) -> str:
-    """The rows of a model by each way of scoring, those of its base and the differences, the paper's rows below.
+def table(models: Mapping[str, Mapping[str, Tallies]], paper: bool) -> str:
+    """A line for each model and way of scoring; with two models the second less the first; then the paper's rows.
 
     Args:
-        paper: whether the paper's rows may stand beside these: the whole English benchmark.
+        models: tallies by name of the model, then by way of scoring. The base model comes first.
+        paper: whether the paper's rows may stand beside them: the whole English benchmark.
     """
-    text = row("", {column: column for column in COLUMNS}, "{}")
-    for way, scores in ways.items():
-        text += row(way, figures(scores)) + row("  95% interval, half", half_widths(scores), "±{:.1f}")
-        if way in base:
-            theirs = figures(base[way])
-            text += row("  base model", theirs) + row("  difference", {
-                column: value - theirs[column] for column, value in figures(scores).items() if column in theirs}, "{:+.1f}")
+    lines = {f"{name}, {way}": figures(tallies) for name, ways in models.items() for way, tallies in ways.items()}
+    if len(models) == 2:
+        base, policy = models.values()
+        lines |= {f"difference, {way}": difference(figures(base[way]), figures(policy[way])) for way in policy}
     if paper:
-        text += "".join(row(name, dict(zip(COLUMNS, values, strict=True))) for name, values in PAPER.items())
+        lines |= {f"paper: {name}": {column: (value, 0.0) for column, value in zip(COLUMNS, values, strict=True)}
+                  for name, values in PAPER.items()}
+    width = max(map(len, lines)) + 1
+    text = " " * width + "".join(f"{column:>13}" for column in COLUMNS) + "\n"
+    for name, line in lines.items():
+        cells = (_cell(*line[column], signed=name.startswith("difference")) if column in line else "-" for column in COLUMNS)
+        text += f"{name:<{width}}" + "".join(f"{cell:>13}" for cell in cells) + "\n"
     return text
 
 
-def category_table(ways: Mapping[str, Scores]) -> str:
-    """Each category: right of total by each way of scoring."""
+def _cell(value: float, half: float, signed: bool) -> str:
+    return f"{value:{'+' * signed}.1f}" + f" ±{half:4.1f}" * bool(half)
+
+
+def category_table(ways: Mapping[str, Tallies]) -> str:
+    """Right answers of each category, by way of scoring."""
     first = next(iter(ways.values()))
-    text = f"{'':<40}" + "".join(f"{way:>20}" for way in ways) + "\n"
+    text = f"  {'':<38}" + "".join(f"{way:>20}" for way in ways) + "\n"
     for category in first:
-        cells = [f"{scores[category].right}/{scores[category].total} {100 * scores[category].accuracy:.1f}"
-                 for scores in ways.values()]
-        text += f"{category:<40}" + "".join(f"{cell:>20}" for cell in cells) + "\n"
+        cells = (f"{tallies[category].correct} of {tallies[category].total}, {tallies[category].correct / tallies[category].total:.1%}"
+                 for tallies in ways.values())
+        text += f"  {category:<38}" + "".join(f"{cell:>20}" for cell in cells) + "\n"
     return text
