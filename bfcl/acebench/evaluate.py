@@ -99,15 +99,13 @@ def make_job(args: argparse.Namespace, config: Config) -> Job:
                failed_as_wrong=args.failed_as_wrong, fresh=args.fresh)
 
 
-def base_job(job: Job, args: argparse.Namespace, config: Config) -> Job:
-    """The same for --base; the student before any training is round 0."""
-    name, subset = f"acebench_{job.language}", bool(job.per_category or job.categories)
-    model = args.base or student_path(config)
-    out = folder(config.run_dir, name, model=args.base, subset=subset) if args.base else folder(
-        config.run_dir, name, round=0, subset=subset)
-    return msgspec.structs.replace(
-        job, label=args.base or "round 0", model=str(Path(model).resolve()) if Path(model).is_dir() else model,
-        out=job.out.with_name(f"{job.out.name}_base") if args.out else out, endpoint=args.base_endpoint, served_name="")
+def base_job(args: argparse.Namespace, config: Config) -> Job:
+    """The same for --base."""
+    out = args.out.with_name(f"{args.out.name}_base") if args.out else None
+    changed = {"model": args.base or None, "round": "0", "out": out, "endpoint": args.base_endpoint, "served_name": ""}
+    job = make_job(argparse.Namespace(**vars(args) | changed), config)
+    job.label = f"base {args.base or config.student.model}"
+    return job
 
 
 def report(measured: dict[str, dict[Way, Scored]]) -> str:
@@ -128,7 +126,7 @@ def main() -> None:
     args = parse_arguments()
     config = load_config(args.config, args.overrides)
     job = make_job(args, config)
-    jobs = [*([base_job(job, args, config)] if args.base is not None else []), job]
+    jobs = [*([base_job(args, config)] if args.base is not None else []), job]
     if len({one.out for one in jobs}) < len(jobs):
         raise InputError(f"--base: is the model that is measured, {job.label}; name another one")
     text = report({one.label: measure(one, config) for one in jobs})

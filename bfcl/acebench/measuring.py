@@ -179,7 +179,8 @@ def write_score(job: Job, settings: dict[str, Any], served: Served, errors: Coun
                 context_length=served.context, errors=Errors(counts=dict(errors + Counter(scorer_crash=crashes)), where=WHERE),
                 scope=job.scope(), counts={category: tally.total for category, tally in tallies.items()},
                 environment=environment("looptool"), date=today(), notes=notes)
-    scored = Scored(card=card, scores={name: round(value, 4) for name, (value, _) in figures(tallies).items()},
+    process = {f"{category}, process": 100 * one.process for category, one in scores.items() if one.process is not None}
+    scored = Scored(card=card, scores={name: round(value, 4) for name, (value, _) in figures(tallies).items()} | process,
                     correct={category: tally.correct for category, tally in tallies.items()})
     write_card(card_folder(job, way), scored)
     return scored

@@ -28,17 +28,13 @@ Way = Literal["official", "corrected"]
 class CategoryScore(Record):
     """One category."""
 
-    accuracy: float
-    """As the scorer says, 0 to 1; of an agent category end to end."""
     right: int
     total: int
     """Tasks, or of a multi-turn category conversations, which are right only as a whole."""
-    process: float | None = None
-    """Of an agent category: mean share of the milestones that were reached."""
-    crashes: int = 0
+    process: float | None
+    """Of an agent category: mean share of the milestones that were reached, in order."""
+    crashes: int
     """Answers on which the scorer itself fails, so that they count as wrong."""
-    wrong: list[str] = []
-    """Ids of tasks that are wrong, and each time the reason that the scorer gives, behind a tab."""
 
 
 def score(checkout: Checkout, language: Language, rows: dict[str, list[Row]], answers: dict[str, Answer], way: Way,
@@ -88,20 +84,11 @@ def read_score(path: Path, category: str, tasks: list[Row]) -> CategoryScore:
     It counts the turns of a conversation; here whole ones are counted, which is what its accuracy is of.
     """
     first, *wrong = [msgspec.json.decode(line) for line in path.read_bytes().splitlines()]
-    ids = [tasks[entry["id"]].id if category in AGENT else entry["id"] for entry in wrong]
     right, total = first["correct_count"], first["total_count"]
     if category in MULTI:
         total = len({row.conversation for row in tasks})
-        right = total - len({id.rsplit("_", 1)[0] for id in ids})
+        right = total - len({entry["id"].rsplit("_", 1)[0] for entry in wrong})
     accuracy = first["end_to_end_accuracy"] if category in AGENT else first["accuracy"]
     assert abs(accuracy - right / total) < 0.0006, (category, accuracy, right, total)
-    crashes = Counter(entry["error_type"] for entry in wrong)[CRASH]
-    return CategoryScore(accuracy=accuracy, right=right, total=total, crashes=crashes,
-                         process=first["process_accuracy"] if category in AGENT else None,
-                         wrong=[f"{id}\t{entry['error_type']}: {_reason(entry['error'])}"
-                                for id, entry in zip(ids, wrong, strict=True)])
-
-
-def _reason(error: Any) -> str:
-    text = error if isinstance(error, str) else "; ".join(map(str, error))
-    return " ".join(text.split())
+    return CategoryScore(right=right, total=total, process=first.get("process_accuracy") if category in AGENT else None,
+                         crashes=Counter(entry["error_type"] for entry in wrong)[CRASH])
