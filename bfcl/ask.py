@@ -9,6 +9,7 @@ import os
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -46,8 +47,12 @@ class Asker:
         """Every call from now on, and every one that is being tried again, raises ServerGone."""
         self._gone = self._gone or reason
 
-    def __call__(self, chat: list[ChatMessage], tools: list[dict[str, Any]] | None = None) -> Reply:
-        """The reply to a rendered prompt; `tools` are left to the server's chat template, and the reply is text even so.
+    def __call__(self, chat: list[ChatMessage], tools: list[dict[str, Any]] | None = None, task: str = "") -> Reply:
+        """The reply to a rendered prompt.
+
+        Args:
+            tools: in OpenAI's form, for the server's chat template to show; the reply is text even so.
+            task: stands in the request as "user", so that a server's log can be read beside the results.
 
         Raises:
             ContextFull: the prompt does not fit.
@@ -58,6 +63,8 @@ class Asker:
             "model": self.model, "messages": chat, "temperature": self.sampling.temperature, "top_p": self.sampling.top_p,
             "skip_special_tokens": False, "spaces_between_special_tokens": False,
             "chat_template_kwargs": {"enable_thinking": self.sampling.thinking}}
+        if task:
+            request["user"] = task
         if tools is not None:
             request |= {"tools": tools, "tool_choice": "none"}
         room = self.sampling.max_tokens
@@ -119,6 +126,8 @@ class Served(msgspec.Struct):
     context: int = 0
     """Tokens; 0 where it does not tell."""
     server: str = "an OpenAI-compatible server"
+    end: Callable[[], None] = lambda: None
+    """Ends it at once, if it is ours."""
 
 
 def find_server(url: str, wanted: str = "") -> Served:

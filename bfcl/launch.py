@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from looptool.records import InputError, write_atomic
 
@@ -54,20 +54,25 @@ def installed_files() -> list[Path]:
 class Launch:
     """bfcl-eval over one folder, in this process; a second folder needs a second process."""
 
-    def __init__(self, folder: Path, ask: Ask, prompt: Prompt):
+    def __init__(self, folder: Path):
         self.folder = folder.resolve()
         self.results, self.scores = self.folder / "result" / NAME, self.folder / "score" / NAME
         self.folder.mkdir(parents=True, exist_ok=True)
         os.environ["BFCL_PROJECT_ROOT"] = str(self.folder)
-        mapping: dict[str, Any] = {}
-        sys.modules["bfcl_eval.constants.model_config"] = _module("bfcl_eval.constants.model_config",
-                                                                  MODEL_CONFIG_MAPPING=mapping)
-        from bfcl.qwentool import VERSION, handler_class
+        self._model = SimpleNamespace(
+            model_name=NAME, display_name=NAME, url="", org="", license="", model_handler=None, input_price=None,
+            output_price=None, is_fc_model=False, underscore_to_dot=False)
+        stand_in = ModuleType("bfcl_eval.constants.model_config")
+        stand_in.MODEL_CONFIG_MAPPING = {NAME: self._model}
+        sys.modules[stand_in.__name__] = stand_in
+        from bfcl import qwentool
 
-        self.version = VERSION
-        mapping[NAME] = SimpleNamespace(
-            model_name=NAME, display_name=NAME, url="", org="", license="", model_handler=handler_class(ask, prompt),
-            input_price=None, output_price=None, is_fc_model=False, underscore_to_dot=False)
+        self._handler, self.version = qwentool, qwentool.VERSION
+        self._model.model_handler = qwentool.handler_class(_nobody, "full")  # scoring asks nothing
+
+    def prompt_id(self, prompt: Prompt) -> str:
+        """Name and hash of a prompt."""
+        return self._handler.prompt_id(prompt)
 
     def categories(self) -> list[str]:
         """All that the version scores and a machine without a search engine can run: v3's 17, and the same of v4."""
@@ -88,13 +93,14 @@ class Launch:
 
         return [entry["id"] for entry in load_file(PROMPT_PATH / TEST_FILE_MAPPING[category])]
 
-    def generate(self, ids: Mapping[str, Sequence[str]], temperature: float, threads: int) -> None:
+    def generate(self, ask: Ask, prompt: Prompt, ids: Mapping[str, Sequence[str]], threads: int) -> None:
         """Ask for every entry that has no result yet; `ids` by category."""
-        whole = all(len(ids[category]) == len(self.entry_ids(category)) for category in ids)
+        self._model.model_handler = self._handler.handler_class(ask, prompt)
+        whole = self._whole(ids)
         if not whole:
             write_atomic(self.folder / "test_case_ids_to_generate.json", [json.dumps(ids).encode()])
-        self._run("generate", "--test-category", ",".join(ids), "--temperature", str(temperature), "--num-threads",
-                  str(threads), "--result-dir", "result", *([] if whole else ["--run-ids"]))
+        self._run("generate", "--test-category", ",".join(ids), "--num-threads", str(threads), "--result-dir", "result",
+                  *([] if whole else ["--run-ids"]))
 
     def evaluate(self, ids: Mapping[str, Sequence[str]]) -> None:
         """Score the results."""
@@ -103,13 +109,19 @@ class Launch:
             return self._run("evaluate", *flags, "--partial-eval")
         from bfcl_eval.eval_checker import eval_runner
 
-        wanted = {id for category in ids.values() for id in category}
-        load = eval_runner.load_file  # v3 scores whole categories only: show it the chosen entries as the whole
-        eval_runner.load_file = lambda *args, **flags: [entry for entry in load(*args, **flags) if entry["id"] in wanted]
+        load = eval_runner.load_file
+        if not self._whole(ids):  # v3 scores whole categories only: let it take the chosen entries for the whole
+            wanted = {id for category in ids.values() for id in category}
+            eval_runner.load_file = lambda *args, **more: list(
+                {entry["id"]: entry for entry in load(*args, **more) if entry["id"] in wanted}.values())
         try:
             self._run("evaluate", *flags)
         finally:
             eval_runner.load_file = load
+
+    def _whole(self, ids: Mapping[str, Sequence[str]]) -> bool:
+        """Whether categories are asked for with all their entries."""
+        return all(len(chosen) == len(self.entry_ids(category)) for category, chosen in ids.items())
 
     def _run(self, command: str, *flags: str) -> None:
         from bfcl_eval.__main__ import cli
@@ -118,7 +130,5 @@ class Launch:
             cli([command, "--model", NAME, *flags], standalone_mode=False)
 
 
-def _module(name: str, **content: Any) -> ModuleType:
-    module = ModuleType(name)
-    vars(module).update(content)
-    return module
+def _nobody(*_: Any) -> NoReturn:
+    raise AssertionError("no model is asked while results are scored")

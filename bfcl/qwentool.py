@@ -16,6 +16,7 @@ What is decided here
 from __future__ import annotations
 
 import builtins
+import json
 import time
 from collections.abc import Callable
 from typing import Any, Literal
@@ -25,6 +26,7 @@ from bfcl_eval.eval_checker.multi_turn_eval import multi_turn_utils
 from bfcl_eval.model_handler import utils as handler_utils
 from bfcl_eval.model_handler.base_handler import BaseHandler
 
+from bfcl.card import hash_text
 from looptool.answers import Reply
 from looptool.calls import parse_reply
 from looptool.prompt import ChatMessage, render_messages, render_system, without_turn_markers
@@ -32,7 +34,7 @@ from looptool.records import Call, Message, Tool
 from looptool.schema import read_tool
 
 Ask = Callable[..., Reply]
-"""(chat, tools or None) -> Reply."""
+"""(chat, tools or None, id of the task) -> Reply."""
 Prompt = Literal["full", "short", "native"]
 """Whose system text: ours, full or short, or the one that the model's own chat template makes from tools."""
 
@@ -55,6 +57,15 @@ def render(tools: list[Tool], system: str, messages: list[Message], prompt: Prom
         parts.append(without_turn_markers(system))
     opening = [{"role": "system", "content": "\n\n".join(parts)}] if parts else []
     return [*opening, *render_messages(messages)]
+
+
+def prompt_id(prompt: Prompt) -> str:
+    """Name and hash of a prompt: one small task of several steps, rendered."""
+    tools = [Tool(name="look_up", description="Look a word up.")]
+    messages = [Message(role="user", content="Look up tea."), Message(role="assistant", calls=[Call("look_up", {})]),
+                Message(role="tool", content="A drink.")]
+    shown = [render(tools, "Be brief.", messages, prompt), native_tools(tools) if prompt == "native" else None]
+    return f"{prompt} {hash_text(json.dumps(shown))}"
 
 
 def read_calls(result: Any) -> list[Call]:
@@ -88,7 +99,8 @@ def handler_class(ask: Ask, prompt: Prompt) -> type[BaseHandler]:
 
         def _pre_query_processing_prompting(self, test_entry: dict) -> dict:
             category = test_entry["id"].rsplit("_", 1)[0]
-            return {"tools": read_tools(test_entry["function"], category), "system": "", "messages": []}
+            return {"id": test_entry["id"], "tools": read_tools(test_entry["function"], category), "system": "",
+                    "messages": []}
 
         def add_first_turn_message_prompting(self, inference_data: dict, first_turn_message: list[dict]) -> dict:
             if first_turn_message and first_turn_message[0]["role"] == "system":
@@ -106,7 +118,8 @@ def handler_class(ask: Ask, prompt: Prompt) -> type[BaseHandler]:
             chat = render(tools, inference_data["system"], inference_data["messages"], prompt)
             inference_data["inference_input_log"] = {"messages": chat}
             started = time.monotonic()
-            return ask(chat, native_tools(tools) if prompt == "native" else None), time.monotonic() - started
+            reply = ask(chat, native_tools(tools) if prompt == "native" else None, inference_data["id"])
+            return reply, time.monotonic() - started
 
         def _parse_query_response_prompting(self, api_response: Reply) -> dict:
             return {"model_responses": api_response.text, "reasoning_content": api_response.reasoning,

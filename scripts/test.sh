@@ -2,6 +2,7 @@
 # Makes .venv from requirements.txt and runs the tests. Flags go to pytest: bash scripts/test.sh -m "not slow"
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
+use_looptool
 
 cd "$root"
 python -m pytest -q "$@"
