@@ -90,14 +90,14 @@ from model_inference.phone import Phone
 from model_inference.{kind}.{kind}_utils import run
 
 def respond(text, phone):
-    return [run(part.strip() + ")", phone) for part in text.strip("[]").split(")") if part.strip(", ")]
+    return [run(text.strip("[]"), phone)]
 '''
 
 RUN = '''
 def run(call, phone):
     globals()["phone_instance"] = phone
     try:
-        result = eval("phone_instance." + call.lstrip(", "))
+        result = eval("phone_instance." + call)
     except Exception as error:
         return f"Error during execution: {error}"
     return result
@@ -117,8 +117,9 @@ class Phone:
         return {"status": True}
     def _hidden(self):
         self.sent.append("hidden")
-    def explode(self):
-        raise SystemError
+    def variables(self):
+        import os
+        return sorted(os.environ)
 '''
 
 INFERENCE = '''
@@ -202,8 +203,8 @@ ROWS: dict[str, list[tuple[dict[str, Any], Any]]] = {
     "normal_atom_list": [(conversation(f"normal_atom_list_{i}", f"user: Plan {city}."), {"plan": {"cities": [city]}})
                          for i, city in enumerate(("Rome", "New York", "Oslo", "Ghent"))],
     "normal_multi_turn_user_switch": [
-        (conversation(f"normal_multi_turn_user_switch_{talk}_{turn}", f"user: Plan Rome.\n" * (turn + 1)),
-         {"plan": {"cities": ["Rome"], "days": talk}}) for talk in (0, 1) for turn in (0, 1)],
+        (conversation(f"normal_multi_turn_user_switch_{talk}_{turn}", f"user: Hi.\nsystem: Yes?\nuser: Plan {talk}.{turn}."),
+         {"plan": {"cities": [f"{talk}.{turn}"]}}) for talk in (0, 1) for turn in (0, 1)],
     "special_incomplete": [(conversation(f"special_incomplete_{i}", f"user: Plan something, {i}."), {"plan": ["cities"]})
                            for i in range(2)],
     "agent_multi_step": [(agent("agent_multi_step_0", "Send hi."), [{"Phone": {"wifi": True, "sent": ["hi"]}}])],
