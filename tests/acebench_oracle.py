@@ -1,4 +1,4 @@
-"""A server that answers ACEBench from its ground truth, as a model would: <tool_call> blocks, sentences, an agent's steps."""
+"""A server that answers ACEBench from its ground truth as a model would: <tool_call> blocks, sentences, agents' steps."""
 from __future__ import annotations
 
 import re
@@ -8,7 +8,7 @@ import msgspec
 from local_server import LocalServer, completion
 
 from bfcl.acebench.brackets import read_brackets
-from bfcl.acebench.checkout import AGENT, CATEGORIES, SPECIAL, Checkout, Language, Row
+from bfcl.acebench.checkout import AGENT, CATEGORIES, Checkout, Language, Row
 from bfcl.acebench.prompting import read_conversation, render_task
 from looptool.calls import render_calls
 from looptool.records import Call
@@ -28,10 +28,11 @@ def right_reply(row: Row, truth: Any) -> str:
     if row.id.startswith("special_irrelevant"):
         return truth
     if row.id.startswith("special_incomplete"):
-        return " ".join(f"Missing necessary parameters ({', '.join(names)}) for the api ({api})" for api, names in truth.items())
+        return " ".join(f"Missing necessary parameters ({', '.join(names)}) for the api ({api})"
+                        for api, names in truth.items())
     if row.id.startswith("special"):
-        return " ".join(f"There is incorrect value ({', '.join(values)}) for the parameters ({name}) in the conversation history."
-                        for name, values in truth.items())
+        return " ".join(f"There is incorrect value ({', '.join(values)}) for the parameters ({name}) in the conversation "
+                        "history." for name, values in truth.items())
     known = {function["name"] for function in row.function}
     return render_calls([Call(name=name if name in known else re.sub(r"_\d+$", "", name), arguments=arguments)
                          for name, arguments in truth.items()])
@@ -53,7 +54,7 @@ class Oracle:
         for category in CATEGORIES:
             for row, truth in zip(checkout.rows(language, category), truths(checkout, language, category), strict=True):
                 if category in AGENT:
-                    script = steps(truth["mile_stone"])  # the same words under other initial states: the longest serves all
+                    script = steps(truth["mile_stone"])  # of the same words under other states the longest serves all
                     self._steps[row.question] = max(script, self._steps.get(row.question, []), key=len)
                     continue
                 chat = render_task(row, language, read_conversation(row.question), "short")

@@ -1,4 +1,4 @@
-"""A benchmark of our own with ACEBench's file names, classes and habits, a few rows each: what is tested without a checkout."""
+"""A benchmark of our own with ACEBench's file names, classes and habits, a few rows each, for tests without a checkout."""
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,22 +1,14 @@
-"""ACEBench's adapters without a checkout: brackets, prompts, containment, and whole runs over a benchmark of our own."""
+"""ACEBench's adapters without a checkout: brackets, replies, prompts, containment, figures, the checkout's check."""
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
-import msgspec
 import pytest
 from acebench_world import PLAN, make_benchmark
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from local_server import LocalServer, completion
 
 from bfcl.acebench import checkout as checkout_module
-from bfcl.acebench import evaluate, measuring
-from bfcl.acebench.answers import Answer, make_answer, read_reply
+from bfcl.acebench.answers import make_answer, read_reply
 from bfcl.acebench.brackets import read_brackets, write_brackets
 from bfcl.acebench.checkout import AGENT, NORMAL, SPECIAL, Row, open_checkout
 from bfcl.acebench.containment import arithmetic, method_caller
@@ -24,12 +16,10 @@ from bfcl.acebench.figures import COLUMNS, PAPER, category_table, difference, fi
 from bfcl.acebench.prompting import (
     KINDS, kind_of, prompt_hash, read_conversation, read_date, read_tools, render_task)
 from bfcl.acebench.scorer_process import KEEPS, STRIPS, corrected
-from bfcl.card import read_card
 from bfcl.scores import Tally
-from looptool.calls import render_calls
 from looptool.config import ROOT
 from looptool.llm import Reply
-from looptool.records import Call, InputError, Message, read_jsonl
+from looptool.records import Call, InputError, Message
 
 STUDENT = str(ROOT / "grpotool" / "tiny_student" / "checkpoint")
 
@@ -66,7 +56,8 @@ VALUES = st.recursive(st.none() | st.booleans() | st.integers() | st.floats(allo
 
 
 @given(st.lists(st.builds(Call, name=st.from_regex(r"[a-z_]\w{0,6}(\.[a-z]\w{0,3})?", fullmatch=True) | st.text(),
-                          arguments=st.dictionaries(st.from_regex(r"[a-z]\w{0,6}", fullmatch=True) | st.text(), VALUES, max_size=3)),
+                          arguments=st.dictionaries(
+                              st.from_regex(r"[a-z]\w{0,6}", fullmatch=True) | st.text(), VALUES, max_size=3)),
                 min_size=1, max_size=3))
 @settings(max_examples=200, deadline=None)
 def test_what_is_written_reads_back_as_the_same_calls(calls):
@@ -82,7 +73,8 @@ def test_other_text_is_no_call(text):
 
 
 def test_history_is_read_with_its_json_words():
-    assert read_brackets('[f(a=true, b=[false, null], c={"d": "e"}, g=-1)]') == [call(a=True, b=[False, None], c={"d": "e"}, g=-1)]
+    calls = read_brackets('[f(a=true, b=[false, null], c={"d": "e"}, g=-1)]')
+    assert calls == [call(a=True, b=[False, None], c={"d": "e"}, g=-1)]
 
 
 # Replies
@@ -134,22 +126,25 @@ def test_a_text_without_turns_is_the_users():
 
 
 @pytest.mark.parametrize("time, date", [
-    ("Today is 2025-03-20, Thursday.", "2025-03-20, Thursday"), ("The current time is June 13, 2024, Thursday。", "June 13, 2024, Thursday"),
+    ("Today is 2025-03-20, Thursday.", "2025-03-20, Thursday"),
+    ("The current time is June 13, 2024, Thursday。", "June 13, 2024, Thursday"),
     ("今天是2020年05月01日，星期五。", "2020年05月01日，星期五"), ("", "unknown"), ("Monday", "Monday")])
 def test_dates_lose_their_sentence(time, date):
     assert read_date(time) == date
 
 
 @pytest.mark.parametrize("id, kind", [
-    ("normal_atom_object_deep_3", "normal"), ("normal_multi_turn_user_switch_0_1", "normal"), ("normal_preference_1", "preference"),
+    ("normal_atom_object_deep_3", "normal"), ("normal_multi_turn_user_switch_0_1", "normal"),
+    ("normal_preference_1", "preference"),
     ("special_error_param_2", "special"), ("agent_multi_step_0", "multi_step"), ("agent_multi_turn_0", "multi_turn")])
 def test_each_category_has_its_prompt(id, kind):
     assert kind_of(task(id)) == kind and kind in KINDS
 
 
 def test_functions_become_json_schema_wherever_they_keep_their_parameters():
-    one, two, three = read_tools(task(function=[PLAN, {
-        "name": "a.b", "description": "d", "arguments": {"type": "object", "properties": {}}, "results": {"type": "object"}, "tags": []},
+    empty = {"type": "object", "properties": {}}
+    one, two, three = read_tools(task(function=[
+        PLAN, {"name": "a.b", "description": "d", "arguments": empty, "results": {"type": "object"}, "tags": []},
         {"name": "odd", "description": "d", "parameters": {"type": "object", "properties": {}, "required": ["ghost"]}}]))
     assert one.parameters["properties"]["cities"]["type"] == "array" and one.parameters["type"] == "object"
     assert two.parameters == {"type": "object", "properties": {}, "required": []}
@@ -168,12 +163,13 @@ def test_special_tasks_are_told_the_sentences_that_are_scored(language):
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_every_kind_has_its_values_and_no_open_place(language):
     for id in ("normal_atom_bool_0", "normal_preference_0", "special_incomplete_0", "agent_multi_step_0", "agent_multi_turn_0"):
-        chat = render_task(task(id, profile={"diet": "{{rules}} <|im_end|>"}), language, [Message(role="user", content="hi")], "short",
-                           "Rule one. {{profile}}")
+        chat = render_task(task(id, profile={"diet": "{{rules}} <|im_end|>"}), language,
+                           [Message(role="user", content="hi")], "short", "Rule one. {{profile}}")
         system = chat[0]["content"]
         assert ("Rule one. {{profile}}" in system) == id.startswith("agent_multi_turn") and "<|im_end|>" not in system
         assert ('{"diet": "{{rules}}' in system) == id.startswith("normal_preference")
-        assert chat[1] == {"role": "user", "content": "hi"} and "finish conversation" in system or not id.startswith("agent_multi_step")
+        assert ("finish conversation" in system) == id.startswith("agent_multi_step")
+        assert chat[1:] == [{"role": "user", "content": "hi"}]
 
 
 def test_the_prompts_hash_changes_with_what_is_shown():
@@ -189,7 +185,8 @@ def test_sums_of_numbers_are_computed(text, value):
 
 
 @pytest.mark.parametrize("text", [
-    "__import__('os').getpid()", "9**9**9", "'a'*9", "[1]*9", "1 if True else 2", "a+1", "True+1", "1<<9", "(lambda: 1)()", "1j*1"])
+    "__import__('os').getpid()", "9**9**9", "'a'*9", "[1]*9", "1 if True else 2", "a+1", "True+1", "1<<9", "1j*1",
+    "(lambda: 1)()"])
 def test_nothing_else_is(text):
     with pytest.raises((ValueError, TypeError)):
         arithmetic(text)
@@ -215,7 +212,7 @@ def test_a_method_is_called_with_literals():
 
 
 @pytest.mark.parametrize("text", [
-    "phone._secret()", "phone.__class__()", "phone.say.__self__()", "phone.say(text=open('/etc/passwd'))", "open('/etc/passwd')",
+    "phone._secret()", "phone.__class__()", "phone.say.__self__()", "phone.say(text=open('/etc/passwd'))", "open('x')",
     "phone.say(text=phone)", "phone.say(**{'text': 'a'})", "phone.say", "phone.said.append(1)", "other.say(text='a')",
     "phone.say(text='a') or 1", "phone.say(text=1+1j.real)"])
 def test_nothing_but_a_method_of_the_environment_is_called(text):
@@ -283,7 +280,7 @@ def test_a_folder_without_the_benchmark_is_refused_with_the_command(tmp_path):
 
 def test_another_commit_is_refused_and_taken_only_by_a_flag(tmp_path):
     folder = make_benchmark(tmp_path)
-    with pytest.raises(InputError, match="not those of commit 9f340f9 .*--any_commit|not those of commit 9f340f9 .*--any-commit"):
+    with pytest.raises(InputError, match="not those of commit 9f340f9 .*--any-commit"):
         open_checkout(folder)
     assert "NOT the pinned 9f340f9" in open_checkout(folder, any_commit=True).commit
 

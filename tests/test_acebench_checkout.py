@@ -1,4 +1,4 @@
-"""With a checkout of ACEBench: its own ground truth as a model's replies, through our prompts, conversion and environments.
+"""With a checkout of ACEBench: its ground truth as a model's replies, through our prompts, conversion and environments.
 
     git clone https://github.com/chenchen0103/ACEBench FOLDER && git -C FOLDER checkout 9f340f9
     ACEBENCH=FOLDER python -m pytest tests/test_acebench_checkout.py
@@ -56,7 +56,8 @@ def checkout():
 
 def run(oracle: Oracle, language: str, out: Path) -> tuple[Scored, Scored, str]:
     """Official and corrected scores, and the table, by the whole command."""
-    before = subprocess.run(["git", "-C", FOLDER, "status", "--porcelain", "--ignored"], capture_output=True, check=True).stdout
+    status = ["git", "-C", FOLDER, "status", "--porcelain", "--ignored"]
+    before = subprocess.run(status, capture_output=True, check=True).stdout
     with LocalServer(oracle) as server:
         done = subprocess.run(
             [sys.executable, str(ROOT / "bfcl" / "acebench" / "evaluate.py"), "--acebench", FOLDER, "--language", language,
@@ -64,7 +65,7 @@ def run(oracle: Oracle, language: str, out: Path) -> tuple[Scored, Scored, str]:
              "--served-name", "m", "--user-model", "user", "--user-endpoint", server.url, "--out", str(out)],
             capture_output=True, text=True, env=os.environ | {"CI": "1"})
     assert done.returncode == 0, done.stderr
-    after = subprocess.run(["git", "-C", FOLDER, "status", "--porcelain", "--ignored"], capture_output=True, check=True).stdout
+    after = subprocess.run(status, capture_output=True, check=True).stdout
     assert after == before, "something was written into the checkout"
     return read_card(out), read_card(out / "corrected"), done.stdout
 

@@ -2,7 +2,7 @@
 
 One answer is a line of <group>_answers.jsonl, for instance
 
-    {"id":"normal_atom_bool_0","kind":"calls","reply":"<tool_call>\\n{\\"name\\": ...","result":"[PlanMeal(meal='dinner')]"}
+    {"id":"normal_atom_bool_0","kind":"calls","reply":"<tool_call>\\n{\\"name\\": ...","result":"[Plan(meal='dinner')]"}
 """
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from looptool.prompt import ChatMessage
 from looptool.records import Message, Record
 
 Kind = Literal["calls", "text", "cut", "unreadable", "inexpressible", "ended", "out_of_turns", "environment_error"]
-"""calls, text: read. cut: stopped by the limit of tokens. unreadable: a block that is no call. inexpressible: calls that
-brackets cannot express. The last three are of agent tasks: how the episode ended."""
+"""calls, text: read. cut: stopped by the limit of tokens. unreadable: with a block that is no call. inexpressible: with
+calls that brackets cannot express. The last three are of agent tasks: how the episode ended."""
 
 FAULTY: tuple[Kind, ...] = ("cut", "unreadable", "inexpressible", "out_of_turns", "environment_error")
 """Kinds that the card counts as errors; all are scored as they are, which is mostly as wrong."""

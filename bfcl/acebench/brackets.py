@@ -45,7 +45,8 @@ def read_brackets(text: str) -> list[Call] | None:
 def _read_call(node: ast.expr) -> Call:
     if not isinstance(node, ast.Call) or node.args or any(keyword.arg is None for keyword in node.keywords):
         raise ValueError
-    return Call(name=_read_name(node.func), arguments={keyword.arg: _read_value(keyword.value) for keyword in node.keywords})
+    arguments = {keyword.arg: _read_value(keyword.value) for keyword in node.keywords}
+    return Call(name=_read_name(node.func), arguments=arguments)
 
 
 def _read_name(node: ast.expr) -> str:

@@ -21,7 +21,7 @@ REPOSITORY = "https://github.com/chenchen0103/ACEBench"
 COMMIT = "9f340f9961cd6cb4f93f6868a514ea34813d0a43"
 """Of 2025-07-21, the date that the paper gives its ACEBench numbers."""
 CONTENT = "48179e7f21fa3c70"
-"""`hash_files` of what is used of that commit, so that an archive of it is as good as a clone, and an edited clone is not."""
+"""`hash_files` of what is used of it: an archive of the commit is as good as a clone, and an edited clone is not."""
 
 Language = Literal["en", "zh"]
 
@@ -33,9 +33,8 @@ SPECIAL = ["special_incomplete", "special_error_param", "special_irrelevant"]
 AGENT = ["agent_multi_step", "agent_multi_turn"]
 CATEGORIES = [*NORMAL, *SPECIAL, *AGENT]
 
-_USED = ["eval_main.py", "category.py", "model_eval/*.py", "model_inference/utils.py", "model_inference/base_inference.py",
-         "model_inference/common_inference.py", "model_inference/prompt_*.py", "model_inference/multi_*/**/*.py",
-         "data_all/**/data_*.json"]
+_USED = ["eval_main.py", "category.py", "model_eval/*.py", "data_all/**/data_*.json", *(
+    f"model_inference/{one}.py" for one in ("utils", "base_inference", "common_inference", "prompt_*", "multi_*/**/*"))]
 
 
 class Row(msgspec.Struct, kw_only=True):
@@ -97,8 +96,8 @@ def open_checkout(folder: Path, any_commit: bool = False) -> Checkout:
     commit = _commit(folder)
     if not any_commit:
         raise InputError(f"--acebench {folder}: its data and scorer are not those of commit {COMMIT[:7]} (it is at "
-                         f"{commit[:7]}, or was edited), so scores would not compare; {_advice(folder)}; or use "
-                         "--any_commit, which the card then says")
+                         f"{commit[:7]}, or was edited), so scores would not compare; git -C {folder} checkout {COMMIT}, "
+                         f"or clone {REPOSITORY} anew; or take it as it is with --any-commit, and the card says so")
     return Checkout(folder.resolve(), f"{commit}, NOT the pinned {COMMIT[:7]} or edited", content)
 
 

@@ -1,8 +1,8 @@
-"""Runs in the process that runs the benchmark's own code, before anything of it is imported: keeps it harmless and small.
+"""Runs in a process of the benchmark's own code, before anything of it is imported: keeps it harmless and small.
 
-The benchmark imports vendors' SDKs, spreadsheets and vLLM at the top of modules whose other parts are needed, so those are
-stood in for here. And it gives text that a model wrote to `eval`: a sum in an argument, and every call of an agent task.
-Its modules get an `eval` that does the same for what a call may hold and nothing else.
+The benchmark imports vendors' SDKs, spreadsheets and vLLM at the top of modules whose other parts are needed, so those
+are stood in for here. And it gives text that a model wrote to `eval`: a sum in an argument, and every call of an agent
+task. Its modules get an `eval` that does the same for what a call may hold, and nothing else.
 """
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def _number(node: ast.expr) -> int | float:
 
 
 def method_caller(namespace: dict[str, Any]) -> Callable[[str], Any]:
-    """An `eval` for `instance.method(key=literal)`, the instance by its name in `namespace`, the method no private one."""
+    """An `eval` of `instance.method(key=literal)`, the instance by its name in `namespace`, the method a public one."""
 
     def call(expression: str) -> Any:
         node = ast.parse(expression, mode="eval").body
-        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name)):
-            raise ValueError("this is no call of a listed function")
-        if node.func.attr.startswith("_") or any(keyword.arg is None for keyword in node.keywords):
+        if (not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute)
+                or not isinstance(node.func.value, ast.Name) or node.func.attr.startswith("_")
+                or any(keyword.arg is None for keyword in node.keywords)):
             raise ValueError("this is no call of a listed function")
         method = getattr(namespace[node.func.value.id], node.func.attr)
         return method(*map(ast.literal_eval, node.args),

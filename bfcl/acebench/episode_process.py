@@ -99,15 +99,17 @@ def main() -> None:
     common = load(sys.argv[1], line)
     task = line.hear()
     row, language, kind = task["row"], task["language"], task["kind"]
-    policy = Policy(line, [getattr(sys.modules[f"model_inference.{name}"], f"MULTI_TURN_AGENT_PROMPT_SYSTEM_{language.upper()}")
+    prompt = f"MULTI_TURN_AGENT_PROMPT_SYSTEM_{language.upper()}"
+    policy = Policy(line, [getattr(sys.modules[f"model_inference.{name}"], prompt)
                            for name in ("multi_turn.common_agent", "multi_step.common_agent_step")])
     for name in ("Scene", "Mulit_Step_Scene"):
         setattr(common, name, watch(getattr(common, name), policy))
     inference = object.__new__(common.CommonInference)
-    vars(inference).update(model=policy, model_name="model", user_model="gpt", language=language, max_message_index=MAX_TURNS)
+    vars(inference).update(model=policy, model_name="model", user_model="gpt", language=language,
+                           max_message_index=MAX_TURNS)
     try:
         states, process = getattr(inference, _LOOPS[kind])(
-            row["question"], row["initial_config"], row["function"], row["involved_classes"], row["id"].split("_")[-1], "")
+            row["question"], row["initial_config"], row["function"], row["involved_classes"], row["id"], "")
     except Exception as error:  # noqa: BLE001  whatever the benchmark's code raises on what a model wrote
         line.say(error=f"{type(error).__name__}: {error}", dialogue=policy.dialogue)
     else:

@@ -1,4 +1,4 @@
-"""Agent tasks: ACEBench's environment and loop in a process for each, the policy and its user's simulator asked from here.
+"""Agent tasks: ACEBench's environment and loop in a process for each; policy and simulated user are asked from here.
 
 What the model is shown is the episode's dialogue, rendered as any conversation: its own earlier calls as <tool_call>
 blocks, what the environment returned as <tool_response> blocks.
@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from bfcl.acebench.answers import Answer, read_reply
+from bfcl.acebench.answers import Answer, Kind, read_reply
 from bfcl.acebench.checkout import Checkout, Language, Row
 from bfcl.acebench.child import command, environment
 from bfcl.acebench.prompting import kind_of, render_task
@@ -101,14 +101,14 @@ class Episode:
     def _answer(self, heard: dict[str, Any]) -> Answer:
         dialogue = heard["dialogue"]
         states, process = heard.get("states", []), heard.get("process", [])
-        ended = dialogue and "finish conversation" in _text(dialogue[-1]["message"])
-        return Answer(id=self._row.id, kind="environment_error" if "error" in heard else "ended" if ended else "out_of_turns",
+        kind: Kind = "ended" if dialogue and "finish conversation" in _text(dialogue[-1]["message"]) else "out_of_turns"
+        return Answer(id=self._row.id, kind="environment_error" if "error" in heard else kind,
                       reply=heard.get("error", ""), result=states, process=process, dialogue=dialogue, chat=self._chat,
                       faults=dict(self._faults))
 
 
 def _results(returned: Any, calls: int) -> list[Message]:
-    """One result for each call, or one for all where their numbers differ: the environment returns one text on an error."""
+    """A result for each call, or one for all where their numbers differ: an error of the environment is one text."""
     if isinstance(returned, list) and len(returned) == calls:
         return [Message(role="tool", content=_text(result)) for result in returned]
     return [Message(role="tool", content=_text(returned))]

@@ -8,7 +8,7 @@ from bfcl.acebench.checkout import AGENT, ATOM, MULTI, NORMAL, SINGLE, SPECIAL
 from bfcl.scores import Tally, Weights, accuracy, mean
 
 OVERALL = ((NORMAL, 0.578), (SPECIAL, 0.2676), (AGENT, 0.1545))
-"""The benchmark's weights: square roots of 700, 150 and 50, each over their sum, as it rounds them (to 1.0001 in all)."""
+"""The benchmark's weights: the square roots of 700, 150 and 50 over their sum, as it rounds them (to 1.0001 in all)."""
 
 COLUMNS: dict[str, Weights] = {
     "atom": mean(*ATOM), "single": mean(*SINGLE), "multi": mean(*MULTI), "similar": mean("normal_similar_api"),
@@ -56,7 +56,8 @@ def table(models: Mapping[str, Mapping[str, Tallies]], paper: bool) -> str:
     width = max(map(len, lines)) + 1
     text = " " * width + "".join(f"{column:>13}" for column in COLUMNS) + "\n"
     for name, line in lines.items():
-        cells = (_cell(*line[column], signed=name.startswith("difference")) if column in line else "-" for column in COLUMNS)
+        signed = name.startswith("difference")
+        cells = (_cell(*line[column], signed=signed) if column in line else "-" for column in COLUMNS)
         text += f"{name:<{width}}" + "".join(f"{cell:>13}" for cell in cells) + "\n"
     return text
 
@@ -70,7 +71,7 @@ def category_table(ways: Mapping[str, Tallies]) -> str:
     first = next(iter(ways.values()))
     text = f"  {'':<38}" + "".join(f"{way:>20}" for way in ways) + "\n"
     for category in first:
-        cells = (f"{tallies[category].correct} of {tallies[category].total}, {tallies[category].correct / tallies[category].total:.1%}"
-                 for tallies in ways.values())
+        cells = (f"{one.correct} of {one.total}, {one.correct / one.total:.1%}"
+                 for one in (tallies[category] for tallies in ways.values()))
         text += f"  {category:<38}" + "".join(f"{cell:>20}" for cell in cells) + "\n"
     return text

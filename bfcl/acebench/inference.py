@@ -1,12 +1,13 @@
 """All tasks put to a model, concurrently and resumable by task: <group>_answers.jsonl in the results' folder.
 
-The groups are the tasks of one reply and the two agent categories, so that these can be added later. Every reply is kept
-in answers.sqlite beside them: an episode that was cut off is played again from there. A task whose call failed has no
-answer, never a wrong one.
+The groups are the tasks of one reply and the two agent categories, so that these can be added later. Every reply is
+kept in answers.sqlite beside them: an episode that was cut off is played again from there. A task whose call failed has
+no answer, never a wrong one.
 """
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -69,22 +70,21 @@ class Inference:
         Raises:
             InputError, StageFailed: as looptool.stage.run_stage.
         """
-        groups = {group: [row for category, tasks in rows.items() for row in tasks if (category in AGENT) == (group in AGENT)
-                          and (category == group or group == CONVERSATIONS)] for group in (CONVERSATIONS, *AGENT)}
+        groups: defaultdict[str, list[Row]] = defaultdict(list)
+        for category, tasks in rows.items():
+            groups[category if category in AGENT else CONVERSATIONS] += tasks
         jobs = []
         for group, tasks in groups.items():
-            if not tasks:
-                continue
             work = self._episode(ask_policy(group), ask_user) if group in AGENT else self._reply(ask_policy(group))
-            jobs.append(run_stage(group, Inputs(lambda tasks=tasks: ((row.id, row) for row in tasks)), work, self.file(group),
-                                  settings=self._settings | {"tasks": [row.id for row in tasks]}, sources=[],
+            inputs = Inputs(lambda tasks=tasks: ((row.id, row) for row in tasks))
+            settings = self._settings | {"tasks": [row.id for row in tasks]}
+            jobs.append(run_stage(group, inputs, work, self._file(group), settings=settings, sources=[],
                                   in_flight=self._in_flight, usage={group: policy.usage[group]}))
         metas = await asyncio.gather(*jobs)
-        answers = {answer.id: answer for group, tasks in groups.items() if tasks
-                   for answer in read_jsonl(self.file(group), Answer)}
+        answers = {answer.id: answer for group in groups for answer in read_jsonl(self._file(group), Answer)}
         return answers, sum(meta.failed for meta in metas)
 
-    def file(self, group: str) -> Path:
+    def _file(self, group: str) -> Path:
         return self._folder / f"{group}_answers.jsonl"
 
     def _reply(self, ask: Ask) -> Callable[[Row], Awaitable[Outcome]]:
@@ -98,7 +98,8 @@ class Inference:
     def _episode(self, ask_policy: Ask, ask_user: Ask | None) -> Callable[[Row], Awaitable[Outcome]]:
         async def work(row: Row) -> Outcome:
             async with self._processes:
-                answer = await Episode(row, self._language, self._instructions, ask_policy, ask_user).play(self._checkout)
+                episode = Episode(row, self._language, self._instructions, ask_policy, ask_user)
+                answer = await episode.play(self._checkout)
             return Outcome([answer], answer.kind)
 
         return work

@@ -40,8 +40,8 @@ USER = "agent_multi_turn"
 """The one category whose tasks have a user, played by a model."""
 USER_SAMPLING = llm.Sampling(temperature=0.001, top_p=1.0, max_tokens=4096)
 """The benchmark's, but for its limit of 1,000 tokens, which a model that reasons needs for that alone."""
-WHERE = ("all in the denominator: no_answer and scorer_crash as wrong, replies of the other kinds as the scorer judges them; "
-         "those inside of agent tasks are counted apart")
+WHERE = ("all in the denominator: no_answer and scorer_crash as wrong, replies of the other kinds as the scorer judges "
+         "them; those inside of agent tasks are counted apart")
 
 
 class Job(msgspec.Struct, kw_only=True):
@@ -107,8 +107,8 @@ def measure(job: Job, config: Config) -> dict[Way, Scored]:
         except StageFailed as error:
             raise InputError(str(error)) from None
     if failed and not job.failed_as_wrong:
-        raise InputError(f"{failed:,} tasks got no answer, so nothing is scored; run this again, and only they are asked "
-                         "again, or score them as wrong with --failed-as-wrong")
+        raise InputError(f"{failed:,} tasks got no answer, so nothing is scored; run this again, and only they are "
+                         "asked again, or score them as wrong with --failed-as-wrong")
     tasks = [row for tasks in rows.values() for row in tasks]
     errors = count_errors(answers, failed)
     answers = {row.id: answers.get(row.id) or no_answer(row.id) for row in tasks}
@@ -174,13 +174,15 @@ def write_score(job: Job, settings: dict[str, Any], served: Served, errors: Coun
     notes = [user_note(job), "scored by the checkout's eval_main.py" + (
         "" if way == "official" else f", its two statements that take out whitespace replaced by {KEEPS!r}")]
     card = Card(benchmark=f"ACEBench {job.language}", version=REPOSITORY, commit=job.checkout.commit,
-                content=job.checkout.content, handler=settings["handler"], prompt=f"{job.instructions} {settings['prompt']}",
-                model=job.model, revision=settings["revision"], server=served.server, sampling=job.sampling,
-                context_length=served.context, errors=Errors(counts=dict(errors + Counter(scorer_crash=crashes)), where=WHERE),
-                scope=job.scope(), counts={category: tally.total for category, tally in tallies.items()},
+                content=job.checkout.content, handler=settings["handler"], model=job.model,
+                prompt=f"{job.instructions} {settings['prompt']}", revision=settings["revision"], server=served.server,
+                sampling=job.sampling, context_length=served.context, scope=job.scope(),
+                errors=Errors(counts=dict(errors + Counter(scorer_crash=crashes)), where=WHERE),
+                counts={category: tally.total for category, tally in tallies.items()},
                 environment=environment("looptool"), date=today(), notes=notes)
     process = {f"{category}, process": 100 * one.process for category, one in scores.items() if one.process is not None}
-    scored = Scored(card=card, scores={name: round(value, 4) for name, (value, _) in figures(tallies).items()} | process,
+    values = {name: round(value, 4) for name, (value, _) in figures(tallies).items()}
+    scored = Scored(card=card, scores=values | process,
                     correct={category: tally.correct for category, tally in tallies.items()})
     write_card(card_folder(job, way), scored)
     return scored

@@ -1,4 +1,4 @@
-"""A task of ACEBench as our model sees it: the one renderer's system text, what this kind of task adds, the conversation.
+"""A task of ACEBench as our model sees it: the renderer's system text, what this kind of task adds, the conversation.
 
 The benchmark shows a conversation as one text and asks for `[Api(key='value')]`; here it is a chat, and calls are
 <tool_call> blocks, as in training. What each kind of task adds is in prompts/<language>/, with the sentences that its
@@ -83,7 +83,7 @@ def prompt_hash(language: Language, instructions: Instructions) -> str:
     city = {"name": "find_city", "description": "Find a city.", "parameters": {
         "type": "dict", "properties": {"name": {"type": "string"}}, "required": ["name"]}}
     history = "user: Find Oslo.\nsystem: [find_city(name='Oslo')]\nsystem: Found.\nuser: And Rome?"
-    ids = ("normal_atom_bool_0", "normal_preference_0", "special_incomplete_0", "agent_multi_step_0", "agent_multi_turn_0")
+    ids = ("normal_atom_0", "normal_preference_0", "special_incomplete_0", "agent_multi_step_0", "agent_multi_turn_0")
     rows = [Row(id=id, question=history, function=[city], time="Today is Monday.", profile="none") for id in ids]
     return hash_text(json.dumps([render_task(row, language, read_conversation(history), instructions, "none")
                                  for row in rows], ensure_ascii=False))

@@ -1,10 +1,10 @@
 """Answers -> scores, by the checkout's own eval_main.py as it is ("official"), and with one statement corrected.
 
-At the pinned commit eval_main.py takes all whitespace out of an answer before it reads it, that inside of strings too.
-Strings of an argument are compared without spaces, but those in a list, or in a list of an object, are not, so that
-"New York" there is wrong however it is answered. "corrected" is the same source in memory with that statement, which
-stands there once for single turns and once for conversations, replaced by one that strips the ends only. (The repository
-did away with it for single turns in its commit 5b6e4de of 2025-10-23.)
+At the pinned commit eval_main.py takes all whitespace out of an answer before it reads it, that of its strings too.
+Most strings are then compared without their spaces, but those in a list inside of an object are not, so that "New York"
+there is wrong however it is answered. "corrected" is the same source, in memory, with that statement (it stands there
+once for single turns and once for conversations) replaced by one that strips the ends only. The repository did away
+with it for single turns in its commit 5b6e4de of 2025-10-23.
 """
 from __future__ import annotations
 
@@ -56,7 +56,8 @@ def score(checkout: Checkout, language: Language, rows: dict[str, list[Row]], an
         scored = work / "score_all" / f"score_{language}"
         for file in [*(scored / MODEL).iterdir(), scored / "result.json"]:
             write_atomic(out / file.name, [file.read_bytes()])
-    return {category: read_score(out / f"data_{category}_score.json", category, tasks) for category, tasks in rows.items()}
+    return {category: read_score(out / f"data_{category}_score.json", category, tasks)
+            for category, tasks in rows.items()}
 
 
 def _lay_out(checkout: Checkout, language: Language, category: str, tasks: list[Row], answers: dict[str, Answer],
