@@ -142,12 +142,12 @@ def test_each_category_has_its_prompt(id, kind):
 
 
 def test_functions_become_json_schema_wherever_they_keep_their_parameters():
-    empty = {"type": "object", "properties": {}}
+    short = {"type": "object", "properties": {"n": {"type": "int"}}, "required": ["n"]}
     one, two, three = read_tools(task(function=[
-        PLAN, {"name": "a.b", "description": "d", "arguments": empty, "results": {"type": "object"}, "tags": []},
+        PLAN, {"name": "a.b", "description": "d", "arguments": short, "results": {"type": "object"}, "tags": []},
         {"name": "odd", "description": "d", "parameters": {"type": "object", "properties": {}, "required": ["ghost"]}}]))
     assert one.parameters["properties"]["cities"]["type"] == "array" and one.parameters["type"] == "object"
-    assert two.parameters == {"type": "object", "properties": {}, "required": []}
+    assert two.parameters == {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
     assert three.parameters == {"type": "object", "properties": {}, "required": ["ghost"]}
 
 
