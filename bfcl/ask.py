@@ -73,7 +73,7 @@ class Asker:
                 return self._post(request | {"max_tokens": room})
             except ContextFull:
                 room //= 4
-        raise ContextFull(f"context full: the server refuses the prompt with {room * 4} tokens to reply")
+        raise ContextFull("context full: the server's context does not hold the prompt; start it with a larger one")
 
     def _post(self, request: dict[str, Any]) -> Reply:
         body = msgspec.json.encode(request)

@@ -31,30 +31,32 @@ from looptool.run_files import round_files
 from looptool.stage import run_main
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(words: list[str]) -> argparse.Namespace:
+    """The flags; what stands behind -- is vLLM's."""
     parser = argument_parser(__doc__, with_round=True)
-    parser.add_argument("--model", metavar="DIR_OR_NAME", help="any checkpoint or hub model (default: the round's policy; in "
-                        "round 0 the student before training)")
-    parser.add_argument("--base", nargs="?", const="", metavar="DIR_OR_NAME", help="measure this model too, by the same "
-                        "command, and print the difference (default: the student before training)")
-    parser.add_argument("--endpoint", default="", metavar="URL", help="a running server, http://HOST:PORT/v1 (default: start "
-                        "vLLM, with the flags that stand behind --)")
-    parser.add_argument("--base-endpoint", default="", metavar="URL", help="the same for --base")
-    parser.add_argument("--served-name", default="", help="the model's name there, where it lists several")
-    parser.add_argument("--subset", nargs="?", type=int, const=40, default=0, metavar="N",
-                        help="only N entries of each category, always the same ones (default: 40)")
-    parser.add_argument("--categories", nargs="+", default=[], help="only these, by bfcl-eval's names")
-    parser.add_argument("--prompt", choices=("full", "short", "native"), help="whose system text: ours, full or short, or the "
-                        "model's own chat template (default: student.instructions)")
-    parser.add_argument("--no-thinking", action="store_true", help="ask the chat template for replies without reasoning")
-    parser.add_argument("--temperature", type=float, default=0.001)
-    parser.add_argument("--top-p", type=float, default=1.0)
-    parser.add_argument("--max-tokens", type=int, default=4096, help="of one reply, reasoning included")
-    parser.add_argument("--in-flight", type=int, default=64, help="entries at a time")
-    parser.add_argument("--out", type=Path, metavar="FOLDER")
-    parser.add_argument("--fresh", action="store_true", help="forget what an earlier run has answered")
-    parser.add_argument("server_flags", nargs="*", metavar="-- FLAGS", help="for vllm serve")
-    return parser.parse_args()
+    add = parser.add_argument
+    add("--model", metavar="DIR_OR_NAME",
+        help="any checkpoint or hub model (default: the round's policy; in round 0 the student before training)")
+    add("--base", nargs="?", const="", metavar="DIR_OR_NAME",
+        help="measure this model too, by the same command, and print the difference (default: the student)")
+    add("--endpoint", default="", metavar="URL",
+        help="a running server, http://HOST:PORT/v1 (default: start vLLM, with the flags that stand behind --)")
+    add("--base-endpoint", default="", metavar="URL", help="the same for --base")
+    add("--served-name", default="", help="the model's name there, where it lists several")
+    add("--subset", nargs="?", type=int, const=40, default=0, metavar="N",
+        help="only N entries of each category, always the same ones (default: 40)")
+    add("--categories", nargs="+", default=[], help="only these, by bfcl-eval's names")
+    add("--prompt", choices=("full", "short", "native"),
+        help="whose system text: ours, or that of the model's chat template (default: student.instructions)")
+    add("--no-thinking", action="store_true", help="ask the chat template for replies without reasoning")
+    add("--temperature", type=float, default=0.001)
+    add("--top-p", type=float, default=1.0)
+    add("--max-tokens", type=int, default=4096, help="of one reply, reasoning included")
+    add("--in-flight", type=int, default=64, help="entries at a time")
+    add("--out", type=Path, metavar="FOLDER")
+    add("--fresh", action="store_true", help="forget what an earlier run has answered")
+    end = words.index("--") if "--" in words else len(words)
+    return parser.parse_args(words[:end], argparse.Namespace(server_flags=words[end + 1:]))
 
 
 def make_job(args: argparse.Namespace, config: Config) -> Job:
@@ -90,14 +92,14 @@ def base_job(args: argparse.Namespace, config: Config) -> Job:
 
 def measure_apart(job: Job) -> Scored:
     """`measure` in a process of its own: bfcl-eval keeps to one folder in a process."""
-    done = subprocess.run([sys.executable, "-m", "bfcl.measure"], input=msgspec.json.encode(job))
+    done = subprocess.run([sys.executable, "-m", "bfcl.measure"], input=msgspec.json.encode(job, enc_hook=str))
     if done.returncode:
         sys.exit(done.returncode)
     return read_card(job.folder)
 
 
 def main() -> None:
-    args = parse_arguments()
+    args = parse_arguments(sys.argv[1:])
     config = load_config(args.config, args.overrides)
     job = make_job(args, config)
     rows = {}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 
 NAME = "LoopTool"
 """Our model's name in bfcl-eval: an underscore would become a slash there, and "FC" another handler."""
-COMMITS = {"2025.6.14": "1bb65c95", "2026.3.23": "not told by the package"}
-"""Commit of the benchmark's repository by version of the package: v3, the board of 2025-06-14, and v4."""
+COMMITS = {"2025.6.14": "1bb65c95", "2026.3.23": "6ea57973"}
+"""Commit of the benchmark's repository whose files are those of the package: v3, the board of 2025-06-14, and v4."""
 
 
 def installed_version() -> str:
@@ -65,6 +66,7 @@ class Launch:
         stand_in = ModuleType("bfcl_eval.constants.model_config")
         stand_in.MODEL_CONFIG_MAPPING = {NAME: self._model}
         sys.modules[stand_in.__name__] = stand_in
+        logging.getLogger("dotenv").setLevel(logging.ERROR)  # it looks for keys in a file, which we do not have
         from bfcl import qwentool
 
         self._handler, self.version = qwentool, qwentool.VERSION

@@ -128,7 +128,7 @@ def _score(launch: Launch, job: Job, settings: dict[str, Any], served: Served, e
 
 
 def main() -> None:
-    measure(msgspec.json.decode(sys.stdin.buffer.read(), type=Job))
+    measure(msgspec.json.decode(sys.stdin.buffer.read(), type=Job, dec_hook=lambda kind, value: kind(value)))
 
 
 if __name__ == "__main__":

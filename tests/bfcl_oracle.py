@@ -11,8 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from local_server import completion
-
 from looptool.calls import render_calls
 from looptool.records import Call
 
@@ -39,6 +37,8 @@ class Oracle:
 
     def reply(self, payload: Json) -> Json:
         """A chat completion, for local_server."""
+        from local_server import completion  # this module must also load where there is no aiohttp
+
         return completion(self.answer(payload["user"], payload["messages"]))
 
     def answer(self, task: str, chat: list[dict[str, str]]) -> str:
@@ -58,8 +58,10 @@ class Oracle:
             (name, possible), = truth.items()
             docs = self.tasks[task]["function"]
             doc = docs[0] if len(docs) == 1 else next(doc for doc in docs if doc["name"] == name)
-            properties = doc["parameters"]["properties"]
-            chosen = {key: first(values) for key, values in possible.items() if first(values) != NOTHING}
+            properties, required = doc["parameters"]["properties"], doc["parameters"]["required"]
+            chosen = {key: first(values) for key, values in possible.items()
+                      if (first(values) != NOTHING or key in required and NOTHING in values)
+                      and (key in properties or NOTHING not in values)}
             if "java" in task:
                 write = as_javascript if "javascript" in task else as_java
                 chosen = {key: write(value, properties[key]["type"], properties[key].get("items", {}).get("type"))
