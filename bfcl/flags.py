@@ -73,9 +73,8 @@ def named_model(args: argparse.Namespace, config: Config, benchmark: str) -> Nam
 
 
 def for_base(args: argparse.Namespace) -> argparse.Namespace:
-    """The same flags for the model that --base names, else for the student before training."""
-    out = args.out.with_name(f"{args.out.name}_base") if args.out else None
-    return argparse.Namespace(**vars(args) | {"model": args.base or None, "round": "0", "out": out,
+    """The same flags for the model that --base names, else for the student before training; --out is not for it."""
+    return argparse.Namespace(**vars(args) | {"model": args.base or None, "round": "0", "out": None,
                                               "endpoint": args.base_endpoint, "served_name": ""})
 
 

@@ -268,13 +268,15 @@ def test_a_subset_has_fixed_tasks_and_whole_conversations(benchmark, tmp_path):
 
 
 def test_the_base_is_measured_by_the_same_command(benchmark, tmp_path):
+    runs, base = f"run_dir={tmp_path}", "grpotool/tiny_student/checkpoint"
     with LocalServer(model) as server, saying("Sure!") as untrained:
-        done = evaluate(benchmark, tmp_path / "out", server.url, "--base", STUDENT, "--base-endpoint", untrained.url,
-                        "--served-name", "", only="normal_atom_list")
+        flags = ["--set", runs, "--base", base, "--base-endpoint", untrained.url, "--served-name", ""]
+        done = evaluate(benchmark, tmp_path / "out", server.url, *flags, only="normal_atom_list")
     assert done.returncode == 0, done.stderr
-    assert [read_card(tmp_path / name).correct["normal_atom_list"] for name in ("out_base", "out")] == [0, 2]
-    assert done.stdout.count("; handler ") == 2 and f"base {STUDENT}, official" in done.stdout
-    assert [line.split()[2] for line in done.stdout.splitlines() if line.startswith("difference, official")] == ["-"]
+    folders = [tmp_path / "acebench_en_subset" / base.replace("/", "--"), tmp_path / "out"]
+    assert [read_card(folder).correct["normal_atom_list"] for folder in folders] == [0, 2]
+    assert done.stdout.count("; handler ") == 2 and f"base {base}, official" in done.stdout
+    assert "The two differ in more" not in done.stdout
 
 
 def test_a_killed_run_goes_on_where_it_was(benchmark, tmp_path):
