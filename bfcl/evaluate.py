@@ -32,8 +32,9 @@ from looptool.stage import run_main
 def parse_arguments(words: list[str]) -> argparse.Namespace:
     parser = benchmark_parser(__doc__, subset=40)
     parser.add_argument("--categories", nargs="+", default=[], help="only these, by bfcl-eval's names")
-    parser.add_argument("--prompt", choices=("full", "short", "native"),
-                        help="whose system text: ours, or that of the model's chat template (default: student.instructions)")
+    parser.add_argument("--prompt", metavar="full|short|native|FILE",
+                        help="whose system text: ours, that of the model's chat template, or a file's (default: "
+                             "student.instructions)")
     return parse_words(parser, words)
 
 

@@ -187,6 +187,22 @@ def test_no_server_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
 
 
 @v3
+def test_the_system_text_is_ours_or_a_files_or_the_chat_templates(tmp_path: Path) -> None:
+    (tmp_path / "own.md").write_text("Compose calls. Now: {{date}}.\n{{tools}}")
+    flags = ("--subset", "1", "--categories", "simple", "--prompt")
+    with LocalServer(Oracle(data_folder("v3")).reply) as server:
+        for prompt in ("full", str(tmp_path / "own.md"), "native"):
+            evaluate("v3", tmp_path / Path(prompt).stem, server.url, *flags, prompt)
+            assert read_card(tmp_path / Path(prompt).stem).card.prompt.startswith(f"{Path(prompt).name} ")
+        ours, own, native = server.payloads
+        assert "name full, short, native" in evaluate("v3", tmp_path / "bad", server.url, *flags, "fulll", fails=True)
+    assert ours["messages"][0]["content"].startswith("You solve") and "tools" not in ours
+    assert own["messages"][0]["content"].startswith('Compose calls. Now: unknown.\n{"name": ')
+    assert [message["role"] for message in native["messages"]] == ["user"]
+    assert native["tools"][0]["function"]["parameters"]["type"] == "object" and native["tool_choice"] == "none"
+
+
+@v3
 def test_the_base_model_is_measured_by_the_same_command(tmp_path: Path) -> None:
     with LocalServer(Oracle(data_folder("v3")).reply) as ours, LocalServer(
             Oracle(data_folder("v3"), wrong=True).reply) as base:
