@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
-# Makes .venv from requirements.txt and runs the tests. Flags go to pytest: bash scripts/test.sh -m "not slow"
+# Makes .venv from requirements.txt, and .venv-bfcl for the tests of the evaluation, and runs the tests. Flags go to pytest:
+#   bash scripts/test.sh -m "not slow"
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
+use_looptool
+(use_bfcl v3)
 
 cd "$root"
 python -m pytest -q "$@"

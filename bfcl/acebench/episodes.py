@@ -1,0 +1,118 @@
+"""Agent tasks: ACEBench's environment and loop in a process for each; policy and simulated user are asked from here.
+
+What the model is shown is the episode's dialogue, rendered as any conversation: its own earlier calls as <tool_call>
+blocks, what the environment returned as <tool_response> blocks.
+"""
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+
+from bfcl.acebench.answers import Answer, Kind, read_reply
+from bfcl.acebench.checkout import Checkout, Language, Row
+from bfcl.acebench.child import command, environment
+from bfcl.acebench.prompting import kind_of, render_task
+from looptool.llm import Reply
+from looptool.prompt import ChatMessage, Instructions
+from looptool.records import InputError, Message
+
+Ask = Callable[[list[ChatMessage]], Awaitable[Reply]]
+AT_ONCE = 16
+"""Processes of environments; each takes about 20 MB."""
+_LONGEST_LINE = 2 ** 26
+
+
+class Episode:
+    """One task being played."""
+
+    def __init__(self, row: Row, language: Language, instructions: Instructions, ask_policy: Ask, ask_user: Ask):
+        self._row, self._language, self._instructions = row, language, instructions
+        self._ask_policy, self._ask_user = ask_policy, ask_user
+        self._said: list[Message] = []
+        self._chat: list[ChatMessage] = []
+        self._faults: Counter[str] = Counter()
+
+    async def play(self, checkout: Checkout) -> Answer:
+        """Run it to its end.
+
+        Raises:
+            CallFailed: a call got no answer; nothing is lost, as all answers so far are in the client's cache.
+            InputError: the environment does not start.
+        """
+        with tempfile.TemporaryDirectory() as scratch, tempfile.TemporaryFile() as log:
+            process = await asyncio.create_subprocess_exec(
+                *command("episode_process", str(checkout.folder)), cwd=scratch, env=environment(), limit=_LONGEST_LINE,
+                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=log)
+            try:
+                heard = await self._talk(process)
+            finally:
+                if process.returncode is None:
+                    process.kill()
+                await process.communicate()
+            if heard is None:
+                log.seek(0)
+                reason = log.read().decode(errors="replace").strip().splitlines()[-1:] or ["no reason given"]
+                raise InputError(f"{self._row.id}: ACEBench's environment does not run: {reason[0]}")
+        return self._answer(heard)
+
+    async def _talk(self, process: asyncio.subprocess.Process) -> dict[str, Any] | None:
+        """Answer the environment until its last line; None where it ends without one."""
+        said: Any = {"row": msgspec.to_builtins(self._row), "language": self._language, "kind": kind_of(self._row)}
+        while True:
+            process.stdin.write(json.dumps(said).encode() + b"\n")
+            line = await process.stdout.readline()
+            heard = json.loads(line) if line else None
+            if heard is None or "ask" not in heard:
+                return heard
+            said = await (self._turn(heard) if heard["ask"] == "policy" else self._user(heard["messages"]))
+
+    async def _turn(self, heard: dict[str, Any]) -> str:
+        """What the policy says next, in the benchmark's form."""
+        self._chat = render_task(self._row, self._language, self._messages(heard["dialogue"]), self._instructions,
+                                 heard["rules"])
+        read = read_reply(await self._ask_policy(self._chat))
+        self._said.append(read.message)
+        if read.kind not in ("calls", "text"):
+            self._faults[read.kind] += 1
+        return read.result
+
+    async def _user(self, messages: list[ChatMessage]) -> str:
+        return (await self._ask_user(messages)).text
+
+    def _messages(self, dialogue: list[dict[str, Any]]) -> list[Message]:
+        """The dialogue as the policy lived it: its own turns are what it wrote."""
+        mine = iter(self._said)
+        messages: list[Message] = []
+        for turn in dialogue:
+            if turn["sender"] == "agent":
+                messages.append(next(mine))
+            elif turn["sender"] == "execution" and messages[-1].calls:
+                messages += _results(turn["message"], len(messages[-1].calls))
+            else:
+                messages.append(Message(role="user", content=_text(turn["message"])))
+        return messages
+
+    def _answer(self, heard: dict[str, Any]) -> Answer:
+        dialogue = heard["dialogue"]
+        states, process = heard.get("states", []), heard.get("process", [])
+        kind: Kind = "ended" if dialogue and "finish conversation" in _text(dialogue[-1]["message"]) else "out_of_turns"
+        return Answer(id=self._row.id, kind="environment_error" if "error" in heard else kind,
+                      reply=heard.get("error", ""), result=states, process=process, dialogue=dialogue, chat=self._chat,
+                      faults=dict(self._faults))
+
+
+def _results(returned: Any, calls: int) -> list[Message]:
+    """A result for each call, or one for all where their numbers differ: an error of the environment is one text."""
+    if isinstance(returned, list) and len(returned) == calls:
+        return [Message(role="tool", content=_text(result)) for result in returned]
+    return [Message(role="tool", content=_text(returned))]
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,105 @@
+"""All tasks put to a model, concurrently and resumable by task: <group>_answers.jsonl in the results' folder.
+
+The groups are the tasks of one reply and the two agent categories, so that these can be added later. Every reply is
+kept in answers.sqlite beside them: an episode that was cut off is played again from there. A task whose call failed has
+no answer, never a wrong one.
+"""
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from bfcl.acebench.answers import Answer, make_answer
+from bfcl.acebench.checkout import AGENT, Checkout, Language, Row
+from bfcl.acebench.episodes import AT_ONCE, Ask, Episode
+from bfcl.acebench.prompting import read_conversation, render_task
+from bfcl.ask import SHORTEST_REPLY
+from looptool.llm import CallFailed, Client, Reply, Sampling
+from looptool.prompt import ChatMessage, Instructions
+from looptool.records import read_jsonl
+from looptool.stage import Inputs, Outcome, run_stage
+
+CONVERSATIONS = "conversations"
+"""The group of all tasks that are answered by one reply."""
+_TOO_LONG = ("context length", "max_model_len")
+"""How servers say that prompt and reply do not fit."""
+
+
+def asker(client: Client, role: str, model: str, sampling: Sampling) -> Ask:
+    """Asks a model; where the server's context is too short for prompt and reply, for a shorter reply.
+
+    What does not fit at all is a reply of no token, cut.
+    """
+    async def ask(chat: list[ChatMessage]) -> Reply:
+        room = sampling.max_tokens
+        while True:
+            try:
+                return await client.ask(role, chat, msgspec.structs.replace(sampling, max_tokens=room), model=model)
+            except CallFailed as error:
+                if not any(sign in str(error) for sign in _TOO_LONG):
+                    raise
+            room //= 4
+            if room < min(SHORTEST_REPLY, sampling.max_tokens):
+                return Reply(finish="length")
+
+    return ask
+
+
+class Inference:
+    """One model on the tasks of a checkout."""
+
+    def __init__(self, checkout: Checkout, language: Language, instructions: Instructions, folder: Path,
+                 settings: Mapping[str, Any], in_flight: int):
+        self._checkout, self._language, self._instructions = checkout, language, instructions
+        self._folder, self._settings, self._in_flight = folder, settings, in_flight
+        self._processes = asyncio.Semaphore(AT_ONCE)
+
+    async def run(self, rows: Mapping[str, list[Row]], policy: Client, ask_policy: Callable[[str], Ask],
+                  ask_user: Ask | None) -> tuple[dict[str, Answer], int]:
+        """The answers by task, and how many tasks have none because a call failed.
+
+        Args:
+            ask_policy: by role, which the usage is booked under, one for each group.
+            ask_user: only asked in agent_multi_turn.
+
+        Raises:
+            InputError, StageFailed: as looptool.stage.run_stage.
+        """
+        groups: defaultdict[str, list[Row]] = defaultdict(list)
+        for category, tasks in rows.items():
+            groups[category if category in AGENT else CONVERSATIONS] += tasks
+        jobs = []
+        for group, tasks in groups.items():
+            work = self._episode(ask_policy(group), ask_user) if group in AGENT else self._reply(ask_policy(group))
+            inputs = Inputs(lambda tasks=tasks: ((row.id, row) for row in tasks))
+            settings = self._settings | {"tasks": [row.id for row in tasks]}
+            jobs.append(run_stage(group, inputs, work, self._file(group), settings=settings, sources=[],
+                                  in_flight=self._in_flight, usage={group: policy.usage[group]}))
+        metas = await asyncio.gather(*jobs)
+        answers = {answer.id: answer for group in groups for answer in read_jsonl(self._file(group), Answer)}
+        return answers, sum(meta.failed for meta in metas)
+
+    def _file(self, group: str) -> Path:
+        return self._folder / f"{group}_answers.jsonl"
+
+    def _reply(self, ask: Ask) -> Callable[[Row], Awaitable[Outcome]]:
+        async def work(row: Row) -> Outcome:
+            chat = render_task(row, self._language, read_conversation(row.question), self._instructions)
+            answer = make_answer(row.id, await ask(chat))
+            return Outcome([answer], answer.kind)
+
+        return work
+
+    def _episode(self, ask_policy: Ask, ask_user: Ask | None) -> Callable[[Row], Awaitable[Outcome]]:
+        async def work(row: Row) -> Outcome:
+            async with self._processes:
+                episode = Episode(row, self._language, self._instructions, ask_policy, ask_user)
+                answer = await episode.play(self._checkout)
+            return Outcome([answer], answer.kind)
+
+        return work

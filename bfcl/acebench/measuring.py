@@ -1,0 +1,196 @@
+"""One model measured: its answers, their scores by both ways, the cards."""
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+import msgspec
+
+from bfcl.acebench.answers import FAULTY, Answer, no_answer
+from bfcl.acebench.checkout import CATEGORIES, REPOSITORY, Checkout, Language, Row
+from bfcl.acebench.figures import figures
+from bfcl.acebench.inference import Inference, asker
+from bfcl.acebench.prompting import PROMPTS, prompt_hash
+from bfcl.acebench.scorer_process import KEEPS
+from bfcl.acebench.scoring import CategoryScore, Way, score
+from bfcl.ask import Served
+from bfcl.card import (
+    Card, Errors, Sampling, Scored, environment, hash_files, model_revision, read_card, today, write_card)
+from bfcl.scores import Tally
+from bfcl.server import server
+from bfcl.subset import chosen, scope
+from looptool import llm
+from looptool.config import ROOT, Config
+from looptool.meta import Header, refuse_changes
+from looptool.prompt import Instructions
+from looptool.records import InputError, write_atomic
+from looptool.stage import StageFailed
+
+HANDLER = [*(ROOT / "bfcl" / "acebench" / f"{name}.py" for name in (
+    "answers", "brackets", "prompting", "inference", "episodes", "episode_process", "containment")),
+    *sorted(PROMPTS.rglob("*.md")), *(ROOT / "looptool" / name for name in (
+        "calls.py", "prompt.py", "schema.py", "type_names.py", "system_prompt_full.md", "system_prompt_short.md"))]
+"""Our files between the benchmark and the model."""
+USER = "agent_multi_turn"
+"""The one category whose tasks have a user, played by a model."""
+USER_SAMPLING = llm.Sampling(temperature=0.001, top_p=1.0, max_tokens=4096)
+"""The benchmark's, but for its limit of 1,000 tokens, which a model that reasons needs for that alone."""
+WHERE = ("all in the denominator: no_answer and scorer_crash as wrong, replies of the other kinds as the scorer judges "
+         "them; those inside of agent tasks are counted apart")
+
+
+class Job(msgspec.Struct, kw_only=True):
+    """What is to be measured, and how."""
+
+    checkout: Checkout
+    language: Language
+    out: Path
+    label: str
+    model: str
+    endpoint: str
+    served_name: str
+    server_flags: list[str]
+    user_model: str
+    user_endpoint: str
+    instructions: Instructions
+    sampling: Sampling
+    categories: list[str]
+    per_category: int
+    """Tasks or conversations of each category; 0 for all."""
+    in_flight: int
+    failed_as_wrong: bool
+    fresh: bool
+
+    def rows(self) -> dict[str, list[Row]]:
+        """The tasks by category; of a conversation all turns or none."""
+        rows = {}
+        for category in self.categories or CATEGORIES:
+            if category == USER and not self.user_model:
+                continue
+            tasks = self.checkout.rows(self.language, category)
+            kept = set(chosen(list(dict.fromkeys(row.conversation for row in tasks)), self.per_category))
+            rows[category] = [row for row in tasks if row.conversation in kept]
+        return rows
+
+    def scope(self) -> str:
+        """What the card says was measured."""
+        asked = scope(self.categories, self.per_category)
+        silent = USER in (self.categories or CATEGORIES) and not self.user_model
+        return f"{asked}; without {USER}, whose user nobody played" if silent else asked
+
+    def settings(self) -> dict[str, Any]:
+        """What changes the answers."""
+        return {"benchmark": self.checkout.content, "language": self.language, "model": self.model,
+                "revision": model_revision(self.model), "prompt": prompt_hash(self.language, self.instructions),
+                "handler": hash_files(HANDLER), "sampling": msgspec.to_builtins(self.sampling)}
+
+
+def measure(job: Job, config: Config) -> dict[Way, Scored]:
+    """Ask, score, and write the cards; what is done already is not done again.
+
+    Raises:
+        InputError: other settings than before, no server, or tasks that got no answer.
+    """
+    rows, settings = job.rows(), job.settings()
+    if not rows:
+        raise InputError(f"{USER} needs somebody who plays its user; name a model with --user-model")
+    if begin(job, settings):
+        return {way: read_card(card_folder(job, way)) for way in get_args(Way)}
+    with server(job.model, job.endpoint, job.served_name, job.server_flags, job.out / "server.log") as served:
+        try:
+            answers, failed = asyncio.run(infer(job, config, rows, settings, served))
+        except StageFailed as error:
+            raise InputError(str(error)) from None
+    if failed and not job.failed_as_wrong:
+        raise InputError(f"{failed:,} tasks got no answer, so nothing is scored; run this again, and only they are "
+                         "asked again, or score them as wrong with --failed-as-wrong")
+    tasks = [row for tasks in rows.values() for row in tasks]
+    errors = count_errors(answers, failed)
+    answers = {row.id: answers.get(row.id) or no_answer(row.id) for row in tasks}
+    return {way: write_score(job, settings, served, errors, way, score(
+        job.checkout, job.language, rows, answers, way, job.out / way)) for way in get_args(Way)}
+
+
+def begin(job: Job, settings: dict[str, Any]) -> bool:
+    """Whether the scores are there; else the folder is in a state that this run can go on from.
+
+    Raises:
+        InputError: what is there was answered under other settings.
+    """
+    path, header = job.out / "settings.json", Header(stage="acebench", settings=settings, sources={})
+    if job.fresh:
+        for file in [*job.out.glob("*answers*"), *job.out.glob("**/card.*"), path]:
+            file.unlink(missing_ok=True)
+    elif path.exists():
+        refuse_changes(msgspec.json.decode(path.read_bytes(), type=Header), header, job.out)
+    write_atomic(path, [msgspec.json.format(msgspec.json.encode(header), indent=2) + b"\n"])
+    if not all((card_folder(job, way) / "card.json").exists() for way in get_args(Way)):
+        return False
+    card = read_card(job.out).card
+    return card.scope == job.scope() and user_note(job) in card.notes and "no_answer" not in card.errors.counts
+
+
+def card_folder(job: Job, way: Way) -> Path:
+    """Where the card of a way of scoring lies; the official one is the benchmark's."""
+    return job.out if way == "official" else job.out / way
+
+
+async def infer(job: Job, config: Config, rows: Mapping[str, list[Row]], settings: dict[str, Any],
+                served: Served) -> tuple[dict[str, Answer], int]:
+    """Ask for all answers; see inference.Inference.run."""
+    sampling = llm.Sampling(temperature=job.sampling.temperature, top_p=job.sampling.top_p,
+                            max_tokens=job.sampling.max_tokens, thinking=None if job.sampling.thinking else False)
+    async with contextlib.AsyncExitStack() as stack:
+        policy = await stack.enter_async_context(
+            llm.Client.from_config(config, job.out / "answers.sqlite", [served.url], job.in_flight))
+        ask_user = None
+        if USER in rows:
+            url = job.user_endpoint or os.environ.get("OPENAI_BASE_URL", "")
+            user = await stack.enter_async_context(
+                llm.Client.from_config(config, job.out / "user_answers.sqlite", [url], job.in_flight))
+            ask_user = asker(user, "user", job.user_model, USER_SAMPLING)
+        inference = Inference(job.checkout, job.language, job.instructions, job.out, settings, job.in_flight)
+        return await inference.run(rows, policy, lambda role: asker(policy, role, served.name, sampling), ask_user)
+
+
+def count_errors(answers: Mapping[str, Answer], failed: int) -> Counter[str]:
+    """Answers and replies that are no proper ones, by kind."""
+    errors = Counter(answer.kind for answer in answers.values() if answer.kind in FAULTY)
+    for answer in answers.values():
+        errors.update({f"{kind} in agent tasks": count for kind, count in answer.faults.items()})
+    return errors + Counter(no_answer=failed)
+
+
+def write_score(job: Job, settings: dict[str, Any], served: Served, errors: Counter[str], way: Way,
+                scores: Mapping[str, CategoryScore]) -> Scored:
+    """The card of one way of scoring, with its figures."""
+    tallies = {category: Tally(one.right, one.total) for category, one in scores.items()}
+    crashes = sum(one.crashes for one in scores.values())
+    notes = [user_note(job), "scored by the checkout's eval_main.py" + (
+        "" if way == "official" else f", its two statements that take out whitespace replaced by {KEEPS!r}")]
+    card = Card(benchmark=f"ACEBench {job.language}", version=REPOSITORY, commit=job.checkout.commit,
+                content=job.checkout.content, handler=settings["handler"], model=job.model,
+                prompt=f"{job.instructions} {settings['prompt']}", revision=settings["revision"], server=served.server,
+                sampling=job.sampling, context_length=served.context, scope=job.scope(),
+                errors=Errors(counts=dict(errors + Counter(scorer_crash=crashes)), where=WHERE),
+                counts={category: tally.total for category, tally in tallies.items()},
+                environment=environment("looptool"), date=today(), notes=notes)
+    process = {f"{category}, process": 100 * one.process for category, one in scores.items() if one.process is not None}
+    values = {name: round(value, 4) for name, (value, _) in figures(tallies).items()}
+    scored = Scored(card=card, scores=values | process,
+                    correct={category: tally.correct for category, tally in tallies.items()})
+    write_card(card_folder(job, way), scored)
+    return scored
+
+
+def user_note(job: Job) -> str:
+    """Who played the user."""
+    if not job.user_model:
+        return f"no {USER}"
+    return (f"the user of {USER} is played by {job.user_model}, temperature {USER_SAMPLING.temperature}, at most "
+            f"{USER_SAMPLING.max_tokens:,} tokens a reply")

@@ -1,0 +1,191 @@
+"""The protocol card: under what conditions a score was measured. No score is printed or stored without one.
+
+Where results lie, for every benchmark (`folder`): `<run_dir>/round_J/<benchmark>/` for a round's policy, round 0 being
+the model before any training (what --base measures); `<run_dir>/<benchmark>/<model>/` for any other model; a subset has
+`<benchmark>_subset` in the place of `<benchmark>`, so that it never stands for the whole; --out FOLDER stands over all.
+<benchmark> is bfcl_v3, bfcl_v4, acebench_en or acebench_zh. In the folder: `card.json` (the record below with its
+scores), `card.txt` (the same to read), and whatever the benchmark itself writes.
+"""
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import time
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import msgspec
+
+from looptool.records import InputError, Record, write_atomic
+
+CHECKPOINT_FILES = ("*.safetensors", "*.bin", "*.json", "*.jinja", "*.txt", "*.model")
+"""Files of a local checkpoint that decide what it answers."""
+
+
+class Errors(Record, kw_only=True):
+    """Answers that were not scored as the model gave them."""
+
+    counts: dict[str, int] = {}
+    """Entries by kind; empty is what a score should have."""
+    where: str
+    """Where they count, in a sentence: in the denominator as wrong, or left out."""
+
+
+class Sampling(Record, kw_only=True):
+    """How replies were drawn."""
+
+    thinking: bool
+    temperature: float
+    top_p: float
+    max_tokens: int
+    """Of one reply, reasoning included."""
+
+
+class Card(Record, kw_only=True):
+    """Everything that moves a score beside the model."""
+
+    benchmark: str
+    """For people: "BFCL v3", "ACEBench en"."""
+    version: str
+    """Package and version, or repository and commit."""
+    commit: str
+    """Commit of the benchmark's repository."""
+    content: str = ""
+    """Hash of the benchmark's installed files: its data and its scorer as they were used."""
+    handler: str
+    """Hash of our files between the benchmark and the model."""
+    prompt: str
+    """Name and hash of the prompt: the same task, rendered."""
+    model: str
+    revision: str
+    """Commit of a hub model, hash of the files of a local one."""
+    server: str
+    """What served it, with its version where it tells."""
+    sampling: Sampling
+    context_length: int
+    """Tokens of prompt and reply that the server takes; 0 where it does not tell."""
+    errors: Errors
+    scope: str
+    """"full", or what was left out."""
+    counts: dict[str, int]
+    """Entries scored, by category."""
+    environment: dict[str, str]
+    """Python, platform, and the packages that matter."""
+    date: str
+    """Day of the last answer, UTC."""
+    notes: list[str] = []
+    """What else a reader must know, such as the model that played the user."""
+
+
+class Scored(Record, kw_only=True):
+    """A card.json: scores and their card, never apart."""
+
+    card: Card
+    scores: dict[str, float]
+    """Percent, by the benchmark's own name of each figure."""
+    correct: dict[str, int] = {}
+    """Entries right, by category of `card.counts`, where the benchmark scores entries as right or wrong."""
+
+
+def folder(run_dir: Path | str, benchmark: str, *, round: int | None = None, model: str = "",
+           subset: bool = False) -> Path:
+    """Where the results of a round's policy, or else of `model`, lie; see the module's docstring."""
+    name = f"{benchmark}_subset" if subset else benchmark
+    if round is not None:
+        return Path(run_dir) / f"round_{round}" / name
+    return Path(run_dir) / name / model.strip("/").replace("/", "--")
+
+
+def write_card(folder: Path, scored: Scored) -> None:
+    """card.json and card.txt."""
+    write_atomic(folder / "card.json", [msgspec.json.format(msgspec.json.encode(scored), indent=2) + b"\n"])
+    write_atomic(folder / "card.txt", [card_text(scored.card).encode()])
+
+
+def read_card(folder: Path) -> Scored:
+    """The scores that lie in a folder, with their card.
+
+    Raises:
+        InputError: there are none.
+    """
+    path = folder / "card.json"
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Scored)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); run the evaluation first") from None
+    except msgspec.DecodeError as error:
+        raise InputError(f"{path}: no card ({error}); run the evaluation again") from None
+
+
+def card_text(card: Card) -> str:
+    """The card as it is printed under every score."""
+    sampling = card.sampling
+    content = f", files {card.content}" if card.content else ""
+    categories = ", ".join(f"{name} {count:,}" for name, count in card.counts.items())
+    failed = ", ".join(f"{count:,} {kind}" for kind, count in sorted(card.errors.counts.items())) or "none"
+    lines = {
+        "benchmark": f"{card.benchmark}: {card.version}, commit {card.commit}{content}",
+        "model": f"{card.model}, revision {card.revision}",
+        "served by": f"{card.server}, context {card.context_length or 'not told'}",
+        "sampling": f"thinking {'on' if sampling.thinking else 'off'}, temperature {sampling.temperature:g}, "
+                    f"top_p {sampling.top_p:g}, at most {sampling.max_tokens:,} tokens a reply",
+        "prompt": f"{card.prompt}; handler {card.handler}",
+        "scope": f"{card.scope}: {sum(card.counts.values()):,} entries ({categories})",
+        "errors": f"{failed}; {card.errors.where}",
+        "environment": ", ".join(f"{name} {value}" for name, value in card.environment.items()),
+        "date": card.date,
+    }
+    notes = [("note", note) for note in card.notes]
+    return "".join(f"  {name:<12} {text}\n" for name, text in [*lines.items(), *notes])
+
+
+def differences(one: Card, other: Card) -> list[str]:
+    """The fields beside the model in which two cards differ: scores with any are not compared without a word."""
+    ours, theirs = msgspec.structs.asdict(one), msgspec.structs.asdict(other)
+    return [name for name in ours if name not in ("model", "revision", "errors", "date") and ours[name] != theirs[name]]
+
+
+def today() -> str:
+    """The day of a card."""
+    return time.strftime("%Y-%m-%d", time.gmtime())
+
+
+def environment(*packages: str) -> dict[str, str]:
+    """Python, platform, and the versions of those packages that are installed."""
+    found = {"python": platform.python_version(), "platform": platform.platform()}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def hash_text(text: str) -> str:
+    """16 hex digits."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def hash_files(paths: Iterable[Path]) -> str:
+    """16 hex digits of the names and contents of files, in the order of their names."""
+    total = hashlib.sha256()
+    for path in sorted(paths, key=lambda path: path.name):
+        each = hashlib.sha256()
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                each.update(block)
+        total.update(f"{path.name}\0{each.hexdigest()}\n".encode())
+    return total.hexdigest()[:16]
+
+
+def model_revision(model: str) -> str:
+    """What pins a model: a hash of the files of a local checkpoint, or the commit of a hub model in the local cache."""
+    if Path(model).is_dir():
+        files = {file for pattern in CHECKPOINT_FILES for file in Path(model).glob(pattern)}
+        return f"files {hash_files(files)}"
+    home = os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface")
+    cache = Path(os.environ.get("HF_HUB_CACHE", Path(home) / "hub"))
+    reference = cache / f"models--{model.replace('/', '--')}" / "refs" / "main"
+    return f"commit {reference.read_text().strip()}" if reference.is_file() else "not known here: the server has it"

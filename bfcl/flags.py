@@ -1,0 +1,84 @@
+"""Which model is measured, and how it is asked: the flags that every benchmark here has, and what they mean."""
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from bfcl.card import Sampling, folder
+from looptool.config import Config, argument_parser, student_path
+from looptool.records import InputError
+from looptool.run_files import round_files
+
+
+class Named(NamedTuple):
+    """A model to measure."""
+
+    label: str
+    """Its name in the table."""
+    model: str
+    """A folder or a hub name."""
+    out: Path
+    """Where its results lie."""
+
+
+def benchmark_parser(doc: str | None, subset: int) -> argparse.ArgumentParser:
+    """A parser of all flags but the benchmark's own; `subset` is the size of --subset without a number."""
+    parser = argument_parser(doc, with_round=True)
+    add = parser.add_argument
+    add("--model", metavar="DIR_OR_NAME",
+        help="any checkpoint or hub model (default: the round's policy; in round 0 the student before training)")
+    add("--base", nargs="?", const="", metavar="DIR_OR_NAME",
+        help="measure this model too, by the same command, and print the difference (default: the student)")
+    add("--endpoint", default="", metavar="URL",
+        help="a running server, http://HOST:PORT/v1 (default: start vLLM, with the flags that stand behind --)")
+    add("--base-endpoint", default="", metavar="URL", help="the same for --base")
+    add("--served-name", default="", help="the model's name there, where it lists several")
+    add("--subset", nargs="?", type=int, const=subset, default=0, metavar="N",
+        help=f"only N entries of each category, always the same ones (default: {subset})")
+    add("--no-thinking", action="store_true", help="ask the chat template for replies without reasoning")
+    add("--temperature", type=float, default=0.001)
+    add("--top-p", type=float, default=1.0)
+    add("--max-tokens", type=int, default=4096, help="of one reply, reasoning included")
+    add("--in-flight", type=int, default=64, help="entries at a time")
+    add("--out", type=Path, metavar="FOLDER")
+    add("--fresh", action="store_true", help="forget what an earlier run has answered")
+    return parser
+
+
+def parse_words(parser: argparse.ArgumentParser, words: list[str]) -> argparse.Namespace:
+    """The flags; what stands behind -- is vLLM's, `server_flags`."""
+    end = words.index("--") if "--" in words else len(words)
+    return parser.parse_args(words[:end], argparse.Namespace(server_flags=words[end + 1:]))
+
+
+def named_model(args: argparse.Namespace, config: Config, benchmark: str) -> Named:
+    """The model that --model names, else the policy of the round; `benchmark` as bfcl.card.folder takes it.
+
+    Raises:
+        InputError: there is no such checkpoint.
+    """
+    subset = bool(args.subset or args.categories)
+    if args.model:
+        label, model = args.model, str(Path(args.model).resolve()) if Path(args.model).is_dir() else args.model
+        out = folder(config.run_dir, benchmark, model=args.model, subset=subset)
+    else:
+        files = round_files(args, config)
+        label, model = f"round {files.round}", student_path(config) if files.round == 0 else str(files.policy)
+        out = folder(config.run_dir, benchmark, round=files.round, subset=subset)
+    if not Path(model).is_dir() and not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", model):
+        raise InputError(f"{model}: there is no such checkpoint; run scripts/04_train.sh first, or name one by --model")
+    return Named(label, model, args.out or out)
+
+
+def for_base(args: argparse.Namespace) -> argparse.Namespace:
+    """The same flags for the model that --base names, else for the student before training; --out is not for it."""
+    return argparse.Namespace(**vars(args) | {"model": args.base or None, "round": "0", "out": None,
+                                              "endpoint": args.base_endpoint, "served_name": ""})
+
+
+def asked_sampling(args: argparse.Namespace) -> Sampling:
+    """How replies are drawn."""
+    return Sampling(thinking=not args.no_thinking, temperature=args.temperature, top_p=args.top_p,
+                    max_tokens=args.max_tokens)

@@ -1,0 +1,138 @@
+"""Measure one model: ask for every entry, score, write the card.
+
+bfcl-eval keeps to one folder in a process, so a second model is measured in a second process: `python -m bfcl.measure`
+with a Job as JSON on stdin.
+"""
+from __future__ import annotations
+
+import logging
+import shutil
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from bfcl.ask import Asker, Served, ServerGone
+from bfcl.card import (Card, Errors, Sampling, Scored, environment, hash_files, model_revision, read_card, today,
+                       write_card)
+from bfcl.launch import COMMITS, Launch, installed_files, installed_version
+from bfcl.results import WHERE, check_results, remove_failures
+from bfcl.scores import figures, read_tallies
+from bfcl.server import server
+from bfcl.subset import chosen, scope
+from looptool.config import ROOT
+from looptool.meta import Header, refuse_changes
+from looptool.records import InputError, write_atomic
+from looptool.stage import run_main
+
+_log = logging.getLogger(__name__)
+HANDLER = [ROOT / name for name in (
+    "bfcl/qwentool.py", "bfcl/launch.py", "bfcl/ask.py", "looptool/answers.py", "looptool/calls.py",
+    "looptool/prompt.py", "looptool/schema.py", "looptool/type_names.py", "looptool/system_prompt_full.md",
+    "looptool/system_prompt_short.md")]
+"""Our files between the benchmark and the model."""
+
+
+class Job(msgspec.Struct, kw_only=True):
+    """One model to measure."""
+
+    folder: Path
+    label: str
+    """Its row in the table."""
+    model: str
+    prompt: str
+    """full, short, native, or a file; see bfcl/qwentool.py."""
+    sampling: Sampling
+    categories: list[str]
+    """By bfcl-eval's names; empty for all."""
+    per_category: int
+    """Entries of each category; 0 for all."""
+    endpoint: str
+    served_name: str
+    server_flags: list[str]
+    in_flight: int
+    fresh: bool
+
+
+def measure(job: Job) -> Scored:
+    """The scores of a job; what is done already is not done again.
+
+    Raises:
+        InputError: other settings than before, no server, or entries that failed.
+    """
+    launch = Launch(job.folder)
+    ids = {category: chosen(launch.entry_ids(category), job.per_category)
+           for category in job.categories or launch.categories()}
+    settings = {"version": installed_version(), "model": job.model, "revision": model_revision(job.model),
+                "prompt": launch.prompt_id(job.prompt), "handler": hash_files(HANDLER),
+                "sampling": msgspec.to_builtins(job.sampling), "scope": scope(job.categories, job.per_category)}
+    if _is_done(job, settings):
+        _log.info("bfcl: %s holds this score already", job.folder)
+        return read_card(job.folder)
+    before = remove_failures(launch.results)
+    wanted = sum(map(len, ids.values()))
+    _log.info("bfcl: %s: %s of %s entries are answered", job.label, f"{before:,}", f"{wanted:,}")
+    with server(job.model, job.endpoint, job.served_name, job.server_flags, job.folder / "server.log") as served:
+        ask = Asker(served.url, served.name, job.sampling)
+        _stop_on_signal(ask, served)
+        try:
+            launch.generate(ask, job.prompt, ids, job.in_flight)
+        except ServerGone as error:
+            raise InputError(str(error)) from None
+    errors = Errors(counts=dict(check_results(launch.results, ids, job.sampling.max_tokens)), where=WHERE)
+    launch.evaluate(ids)
+    scored = _score(launch, job, settings, served, errors)
+    write_card(job.folder, scored)
+    return scored
+
+
+def _is_done(job: Job, settings: dict[str, Any]) -> bool:
+    """Whether the folder holds the card; else it is made ready.
+
+    Raises:
+        InputError: the folder was begun with other settings.
+    """
+    begun, card = job.folder / "run.json", job.folder / "card.json"
+    if job.fresh:
+        for path in (begun, card):
+            path.unlink(missing_ok=True)
+        for name in ("result", "score"):
+            shutil.rmtree(job.folder / name, ignore_errors=True)
+    header = Header(stage="bfcl", settings=settings, sources={})
+    if begun.exists():
+        refuse_changes(msgspec.json.decode(begun.read_bytes(), type=Header), header, job.folder)
+    write_atomic(begun, [msgspec.json.format(msgspec.json.encode(header), indent=2) + b"\n"])
+    return card.exists()
+
+
+def _stop_on_signal(ask: Asker, served: Served) -> None:
+    """Let Ctrl-C and SIGTERM end the run: bfcl-eval's threads would first go through all that is left."""
+    def stop(*_: object) -> None:
+        ask.stop("interrupted; run this again, it goes on where it was")
+        served.end()
+
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(sign, stop)
+
+
+def _score(launch: Launch, job: Job, settings: dict[str, Any], served: Served, errors: Errors) -> Scored:
+    tallies = read_tallies(launch.scores)
+    card = Card(
+        benchmark=f"BFCL {launch.version}", version=f"bfcl-eval {settings['version']}",
+        commit=COMMITS[settings["version"]], content=hash_files(installed_files()),
+        handler=settings["handler"], prompt=settings["prompt"], model=job.model,
+        revision=settings["revision"], server=served.server, sampling=job.sampling, context_length=served.context,
+        errors=errors, scope=settings["scope"], counts={category: tally.total for category, tally in tallies.items()},
+        environment=environment("bfcl-eval", "numpy", "mpmath", "tree-sitter", "looptool"), date=today())
+    return Scored(card=card, scores=figures(card.benchmark, tallies),
+                  correct={category: tally.correct for category, tally in tallies.items()})
+
+
+def main() -> None:
+    measure(msgspec.json.decode(sys.stdin.buffer.read(), type=Job, dec_hook=lambda kind, value: kind(value)))
+
+
+if __name__ == "__main__":
+    run_main(main)

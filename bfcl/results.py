@@ -1,0 +1,93 @@
+"""What bfcl-eval stored for each entry: a reply is kept, a failure removed, a poor reply counted.
+
+bfcl-eval stores an exception as a reply that begins with "Error during inference:", and scores it: as right where no
+call is asked for. So no failure is ever scored here. One kind of it is the model's own: a conversation of several
+turns that has grown beyond the context; it stays, and bfcl-eval counts it as wrong.
+"""
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from looptool.calls import parse_reply
+from looptool.records import InputError, write_atomic
+
+ERROR = "Error during inference:"
+CONTEXT_FULL = f"{ERROR} context full:"
+WHERE = ("context_full is in the denominator, as wrong; malformed and cut replies are scored as replies without a "
+         "call, as bfcl-eval does; any other failure would have ended the run")
+"""What the card says of errors."""
+
+Result = dict[str, Any]
+
+
+def read_results(folder: Path) -> Iterator[tuple[Path, Result]]:
+    """Each stored result with its file; a line that a killed run left half written is passed over."""
+    for path in sorted(folder.rglob("*_result.json")):
+        for line in path.read_bytes().splitlines():
+            try:
+                yield path, msgspec.json.decode(line)
+            except msgspec.DecodeError:
+                continue
+
+
+def is_failure(result: Result) -> bool:
+    """Whether this is no answer of the model's; see the module's docstring."""
+    text = result["result"]
+    if not isinstance(text, str) or not text.startswith(ERROR):
+        return False
+    return not (text.startswith(CONTEXT_FULL) and result["id"].startswith("multi_turn"))
+
+
+def remove_failures(folder: Path) -> int:
+    """Take out what a next run must ask again, and what is torn; returns how many results are left."""
+    kept: dict[Path, list[Result]] = {path: [] for path in folder.rglob("*_result.json")}
+    for path, result in read_results(folder):
+        if not is_failure(result):
+            kept[path].append(result)
+    for path, results in kept.items():
+        write_atomic(path, (json.dumps(result).encode() + b"\n" for result in results))
+    return sum(map(len, kept.values()))
+
+
+def check_results(folder: Path, ids: Mapping[str, Sequence[str]], max_tokens: int) -> Counter[str]:
+    """Poor replies by kind: context_full, malformed, cut (at max_tokens).
+
+    Raises:
+        InputError: an entry failed or has no result.
+    """
+    results = {result["id"]: result for _, result in read_results(folder)}
+    failures = [result for result in results.values() if is_failure(result)]
+    if failures:
+        first = failures[0]
+        raise InputError(f"{len(failures):,} of {len(results):,} entries failed, so nothing is scored. The first, "
+                         f"{first['id']}: {first['result'][:300]}. Mend it, then run this again: only these are asked "
+                         "again")
+    missing = [id for category in ids.values() for id in category if id not in results]
+    if missing:
+        raise InputError(f"{folder}: {len(missing):,} entries have no result, the first {missing[0]}; run this again")
+    counts: Counter[str] = Counter()
+    for result in results.values():
+        counts.update(_poor(result, max_tokens))
+    return counts
+
+
+def _poor(result: Result, max_tokens: int) -> Iterator[str]:
+    """The kinds of poor replies in one entry, each once."""
+    if isinstance(result["result"], str) and result["result"].startswith(CONTEXT_FULL):
+        yield "context_full"
+        return
+    if any(parse_reply(text).faults for text in _flat(result["result"])):
+        yield "malformed"
+    if max_tokens in _flat(result.get("output_token_count", 0)):
+        yield "cut"
+
+
+def _flat(value: Any) -> list[Any]:
+    """The leaves of nested lists: a turn is a list of steps, an entry of several turns a list of those."""
+    return [leaf for item in value for leaf in _flat(item)] if isinstance(value, list) else [value]

@@ -1,0 +1,75 @@
+"""The server of the model that is measured: a running one, or vLLM for as long as the measuring takes."""
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from bfcl.ask import Served, find_server
+from looptool.config import ROOT
+from looptool.records import InputError
+
+LONGEST_START = 3600
+"""Seconds; a model of the hub may have to be downloaded first."""
+
+
+@contextlib.contextmanager
+def server(model: str, endpoint: str, name: str, flags: Sequence[str], log: Path) -> Iterator[Served]:
+    """The server at `endpoint`, else one that scripts/serve.sh starts with `flags` for vLLM, and ends.
+
+    Raises:
+        InputError: no server is there or comes up, or it has loaded another checkpoint.
+    """
+    if endpoint:
+        served = find_server(endpoint.rstrip("/"), name)
+        folders = served.root and Path(model).is_dir() and Path(served.root).is_dir()
+        if folders and not Path(served.root).samefile(model):
+            raise InputError(f"{endpoint}: the server has loaded {served.root}, not {model}; start it with that")
+        yield served
+        return
+    port = _free_port()
+    command = ["bash", str(ROOT / "scripts" / "serve.sh"), model, "--host", "127.0.0.1", "--port", str(port), *flags]
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                                   start_new_session=True)
+    try:
+        served = _wait(process, f"http://127.0.0.1:{port}/v1", log)
+        served.end = functools.partial(_end, process)
+        yield served
+    finally:
+        _end(process)
+
+
+def _wait(process: subprocess.Popen, url: str, log: Path) -> Served:
+    """What the server says of itself once it answers."""
+    deadline = time.monotonic() + LONGEST_START
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            return find_server(url)
+        except InputError:
+            time.sleep(2)
+    last = " / ".join(log.read_text(errors="replace").strip().splitlines()[-3:])
+    raise InputError(f"{log}: the server did not come up; its last words: {last or 'none'}")
+
+
+def _end(process: subprocess.Popen) -> None:
+    """End the server and the engines that it started."""
+    for sign, seconds in ((signal.SIGTERM, 60), (signal.SIGKILL, 10)):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, sign)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(seconds)
+            return
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

@@ -1,0 +1,302 @@
+"""Whole evaluations of a benchmark of our own, by the command, behind a server: scores, errors, resume, episodes."""
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from acebench_world import make_benchmark
+from local_server import LocalServer, completion
+
+from bfcl.acebench.answers import Answer
+from bfcl.card import read_card
+from looptool.config import ROOT
+from looptool.records import read_jsonl
+
+pytestmark = pytest.mark.slow
+STUDENT = str(ROOT / "grpotool" / "tiny_student" / "checkpoint")
+ENVIRONMENT = os.environ | {"CI": "1", "PYTHONPATH": str(ROOT), "OPENAI_API_KEY": "secret"}
+CATEGORIES = ["normal_atom_list", "normal_multi_turn_user_switch", "special_incomplete", "agent_multi_step", "agent_multi_turn"]
+
+
+def call(name: str, **arguments: Any) -> str:
+    return f'<tool_call>\n{json.dumps({"name": name, "arguments": arguments})}\n</tool_call>'
+
+
+def model(payload: dict[str, Any]) -> dict[str, Any]:
+    """Right but for Ghent, for turn 1.1 and for one special task; sends hi when the wifi is on."""
+    chat = payload["messages"]
+    last = chat[-1]["content"]
+    if payload["model"] == "user":
+        return completion("Send hi." if len(chat) == 1 else "finish conversation")
+    if last.startswith("Plan something"):
+        return completion("Missing necessary parameters (cities) for the api (plan)" if "0" in last else "Sure!")
+    if last.startswith("Plan"):
+        city = last.removeprefix("Plan ").removesuffix(".")
+        return completion(call("plan", cities=[{"Ghent": "Gent", "1.1": "1.0"}.get(city, city)]))
+    steps = [call("send", text="hi"), call("turn_on_wifi"), call("send", text="hi"), "finish conversation"]
+    return completion(steps[sum(message["role"] == "assistant" for message in chat)])
+
+
+def saying(reply: str | None = None, steps: list[str] | None = None) -> LocalServer:
+    """A server whose policy says one thing, or in an agent task one step after the other."""
+    def answer(payload: dict[str, Any]) -> dict[str, Any]:
+        if payload["model"] == "user" or not steps:
+            return model(payload) if reply is None or payload["model"] == "user" else completion(reply)
+        return completion(steps[sum(message["role"] == "assistant" for message in payload["messages"])])
+
+    return LocalServer(answer)
+
+
+@pytest.fixture(scope="module")
+def benchmark(tmp_path_factory) -> Path:
+    return make_benchmark(tmp_path_factory.mktemp("acebench"))
+
+
+def command(benchmark: Path, out: Path, url: str, *flags: str, only: str = "") -> list[str]:
+    return [sys.executable, str(ROOT / "bfcl" / "acebench" / "evaluate.py"), "--acebench", str(benchmark), "--any-commit",
+            "--model", STUDENT, "--endpoint", url, "--user-model", "user", "--user-endpoint", url, "--out", str(out),
+            "--served-name", "m", "--categories", *([only] if only else CATEGORIES), *flags]
+
+
+def evaluate(benchmark: Path, out: Path, url: str, *flags: str, only: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(benchmark, out, url, *flags, only=only), capture_output=True, text=True, env=ENVIRONMENT)
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def run(benchmark, tmp_path_factory):
+    """One whole run: its folder, what it printed, what was asked."""
+    out = tmp_path_factory.mktemp("run") / "out"
+    before = tree(benchmark)
+    with LocalServer(model) as server:
+        done = evaluate(benchmark, out, server.url)
+        assert done.returncode == 0, done.stderr
+        again = evaluate(benchmark, out, server.url)
+        assert again.stdout == done.stdout and server.count == len(server.payloads)
+    assert tree(benchmark) == before, "something was written into the checkout"
+    return out, done.stdout, server.payloads
+
+
+def answers(out: Path) -> dict[str, Answer]:
+    return {answer.id: answer for file in out.glob("*_answers.jsonl") for answer in read_jsonl(file, Answer)}
+
+
+def test_both_ways_of_scoring_and_why_they_differ(run):
+    out, printed, _ = run
+    official, corrected = read_card(out), read_card(out / "corrected")
+    assert official.correct["normal_atom_list"] == 2, "whitespace is taken out of New York, and Ghent is wrong"
+    assert corrected.correct["normal_atom_list"] == 3
+    for card in (official, corrected):
+        assert card.card.counts["normal_multi_turn_user_switch"] == 2 and card.card.counts["normal_atom_list"] == 4
+        assert card.correct["normal_multi_turn_user_switch"] == 1, "a conversation is right as a whole"
+        assert {card.correct[name] for name in ("special_incomplete", "agent_multi_step", "agent_multi_turn")} == {1}
+        assert card.scores["agent"] == 100 and card.scores["agent_multi_step, process"] == 50 and "overall" not in card.scores
+    assert "2 of 4, 50.0%" in printed and "3 of 4, 75.0%" in printed
+    assert "replaced by" in corrected.card.notes[1] and "replaced by" not in official.card.notes[1]
+
+
+def test_the_card_is_printed_with_the_score(run):
+    out, printed, _ = run
+    assert (out / "card.txt").read_text() in printed and (out / "table.txt").read_text() == printed
+    for words in ("NOT the pinned 9f340f9", "only normal_atom_list", "played by user", "temperature 0.001", "handler", STUDENT):
+        assert words in printed
+    assert "paper" not in printed, "a part of a benchmark does not stand beside the paper's whole"
+    assert {"eval_main.log", "result.json", "data_normal_atom_list_score.json"} <= set(os.listdir(out / "official"))
+
+
+def test_prompts_are_the_renderers(run):
+    _, _, payloads = run
+    policy = [payload for payload in payloads if payload["model"] == "m"]
+    assert {(payload["max_tokens"], payload["temperature"]) for payload in policy} == {(4096, 0.001)}
+    systems = [payload["messages"][0]["content"] for payload in policy]
+    assert all(text.startswith("Date: ") for text in systems) and any("Date: 2025-03-20, Thursday\n" in text for text in systems)
+
+
+def test_an_agent_sees_its_own_calls_and_their_results(run):
+    out, _, payloads = run
+    answer = answers(out)["agent_multi_step_0"]
+    assert answer.result == [{"Phone": {"wifi": True, "sent": ["hi"]}}]
+    assert answer.process == ["[send(text='hi')]", "[turn_on_wifi()]", "[send(text='hi')]"]
+    assert answer.kind == "ended" and answer.dialogue[-1]["message"] == "finish conversation"
+    assert [message["role"] for message in answer.chat] == ["system", "user", *["assistant", "user"] * 3]
+    assert answer.chat[2]["content"] == '<tool_call>\n{"name": "send", "arguments": {"text": "hi"}}\n</tool_call>'
+    assert answer.chat[3]["content"] == "<tool_response>\nno wifi\n</tool_response>"
+    assert answer.chat[5]["content"] == '<tool_response>\n{"status": true}\n</tool_response>'
+
+
+def test_rules_of_the_environment_reach_the_model_and_its_user_is_another_one(run):
+    out, _, payloads = run
+    answer = answers(out)["agent_multi_turn_0"]
+    assert "Rules:\nBe brief." in answer.chat[0]["content"] and "turn in brackets" not in answer.chat[0]["content"]
+    users = [payload for payload in payloads if payload["model"] == "user"]
+    assert users and users[0]["messages"] == [{"role": "system", "content": "You want to send hi."}]
+
+
+# What goes wrong
+
+def test_tasks_without_an_answer_are_never_scored_silently(benchmark, tmp_path):
+    def fault(payload: dict[str, Any], tries: int) -> tuple[int, bytes] | None:
+        return (422, b"no") if "Oslo" in payload["messages"][-1]["content"] else None
+
+    with LocalServer(model, fault=fault) as server:
+        done = evaluate(benchmark, tmp_path / "out", server.url, only="normal_atom_list")
+        assert done.returncode == 2 and "1 tasks got no answer, so nothing is scored" in done.stderr and done.stdout == ""
+        assert not (tmp_path / "out" / "card.json").exists()
+        counted = evaluate(benchmark, tmp_path / "out", server.url, "--failed-as-wrong", only="normal_atom_list")
+        assert counted.returncode == 0 and "1 no_answer" in counted.stdout and "1 of 4" in counted.stdout
+        assert sum("Rome" in payload["messages"][-1]["content"] for payload in server.payloads) == 1
+        server.fault = lambda payload, tries: None
+        mended = evaluate(benchmark, tmp_path / "out", server.url, only="normal_atom_list")
+        assert mended.returncode == 0 and "2 of 4" in mended.stdout and "no_answer 1" not in mended.stdout
+        assert sum("Oslo" in payload["messages"][-1]["content"] for payload in server.payloads) == 3
+
+
+def test_a_server_that_is_down_is_said_at_once(benchmark, tmp_path):
+    started = time.monotonic()
+    done = evaluate(benchmark, tmp_path / "out", "http://127.0.0.1:9/v1")
+    assert done.returncode == 2 and "no list of models" in done.stderr and time.monotonic() - started < 30
+
+
+def test_another_prompt_or_sampling_is_refused_until_fresh(benchmark, tmp_path):
+    with LocalServer(model) as server:
+        assert evaluate(benchmark, tmp_path / "out", server.url, only="special_incomplete").returncode == 0
+        for flags in (["--temperature", "0.7"], ["--prompt", "full"], ["--no-thinking"]):
+            done = evaluate(benchmark, tmp_path / "out", server.url, *flags, only="special_incomplete")
+            assert done.returncode == 2 and "was begun with other settings" in done.stderr and "--fresh" in done.stderr
+        done = evaluate(benchmark, tmp_path / "out", server.url, "--no-thinking", "--fresh", only="special_incomplete")
+        assert done.returncode == 0 and "thinking off" in done.stdout
+        assert server.payloads[-1]["chat_template_kwargs"] == {"enable_thinking": False}
+        assert "chat_template_kwargs" not in server.payloads[0]
+
+
+def test_replies_of_each_bad_kind_are_counted_and_scored_as_they_are(benchmark, tmp_path):
+    replies = {"Rome": "<tool_call>{oops}</tool_call>", "York": call("5G"), "Oslo": call("crash"),
+               "Ghent": "[plan(cities=['Ghent'])]"}
+
+    def answer(payload: dict[str, Any]) -> dict[str, Any]:
+        last = payload["messages"][-1]["content"]
+        return completion(next(reply for city, reply in replies.items() if city in last))
+
+    with LocalServer(answer) as server:
+        done = evaluate(benchmark, tmp_path / "out", server.url, only="normal_atom_list")
+    assert done.returncode == 0, done.stderr
+    assert read_card(tmp_path / "out").card.errors.counts == {"unreadable": 1, "inexpressible": 1, "scorer_crash": 1}
+    assert read_card(tmp_path / "out").correct == {"normal_atom_list": 1}, "brackets that a model wrote itself are read too"
+
+
+def test_code_in_a_reply_is_not_run_by_the_scorer(benchmark, tmp_path):
+    mark = tmp_path / "mark"
+    reply = f"[plan(days=1 + __import__('os').mkdir('{mark}'))]"
+    with saying(reply) as server:
+        done = evaluate(benchmark, tmp_path / "out", server.url, only="normal_atom_list")
+    assert done.returncode == 0 and "0 of 4" in done.stdout and not mark.exists()
+    assert "neither a value nor a sum" in (tmp_path / "out" / "official" / "data_normal_atom_list_score.json").read_text()
+
+
+def test_what_an_agent_may_call_and_see_is_the_environment_only(benchmark, tmp_path):
+    steps = [call("_hidden"), call("variables"), f"[send(text=open('{tmp_path}/mark', 'w'))]", "finish conversation"]
+    with saying(steps=steps) as server:
+        done = evaluate(benchmark, tmp_path / "out", server.url, only="agent_multi_step")
+    assert done.returncode == 0, done.stderr
+    answer = answers(tmp_path / "out")["agent_multi_step_0"]
+    said = [str(turn["message"]) for turn in answer.dialogue if turn["sender"] == "execution"]
+    assert "no call of a listed function" in said[0] and "malformed node" in said[2] and not (tmp_path / "mark").exists()
+    assert "PYTHONPATH" in said[1] and "OPENAI" not in said[1]
+    assert answer.result == [{"Phone": {"wifi": False, "sent": []}}]
+
+
+@pytest.mark.parametrize("steps, kind, counted", [
+    (["Hm."] * 30, "out_of_turns", {"out_of_turns": 1}),
+    ([call("explode")], "environment_error", {"environment_error": 1}),
+    (["<tool_call>", call("send", text="x"), "<tool_call>", "finish conversation"], "ended", {"unreadable in agent tasks": 2})])
+def test_how_an_episode_ends_is_counted(benchmark, tmp_path, steps, kind, counted):
+    with saying(steps=steps) as server:
+        done = evaluate(benchmark, tmp_path / "out", server.url, only="agent_multi_step")
+    assert done.returncode == 0, done.stderr
+    answer = answers(tmp_path / "out")["agent_multi_step_0"]
+    assert answer.kind == kind and read_card(tmp_path / "out").card.errors.counts == counted
+    assert read_card(tmp_path / "out").correct == {"agent_multi_step": 0}
+
+
+def test_a_prompt_beyond_the_context_gets_a_shorter_reply_or_none(benchmark, tmp_path):
+    def fault(payload: dict[str, Any], tries: int) -> tuple[int, bytes] | None:
+        room = 300 if "Rome" in payload["messages"][-1]["content"] else 0
+        return (400, b"This model's maximum context length is 99 tokens") if payload["max_tokens"] > room else None
+
+    with LocalServer(model, fault=fault) as server:
+        done = evaluate(benchmark, tmp_path / "out", server.url, only="normal_atom_list")
+    assert done.returncode == 0, done.stderr
+    card = read_card(tmp_path / "out")
+    assert card.correct == {"normal_atom_list": 1} and card.card.errors.counts == {"cut": 3}
+
+
+def test_without_a_user_its_tasks_are_left_out_and_said_so(benchmark, tmp_path):
+    flags = command(benchmark, tmp_path / "out", "URL")
+    cut = flags.index("--user-model")
+    with LocalServer(model) as server:
+        words = [server.url if word == "URL" else word for word in flags[:cut] + flags[cut + 4:]]
+        done = subprocess.run(words, capture_output=True, text=True, env=ENVIRONMENT)
+        assert done.returncode == 0 and "without agent_multi_turn, whose user nobody played" in done.stdout
+        assert "agent_multi_turn" not in read_card(tmp_path / "out").correct and "no agent_multi_turn" in done.stdout
+        asked = server.count
+        later = evaluate(benchmark, tmp_path / "out", server.url)
+        assert later.returncode == 0 and read_card(tmp_path / "out").correct["agent_multi_turn"] == 1
+        assert {payload["model"] for payload in server.payloads[asked:]} == {"m", "user"}
+        assert not any("Plan" in payload["messages"][-1]["content"] for payload in server.payloads[asked:])
+    alone = [word for word in words if word not in CATEGORIES] + ["agent_multi_turn"]
+    assert "name a model with --user-model" in subprocess.run(alone, capture_output=True, text=True, env=ENVIRONMENT).stderr
+
+
+def test_a_subset_has_fixed_tasks_and_whole_conversations(benchmark, tmp_path):
+    with LocalServer(model) as server:
+        done = evaluate(benchmark, tmp_path / "out", server.url, "--subset", "1")
+        assert done.returncode == 0 and "SUBSET, 1 entries of each category" in done.stdout
+        first = answers(tmp_path / "out")
+        assert read_card(tmp_path / "out").card.counts == dict.fromkeys(CATEGORIES, 1) and len(first) == 6
+        assert evaluate(benchmark, tmp_path / "other", server.url, "--subset", "2").returncode == 0
+        assert first.keys() <= answers(tmp_path / "other").keys()
+
+
+def test_the_base_is_measured_by_the_same_command(benchmark, tmp_path):
+    runs, base = f"run_dir={tmp_path}", "grpotool/tiny_student/checkpoint"
+    with LocalServer(model) as server, saying("Sure!") as untrained:
+        flags = ["--set", runs, "--base", base, "--base-endpoint", untrained.url, "--served-name", ""]
+        done = evaluate(benchmark, tmp_path / "out", server.url, *flags, only="normal_atom_list")
+    assert done.returncode == 0, done.stderr
+    folders = [tmp_path / "acebench_en_subset" / base.replace("/", "--"), tmp_path / "out"]
+    assert [read_card(folder).correct["normal_atom_list"] for folder in folders] == [0, 2]
+    assert done.stdout.count("; handler ") == 2 and f"base {base}, official" in done.stdout
+    assert "The two differ in more" not in done.stdout
+
+
+def test_a_killed_run_goes_on_where_it_was(benchmark, tmp_path):
+    held = {"open": False}
+    def wait(server: LocalServer) -> bool:
+        return server.count > 6 and not held["open"]
+
+    with LocalServer(model, hold=wait) as server:
+        process = subprocess.Popen(command(benchmark, tmp_path / "out", server.url, "--in-flight", "1"), env=ENVIRONMENT,
+                                   stderr=subprocess.DEVNULL, start_new_session=True)
+        deadline = time.monotonic() + 60
+        while server.count < 7 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        held["open"] = True
+        done = evaluate(benchmark, tmp_path / "out", server.url)
+        assert done.returncode == 0, done.stderr
+        assert max(server.requests.values()) <= 2 and sum(count - 1 for count in server.requests.values()) <= 1
+    with LocalServer(model) as server:
+        whole = evaluate(benchmark, tmp_path / "whole", server.url)
+    assert answers(tmp_path / "whole") == answers(tmp_path / "out")
+    assert read_card(tmp_path / "whole").scores == read_card(tmp_path / "out").scores and whole.returncode == 0

@@ -1,0 +1,240 @@
+"""Around the benchmark, without it: figures and tables, what is kept of a broken run, client, server, curves."""
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import msgspec
+import pytest
+from golden_files import FOLDER
+from local_server import LocalServer, completion
+
+from bfcl.ask import Asker, ContextFull, ServerGone, find_server
+from bfcl.card import Sampling, Scored, write_card
+from bfcl.results import check_results, read_results, remove_failures
+from bfcl.scores import V3, Tally, accuracy, figures, read_tallies, score_table
+from bfcl.server import server
+from bfcl.subset import chosen, scope
+from looptool.config import ROOT
+from looptool.records import InputError
+from test_card import CARD
+
+SAMPLING = Sampling(thinking=False, temperature=0.5, top_p=0.9, max_tokens=4096)
+CHAT = [{"role": "user", "content": "Hi"}]
+OFFICIAL = json.loads((FOLDER / "bfcl_v3_official.json").read_text())
+
+
+def scored(benchmark: str = "BFCL v3", scope: str = "full", share: float = 1.0, **card: object) -> Scored:
+    """The official example's entries, of which a share is right."""
+    counts = {category: total for category, (_, total) in OFFICIAL["right"].items()}
+    return Scored(card=msgspec.structs.replace(CARD, benchmark=benchmark, scope=scope, counts=counts, **card),
+                  scores={}, correct={category: round(share * total) for category, total in counts.items()})
+
+
+def test_the_figures_are_those_of_the_official_table(tmp_path: Path) -> None:
+    for category, (correct, total) in OFFICIAL["right"].items():
+        (tmp_path / f"BFCL_v3_{category}_score.json").write_text(
+            json.dumps({"accuracy": correct / total, "correct_count": correct, "total_count": total}) + '\n{"id": "x"}')
+    ours = figures("BFCL v3", read_tallies(tmp_path))
+    official = OFFICIAL["data_overall.csv of bfcl-eval 2025.6.14"]
+    assert ours == pytest.approx({name: float(value.rstrip("%")) for name, value in official.items()}, abs=0.00501)
+
+
+def test_a_score_of_v4_is_read_under_its_name_of_v3(tmp_path: Path) -> None:
+    (tmp_path / "non_live").mkdir()
+    (tmp_path / "non_live" / "BFCL_v4_simple_java_score.json").write_text('{"correct_count": 3, "total_count": 4}\n')
+    assert read_tallies(tmp_path) == {"java": Tally(3, 4)}
+
+
+def test_a_figure_has_an_interval_and_needs_all_of_its_categories() -> None:
+    value, half = accuracy({"simple": 1.0}, {"simple": Tally(90, 100)})
+    assert value == 90 and half == pytest.approx(196 * (0.8852 * 0.1148 / 100) ** 0.5, rel=1e-3)
+    assert accuracy({"simple": 1.0}, {"simple": Tally(18, 18)})[1] > 5
+    assert accuracy({"simple": 0.5, "java": 0.5}, {"simple": Tally(1, 2)}) is None
+    assert all(sum(weights.values()) == pytest.approx(1) for weights in V3.values())
+
+
+def test_the_papers_rows_stand_only_beside_the_whole_of_v3() -> None:
+    assert "paper: LoopTool-8B" in score_table({"round 1": scored()})
+    assert "paper" not in score_table({"round 1": scored(scope="SUBSET")})
+    table = score_table({"round 1": scored("BFCL v4")})
+    assert "paper" not in table and "not to be compared with scores of v3" in table
+
+
+def test_the_difference_to_the_base_model_and_every_card_are_shown() -> None:
+    table = score_table({"base": scored(share=0.5), "round 1": scored()})
+    row = next(line.split() for line in table.splitlines() if line.startswith("difference"))
+    assert row[1] == "+50.01" and "BEWARE" not in table and table.count("revision") == 2
+    assert "live_multiple              1,053 of 1,053  100.0%" in table
+    assert "BEWARE: the two were not measured alike; their cards differ in prompt" in score_table(
+        {"base": scored(prompt="native 1"), "round 1": scored()})
+
+
+def test_a_subset_is_fixed_and_a_smaller_one_lies_in_it() -> None:
+    ids = [f"simple_{number}" for number in range(100)]
+    assert set(chosen(ids, 5)) < set(chosen(ids[::-1] + ids, 9)) and len(chosen(ids + ids, 9)) == 9
+    assert chosen(ids, 0) == ids and scope([], 0) == "full"
+    assert "40 entries" in scope([], 40) and "only java" in scope(["java"], 0)
+
+
+def write_results(folder: Path, *results: dict, tail: str = "") -> Path:
+    path = folder / "BFCL_v3_simple_result.json"
+    path.write_text("".join(json.dumps(result) + "\n" for result in results) + tail)
+    return path
+
+
+FAILED = {"id": "irrelevance_1", "result": "Error during inference: status 500"}
+FULL = {"id": "multi_turn_base_1", "result": "Error during inference: context full: ..."}
+
+
+def test_failures_and_torn_lines_are_asked_again_and_all_else_is_kept(tmp_path: Path) -> None:
+    good = {"id": "live_relevance_3-3-0", "result": "Hello"}
+    write_results(tmp_path, good, FAILED, good, FULL, FULL | {"id": "irrelevance_2"}, tail='{"id": "simple_9", "res')
+    assert remove_failures(tmp_path) == 3  # one id stands twice in the data of v3
+    assert [result for _, result in read_results(tmp_path)] == [good, good, FULL]
+
+
+def test_no_failure_is_ever_scored(tmp_path: Path) -> None:
+    write_results(tmp_path, FAILED)
+    with pytest.raises(InputError, match="1 of 1 entries failed.*irrelevance_1.*status 500.*asked again"):
+        check_results(tmp_path, {"irrelevance": ["irrelevance_1"]}, 100)
+    write_results(tmp_path, FULL)
+    with pytest.raises(InputError, match="1 entries have no result, the first simple_4"):
+        check_results(tmp_path, {"simple": ["simple_4"]}, 100)
+
+
+def test_poor_replies_are_counted(tmp_path: Path) -> None:
+    broken = "<tool_call>\n{\"name\": \n</tool_call>"
+    write_results(tmp_path, FULL, {"id": "simple_1", "result": broken, "output_token_count": 100},
+                  {"id": "multi_turn_base_2", "result": [["fine"], [broken, broken]],
+                   "output_token_count": [[5], [9, 100]]},
+                  {"id": "simple_2", "result": "fine", "output_token_count": 99})
+    assert check_results(tmp_path, {}, 100) == {"context_full": 1, "malformed": 2, "cut": 2}
+
+
+def test_a_request_says_how_to_draw() -> None:
+    with LocalServer(lambda payload: completion("<think>\nwell\n</think>\n\nHello")) as local:
+        reply = Asker(local.url, "m", SAMPLING)(CHAT, [{"type": "function"}], "simple_1")
+        assert (reply.text, reply.reasoning, reply.completion_tokens) == ("Hello", "well", 3)
+        request, = local.payloads
+        assert request["messages"] == CHAT and request["user"] == "simple_1" and request["tool_choice"] == "none"
+        assert (request["temperature"], request["top_p"], request["max_tokens"]) == (0.5, 0.9, 4096)
+        assert request["chat_template_kwargs"] == {"enable_thinking": False} and request["skip_special_tokens"] is False
+
+
+def test_a_context_that_is_nearly_full_gets_a_shorter_reply_and_a_full_one_none() -> None:
+    def fault(payload: dict, tries: int) -> tuple[int, bytes] | None:
+        long = payload["max_tokens"] > 1024 or "full" in payload["messages"][0]["content"]
+        return (400, b'{"message": "maximum context length is 2048"}') if long else None
+
+    with LocalServer(lambda payload: completion("Hello"), fault=fault) as local:
+        ask = Asker(local.url, "m", SAMPLING)
+        assert ask(CHAT).text == "Hello" and [payload["max_tokens"] for payload in local.payloads] == [4096, 1024]
+        with pytest.raises(ContextFull, match="^context full: "):
+            ask([{"role": "user", "content": "full"}])
+
+
+def test_what_may_pass_is_tried_again_and_what_may_not_is_raised() -> None:
+    answers: dict[str, str | tuple[int, bytes]] = {"busy": "503", "torn": "cut_json", "reset": "reset"}
+
+    def fault(payload: dict, tries: int) -> str | tuple[int, bytes] | None:
+        kind = payload["messages"][0]["content"]
+        for_good = {"bad": (422, b"no such field"), "broken": (500, b"bug")}
+        return for_good.get(kind) or (answers[kind] if tries < 2 else None)
+
+    with LocalServer(lambda payload: completion("Hello"), fault=fault) as local:
+        ask = Asker(local.url, "m", SAMPLING, pauses=(0, 0))
+        assert all(ask([{"role": "user", "content": kind}]).text == "Hello" for kind in answers)
+        for kind, count, words in (("bad", 1, "status 422: no such field"), ("broken", 3, "status 500: bug")):
+            before = local.count
+            with pytest.raises(RuntimeError, match=words):
+                ask([{"role": "user", "content": kind}])
+            assert local.count == before + count
+
+
+def test_a_server_that_is_gone_ends_the_run_for_all_threads() -> None:
+    ask = Asker("http://127.0.0.1:9/v1", "m", SAMPLING, pauses=(0, 0))
+    told = []
+
+    def work() -> None:
+        try:
+            ask(CHAT)
+        except ServerGone as gone:
+            told.append(str(gone))
+
+    for thread in [threading.Thread(target=work) for _ in range(4)]:
+        thread.start()
+        thread.join()
+    assert len(told) == 4 and len(set(told)) == 1 and "start the server again" in told[0]
+    assert not issubclass(ServerGone, Exception)
+    with LocalServer(fault=lambda payload, tries: (401, b"")) as local:
+        with pytest.raises(ServerGone, match="OPENAI_API_KEY"):
+            Asker(local.url, "m", SAMPLING)(CHAT)
+
+
+def test_the_server_says_what_it_serves(tmp_path: Path) -> None:
+    with LocalServer() as local:
+        local.models = [{"id": "a", "root": str(tmp_path), "max_model_len": 4096}, {"id": "b"}]
+        found = find_server(local.url, "a")
+        assert (found.name, found.root, found.context) == ("a", str(tmp_path), 4096)
+        with pytest.raises(InputError, match="serves a, b; name one"):
+            find_server(local.url)
+        with pytest.raises(InputError, match="has loaded"), server(str(ROOT), local.url, "a", [], tmp_path / "log"):
+            pass
+
+
+STAND_IN = """#!{python}
+import http.server, sys
+if "--broken" in sys.argv: sys.exit("no GPU here")
+class Models(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = b'{{"data": [{{"id": "stand-in"}}]}}' if self.path == "/v1/models" else b'{{"version": "1.2.3"}}'
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[sys.argv.index("--port") + 1])), Models).serve_forever()
+"""
+
+
+@pytest.mark.slow
+def test_a_server_is_started_and_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "vllm").write_text(STAND_IN.format(python=sys.executable))
+    (tmp_path / "vllm").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with server("org/model", "", "", ["--flag"], tmp_path / "log") as served:
+        assert (served.name, served.server) == ("stand-in", "vllm 1.2.3")
+        find_server(served.url)
+    with pytest.raises(InputError, match="no list of models"):
+        find_server(served.url)
+    with pytest.raises(InputError, match="did not come up; its last words: no GPU here"), server(
+            "org/model", "", "", ["--broken"], tmp_path / "log"):
+        pass
+
+
+def run_curves(*flags: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, str(ROOT / "bfcl" / "curves.py"), *flags], capture_output=True, text=True,
+                          env=os.environ | {"PYTHONPATH": str(ROOT)})
+
+
+@pytest.mark.slow
+def test_curves_by_round_and_by_size(tmp_path: Path) -> None:
+    for run, shares in (("small", (0.1, 0.2, 0.3)), ("large", (0.4, 0.5, 0.75)), ("static", (0.4, 0.5, 0.5))):
+        for number, share in enumerate(shares):
+            write_card(tmp_path / run / f"round_{number}" / "bfcl_v3", scored(share=share, model=run))
+    done = run_curves(str(tmp_path / "large"), "--static", str(tmp_path / "static"), "--out",
+                      str(tmp_path / "curve.svg"))
+    assert done.returncode == 0, done.stderr
+    rows = {line[:26].strip(): line[26:].split() for line in done.stdout.splitlines()}
+    assert rows["large"][::2] == ["39.99", "49.99", "75.05", "-"] and rows["static (static)"][4] == "49.99"
+    assert rows["paper: LoopTool-8B"][-1] == "74.93" and "<svg" in (tmp_path / "curve.svg").read_text()
+    sizes = run_curves(str(tmp_path / "small"), str(tmp_path / "large"), "--sizes").stdout
+    assert [line.split()[-1] for line in sizes.splitlines()[1:3]] == ["+9.98", "+25.06"] and "0.6B" in sizes
+    write_card(tmp_path / "small" / "round_2" / "bfcl_v3", scored(prompt="native 1", model="small"))
+    refused = run_curves(str(tmp_path / "small"))
+    assert refused.returncode == 2 and "measured in different ways (prompt)" in refused.stderr
+    assert "run scripts/09_evaluate_bfcl.sh" in run_curves(str(tmp_path)).stderr
