@@ -31,6 +31,8 @@ MULTI = ["normal_multi_turn_user_switch", "normal_multi_turn_user_adjust"]
 NORMAL = [*ATOM, *SINGLE, *MULTI, "normal_similar_api", "normal_preference"]
 SPECIAL = ["special_incomplete", "special_error_param", "special_irrelevant"]
 AGENT = ["agent_multi_step", "agent_multi_turn"]
+USER = "agent_multi_turn"
+"""The one category whose tasks have a user, played by a model."""
 CATEGORIES = [*NORMAL, *SPECIAL, *AGENT]
 
 _USED = ["eval_main.py", "category.py", "model_eval/*.py", "data_all/**/data_*.json", *(

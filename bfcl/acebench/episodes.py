@@ -31,7 +31,8 @@ _LONGEST_LINE = 2 ** 26
 class Episode:
     """One task being played."""
 
-    def __init__(self, row: Row, language: Language, instructions: Instructions, ask_policy: Ask, ask_user: Ask):
+    def __init__(self, row: Row, language: Language, instructions: Instructions, ask_policy: Ask,
+                 ask_user: Ask | None):
         self._row, self._language, self._instructions = row, language, instructions
         self._ask_policy, self._ask_user = ask_policy, ask_user
         self._said: list[Message] = []
