@@ -237,7 +237,7 @@ def test_a_prompt_beyond_the_context_gets_a_shorter_reply_or_none(benchmark, tmp
         done = evaluate(benchmark, tmp_path / "out", server.url, only="normal_atom_list")
     assert done.returncode == 0, done.stderr
     card = read_card(tmp_path / "out")
-    assert card.correct == {"normal_atom_list": 1} and card.card.errors.counts == {"cut": 3}
+    assert card.correct == {"normal_atom_list": 1} and card.card.errors.counts == {"context_full": 3}
 
 
 def test_without_a_user_its_tasks_are_left_out_and_said_so(benchmark, tmp_path):

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from bfcl.acebench.answers import Answer, make_answer
+from bfcl.acebench.answers import CONTEXT_FULL, Answer, make_answer
 from bfcl.acebench.checkout import AGENT, USER, Checkout, Language, Row
 from bfcl.acebench.episodes import AT_ONCE, Ask, Episode
 from bfcl.acebench.prompting import read_conversation, render_task
@@ -33,7 +33,7 @@ _TOO_LONG = ("context length", "max_model_len")
 def asker(client: Client, role: str, model: str, sampling: Sampling) -> Ask:
     """Asks a model; where the server's context is too short for prompt and reply, for a shorter reply.
 
-    What does not fit at all is a reply of no token, cut.
+    A prompt that does not fit at all gets an empty reply that says so.
     """
     async def ask(chat: list[ChatMessage]) -> Reply:
         room = sampling.max_tokens
@@ -45,7 +45,7 @@ def asker(client: Client, role: str, model: str, sampling: Sampling) -> Ask:
                     raise
             room //= 4
             if room < min(SHORTEST_REPLY, sampling.max_tokens):
-                return Reply(finish="length")
+                return Reply(finish=CONTEXT_FULL)
 
     return ask
 
