@@ -60,7 +60,8 @@ class Asker:
             RuntimeError: the server refuses or fails this request.
         """
         request: dict[str, Any] = {
-            "model": self.model, "messages": chat, "temperature": self.sampling.temperature, "top_p": self.sampling.top_p,
+            "model": self.model, "messages": chat,
+            "temperature": self.sampling.temperature, "top_p": self.sampling.top_p,
             "skip_special_tokens": False, "spaces_between_special_tokens": False,
             "chat_template_kwargs": {"enable_thinking": self.sampling.thinking}}
         if task:
@@ -88,8 +89,8 @@ class Asker:
                 self._judge(error, last=pause is None)
             except (Transient, OSError, http.client.HTTPException) as error:
                 if pause is None:
-                    self.stop(f"{self.url}: no answer ({error}); start the server again, then run this again: it goes on "
-                              "where it was")
+                    self.stop(f"{self.url}: no answer ({error}); start the server again, then run this again: it goes "
+                              "on where it was")
             time.sleep(0 if self._gone else pause or 0)
         raise ServerGone(self._gone)
 
@@ -110,7 +111,8 @@ def fetch(url: str, body: bytes | None = None, timeout: float = 10) -> bytes:
     Raises:
         TimeoutError, OSError, urllib.error.HTTPError, http.client.HTTPException: as they come.
     """
-    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {os.environ.get('OPENAI_API_KEY') or 'none'}"}
+    key = os.environ.get("OPENAI_API_KEY") or "none"
+    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
     with urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=timeout) as response:
         return response.read()
 

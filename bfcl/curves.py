@@ -2,8 +2,8 @@
 
 In: run folders, in which scripts/09_evaluate_bfcl.sh has measured rounds. Out: tables, printed; with --out an SVG too.
 
-    python bfcl/curves.py runs/qwen3_8b --static runs/qwen3_8b_static        by round, beside training on static data only
-    python bfcl/curves.py runs/qwen3_0.6b runs/qwen3_8b --sizes              by size: rounds 1 and 2 of each run
+    python bfcl/curves.py runs/qwen3_8b --static runs/qwen3_8b_static      by round, beside training on static data only
+    python bfcl/curves.py runs/qwen3_0.6b runs/qwen3_8b --sizes            by size: rounds 1 and 2 of each run
 
 Only scores whose cards agree in everything but the model stand in one table.
 """
@@ -38,7 +38,7 @@ def read_rounds(run_dir: Path, benchmark: str) -> dict[int, Scored]:
     rounds = {int(path.parent.parent.name.removeprefix("round_")): read_card(path.parent)
               for path in run_dir.glob(f"round_*/{benchmark}/card.json")}
     if not rounds:
-        raise InputError(f"{run_dir}: no round_J/{benchmark}/card.json; run scripts/09_evaluate_bfcl.sh --round J first")
+        raise InputError(f"{run_dir}: no round_J/{benchmark}/card.json; run scripts/09_evaluate_bfcl.sh first")
     return dict(sorted(rounds.items()))
 
 
@@ -72,7 +72,8 @@ def round_table(curves: Mapping[str, Mapping[int, Point]], paper: bool) -> str:
     shown = {name: {number: f"{value:.2f} ±{half:.1f}" for number, (value, half) in curve.items()}
              for name, curve in curves.items()}
     if paper:
-        shown |= {name: {number: f"{value:.2f}" for number, value in enumerate(values)} for name, values in PAPER_CURVES.items()}
+        shown |= {name: {number: f"{value:.2f}" for number, value in enumerate(values)}
+                  for name, values in PAPER_CURVES.items()}
     last = max(max(curve) for curve in shown.values())
     width = max(map(len, shown)) + 2
     lines = [" " * width + "".join(f"{f'round {number}':>14}" for number in range(last + 1))]
@@ -90,7 +91,8 @@ def size_table(runs: Mapping[str, Mapping[int, Point]]) -> str:
         if missing:
             raise InputError(f"{name}: round {min(missing)} is not measured; run scripts/09_evaluate_bfcl.sh for it")
         (one, half), (two, other) = points[1], points[2]
-        lines.append(f"{name:<{width}}{f'{one:.2f} ±{half:.1f}':>14}{f'{two:.2f} ±{other:.1f}':>14}{two - one:>+10.2f}")
+        cells = f"{f'{one:.2f} ±{half:.1f}':>14}{f'{two:.2f} ±{other:.1f}':>14}{two - one:>+10.2f}"
+        lines.append(f"{name:<{width}}{cells}")
     return "\n".join(lines) + f"\n{PAPER_GAINS}\n"
 
 
@@ -105,7 +107,8 @@ def chart(curves: Mapping[str, Mapping[int, Point]]) -> str:
     def y(value: float) -> float:
         return 280 - 240 * (value - low) / max(high - low, 1)
 
-    parts = [f'<text x="{x(number):.0f}" y="310" text-anchor="middle">round {number}</text>' for number in range(last + 1)]
+    parts = [f'<text x="{x(number):.0f}" y="310" text-anchor="middle">round {number}</text>'
+             for number in range(last + 1)]
     for color, (name, curve) in zip(("#0b6", "#888", "#06b", "#b60", "#609"), curves.items()):
         points = " ".join(f"{x(number):.1f},{y(value):.1f}" for number, (value, _) in curve.items())
         parts.append(f'<polyline points="{points}" fill="none" stroke="{color}" stroke-width="2"/>')
@@ -122,9 +125,10 @@ def chart(curves: Mapping[str, Mapping[int, Point]]) -> str:
 def main() -> None:
     parser = ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN_DIR")
-    parser.add_argument("--static", nargs="+", type=Path, default=[], metavar="RUN_DIR", help="runs with ablation=static")
+    parser.add_argument("--static", nargs="+", type=Path, default=[], metavar="RUN_DIR",
+                        help="runs with ablation=static")
     parser.add_argument("--sizes", action="store_true", help="the runs are of models of other sizes")
-    parser.add_argument("--benchmark", default="bfcl_v3", help="folder of a round: bfcl_v3, bfcl_v3_subset, bfcl_v4, ...")
+    parser.add_argument("--benchmark", default="bfcl_v3", help="folder of a round (bfcl_v3, bfcl_v3_subset, ...)")
     parser.add_argument("--out", type=Path, metavar="SVG")
     args = parser.parse_args()
     named = {run.name: run for run in args.runs} | {f"{run.name} (static)": run for run in args.static}

@@ -1,9 +1,9 @@
-"""BFCL of one model: the official tasks and the official scorer (bfcl-eval), our prompt, a protocol card beside the score.
+"""BFCL of one model: the official tasks and scorer (bfcl-eval), our prompt, a protocol card beside the score.
 
 In: a checkpoint of a round (--round), or any folder or hub model (--model), behind vLLM, which is started for it, or
-behind a running server (--endpoint). Out, in the folder that bfcl/card.py names: bfcl-eval's own `result/` and `score/`,
-`card.json`, `card.txt` and `table.txt`, which is printed. bfcl-eval's version, v3 or v4, is that of the environment, which
-scripts/09_evaluate_bfcl.sh makes.
+behind a running server (--endpoint). Out, in the folder that bfcl/card.py names: bfcl-eval's own `result/` and
+`score/`, `card.json`, `card.txt` and `table.txt`, which is printed. bfcl-eval's version, v3 or v4, is that of the
+environment, which scripts/09_evaluate_bfcl.sh makes.
 
     bash scripts/09_evaluate_bfcl.sh --config configs/qwen3_8b.yaml --round 2 --base
     bash scripts/09_evaluate_bfcl.sh --model zhuiguang-ning/LoopTool-8B -- --tensor-parallel-size 8
@@ -32,8 +32,9 @@ from looptool.stage import run_main
 def parse_arguments(words: list[str]) -> argparse.Namespace:
     parser = benchmark_parser(__doc__, subset=40)
     parser.add_argument("--categories", nargs="+", default=[], help="only these, by bfcl-eval's names")
-    parser.add_argument("--prompt", choices=("full", "short", "native"),
-                        help="whose system text: ours, or that of the model's chat template (default: student.instructions)")
+    parser.add_argument("--prompt", metavar="full|short|native|FILE",
+                        help="whose system text: ours, that of the model's chat template, or a file's (default: "
+                             "student.instructions)")
     return parse_words(parser, words)
 
 
@@ -44,8 +45,9 @@ def make_job(args: argparse.Namespace, config: Config) -> Job:
         InputError: there is no such checkpoint.
     """
     named = named_model(args, config, "bfcl_v3" if installed_version() == "2025.6.14" else "bfcl_v4")
-    return Job(folder=named.out, label=named.label, model=named.model, prompt=args.prompt or config.student.instructions,
-               sampling=asked_sampling(args), categories=args.categories, per_category=args.subset, endpoint=args.endpoint,
+    return Job(folder=named.out, label=named.label, model=named.model,
+               prompt=args.prompt or config.student.instructions, sampling=asked_sampling(args),
+               categories=args.categories, per_category=args.subset, endpoint=args.endpoint,
                served_name=args.served_name, server_flags=args.server_flags, in_flight=args.in_flight, fresh=args.fresh)
 
 

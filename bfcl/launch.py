@@ -84,16 +84,24 @@ class Launch:
                 for category in category_mapping.TEST_COLLECTION_MAPPING[group]]
 
     def entry_ids(self, category: str) -> list[str]:
-        """The ids of a category, in its order."""
+        """The ids of a category, in its order.
+
+        Raises:
+            InputError: there is no such category.
+        """
+        from bfcl_eval.constants import category_mapping
+
+        known = category_mapping.ALL_SCORING_CATEGORIES if self.version == "v4" else category_mapping.TEST_FILE_MAPPING
+        if category not in known:
+            raise InputError(f"--categories {category}: {self.version} has {', '.join(known)}")
         if self.version == "v4":
             from bfcl_eval.utils import load_dataset_entry
 
             return [entry["id"] for entry in load_dataset_entry(category, include_prereq=False)]
-        from bfcl_eval.constants.category_mapping import TEST_FILE_MAPPING
         from bfcl_eval.constants.eval_config import PROMPT_PATH
         from bfcl_eval.utils import load_file
 
-        return [entry["id"] for entry in load_file(PROMPT_PATH / TEST_FILE_MAPPING[category])]
+        return [entry["id"] for entry in load_file(PROMPT_PATH / known[category])]
 
     def generate(self, ask: Ask, prompt: Prompt, ids: Mapping[str, Sequence[str]], threads: int) -> None:
         """Ask for every entry that has no result yet; `ids` by category."""

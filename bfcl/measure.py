@@ -10,7 +10,7 @@ import shutil
 import signal
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -29,8 +29,9 @@ from looptool.stage import run_main
 
 _log = logging.getLogger(__name__)
 HANDLER = [ROOT / name for name in (
-    "bfcl/qwentool.py", "bfcl/launch.py", "bfcl/ask.py", "looptool/answers.py", "looptool/calls.py", "looptool/prompt.py",
-    "looptool/schema.py", "looptool/type_names.py", "looptool/system_prompt_full.md", "looptool/system_prompt_short.md")]
+    "bfcl/qwentool.py", "bfcl/launch.py", "bfcl/ask.py", "looptool/answers.py", "looptool/calls.py",
+    "looptool/prompt.py", "looptool/schema.py", "looptool/type_names.py", "looptool/system_prompt_full.md",
+    "looptool/system_prompt_short.md")]
 """Our files between the benchmark and the model."""
 
 
@@ -41,7 +42,8 @@ class Job(msgspec.Struct, kw_only=True):
     label: str
     """Its row in the table."""
     model: str
-    prompt: Literal["full", "short", "native"]
+    prompt: str
+    """full, short, native, or a file; see bfcl/qwentool.py."""
     sampling: Sampling
     categories: list[str]
     """By bfcl-eval's names; empty for all."""
@@ -118,8 +120,9 @@ def _stop_on_signal(ask: Asker, served: Served) -> None:
 def _score(launch: Launch, job: Job, settings: dict[str, Any], served: Served, errors: Errors) -> Scored:
     tallies = read_tallies(launch.scores)
     card = Card(
-        benchmark=f"BFCL {launch.version}", version=f"bfcl-eval {settings['version']}", commit=COMMITS[settings["version"]],
-        content=hash_files(installed_files()), handler=settings["handler"], prompt=settings["prompt"], model=job.model,
+        benchmark=f"BFCL {launch.version}", version=f"bfcl-eval {settings['version']}",
+        commit=COMMITS[settings["version"]], content=hash_files(installed_files()),
+        handler=settings["handler"], prompt=settings["prompt"], model=job.model,
         revision=settings["revision"], server=served.server, sampling=job.sampling, context_length=served.context,
         errors=errors, scope=settings["scope"], counts={category: tally.total for category, tally in tallies.items()},
         environment=environment("bfcl-eval", "numpy", "mpmath", "tree-sitter", "looptool"), date=today())

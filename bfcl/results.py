@@ -1,8 +1,8 @@
-"""What bfcl-eval stored for each entry: kept if it is a reply, removed if it is a failure, counted if it is a poor reply.
+"""What bfcl-eval stored for each entry: a reply is kept, a failure removed, a poor reply counted.
 
-bfcl-eval stores an exception as a reply that begins with "Error during inference:", and scores it: as right where no call
-is asked for. So no failure is ever scored here. One kind of it is the model's own: a conversation of several turns that has
-grown beyond the context; it stays, and bfcl-eval counts it as wrong.
+bfcl-eval stores an exception as a reply that begins with "Error during inference:", and scores it: as right where no
+call is asked for. So no failure is ever scored here. One kind of it is the model's own: a conversation of several
+turns that has grown beyond the context; it stays, and bfcl-eval counts it as wrong.
 """
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from looptool.records import InputError, write_atomic
 
 ERROR = "Error during inference:"
 CONTEXT_FULL = f"{ERROR} context full:"
-WHERE = ("context_full is in the denominator, as wrong; malformed and cut replies are scored as replies without a call, as "
-         "bfcl-eval does; any other failure would have ended the run")
+WHERE = ("context_full is in the denominator, as wrong; malformed and cut replies are scored as replies without a "
+         "call, as bfcl-eval does; any other failure would have ended the run")
 """What the card says of errors."""
 
 Result = dict[str, Any]
@@ -66,7 +66,8 @@ def check_results(folder: Path, ids: Mapping[str, Sequence[str]], max_tokens: in
     if failures:
         first = failures[0]
         raise InputError(f"{len(failures):,} of {len(results):,} entries failed, so nothing is scored. The first, "
-                         f"{first['id']}: {first['result'][:300]}. Mend it, then run this again: only these are asked again")
+                         f"{first['id']}: {first['result'][:300]}. Mend it, then run this again: only these are asked "
+                         "again")
     missing = [id for category in ids.values() for id in category if id not in results]
     if missing:
         raise InputError(f"{folder}: {len(missing):,} entries have no result, the first {missing[0]}; run this again")

@@ -1,8 +1,9 @@
 """Figures of BFCL from score files, and the tables that show them beside the paper's.
 
-In: the score files of bfcl-eval, v3's or v4's: their first line holds how many entries of a category are right. Out: the
-figures of v3 (the paper's board of 2025-06-14) and of v4, each a weighted mean of category accuracies, with a 95% interval
-from the category counts. v3 and v4 never share a table: v4's data, its multi-turn backends and its overall differ.
+In: the score files of bfcl-eval, v3's or v4's: their first line holds how many entries of a category are right. Out:
+the figures of v3 (the paper's board of 2025-06-14) and of v4, each a weighted mean of category accuracies, with a 95%
+interval from the category counts. v3 and v4 never share a table: v4's data, its multi-turn backends and its overall
+differ.
 """
 from __future__ import annotations
 
@@ -74,7 +75,8 @@ def _by_v3(live: Weights) -> dict[str, Weights]:
 V3 = _by_v3(by_count(**LIVE_AST, live_irrelevance=882, live_relevance=18))
 V3_OVER_V4 = _by_v3(by_count(**LIVE_AST, live_irrelevance=884, live_relevance=16))
 """The formula of v3 over the data of v4, which has moved two entries and mended many."""
-V4 = {"Overall": weighted((10, NON_LIVE_AST), (10, by_count(**LIVE_AST)), (10, IRRELEVANCE), (30, MULTI_TURN), (40, AGENTIC)),
+V4 = {"Overall": weighted((10, NON_LIVE_AST), (10, by_count(**LIVE_AST)), (10, IRRELEVANCE), (30, MULTI_TURN),
+                          (40, AGENTIC)),
       "Non-Live": NON_LIVE_AST, "Live": by_count(**LIVE_AST), "Multi-Turn": MULTI_TURN, "Agentic": AGENTIC,
       "Relevance": mean("live_relevance"), "Irrelevance": IRRELEVANCE}
 FIGURES = {"BFCL v3": {"BFCL v3": V3}, "BFCL v4": {
@@ -142,7 +144,8 @@ def score_table(rows: Mapping[str, Scored]) -> str:
         text += f"{title}; {'; '.join(scopes)}; percent, with 95% intervals\n{_grid(list(columns), lines)}\n"
     if len(rows) == 2 and (fields := differences(*(scored.card for scored in rows.values()))):
         text += f"BEWARE: the two were not measured alike; their cards differ in {', '.join(fields)}\n\n"
-    return text + "\n".join(f"{name}\n{category_table(scored)}{card_text(scored.card)}" for name, scored in rows.items())
+    return text + "\n".join(f"{name}\n{category_table(scored)}{card_text(scored.card)}"
+                            for name, scored in rows.items())
 
 
 def _grid(columns: Sequence[str], lines: Mapping[str, Sequence[tuple[float, float] | None]]) -> str:
@@ -150,7 +153,8 @@ def _grid(columns: Sequence[str], lines: Mapping[str, Sequence[tuple[float, floa
     width = max(map(len, lines)) + 2
     text = " " * width + "".join(f"{column:>16}" for column in columns) + "\n"
     for name, cells in lines.items():
-        shown = ("-" if cell is None else f"{cell[0]:{'+' * (name == 'difference')}.2f}" + f" ±{cell[1]:4.1f}" * bool(cell[1])
+        sign = "+" if name == "difference" else ""
+        shown = ("-" if cell is None else f"{cell[0]:{sign}.2f}" + f" ±{cell[1]:4.1f}" * bool(cell[1])
                  for cell in cells)
         text += f"{name:<{width}}" + "".join(f"{cell:>16}" for cell in shown) + "\n"
     return text

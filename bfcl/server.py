@@ -28,7 +28,8 @@ def server(model: str, endpoint: str, name: str, flags: Sequence[str], log: Path
     """
     if endpoint:
         served = find_server(endpoint.rstrip("/"), name)
-        if served.root and Path(model).is_dir() and Path(served.root).is_dir() and not Path(served.root).samefile(model):
+        folders = served.root and Path(model).is_dir() and Path(served.root).is_dir()
+        if folders and not Path(served.root).samefile(model):
             raise InputError(f"{endpoint}: the server has loaded {served.root}, not {model}; start it with that")
         yield served
         return

@@ -1,7 +1,7 @@
-"""ToolMatch, the training's reward, beside the official AST checker, on all truths of one turn and on mutations of each.
+"""ToolMatch, the training's reward, beside the official AST checker, on all truths of one turn and mutations of each.
 
-A label is a truth with the first possible value of everything. Where one of the two accepts a mutation and the other does
-not, that must be one of the DIFFERENCES below; the table in docs/evaluation.md is made from this.
+A label is a truth with the first possible value of everything. Where one of the two accepts a mutation and the other
+does not, that must be one of the DIFFERENCES below; the table in docs/evaluation.md is made from this.
 """
 from __future__ import annotations
 
@@ -104,8 +104,8 @@ def compare(folder: Path, every: int = 1) -> dict[str, Any]:
         accepts_truth = None
         for kind, calls in mutations(label, truth):
             official = ast_checker(copy.deepcopy(oracle.tasks[task]["function"]),
-                                   [{name: copy.deepcopy(arguments)} for name, arguments in calls], copy.deepcopy(truth),
-                                   language, category, NAME)["valid"]
+                                   [{name: copy.deepcopy(arguments)} for name, arguments in calls],
+                                   copy.deepcopy(truth), language, category, NAME)["valid"]
             ours = tool_match(_message(calls), _message(label)) == "match"
             accepts_truth = official if kind == "same" else accepts_truth
             verdict = ("both" if ours else "official") if official else "ours" if ours else "neither"

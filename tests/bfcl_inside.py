@@ -1,9 +1,9 @@
 """What must run where bfcl-eval is: tests/test_bfcl.py calls it with the Python of .venv-bfcl; the last line is JSON.
 
-    python tests/bfcl_inside.py prompts FOLDER             what reaches the model, of the tasks where something could be lost
-    python tests/bfcl_inside.py table FOLDER               the official tables of the score files in FOLDER
-    python tests/bfcl_inside.py code FOLDER                calls that only Python would understand
-    python tests/bfcl_inside.py match FOLDER N             ToolMatch beside the official checker, see bfcl_differential.py
+    python tests/bfcl_inside.py prompts FOLDER    what reaches the model, of the tasks where something could be lost
+    python tests/bfcl_inside.py table FOLDER      the official tables of the score files in FOLDER
+    python tests/bfcl_inside.py code FOLDER       calls that only Python would understand
+    python tests/bfcl_inside.py match FOLDER N    ToolMatch beside the official checker, see bfcl_differential.py
 """
 from __future__ import annotations
 
@@ -54,7 +54,8 @@ def prompts(folder: Path) -> dict[str, Any]:
                 kept["system"] += bool(system)
                 kept["held_back"] += bool(held)
                 opening = seen[0].split("\nuser: ")[0]
-                if system not in opening or opening.count("system: ") != 1 or any(text not in seen[-1] for text in texts):
+                whole = system in opening and opening.count("system: ") == 1
+                if not whole or any(text not in seen[-1] for text in texts):
                     lost.append(entry["id"])
                 if any(name not in seen[-1] or f'"{name}"' in opening for name in held):
                     lost.append(entry["id"])

@@ -1,7 +1,7 @@
 """A model that knows BFCL's answers: it replies from the ground truth, or, as an anti-oracle, wrong to every task.
 
-It reads bfcl-eval's data files, and finds the task of a request by its "user". Java and JavaScript values are written as
-code of the language, which is what the official scorer reads; where that is odd, a comment says so.
+It reads bfcl-eval's data files, and finds the task of a request by its "user". Java and JavaScript values are written
+as code of the language, which is what the official scorer reads; where that is odd, a comment says so.
 """
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Oracle:
                             else calls)
 
     def calls(self, task: str) -> Iterator[tuple[str, Json]]:
-        """The calls of a task of one turn, each value the first possible one. Two truths misspell their only function."""
+        """The calls of a task of one turn, each value the first possible one. Two truths misspell their function."""
         for truth in self.truths[task]:
             (name, possible), = truth.items()
             docs = self.tasks[task]["function"]
@@ -72,7 +72,8 @@ class Oracle:
         """All calls of the turn at once; then, with their results in, a word."""
         if chat[-1]["content"].startswith("<tool_response>"):
             return "Done."
-        turn = sum(message["role"] == "user" and not message["content"].startswith("<tool_response>") for message in chat)
+        turn = sum(message["role"] == "user" and not message["content"].startswith("<tool_response>")
+                   for message in chat)
         return render_calls([self._read(call) for call in self.truths[task][turn - 1]]) or "I cannot do that yet."
 
     def _read(self, text: str) -> Call:
@@ -84,7 +85,7 @@ class Oracle:
 
 
 def first(possible: list[Any]) -> Any:
-    """The first value that is no "leave it out"; each key of a dictionary has possible values itself, one level deep."""
+    """The first value that is no "leave it out"; each key of a dictionary has possible values itself."""
     value = _plain(possible)
     if isinstance(value, list):
         return [_one_of_each(item) for item in value]

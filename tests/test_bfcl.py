@@ -48,8 +48,8 @@ def data_folder(version: str) -> Path:
 
 
 def command(version: str, out: Path, url: str, *flags: str) -> list[str]:
-    return [str(PYTHON[version]), str(ROOT / "bfcl" / "evaluate.py"), "--model", str(STUDENT), "--endpoint", url, "--out",
-            str(out), *flags]
+    return [str(PYTHON[version]), str(ROOT / "bfcl" / "evaluate.py"), "--model", str(STUDENT), "--endpoint", url,
+            "--out", str(out), *flags]
 
 
 def environment() -> dict[str, str]:
@@ -85,7 +85,8 @@ def test_who_knows_the_answers_is_right_and_who_knows_better_is_wrong(version: s
     assert refused(tmp_path / "right") <= NEVER_RIGHT.keys() and len(right.correct) == 17
     assert sum(right.card.counts.values()) - sum(right.correct.values()) == len(refused(tmp_path / "right"))
     assert not FULL or refused(tmp_path / "right") == NEVER_RIGHT.keys()
-    assert "handler" in table and "temperature" in table and ("paper: LoopTool-8B" in table) == (FULL and version == "v3")
+    assert "handler" in table and "temperature" in table
+    assert ("paper: LoopTool-8B" in table) == (FULL and version == "v3")
     with LocalServer(Oracle(data_folder(version), wrong=True).reply) as server:
         evaluate(version, tmp_path / "wrong", server.url, *flags)
     wrong = read_card(tmp_path / "wrong")
@@ -164,7 +165,8 @@ def test_only_what_failed_is_asked_again_and_nothing_is_scored_before(tmp_path: 
 def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
     flags = ("--categories", "simple", "--in-flight", "4")
     with LocalServer(Oracle(data_folder("v3")).reply, latency=0.02) as server:
-        process = subprocess.Popen(command("v3", tmp_path, server.url, *flags), env=environment(), stderr=subprocess.PIPE)
+        process = subprocess.Popen(command("v3", tmp_path, server.url, *flags), env=environment(),
+                                   stderr=subprocess.DEVNULL)
         while server.count < 150 and process.poll() is None:
             pass
         process.kill()
@@ -181,17 +183,35 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
 
 
 @v3
-def test_no_server_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
+def test_no_server_and_no_such_category_are_errors_that_say_what_to_do(tmp_path: Path) -> None:
     told = evaluate("v3", tmp_path, "http://127.0.0.1:9/v1", "--subset", "1", fails=True)
     assert "start a server" in told and "--endpoint" in told
+    told = evaluate("v3", tmp_path, "http://127.0.0.1:9/v1", "--categories", "simple_python", fails=True)
+    assert "--categories simple_python: v3 has simple, " in told
+
+
+@v3
+def test_the_system_text_is_ours_or_a_files_or_the_chat_templates(tmp_path: Path) -> None:
+    (tmp_path / "own.md").write_text("Compose calls. Now: {{date}}.\n{{tools}}")
+    flags = ("--subset", "1", "--categories", "simple", "--prompt")
+    with LocalServer(Oracle(data_folder("v3")).reply) as server:
+        for prompt in ("full", str(tmp_path / "own.md"), "native"):
+            evaluate("v3", tmp_path / Path(prompt).stem, server.url, *flags, prompt)
+            assert read_card(tmp_path / Path(prompt).stem).card.prompt.startswith(f"{Path(prompt).name} ")
+        ours, own, native = server.payloads
+        assert "name full, short, native" in evaluate("v3", tmp_path / "bad", server.url, *flags, "fulll", fails=True)
+    assert ours["messages"][0]["content"].startswith("You solve") and "tools" not in ours
+    assert own["messages"][0]["content"].startswith('Compose calls. Now: unknown.\n{"name": ')
+    assert [message["role"] for message in native["messages"]] == ["user"]
+    assert native["tools"][0]["function"]["parameters"]["type"] == "object" and native["tool_choice"] == "none"
 
 
 @v3
 def test_the_base_model_is_measured_by_the_same_command(tmp_path: Path) -> None:
     with LocalServer(Oracle(data_folder("v3")).reply) as ours, LocalServer(
             Oracle(data_folder("v3"), wrong=True).reply) as base:
-        told = evaluate("v3", tmp_path / "ours", ours.url, "--subset", "1", "--base", "--base-endpoint", base.url, "--set",
-                        f"run_dir={tmp_path / 'run'}")
+        told = evaluate("v3", tmp_path / "ours", ours.url, "--subset", "1", "--base", "--base-endpoint", base.url,
+                        "--set", f"run_dir={tmp_path / 'run'}")
     row = next(line for line in told.splitlines() if line.startswith("difference"))
     assert row.split()[1] == "+100.00" and "BEWARE" not in told
     assert read_card(tmp_path / "run" / "round_0" / "bfcl_v3_subset").scores["Overall"] == 0

@@ -1,4 +1,4 @@
-"""Around the benchmark, without it: figures and tables, what is kept of a broken run, the client, the server, the curves."""
+"""Around the benchmark, without it: figures and tables, what is kept of a broken run, client, server, curves."""
 from __future__ import annotations
 
 import json
@@ -31,8 +31,8 @@ OFFICIAL = json.loads((FOLDER / "bfcl_v3_official.json").read_text())
 def scored(benchmark: str = "BFCL v3", scope: str = "full", share: float = 1.0, **card: object) -> Scored:
     """The official example's entries, of which a share is right."""
     counts = {category: total for category, (_, total) in OFFICIAL["right"].items()}
-    return Scored(card=msgspec.structs.replace(CARD, benchmark=benchmark, scope=scope, counts=counts, **card), scores={},
-                  correct={category: round(share * total) for category, total in counts.items()})
+    return Scored(card=msgspec.structs.replace(CARD, benchmark=benchmark, scope=scope, counts=counts, **card),
+                  scores={}, correct={category: round(share * total) for category, total in counts.items()})
 
 
 def test_the_figures_are_those_of_the_official_table(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_failures_and_torn_lines_are_asked_again_and_all_else_is_kept(tmp_path: 
 
 def test_no_failure_is_ever_scored(tmp_path: Path) -> None:
     write_results(tmp_path, FAILED)
-    with pytest.raises(InputError, match="1 of 1 entries failed.*irrelevance_1.*status 500.*only these are asked again"):
+    with pytest.raises(InputError, match="1 of 1 entries failed.*irrelevance_1.*status 500.*asked again"):
         check_results(tmp_path, {"irrelevance": ["irrelevance_1"]}, 100)
     write_results(tmp_path, FULL)
     with pytest.raises(InputError, match="1 entries have no result, the first simple_4"):
@@ -110,7 +110,8 @@ def test_no_failure_is_ever_scored(tmp_path: Path) -> None:
 def test_poor_replies_are_counted(tmp_path: Path) -> None:
     broken = "<tool_call>\n{\"name\": \n</tool_call>"
     write_results(tmp_path, FULL, {"id": "simple_1", "result": broken, "output_token_count": 100},
-                  {"id": "multi_turn_base_2", "result": [["fine"], [broken, broken]], "output_token_count": [[5], [9, 100]]},
+                  {"id": "multi_turn_base_2", "result": [["fine"], [broken, broken]],
+                   "output_token_count": [[5], [9, 100]]},
                   {"id": "simple_2", "result": "fine", "output_token_count": 99})
     assert check_results(tmp_path, {}, 100) == {"context_full": 1, "malformed": 2, "cut": 2}
 
@@ -142,7 +143,8 @@ def test_what_may_pass_is_tried_again_and_what_may_not_is_raised() -> None:
 
     def fault(payload: dict, tries: int) -> str | tuple[int, bytes] | None:
         kind = payload["messages"][0]["content"]
-        return {"bad": (422, b"no such field"), "broken": (500, b"bug")}.get(kind) or (answers[kind] if tries < 2 else None)
+        for_good = {"bad": (422, b"no such field"), "broken": (500, b"bug")}
+        return for_good.get(kind) or (answers[kind] if tries < 2 else None)
 
     with LocalServer(lambda payload: completion("Hello"), fault=fault) as local:
         ask = Asker(local.url, "m", SAMPLING, pauses=(0, 0))
@@ -169,8 +171,9 @@ def test_a_server_that_is_gone_ends_the_run_for_all_threads() -> None:
         thread.join()
     assert len(told) == 4 and len(set(told)) == 1 and "start the server again" in told[0]
     assert not issubclass(ServerGone, Exception)
-    with LocalServer(fault=lambda payload, tries: (401, b"")) as local, pytest.raises(ServerGone, match="OPENAI_API_KEY"):
-        Asker(local.url, "m", SAMPLING)(CHAT)
+    with LocalServer(fault=lambda payload, tries: (401, b"")) as local:
+        with pytest.raises(ServerGone, match="OPENAI_API_KEY"):
+            Asker(local.url, "m", SAMPLING)(CHAT)
 
 
 def test_the_server_says_what_it_serves(tmp_path: Path) -> None:
@@ -190,7 +193,10 @@ if "--broken" in sys.argv: sys.exit("no GPU here")
 class Models(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         body = b'{{"data": [{{"id": "stand-in"}}]}}' if self.path == "/v1/models" else b'{{"version": "1.2.3"}}'
-        self.send_response(200); self.send_header("Content-Length", str(len(body))); self.end_headers(); self.wfile.write(body)
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
 http.server.HTTPServer(("127.0.0.1", int(sys.argv[sys.argv.index("--port") + 1])), Models).serve_forever()
 """
 
@@ -220,7 +226,8 @@ def test_curves_by_round_and_by_size(tmp_path: Path) -> None:
     for run, shares in (("small", (0.1, 0.2, 0.3)), ("large", (0.4, 0.5, 0.75)), ("static", (0.4, 0.5, 0.5))):
         for number, share in enumerate(shares):
             write_card(tmp_path / run / f"round_{number}" / "bfcl_v3", scored(share=share, model=run))
-    done = run_curves(str(tmp_path / "large"), "--static", str(tmp_path / "static"), "--out", str(tmp_path / "curve.svg"))
+    done = run_curves(str(tmp_path / "large"), "--static", str(tmp_path / "static"), "--out",
+                      str(tmp_path / "curve.svg"))
     assert done.returncode == 0, done.stderr
     rows = {line[:26].strip(): line[26:].split() for line in done.stdout.splitlines()}
     assert rows["large"][::2] == ["39.99", "49.99", "75.05", "-"] and rows["static (static)"][4] == "49.99"
