@@ -16,9 +16,9 @@ from looptool.records import Message, Record
 
 Kind = Literal["calls", "text", "cut", "context_full", "unreadable", "inexpressible", "ended", "out_of_turns",
                "environment_error"]
-"""calls, text: read. cut: stopped by the limit of tokens. context_full: not asked, for the server's context is too short
-for the prompt. unreadable: with a block that is no call. inexpressible: with calls that brackets cannot express. The
-last three are of agent tasks: how the episode ended."""
+"""calls, text: read. cut: stopped by the limit of tokens. context_full: the prompt leaves the server no room to reply.
+unreadable: with a block that is no call. inexpressible: with calls that brackets cannot express. The last three are of
+agent tasks: how the episode ended."""
 
 FAULTY: tuple[Kind, ...] = ("cut", "context_full", "unreadable", "inexpressible", "out_of_turns", "environment_error")
 """Kinds that the card counts as errors; all are scored as they are, which is mostly as wrong."""

@@ -44,7 +44,8 @@ def parse_arguments(words: list[str]) -> argparse.Namespace:
     add("--any-commit", action="store_true", help="take another commit than the pinned one, or an edited one")
     add("--language", choices=get_args(Language), default="en")
     add("--categories", nargs="+", choices=CATEGORIES, default=[], metavar="CATEGORY", help="only these")
-    add("--prompt", choices=("full", "short"), help="our system text (default: student.instructions)")
+    add("--prompt", metavar="full|short|FILE",
+        help="whose system text: ours, or a file's with {{tools}} (default: student.instructions)")
     add("--user-model", default="", metavar="NAME", help="plays the user of agent_multi_turn")
     add("--user-endpoint", default="", metavar="URL", help="where (default: $OPENAI_BASE_URL)")
     add("--failed-as-wrong", action="store_true", help="score although tasks got no answer; the card says so")
@@ -69,7 +70,7 @@ def make_job(args: argparse.Namespace, config: Config) -> Job:
     return Job(checkout=checkout, language=args.language, label=named.label, model=named.model, out=named.out,
                endpoint=args.endpoint, served_name=args.served_name, server_flags=args.server_flags,
                user_model=args.user_model, user_endpoint=user_endpoint,
-               instructions=args.prompt or config.student.instructions, sampling=asked_sampling(args),
+               prompt=args.prompt or config.student.instructions, sampling=asked_sampling(args),
                categories=args.categories, per_category=args.subset, in_flight=args.in_flight,
                failed_as_wrong=args.failed_as_wrong, fresh=args.fresh)
 

@@ -20,7 +20,7 @@ from bfcl.acebench.episodes import AT_ONCE, Ask, Episode
 from bfcl.acebench.prompting import read_conversation, render_task
 from bfcl.ask import SHORTEST_REPLY
 from looptool.llm import CallFailed, Client, Reply, Sampling, Usage
-from looptool.prompt import ChatMessage, Instructions
+from looptool.prompt import ChatMessage
 from looptool.records import read_jsonl
 from looptool.stage import Inputs, Outcome, run_stage
 
@@ -61,9 +61,9 @@ class User(NamedTuple):
 class Inference:
     """One model on the tasks of a checkout."""
 
-    def __init__(self, checkout: Checkout, language: Language, instructions: Instructions, folder: Path,
+    def __init__(self, checkout: Checkout, language: Language, prompt: str, folder: Path,
                  settings: Mapping[str, Any], in_flight: int):
-        self._checkout, self._language, self._instructions = checkout, language, instructions
+        self._checkout, self._language, self._prompt = checkout, language, prompt
         self._folder, self._settings, self._in_flight = folder, settings, in_flight
         self._processes = asyncio.Semaphore(AT_ONCE)
 
@@ -98,7 +98,7 @@ class Inference:
 
     def _reply(self, ask: Ask) -> Callable[[Row], Awaitable[Outcome]]:
         async def work(row: Row) -> Outcome:
-            chat = render_task(row, self._language, read_conversation(row.question), self._instructions)
+            chat = render_task(row, self._language, read_conversation(row.question), self._prompt)
             answer = make_answer(row.id, await ask(chat))
             return Outcome([answer], answer.kind)
 
@@ -107,7 +107,7 @@ class Inference:
     def _episode(self, ask: Ask, user: User | None) -> Callable[[Row], Awaitable[Outcome]]:
         async def work(row: Row) -> Outcome:
             async with self._processes:
-                episode = Episode(row, self._language, self._instructions, ask, user.ask if user else None)
+                episode = Episode(row, self._language, self._prompt, ask, user.ask if user else None)
                 answer = await episode.play(self._checkout)
             return Outcome([answer], answer.kind)
 

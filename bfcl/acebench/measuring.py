@@ -14,7 +14,7 @@ from bfcl.acebench.answers import FAULTY, Answer, no_answer
 from bfcl.acebench.checkout import CATEGORIES, REPOSITORY, USER, Checkout, Language, Row
 from bfcl.acebench.figures import figures
 from bfcl.acebench.inference import Inference, User, asker
-from bfcl.acebench.prompting import PROMPTS, prompt_hash
+from bfcl.acebench.prompting import PROMPTS, prompt_id
 from bfcl.acebench.scorer_process import KEEPS
 from bfcl.acebench.scoring import CategoryScore, Way, score
 from bfcl.ask import Served
@@ -26,13 +26,12 @@ from bfcl.subset import chosen, scope
 from looptool import llm
 from looptool.config import ROOT, Config
 from looptool.meta import Header, refuse_changes
-from looptool.prompt import Instructions
 from looptool.records import InputError, write_atomic
 from looptool.stage import StageFailed
 
 HANDLER = [*(ROOT / "bfcl" / "acebench" / f"{name}.py" for name in (
     "answers", "brackets", "prompting", "inference", "episodes", "episode_process", "containment")),
-    *sorted(PROMPTS.rglob("*.md")), *(ROOT / "looptool" / name for name in (
+    *sorted(PROMPTS.rglob("*.md")), ROOT / "bfcl" / "system_text.py", *(ROOT / "looptool" / name for name in (
         "calls.py", "prompt.py", "schema.py", "type_names.py", "system_prompt_full.md", "system_prompt_short.md"))]
 """Our files between the benchmark and the model."""
 USER_SAMPLING = llm.Sampling(temperature=0.0, top_p=1.0, max_tokens=4096)
@@ -54,7 +53,8 @@ class Job(msgspec.Struct, kw_only=True):
     server_flags: list[str]
     user_model: str
     user_endpoint: str
-    instructions: Instructions
+    prompt: str
+    """Whose system text; see bfcl/system_text.py."""
     sampling: Sampling
     categories: list[str]
     per_category: int
@@ -83,7 +83,7 @@ class Job(msgspec.Struct, kw_only=True):
     def settings(self) -> dict[str, Any]:
         """What changes the answers."""
         return {"benchmark": self.checkout.content, "language": self.language, "model": self.model,
-                "revision": model_revision(self.model), "prompt": prompt_hash(self.language, self.instructions),
+                "revision": model_revision(self.model), "prompt": prompt_id(self.language, self.prompt),
                 "handler": hash_files(HANDLER), "sampling": msgspec.to_builtins(self.sampling)}
 
 
@@ -150,7 +150,7 @@ async def infer(job: Job, config: Config, rows: Mapping[str, list[Row]], setting
             client = await stack.enter_async_context(
                 llm.Client.from_config(config, job.out / "user_answers.sqlite", [job.user_endpoint], job.in_flight))
             user = User(job.user_model, asker(client, "user", job.user_model, USER_SAMPLING), client.usage["user"])
-        inference = Inference(job.checkout, job.language, job.instructions, job.out, settings, job.in_flight)
+        inference = Inference(job.checkout, job.language, job.prompt, job.out, settings, job.in_flight)
         return await inference.run(rows, policy, lambda role: asker(policy, role, served.name, sampling), user)
 
 
@@ -171,7 +171,7 @@ def write_score(job: Job, settings: dict[str, Any], served: Served, errors: Coun
         "" if way == "official" else f", its two statements that take out whitespace replaced by {KEEPS!r}")]
     card = Card(benchmark=f"ACEBench {job.language}", version=REPOSITORY, commit=job.checkout.commit,
                 content=job.checkout.content, handler=settings["handler"], model=job.model,
-                prompt=f"{job.instructions} {settings['prompt']}", revision=settings["revision"], server=served.server,
+                prompt=settings["prompt"], revision=settings["revision"], server=served.server,
                 sampling=job.sampling, context_length=served.context, scope=job.scope(),
                 errors=Errors(counts=dict(errors + Counter(scorer_crash=crashes)), where=WHERE),
                 counts={category: tally.total for category, tally in tallies.items()},
