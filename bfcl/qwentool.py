@@ -16,7 +16,6 @@ What is decided here
 from __future__ import annotations
 
 import builtins
-import functools
 import json
 import time
 from collections.abc import Callable
@@ -29,11 +28,11 @@ from bfcl_eval.model_handler import utils as handler_utils
 from bfcl_eval.model_handler.base_handler import BaseHandler
 
 from bfcl.card import hash_text
+from bfcl.system_text import system_text
 from looptool.answers import Reply
 from looptool.calls import parse_reply
-from looptool.prompt import (ChatMessage, fill, read_prompt, render_messages, render_system, render_tools,
-                             without_turn_markers)
-from looptool.records import Call, InputError, Message, Tool
+from looptool.prompt import ChatMessage, render_messages, without_turn_markers
+from looptool.records import Call, Message, Tool
 from looptool.schema import read_tool
 
 Ask = Callable[..., Reply]
@@ -52,27 +51,6 @@ def read_tools(functions: list[dict[str, Any]], category: str) -> list[Tool]:
     if VERSION == "v3":
         functions = handler_utils.func_doc_language_specific_pre_processing(functions, category)
     return [read_tool(function) for function in functions]
-
-
-def system_text(tools: list[Tool], prompt: Prompt) -> str:
-    """Everything that stands before the first user message.
-
-    Raises:
-        InputError: the file cannot be read, or has no place for the tools.
-    """
-    if prompt in ("full", "short"):
-        return render_system(tools, "unknown", prompt)
-    try:
-        template = _read(Path(prompt))
-        if "{{tools}}" not in template:
-            raise InputError(f"--prompt {prompt}: has no {{{{tools}}}}; put it where the tools shall stand")
-        return fill(template, date="unknown", tools=without_turn_markers(render_tools(tools)))
-    except (OSError, KeyError) as error:
-        raise InputError(f"--prompt {prompt}: {error}; name full, short, native, or a file with "
-                         "{{tools}}") from None
-
-
-_read = functools.cache(read_prompt)
 
 
 def render(tools: list[Tool], system: str, messages: list[Message], prompt: Prompt) -> list[ChatMessage]:

@@ -14,7 +14,7 @@ from bfcl.acebench.checkout import AGENT, NORMAL, SPECIAL, Row, open_checkout
 from bfcl.acebench.containment import arithmetic, method_caller
 from bfcl.acebench.figures import COLUMNS, PAPER, category_table, difference, figures, table
 from bfcl.acebench.prompting import (
-    KINDS, kind_of, prompt_hash, read_conversation, read_date, read_tools, render_task)
+    KINDS, kind_of, prompt_id, read_conversation, read_date, read_tools, render_task)
 from bfcl.acebench.scorer_process import KEEPS, STRIPS, corrected
 from bfcl.scores import Tally
 from looptool.config import ROOT
@@ -173,8 +173,20 @@ def test_every_kind_has_its_values_and_no_open_place(language):
 
 
 def test_the_prompts_hash_changes_with_what_is_shown():
-    hashes = {prompt_hash(language, form) for language in ("en", "zh") for form in ("full", "short")}
-    assert len(hashes) == 4 and prompt_hash("en", "full") in hashes
+    hashes = {prompt_id(language, form) for language in ("en", "zh") for form in ("full", "short")}
+    assert len(hashes) == 4 and prompt_id("en", "full") in hashes
+
+
+def test_a_model_trained_with_another_system_text_gets_it_from_a_file(tmp_path):
+    other = tmp_path / "other.md"
+    other.write_text("On {{date}} you have\n{{tools}}\n")
+    system = render_task(task(time="Today is Monday."), "en", [], str(other))[0]["content"]
+    assert system.startswith('On Monday you have\n{"name": "plan"') and "reply to the user's last message" in system
+    assert prompt_id("en", str(other)).startswith("other.md ")
+    (tmp_path / "none.md").write_text("no place")
+    for file, reason in (("none.md", "has no {{tools}}"), ("absent.md", "No such file.*a file with {{tools}}")):
+        with pytest.raises(InputError, match=reason):
+            render_task(task(), "en", [], str(tmp_path / file))
 
 
 # Containment

@@ -108,7 +108,7 @@ def test_both_ways_of_scoring_and_why_they_differ(run):
 def test_the_card_is_printed_with_the_score(run):
     out, printed, _ = run
     assert (out / "card.txt").read_text() in printed and (out / "table.txt").read_text() == printed
-    for words in ("NOT the pinned 9f340f9", "only normal_atom_list", "played by user", "temperature 0.001", "handler", STUDENT):
+    for words in ("NOT the pinned 9f340f9", "only normal_atom_list", "played by user", "temperature 0, ", "handler", STUDENT):
         assert words in printed
     assert "paper" not in printed, "a part of a benchmark does not stand beside the paper's whole"
     assert {"eval_main.log", "result.json", "data_normal_atom_list_score.json"} <= set(os.listdir(out / "official"))
@@ -117,7 +117,7 @@ def test_the_card_is_printed_with_the_score(run):
 def test_prompts_are_the_renderers(run):
     _, _, payloads = run
     policy = [payload for payload in payloads if payload["model"] == "m"]
-    assert {(payload["max_tokens"], payload["temperature"]) for payload in policy} == {(4096, 0.001)}
+    assert {(payload["max_tokens"], payload["temperature"]) for payload in policy} == {(4096, 0)}
     systems = [payload["messages"][0]["content"] for payload in policy]
     assert all(text.startswith("Date: ") for text in systems) and any("Date: 2025-03-20, Thursday\n" in text for text in systems)
 
@@ -237,7 +237,7 @@ def test_a_prompt_beyond_the_context_gets_a_shorter_reply_or_none(benchmark, tmp
         done = evaluate(benchmark, tmp_path / "out", server.url, only="normal_atom_list")
     assert done.returncode == 0, done.stderr
     card = read_card(tmp_path / "out")
-    assert card.correct == {"normal_atom_list": 1} and card.card.errors.counts == {"cut": 3}
+    assert card.correct == {"normal_atom_list": 1} and card.card.errors.counts == {"context_full": 3}
 
 
 def test_without_a_user_its_tasks_are_left_out_and_said_so(benchmark, tmp_path):
@@ -255,6 +255,60 @@ def test_without_a_user_its_tasks_are_left_out_and_said_so(benchmark, tmp_path):
         assert not any("Plan" in payload["messages"][-1]["content"] for payload in server.payloads[asked:])
     alone = [word for word in words if word not in CATEGORIES] + ["agent_multi_turn"]
     assert "name a model with --user-model" in subprocess.run(alone, capture_output=True, text=True, env=ENVIRONMENT).stderr
+
+
+def test_another_user_is_another_measurement(benchmark, tmp_path):
+    def fault(payload: dict[str, Any], tries: int) -> tuple[int, bytes] | None:
+        return (422, b"no") if payload["model"] == "user" else None
+
+    with LocalServer(model, fault=fault) as server:
+        words = command(benchmark, tmp_path / "out", server.url, only="agent_multi_turn")
+        done = subprocess.run(words, capture_output=True, text=True, env=ENVIRONMENT)
+        assert done.returncode == 2, done.stderr
+        assert "every input failed (1)" in done.stderr and not (tmp_path / "out" / "card.json").exists()
+        server.fault = lambda payload, tries: None
+        assert subprocess.run(words, capture_output=True, env=ENVIRONMENT).returncode == 0
+        meta = json.loads((tmp_path / "out" / "agent_multi_turn_answers.jsonl.meta.json").read_text())
+        assert meta["usage"]["user"]["calls"] == 1 and meta["usage"]["agent_multi_turn"]["calls"] == 4
+        server.models.append({"id": "other"})
+        words[words.index("--user-model") + 1] = "other"
+        done = subprocess.run(words, capture_output=True, text=True, env=ENVIRONMENT)
+        assert done.returncode == 2 and 'user: "user" -> "other"' in done.stderr
+    del words[words.index("--user-endpoint"):words.index("--user-endpoint") + 2]
+    bare = {name: value for name, value in ENVIRONMENT.items() if name != "OPENAI_BASE_URL"}
+    assert "name its server too" in subprocess.run(words, capture_output=True, text=True, env=bare).stderr
+
+
+FAKE_VLLM = """#!{python}
+import json, os, sys, time
+from http.server import BaseHTTPRequestHandler, HTTPServer
+open({pid!r}, "w").write(str(os.getpid()))
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = json.dumps({{"data": [{{"id": "tiny", "root": sys.argv[2], "max_model_len": 77}}], "version": "9"}}).encode()
+        self.send_response(200), self.send_header("Content-Length", str(len(body))), self.end_headers(), self.wfile.write(body)
+    def do_POST(self):
+        open({asked!r}, "w"), time.sleep(60)
+HTTPServer(("127.0.0.1", int(sys.argv[sys.argv.index("--port") + 1])), Handler).serve_forever()
+"""
+
+
+@pytest.mark.parametrize("sign, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_server_that_was_started_is_ended_with_the_run(benchmark, tmp_path, sign, code):
+    pid, asked = tmp_path / "pid", tmp_path / "asked"
+    (tmp_path / "vllm").write_text(FAKE_VLLM.format(python=sys.executable, pid=str(pid), asked=str(asked)))
+    (tmp_path / "vllm").chmod(0o755)
+    words = command(benchmark, tmp_path / "out", "", only="normal_atom_list")
+    for flag in ("--endpoint", "--served-name", "--user-model", "--user-endpoint"):
+        del words[words.index(flag):words.index(flag) + 2]
+    process = subprocess.Popen([*words, "--", "--dtype", "float32"], stderr=subprocess.DEVNULL,
+                               env=ENVIRONMENT | {"PATH": f"{tmp_path}:{os.environ['PATH']}"})
+    deadline = time.monotonic() + 60
+    while not asked.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert Path(f"/proc/{pid.read_text()}").exists()
+    process.send_signal(sign)
+    assert process.wait(30) == code and not Path(f"/proc/{pid.read_text()}").exists()
 
 
 def test_a_subset_has_fixed_tasks_and_whole_conversations(benchmark, tmp_path):
@@ -295,7 +349,7 @@ def test_a_killed_run_goes_on_where_it_was(benchmark, tmp_path):
         held["open"] = True
         done = evaluate(benchmark, tmp_path / "out", server.url)
         assert done.returncode == 0, done.stderr
-        assert max(server.requests.values()) <= 2 and sum(count - 1 for count in server.requests.values()) <= 1
+        assert max(server.requests.values()) <= 2 and sum(count - 1 for count in server.requests.values()) <= 2  # one of each model
     with LocalServer(model) as server:
         whole = evaluate(benchmark, tmp_path / "whole", server.url)
     assert answers(tmp_path / "whole") == answers(tmp_path / "out")

@@ -199,7 +199,7 @@ def test_the_system_text_is_ours_or_a_files_or_the_chat_templates(tmp_path: Path
             evaluate("v3", tmp_path / Path(prompt).stem, server.url, *flags, prompt)
             assert read_card(tmp_path / Path(prompt).stem).card.prompt.startswith(f"{Path(prompt).name} ")
         ours, own, native = server.payloads
-        assert "name full, short, native" in evaluate("v3", tmp_path / "bad", server.url, *flags, "fulll", fails=True)
+        assert "one that --help names" in evaluate("v3", tmp_path / "bad", server.url, *flags, "fulll", fails=True)
     assert ours["messages"][0]["content"].startswith("You solve") and "tools" not in ours
     assert own["messages"][0]["content"].startswith('Compose calls. Now: unknown.\n{"name": ')
     assert [message["role"] for message in native["messages"]] == ["user"]

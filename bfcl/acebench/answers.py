@@ -14,12 +14,16 @@ from looptool.llm import Reply
 from looptool.prompt import ChatMessage
 from looptool.records import Message, Record
 
-Kind = Literal["calls", "text", "cut", "unreadable", "inexpressible", "ended", "out_of_turns", "environment_error"]
-"""calls, text: read. cut: stopped by the limit of tokens. unreadable: with a block that is no call. inexpressible: with
-calls that brackets cannot express. The last three are of agent tasks: how the episode ended."""
+Kind = Literal["calls", "text", "cut", "context_full", "unreadable", "inexpressible", "ended", "out_of_turns",
+               "environment_error"]
+"""calls, text: read. cut: stopped by the limit of tokens. context_full: the prompt leaves the server no room to reply.
+unreadable: with a block that is no call. inexpressible: with calls that brackets cannot express. The last three are of
+agent tasks: how the episode ended."""
 
-FAULTY: tuple[Kind, ...] = ("cut", "unreadable", "inexpressible", "out_of_turns", "environment_error")
+FAULTY: tuple[Kind, ...] = ("cut", "context_full", "unreadable", "inexpressible", "out_of_turns", "environment_error")
 """Kinds that the card counts as errors; all are scored as they are, which is mostly as wrong."""
+CONTEXT_FULL = "context_full"
+"""The finish of a reply that was not asked for."""
 
 
 class Answer(Record, kw_only=True, omit_defaults=True):
@@ -38,7 +42,7 @@ class Answer(Record, kw_only=True, omit_defaults=True):
     chat: list[ChatMessage] = []
     """What the model was last shown in it."""
     faults: dict[str, int] = {}
-    """Replies of an episode that were cut, unreadable or inexpressible."""
+    """Replies of an episode that were neither calls nor text, by kind."""
 
 
 class Read(Record):
@@ -58,8 +62,8 @@ def read_reply(reply: Reply, keep_text: bool = False) -> Read:
     """
     read = parse_reply(reply.text)
     as_it_stands = Message(role="assistant", content=reply.text.strip())
-    if reply.finish == "length":
-        return Read(kind="cut", result=reply.text, message=as_it_stands)
+    if reply.finish in ("length", CONTEXT_FULL):
+        return Read(kind="cut" if reply.finish == "length" else "context_full", result=reply.text, message=as_it_stands)
     if read.faults:
         return Read(kind="unreadable", result=reply.text, message=as_it_stands)
     if not read.calls:

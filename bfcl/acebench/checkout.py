@@ -31,6 +31,8 @@ MULTI = ["normal_multi_turn_user_switch", "normal_multi_turn_user_adjust"]
 NORMAL = [*ATOM, *SINGLE, *MULTI, "normal_similar_api", "normal_preference"]
 SPECIAL = ["special_incomplete", "special_error_param", "special_irrelevant"]
 AGENT = ["agent_multi_step", "agent_multi_turn"]
+USER = "agent_multi_turn"
+"""The one category whose tasks have a user, played by a model."""
 CATEGORIES = [*NORMAL, *SPECIAL, *AGENT]
 
 _USED = ["eval_main.py", "category.py", "model_eval/*.py", "data_all/**/data_*.json", *(
@@ -96,8 +98,8 @@ def open_checkout(folder: Path, any_commit: bool = False) -> Checkout:
     commit = _commit(folder)
     if not any_commit:
         raise InputError(f"--acebench {folder}: its data and scorer are not those of commit {COMMIT[:7]} (it is at "
-                         f"{commit[:7]}, or was edited), so scores would not compare; git -C {folder} checkout {COMMIT}, "
-                         f"or clone {REPOSITORY} anew; or take it as it is with --any-commit, and the card says so")
+                         f"{commit[:7]}, or was edited), so scores would not compare; git -C {folder} checkout "
+                         f"{COMMIT}, or clone {REPOSITORY} anew; or take this one with --any-commit, and the card says so")
     return Checkout(folder.resolve(), f"{commit}, NOT the pinned {COMMIT[:7]} or edited", content)
 
 

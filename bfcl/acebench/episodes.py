@@ -19,7 +19,7 @@ from bfcl.acebench.checkout import Checkout, Language, Row
 from bfcl.acebench.child import command, environment
 from bfcl.acebench.prompting import kind_of, render_task
 from looptool.llm import Reply
-from looptool.prompt import ChatMessage, Instructions
+from looptool.prompt import ChatMessage
 from looptool.records import InputError, Message
 
 Ask = Callable[[list[ChatMessage]], Awaitable[Reply]]
@@ -31,8 +31,9 @@ _LONGEST_LINE = 2 ** 26
 class Episode:
     """One task being played."""
 
-    def __init__(self, row: Row, language: Language, instructions: Instructions, ask_policy: Ask, ask_user: Ask):
-        self._row, self._language, self._instructions = row, language, instructions
+    def __init__(self, row: Row, language: Language, prompt: str, ask_policy: Ask,
+                 ask_user: Ask | None):
+        self._row, self._language, self._prompt = row, language, prompt
         self._ask_policy, self._ask_user = ask_policy, ask_user
         self._said: list[Message] = []
         self._chat: list[ChatMessage] = []
@@ -74,7 +75,7 @@ class Episode:
 
     async def _turn(self, heard: dict[str, Any]) -> str:
         """What the policy says next, in the benchmark's form."""
-        self._chat = render_task(self._row, self._language, self._messages(heard["dialogue"]), self._instructions,
+        self._chat = render_task(self._row, self._language, self._messages(heard["dialogue"]), self._prompt,
                                  heard["rules"])
         read = read_reply(await self._ask_policy(self._chat))
         self._said.append(read.message)

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import get_args
@@ -43,10 +44,12 @@ def parse_arguments(words: list[str]) -> argparse.Namespace:
     add("--any-commit", action="store_true", help="take another commit than the pinned one, or an edited one")
     add("--language", choices=get_args(Language), default="en")
     add("--categories", nargs="+", choices=CATEGORIES, default=[], metavar="CATEGORY", help="only these")
-    add("--prompt", choices=("full", "short"), help="our system text (default: student.instructions)")
+    add("--prompt", metavar="full|short|FILE",
+        help="whose system text: ours, or a file's with {{tools}} (default: student.instructions)")
     add("--user-model", default="", metavar="NAME", help="plays the user of agent_multi_turn")
     add("--user-endpoint", default="", metavar="URL", help="where (default: $OPENAI_BASE_URL)")
     add("--failed-as-wrong", action="store_true", help="score although tasks got no answer; the card says so")
+    parser.set_defaults(temperature=0.0)  # as the benchmark asks local models
     return parse_words(parser, words)
 
 
@@ -59,12 +62,15 @@ def make_job(args: argparse.Namespace, config: Config) -> Job:
     if args.acebench is None:
         raise InputError("--acebench: name the folder of a checkout of the benchmark, or set ACEBENCH to it; see "
                          "docs/evaluation_acebench.md")
+    user_endpoint = args.user_endpoint or os.environ.get("OPENAI_BASE_URL", "")
+    if args.user_model and not user_endpoint:
+        raise InputError("--user-model: name its server too, with --user-endpoint or OPENAI_BASE_URL")
     checkout = open_checkout(Path(args.acebench).expanduser(), args.any_commit)
     named = named_model(args, config, f"acebench_{args.language}")
     return Job(checkout=checkout, language=args.language, label=named.label, model=named.model, out=named.out,
                endpoint=args.endpoint, served_name=args.served_name, server_flags=args.server_flags,
-               user_model=args.user_model, user_endpoint=args.user_endpoint,
-               instructions=args.prompt or config.student.instructions, sampling=asked_sampling(args),
+               user_model=args.user_model, user_endpoint=user_endpoint,
+               prompt=args.prompt or config.student.instructions, sampling=asked_sampling(args),
                categories=args.categories, per_category=args.subset, in_flight=args.in_flight,
                failed_as_wrong=args.failed_as_wrong, fresh=args.fresh)
 
@@ -92,6 +98,7 @@ def report(measured: dict[str, dict[Way, Scored]]) -> str:
 
 
 def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as Ctrl-C: a server that was started here is ended
     args = parse_arguments(sys.argv[1:])
     config = load_config(args.config, args.overrides)
     job = make_job(args, config)

@@ -10,17 +10,17 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
-from bfcl.acebench.answers import Answer, make_answer
-from bfcl.acebench.checkout import AGENT, Checkout, Language, Row
+from bfcl.acebench.answers import CONTEXT_FULL, Answer, make_answer
+from bfcl.acebench.checkout import AGENT, USER, Checkout, Language, Row
 from bfcl.acebench.episodes import AT_ONCE, Ask, Episode
 from bfcl.acebench.prompting import read_conversation, render_task
 from bfcl.ask import SHORTEST_REPLY
-from looptool.llm import CallFailed, Client, Reply, Sampling
-from looptool.prompt import ChatMessage, Instructions
+from looptool.llm import CallFailed, Client, Reply, Sampling, Usage
+from looptool.prompt import ChatMessage
 from looptool.records import read_jsonl
 from looptool.stage import Inputs, Outcome, run_stage
 
@@ -33,7 +33,7 @@ _TOO_LONG = ("context length", "max_model_len")
 def asker(client: Client, role: str, model: str, sampling: Sampling) -> Ask:
     """Asks a model; where the server's context is too short for prompt and reply, for a shorter reply.
 
-    What does not fit at all is a reply of no token, cut.
+    A prompt that does not fit at all gets an empty reply that says so.
     """
     async def ask(chat: list[ChatMessage]) -> Reply:
         room = sampling.max_tokens
@@ -45,27 +45,34 @@ def asker(client: Client, role: str, model: str, sampling: Sampling) -> Ask:
                     raise
             room //= 4
             if room < min(SHORTEST_REPLY, sampling.max_tokens):
-                return Reply(finish="length")
+                return Reply(finish=CONTEXT_FULL)
 
     return ask
+
+
+class User(NamedTuple):
+    """Who plays the user of agent_multi_turn."""
+
+    model: str
+    ask: Ask
+    usage: Usage
 
 
 class Inference:
     """One model on the tasks of a checkout."""
 
-    def __init__(self, checkout: Checkout, language: Language, instructions: Instructions, folder: Path,
+    def __init__(self, checkout: Checkout, language: Language, prompt: str, folder: Path,
                  settings: Mapping[str, Any], in_flight: int):
-        self._checkout, self._language, self._instructions = checkout, language, instructions
+        self._checkout, self._language, self._prompt = checkout, language, prompt
         self._folder, self._settings, self._in_flight = folder, settings, in_flight
         self._processes = asyncio.Semaphore(AT_ONCE)
 
     async def run(self, rows: Mapping[str, list[Row]], policy: Client, ask_policy: Callable[[str], Ask],
-                  ask_user: Ask | None) -> tuple[dict[str, Answer], int]:
+                  user: User | None) -> tuple[dict[str, Answer], int]:
         """The answers by task, and how many tasks have none because a call failed.
 
         Args:
             ask_policy: by role, which the usage is booked under, one for each group.
-            ask_user: only asked in agent_multi_turn.
 
         Raises:
             InputError, StageFailed: as looptool.stage.run_stage.
@@ -75,11 +82,13 @@ class Inference:
             groups[category if category in AGENT else CONVERSATIONS] += tasks
         jobs = []
         for group, tasks in groups.items():
-            work = self._episode(ask_policy(group), ask_user) if group in AGENT else self._reply(ask_policy(group))
+            work = self._episode(ask_policy(group), user) if group in AGENT else self._reply(ask_policy(group))
             inputs = Inputs(lambda tasks=tasks: ((row.id, row) for row in tasks))
-            settings = self._settings | {"tasks": [row.id for row in tasks]}
+            settings, usage = self._settings | {"tasks": [row.id for row in tasks]}, {group: policy.usage[group]}
+            if group == USER:
+                settings, usage = settings | {"user": user.model}, usage | {"user": user.usage}
             jobs.append(run_stage(group, inputs, work, self._file(group), settings=settings, sources=[],
-                                  in_flight=self._in_flight, usage={group: policy.usage[group]}))
+                                  in_flight=self._in_flight, usage=usage))
         metas = await asyncio.gather(*jobs)
         answers = {answer.id: answer for group in groups for answer in read_jsonl(self._file(group), Answer)}
         return answers, sum(meta.failed for meta in metas)
@@ -89,16 +98,16 @@ class Inference:
 
     def _reply(self, ask: Ask) -> Callable[[Row], Awaitable[Outcome]]:
         async def work(row: Row) -> Outcome:
-            chat = render_task(row, self._language, read_conversation(row.question), self._instructions)
+            chat = render_task(row, self._language, read_conversation(row.question), self._prompt)
             answer = make_answer(row.id, await ask(chat))
             return Outcome([answer], answer.kind)
 
         return work
 
-    def _episode(self, ask_policy: Ask, ask_user: Ask | None) -> Callable[[Row], Awaitable[Outcome]]:
+    def _episode(self, ask: Ask, user: User | None) -> Callable[[Row], Awaitable[Outcome]]:
         async def work(row: Row) -> Outcome:
             async with self._processes:
-                episode = Episode(row, self._language, self._instructions, ask_policy, ask_user)
+                episode = Episode(row, self._language, self._prompt, ask, user.ask if user else None)
                 answer = await episode.play(self._checkout)
             return Outcome([answer], answer.kind)
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,10 +11,10 @@ from typing import Any, get_args
 import msgspec
 
 from bfcl.acebench.answers import FAULTY, Answer, no_answer
-from bfcl.acebench.checkout import CATEGORIES, REPOSITORY, Checkout, Language, Row
+from bfcl.acebench.checkout import CATEGORIES, REPOSITORY, USER, Checkout, Language, Row
 from bfcl.acebench.figures import figures
-from bfcl.acebench.inference import Inference, asker
-from bfcl.acebench.prompting import PROMPTS, prompt_hash
+from bfcl.acebench.inference import Inference, User, asker
+from bfcl.acebench.prompting import PROMPTS, prompt_id
 from bfcl.acebench.scorer_process import KEEPS
 from bfcl.acebench.scoring import CategoryScore, Way, score
 from bfcl.ask import Served
@@ -27,19 +26,16 @@ from bfcl.subset import chosen, scope
 from looptool import llm
 from looptool.config import ROOT, Config
 from looptool.meta import Header, refuse_changes
-from looptool.prompt import Instructions
 from looptool.records import InputError, write_atomic
 from looptool.stage import StageFailed
 
 HANDLER = [*(ROOT / "bfcl" / "acebench" / f"{name}.py" for name in (
     "answers", "brackets", "prompting", "inference", "episodes", "episode_process", "containment")),
-    *sorted(PROMPTS.rglob("*.md")), *(ROOT / "looptool" / name for name in (
+    *sorted(PROMPTS.rglob("*.md")), ROOT / "bfcl" / "system_text.py", *(ROOT / "looptool" / name for name in (
         "calls.py", "prompt.py", "schema.py", "type_names.py", "system_prompt_full.md", "system_prompt_short.md"))]
 """Our files between the benchmark and the model."""
-USER = "agent_multi_turn"
-"""The one category whose tasks have a user, played by a model."""
-USER_SAMPLING = llm.Sampling(temperature=0.001, top_p=1.0, max_tokens=4096)
-"""The benchmark's, but for its limit of 1,000 tokens, which a model that reasons needs for that alone."""
+USER_SAMPLING = llm.Sampling(temperature=0.0, top_p=1.0, max_tokens=4096)
+"""The benchmark has temperature 0.001, and 1,000 tokens, which a model that reasons needs for that alone."""
 WHERE = ("all in the denominator: no_answer and scorer_crash as wrong, replies of the other kinds as the scorer judges "
          "them; those inside of agent tasks are counted apart")
 
@@ -57,7 +53,8 @@ class Job(msgspec.Struct, kw_only=True):
     server_flags: list[str]
     user_model: str
     user_endpoint: str
-    instructions: Instructions
+    prompt: str
+    """Whose system text; see bfcl/system_text.py."""
     sampling: Sampling
     categories: list[str]
     per_category: int
@@ -86,7 +83,7 @@ class Job(msgspec.Struct, kw_only=True):
     def settings(self) -> dict[str, Any]:
         """What changes the answers."""
         return {"benchmark": self.checkout.content, "language": self.language, "model": self.model,
-                "revision": model_revision(self.model), "prompt": prompt_hash(self.language, self.instructions),
+                "revision": model_revision(self.model), "prompt": prompt_id(self.language, self.prompt),
                 "handler": hash_files(HANDLER), "sampling": msgspec.to_builtins(self.sampling)}
 
 
@@ -148,14 +145,13 @@ async def infer(job: Job, config: Config, rows: Mapping[str, list[Row]], setting
     async with contextlib.AsyncExitStack() as stack:
         policy = await stack.enter_async_context(
             llm.Client.from_config(config, job.out / "answers.sqlite", [served.url], job.in_flight))
-        ask_user = None
+        user = None
         if USER in rows:
-            url = job.user_endpoint or os.environ.get("OPENAI_BASE_URL", "")
-            user = await stack.enter_async_context(
-                llm.Client.from_config(config, job.out / "user_answers.sqlite", [url], job.in_flight))
-            ask_user = asker(user, "user", job.user_model, USER_SAMPLING)
-        inference = Inference(job.checkout, job.language, job.instructions, job.out, settings, job.in_flight)
-        return await inference.run(rows, policy, lambda role: asker(policy, role, served.name, sampling), ask_user)
+            client = await stack.enter_async_context(
+                llm.Client.from_config(config, job.out / "user_answers.sqlite", [job.user_endpoint], job.in_flight))
+            user = User(job.user_model, asker(client, "user", job.user_model, USER_SAMPLING), client.usage["user"])
+        inference = Inference(job.checkout, job.language, job.prompt, job.out, settings, job.in_flight)
+        return await inference.run(rows, policy, lambda role: asker(policy, role, served.name, sampling), user)
 
 
 def count_errors(answers: Mapping[str, Answer], failed: int) -> Counter[str]:
@@ -175,7 +171,7 @@ def write_score(job: Job, settings: dict[str, Any], served: Served, errors: Coun
         "" if way == "official" else f", its two statements that take out whitespace replaced by {KEEPS!r}")]
     card = Card(benchmark=f"ACEBench {job.language}", version=REPOSITORY, commit=job.checkout.commit,
                 content=job.checkout.content, handler=settings["handler"], model=job.model,
-                prompt=f"{job.instructions} {settings['prompt']}", revision=settings["revision"], server=served.server,
+                prompt=settings["prompt"], revision=settings["revision"], server=served.server,
                 sampling=job.sampling, context_length=served.context, scope=job.scope(),
                 errors=Errors(counts=dict(errors + Counter(scorer_crash=crashes)), where=WHERE),
                 counts={category: tally.total for category, tally in tallies.items()},

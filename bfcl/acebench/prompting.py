@@ -13,8 +13,8 @@ from pathlib import Path
 from bfcl.acebench.brackets import read_brackets
 from bfcl.acebench.checkout import Language, Row
 from bfcl.card import hash_text
-from looptool.prompt import ChatMessage, Instructions, fill, read_prompt, render_messages, render_system
-from looptool.prompt import without_turn_markers
+from bfcl.system_text import system_text
+from looptool.prompt import ChatMessage, fill, read_prompt, render_messages, without_turn_markers
 from looptool.records import Message, Tool
 from looptool.schema import read_tool
 
@@ -68,22 +68,28 @@ def read_date(time: str) -> str:
     return _DATE.fullmatch(time.strip())[1] or "unknown"
 
 
-def render_task(row: Row, language: Language, messages: list[Message], instructions: Instructions,
+def render_task(row: Row, language: Language, messages: list[Message], prompt: str,
                 rules: str = "") -> list[ChatMessage]:
-    """The whole prompt of a task; `messages` are its conversation so far, `rules` those of an agent's environment."""
+    """The whole prompt of a task.
+
+    Args:
+        messages: its conversation so far.
+        prompt: whose system text; see bfcl/system_text.py.
+        rules: those of an agent's environment.
+    """
     profile = row.profile if isinstance(row.profile, str) else json.dumps(row.profile, ensure_ascii=False)
     addition = fill(read_prompt(PROMPTS / language / f"{kind_of(row)}.md"), profile=without_turn_markers(profile),
                     rules=without_turn_markers(rules))
-    system = render_system(read_tools(row), read_date(row.time), instructions)
+    system = system_text(read_tools(row), prompt, read_date(row.time))
     return [{"role": "system", "content": f"{system}\n\n{addition}"}, *render_messages(messages)]
 
 
-def prompt_hash(language: Language, instructions: Instructions) -> str:
-    """Hash of how the same tasks, one of each kind, are shown."""
+def prompt_id(language: Language, prompt: str) -> str:
+    """Name of the system text, and hash of how the same tasks, one of each kind, are shown."""
     city = {"name": "find_city", "description": "Find a city.", "parameters": {
         "type": "dict", "properties": {"name": {"type": "string"}}, "required": ["name"]}}
     history = "user: Find Oslo.\nsystem: [find_city(name='Oslo')]\nsystem: Found.\nuser: And Rome?"
     ids = ("normal_atom_0", "normal_preference_0", "special_incomplete_0", "agent_multi_step_0", "agent_multi_turn_0")
     rows = [Row(id=id, question=history, function=[city], time="Today is Monday.", profile="none") for id in ids]
-    return hash_text(json.dumps([render_task(row, language, read_conversation(history), instructions, "none")
-                                 for row in rows], ensure_ascii=False))
+    shown = [render_task(row, language, read_conversation(history), prompt, "none") for row in rows]
+    return f"{Path(prompt).name} {hash_text(json.dumps(shown, ensure_ascii=False))}"
