@@ -54,20 +54,23 @@ def wait(processes: list[subprocess.Popen[bytes]]) -> None:
         InputError: one has failed, for a reason that it has told.
     """
     try:
-        while any([process.poll() is None for process in processes]):
-            failed = next((at for at, process in enumerate(processes) if process.returncode), None)
-            if failed is not None:
-                break
+        while (failed := first_failed(processes)) is None and processes[-1].returncode is None:
             time.sleep(LOOK_SECONDS)
-        failed = next((at for at, process in enumerate(processes) if process.returncode), None)
     finally:
         for process in processes:
             process.terminate()
         for process in processes:
             process.wait()
     if failed is not None:
-        raise InputError(f"overlap: {STEPS[failed]} has ended with code {processes[failed].returncode}, so the others were "
-                         "stopped; run the same again, and all go on where they were")
+        raise InputError(f"overlap: {failed}, so the others were stopped; run the same again, and all go on where they were")
+
+
+def first_failed(processes: list[subprocess.Popen[bytes]]) -> str | None:
+    """The first of the steps that has ended with an error, in words."""
+    for step, process in zip(STEPS, processes, strict=True):
+        if process.poll():
+            return f"{step} has ended with code {process.returncode}"
+    return None
 
 
 def main() -> None:
