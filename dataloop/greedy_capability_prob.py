@@ -32,7 +32,7 @@ from dataloop.probing import WINDOW, Policy, Prober, places
 from looptool.config import Config, argument_parser, load_config, student_path
 from looptool.llm import Client
 from looptool.meta import StageMeta
-from looptool.prompt_length import load_tokenizer
+from looptool.prompt_length import leave_torch_out, load_tokenizer
 from looptool.records import InputError, Sample, read_jsonl
 from looptool.run_files import RoundFiles, RunFiles, round_files
 from looptool.stage import Inputs, run_main, run_stage
@@ -141,6 +141,8 @@ def main() -> None:
         _log.info("probe: no held-out tasks at %s, so nothing to measure there", samples)
         return
     model = policy_path(config, files, args.model)
+    if config.probe.engine == "endpoint":
+        leave_torch_out()
     meta = asyncio.run(probe_samples(config, samples, output, model, args.fresh))
     _log.info("%s", summary(meta, files.round))
 
