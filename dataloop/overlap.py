@@ -4,8 +4,8 @@ In and out: as of the three steps, whose files are those of a serial run. Takes 
 
     python overlap.py --round J
 
-Mismatches are judged as they are found, and errors expanded as they are judged. What needs all of them waits: the error
-seeds' file, the ledger, the choice of high perplexity. Judge and generator then ask the teacher at the same time, each with
+Mismatches are judged as they are found, and errors expanded as they are judged. What needs all of them waits: the file of
+error seeds, the ledger, the choice of high perplexity. Judge and generator ask the teacher at the same time, each with
 teacher.in_flight calls. When a step fails, is killed or Ctrl-C comes, all end; run again, all go on where they were.
 """
 from __future__ import annotations
@@ -37,8 +37,8 @@ def start(flags: list[str]) -> list[subprocess.Popen[bytes]]:
     for line, step in enumerate(STEPS):
         follow = ["--follow", str(processes[-1].pid)] if processes else []
         command = [sys.executable, str(Path(__file__).with_name(step)), *flags, *follow]
-        processes.append(subprocess.Popen(command, env={**os.environ, "TQDM_POSITION": str(line)}, stdin=subprocess.DEVNULL,
-                                          preexec_fn=end_with_parent))
+        env = {**os.environ, "TQDM_POSITION": str(line)}
+        processes.append(subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, preexec_fn=end_with_parent))
     return processes
 
 
@@ -62,7 +62,7 @@ def wait(processes: list[subprocess.Popen[bytes]]) -> None:
         for process in processes:
             process.wait()
     if failed is not None:
-        raise InputError(f"overlap: {failed}, so the others were stopped; run the same again, and all go on where they were")
+        raise InputError(f"overlap: {failed}, so the others were stopped; run the same again, and all go on from there")
 
 
 def first_failed(processes: list[subprocess.Popen[bytes]]) -> str | None:
