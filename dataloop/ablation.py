@@ -18,7 +18,7 @@ from itertools import cycle, islice
 
 from msgspec.structs import replace
 
-from dataloop.mixing import PARTS, Supply, mix_parts
+from dataloop.mixing import PARTS, Supply, mix_parts, planned
 from looptool.config import Ablation, Mix
 from looptool.records import Sample
 
@@ -33,18 +33,25 @@ def ablate(ablation: Ablation, supply: Supply, mix: Mix, round: int, seed: int,
     if round == 1 or ablation in ("none", "no_jglv"):
         return supply, mix
     if ablation == "static":
-        return Supply(error_seeds=[], expanded=[], high_ppl=[], seed_new=first), replace(
-            mix, seed_new=mix.size << round, high_ppl=0)
+        return Supply(error_seeds=[], expanded=[], high_ppl=[], seed_new=first), replace(mix, seed_new=[mix.size], high_ppl=0)
     if ablation == "no_high_ppl":
-        mastered = sorted(supply.high_ppl, key=lambda sample: sample.id)
+        mastered = sorted(by_id(supply.high_ppl, supply.mastered).values(), key=lambda sample: sample.id)
         random.Random(f"{seed}:{round}:mastered").shuffle(mastered)
-        return replace(supply, high_ppl=mastered), mix
+        count = len(supply.high_ppl)
+        return replace(supply, high_ppl=mastered[:count], mastered=mastered[count:]), mix
     places = mix_parts(supply, mix, round, seed).counts[PARTS["expanded"]]
     if ablation == "high_ppl_replace":
-        return replace(supply, expanded=[]), replace(mix, high_ppl=mix.high_ppl + places)
+        high_ppl = list(by_id(supply.high_ppl, supply.mastered).values())
+        own = min(planned(mix, round)["high_ppl"], len(supply.high_ppl))
+        return replace(supply, expanded=[], high_ppl=high_ppl), replace(mix, high_ppl=[own + places])
     if ablation == "error_seed_repetition":
         return replace(supply, expanded=list(islice(repeated(supply.error_seeds), places))), mix
     return replace(supply, expanded=[]), mix
+
+
+def by_id(*parts: list[Sample]) -> dict[str, Sample]:
+    """The samples of all parts in their order, each once."""
+    return {sample.id: sample for part in parts for sample in part}
 
 
 def repeated(samples: list[Sample]) -> Iterator[Sample]:

@@ -4,7 +4,7 @@ In: round_j/error_seeds.jsonl and scenarios.yaml. Out: round_j/expanded.jsonl, a
 passed both tiers of checks, with the seed's tools and date, the seed as its parent and the scenario as its source.
 
 Each seed gets expand.per_seed tries, each under another scenario. Tier 1, rules: the label fits its tools, the
-conversation is one, no copy of the seed or of a sibling, the prompt fits the student's window. Tier 2
+conversation is one, no near copy of the seed or of a sibling, the prompt fits the student's window. Tier 2
 (expand.check): a checker accepts it. What is refused is counted by reason and not tried again.
 
     python error_data_expansion.py [--seeds FILE] [--scenarios FILE] [--output FILE] [--follow PID]
@@ -23,7 +23,7 @@ from dataloop.loop_files import read_some
 from dataloop.scenarios import SCENARIOS, draw_scenarios, read_scenarios
 from dataloop.seeds import error_seed
 from looptool.asking import make_ask
-from looptool.checking import CHECKER_PROMPT
+from looptool.checking import CHECKER_PROMPT, checker_of
 from looptool.config import Config, argument_parser, load_config
 from looptool.follow import Follow, id_with
 from looptool.llm import Client, Sampling
@@ -57,12 +57,12 @@ async def expand_seeds(config: Config, seeds: Path, scenarios: Path, output: Pat
         verifier: the verdicts that another process is writing, and its number; they are expanded as they come.
     """
     options, models = config.expand, config.teacher.models
-    checker = (config.teacher.judges or models)[0] if options.check else None
+    checker = checker_of(config) if options.check else None
     known = read_scenarios(scenarios, options.per_seed)
 
     def members(seed: ErrorSeed) -> Iterator[tuple[str, tuple[Family, int]]]:
-        drawn = draw_scenarios(known, options.per_seed, config.seed, seed.sample.id)
-        family, id = Family(seed, drawn, round), id_with(seed.sample.id, seed)
+        drawn = draw_scenarios(known, options.per_seed, config.seed, seed.sample)
+        family, id = Family(seed, drawn, round, options.near_copy), id_with(seed.sample.id, seed)
         for index, scenario in enumerate(drawn):
             yield f"{id}/{scenario.id}", (family, index)
 

@@ -9,6 +9,7 @@ import asyncio
 import json
 import re
 from collections.abc import Callable
+from difflib import SequenceMatcher
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -109,17 +110,21 @@ def _result_faults(messages: list[Message]) -> list[str]:
     return ["missing_result"] if waiting else []
 
 
-def spoken(messages: list[Message]) -> str:
-    """What the users say, letters and digits only, in lower case: equal for two copies that differ in dress."""
-    words = re.findall(r"\w+", " ".join(message.content for message in messages if message.role == "user").lower())
-    return " ".join(words)
+def spoken(messages: list[Message]) -> list[str]:
+    """The words of the users in lower case, without signs: equal for two copies that differ in dress."""
+    return re.findall(r"\w+", " ".join(message.content for message in messages if message.role == "user").lower())
+
+
+def likeness(words: list[str], others: list[str]) -> float:
+    """Share of both that is the same words in the same order: 1 for equal ones."""
+    return SequenceMatcher(None, words, others, autojunk=False).ratio()
 
 
 class Family:
     """The new samples of one seed: siblings, which must not be copies of each other."""
 
-    def __init__(self, seed: ErrorSeed, scenarios: list[Scenario], round: int):
-        self.seed, self.scenarios, self.round = seed, scenarios, round
+    def __init__(self, seed: ErrorSeed, scenarios: list[Scenario], round: int, near_copy: float):
+        self.seed, self.scenarios, self.round, self.near_copy = seed, scenarios, round, near_copy
         self._candidates: dict[int, asyncio.Task[Sample | None]] = {}
 
     async def member(self, index: int, ask: Ask, generator: str, checker: str | None, fits: Fits) -> Sample | str:
@@ -139,10 +144,10 @@ class Family:
         if faults:
             return fault_kind(faults[0])
         said = spoken(sample.messages)
-        if said == spoken(self.seed.sample.messages):
+        if likeness(said, spoken(self.seed.sample.messages)) >= self.near_copy:
             return "copy_of_seed"
         for earlier in [await candidate(other) for other in range(index)]:
-            if earlier is not None and said == spoken(earlier.messages):
+            if earlier is not None and likeness(said, spoken(earlier.messages)) >= self.near_copy:
                 return "copy_of_sibling"
         if not fits(sample):
             return "too_long"

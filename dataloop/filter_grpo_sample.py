@@ -1,20 +1,26 @@
-"""The optional filter step of the data loop: new samples that break a rule are taken out.
+"""The optional filter step of the data loop: new samples that break a rule, or that a judge refuses, are taken out.
 
-In: round_j/expanded.jsonl. Out: the same file without the samples that break a rule of looptool/sample_rules.py, and
-without repetitions; where one was refused, expanded_refused.jsonl keeps it with its reason. Expansion applies the rules
-itself, so this finds something only where samples were edited by hand or come from elsewhere:
+In: round_j/expanded.jsonl. Out: the same file without the samples that break a rule of looptool/sample_rules.py, without
+repetitions, and with --judge without those whose label a model does not find correct; where one was refused,
+expanded_refused.jsonl keeps it with its reason. Expansion does both itself, so this finds something only where samples
+were edited by hand, come from elsewhere, or were expanded without a check (expand.check):
 
-    python filter_grpo_sample.py [--input FILE] [--output FILE]
+    python filter_grpo_sample.py [--judge] [--input FILE] [--output FILE]
+
+Rules and judge are those of grpotool/dataset/utils/filter_grpo_sample.py.
 """
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import Counter
 from pathlib import Path
 
 from dataloop.loop_files import read_some
+from looptool.checking import refusals
 from looptool.config import argument_parser, load_config
 from looptool.foreign import Refused, write_refused
+from looptool.meta import meta_path
 from looptool.records import Sample, write_jsonl
 from looptool.run_files import round_files
 from looptool.sample_rules import keep_valid
@@ -27,13 +33,21 @@ def main() -> None:
     parser = argument_parser(__doc__, with_round=True)
     parser.add_argument("--input", type=Path, metavar="FILE", help="samples (default: round_j/expanded.jsonl)")
     parser.add_argument("--output", type=Path, metavar="FILE", help="default: the input file itself")
+    parser.add_argument("--judge", action="store_true", help="ask a model about each sample that keeps to the rules")
     args = parser.parse_args()
-    source = args.input or round_files(args, load_config(args.config, args.overrides)).expanded
+    config = load_config(args.config, args.overrides)
+    source = args.input or round_files(args, config).expanded
     output = args.output or source
+    checks = output.with_name(f"{output.stem}_judged.jsonl")
+    judged = asyncio.run(refusals(config, source, checks)) if args.judge and any(read_some(source, Sample)) else {}
     counts: Counter[str] = Counter()
     refused: list[Refused] = []
-    write_jsonl(output, keep_valid(read_some(source, Sample), counts, refused))
-    write_refused(output, refused)
+    write_jsonl(output, keep_valid(read_some(source, Sample), counts, refused, judged))
+    if output == source:  # what was judged is no more
+        for path in (checks, meta_path(checks)):
+            path.unlink(missing_ok=True)
+    if refused or output != source:  # else what an earlier run has taken out stays to be seen
+        write_refused(output, refused)
     _log.info("filter: %s in -> %s", f"{sum(counts.values()):,}",
               ", ".join(f"{count:,} {reason}" for reason, count in counts.most_common()) or "nothing")
 

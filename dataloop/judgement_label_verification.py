@@ -12,11 +12,12 @@ BOTH_WRONG and UNDECIDED are dropped and counted; a sample whose judges gave no 
 
 With --follow it judges while process PID still probes; what needs all verdicts (the last three files) waits for them.
 --rollback undoes the round's replacements: the ledger's lines are marked, the samples leave error_seeds.jsonl, and stay
-out until --replace; 07 and 08 are then run again with --fresh. No judge is asked again for either.
+out until --replace. What was made of them (expanded.jsonl and D_{j+1}) is removed, for 07 and 08 to make it again; once
+D_{j+1} was trained on it is too late, and refused. No judge is asked again for either.
 
-Departures from the paper, both in the config: every mismatch is shown in both orders, as a judge prefers a place, and
-votes have to agree across them (verify.both_orders off gives the paper's single order, label first); and a prediction
-that breaks its tool's schema never becomes a label, whatever the judge says.
+Departures from the paper: every mismatch is shown in both orders, as a judge prefers a place, and votes have to agree
+across them (verify.preset: paper gives its one judge and one order, label first); and a prediction that breaks its tool's
+schema never becomes a label, whatever the judge says.
 """
 from __future__ import annotations
 
@@ -27,6 +28,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dataloop.loop_files import read_some
+from dataloop.mixing import planned
 from dataloop.seeds import error_seeds, label_changes, near_boundary
 from dataloop.verification import JUDGE_PROMPT, assume_mispredicted, verify_one
 from looptool.asking import make_ask
@@ -34,8 +36,8 @@ from looptool.config import Config, argument_parser, load_config
 from looptool.follow import Follow, id_with
 from looptool.llm import Client, Sampling
 from looptool.meta import StageMeta, read_meta
-from looptool.records import LabelChange, Probe, Verdict, read_jsonl, write_jsonl
-from looptool.run_files import RunFiles, round_files
+from looptool.records import InputError, LabelChange, Probe, Verdict, read_jsonl, write_jsonl
+from looptool.run_files import RoundFiles, RunFiles, round_files
 from looptool.stage import Inputs, Outcome, run_main, run_stage
 
 _log = logging.getLogger(__name__)
@@ -51,6 +53,7 @@ async def verify_probes(config: Config, probes: Path, verdicts: Path, fresh: boo
                         prober: int | None = None) -> StageMeta:
     """Judge every mismatch, as the process `prober` finds them if there is one; see looptool.stage.run_stage."""
     options, judges = config.verify, config.teacher.judges or config.teacher.models[:1]
+    judges = judges[:1] if options.preset == "paper" else judges
     judging = config.ablation != "no_jglv"
 
     def mismatches() -> Iterator[tuple[str, Probe]]:
@@ -64,7 +67,8 @@ async def verify_probes(config: Config, probes: Path, verdicts: Path, fresh: boo
             return Outcome([], "unjudged") if verdict is None else Outcome([verdict], verdict.verdict.lower())
 
         settings = {"world": client.world, "judges": judges, "both_orders": options.both_orders,
-                    "votes_per_order": options.votes_per_order, "rules_first": options.rules_first, "judging": judging, "temperature": options.temperature}
+                    "votes_per_order": options.votes_per_order, "rules_first": options.rules_first, "judging": judging,
+                    "temperature": options.temperature}
         return await run_stage("verify", Inputs(mismatches), work, verdicts, settings=settings,
                                sources=[probes, JUDGE_PROMPT], in_flight=config.teacher.in_flight,
                                usage=client.usage, fresh=fresh,
@@ -88,9 +92,31 @@ def write_consequences(config: Config, probes: Path, folder: Path, round: int, u
     write_jsonl(folder / "error_seeds.jsonl", error_seeds(verdicts(), round, counts, undone))
     write_jsonl(ledger, label_changes(verdicts(), round, undone))
     mix = config.mix
-    high = near_boundary(read_jsonl(probes, Probe), verdicts(), mix.high_ppl, mix.high_ppl_share, mix.high_ppl_threshold)
+    high = near_boundary(read_jsonl(probes, Probe), verdicts(), planned(mix, round + 1)["high_ppl"], mix.high_ppl_share,
+                         mix.high_ppl_threshold)
     counts["high_ppl"] = write_jsonl(folder / "high_ppl.jsonl", high)
     return counts
+
+
+def take_back(files: RoundFiles, undone: bool) -> None:
+    """Remove what was made of the error seeds as they are, where their replaced labels are to be `undone`, or done again.
+
+    Raises:
+        InputError: D_{j+1} was trained on.
+    """
+    if not files.ledger.exists() or all(change.undone == undone for change in read_some(files.ledger, LabelChange)):
+        return
+    after = files.next()
+    if after.training.exists() or after.policy.exists():
+        raise InputError(f"{after.folder}: a policy was trained on what these labels led to; move this folder and those of "
+                         f"all later rounds away, then say --{'rollback' if undone else 'replace'} again")
+    made = [path for output in (files.expanded, after.dataset, after.train_parquet, after.test_parquet)
+            for path in (*output.parent.glob(f"{output.name}*"), output.with_suffix(".meta.json")) if path.exists()]
+    for path in made:
+        path.unlink()
+    if made:
+        _log.info("verify: removed what was made of the old labels: %s; run scripts/07_expand.sh and 08_next_round.sh again",
+                  ", ".join(str(path.relative_to(files.run_dir)) for path in made if not path.name.endswith(".meta.json")))
 
 
 def summary(meta: StageMeta, counts: Counter[str], round: int) -> str:
@@ -117,6 +143,8 @@ def main() -> None:
     files = round_files(args, config)
     probes, folder = args.probes or files.probes, args.output or files.folder
     verdicts = folder / "verdicts.jsonl"
+    if args.undone is not None and folder == files.folder:
+        take_back(files, args.undone)
     if args.fresh or (made := read_meta(verdicts)) is None or made.failed:
         (folder / "error_seeds.jsonl").unlink(missing_ok=True)  # of other verdicts; nobody is to expand them
     meta = asyncio.run(verify_probes(config, probes, verdicts, args.fresh, args.follow))

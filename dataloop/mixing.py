@@ -4,8 +4,9 @@ In: what round j has left, and the seed samples that no round has used. Out: the
 out. A sample is taken once, by the first part in the order above that has it.
 
 - D_Seed-new comes in the run's own fixed order, D_HPPL by perplexity, the highest first, each up to its number.
-- D_ES is taken whole and D_EE fills the rest, both in an order drawn by the seed. The paper's model errs on 10 to 20% of
-  D_j; where one errs on half of it, D_ES has at most a third of the rest, so that there is room for what was made of it.
+- D_ES and D_EE take the rest, both in an order drawn by the seed. Where there is more of both than room, D_ES has its
+  number, and at most a third: the paper's model errs on 10 to 20% of D_j, another one may err on half of it, and there has
+  to be room for what was made of that. Where D_EE is short, D_ES takes more.
 - Too little: more seed samples in their order, then more mastered samples by perplexity; then D_{j+1} is smaller.
 """
 from __future__ import annotations
@@ -14,11 +15,12 @@ import hashlib
 import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import chain
 
 import msgspec
 
 from dataloop.contamination import Benchmark
-from looptool.config import Mix
+from looptool.config import Mix, Part
 from looptool.records import Origin, Sample
 
 ERROR_SEED_SHARE = 1 / 3
@@ -33,18 +35,20 @@ class Supply(msgspec.Struct, kw_only=True):
     error_seeds: list[Sample]
     expanded: list[Sample]
     high_ppl: list[Sample]
-    """All mastered samples and those with two correct answers, the highest perplexity first."""
+    """D_HPPL, the highest perplexity first."""
     seed_new: list[Sample]
     """Seed samples that no round has used, in the run's order."""
+    mastered: list[Sample] = []
+    """All mastered samples, the highest perplexity first: to fill up with."""
     contaminated: int = 0
     """Samples that were taken out of the lists, as a benchmark has them."""
 
     def without(self, benchmark: Benchmark) -> Supply:
         """What the benchmark has not."""
-        lists = {name: getattr(self, name) for name in ("error_seeds", "expanded", "high_ppl", "seed_new")}
-        unseen = {name: [sample for sample in samples if benchmark.reason(sample) is None]
-                  for name, samples in lists.items()}
-        return Supply(**unseen, contaminated=sum(map(len, lists.values())) - sum(map(len, unseen.values())))
+        lists = {name: getattr(self, name) for name in ("error_seeds", "expanded", "high_ppl", "seed_new", "mastered")}
+        seen = {sample.id for sample in chain(*lists.values()) if benchmark.reason(sample) is not None}
+        return Supply(**{name: [sample for sample in samples if sample.id not in seen] for name, samples in lists.items()},
+                      contaminated=len(seen))
 
 
 class Mixture(msgspec.Struct, kw_only=True):
@@ -64,9 +68,19 @@ def run_order(seed: int, id: str) -> bytes:
     return hashlib.sha256(f"{seed}:{id}".encode()).digest()
 
 
-def seed_new_count(mix: Mix, round: int) -> int:
-    """New seed samples in D_round: all of D_1, mix.seed_new in D_2, half as many in every later one (Table 3)."""
-    return mix.size if round == 1 else mix.seed_new >> (round - 2)
+def planned(mix: Mix, round: int) -> dict[Origin, int]:
+    """Samples of D_round by part, where there is enough of all, EE taking the rest; D_1 has seed samples only (Table 3)."""
+    if round == 1:
+        return {"seed": mix.size, "high_ppl": 0, "error_seed": 0}
+    seed_new = _count(mix.seed_new, mix.size, round)
+    return {"seed": seed_new if isinstance(mix.seed_new, list) else seed_new >> (round - 2),
+            "high_ppl": _count(mix.high_ppl, mix.size, round), "error_seed": _count(mix.error_seeds, mix.size, round)}
+
+
+def _count(part: Part, size: int, number: int) -> int:
+    if isinstance(part, list):
+        part = part[min(number - 2, len(part) - 1)]
+    return round(part * size) if isinstance(part, float) else part
 
 
 def mix_parts(supply: Supply, mix: Mix, round: int, seed: int) -> Mixture:
@@ -78,10 +92,9 @@ def mix_parts(supply: Supply, mix: Mix, round: int, seed: int) -> Mixture:
     parts = {origin: _unique(samples, taken, origin, left_out) for origin, samples in (
         ("error_seed", error_seeds), ("expanded", expanded), ("high_ppl", supply.high_ppl),
         ("seed", supply.seed_new))}
-    wanted = {"seed": seed_new_count(mix, round), "high_ppl": mix.high_ppl if round > 1 else 0,
-              "error_seed": len(parts["error_seed"]), "expanded": len(parts["expanded"])}
+    mastered = _unique(supply.mastered, taken, "high_ppl", Counter())
     notes: list[str] = []
-    chosen = _take(parts, wanted, mix.size, notes)
+    chosen = _take(parts, mastered, planned(mix, round), mix.size, notes)
     if room := mix.size - len(chosen):
         notes.append(f"{room} samples short of {mix.size}, as nothing is left to fill D_{round} with")
     counts = Counter(sample.origin for sample in chosen)
@@ -94,21 +107,25 @@ def mix_parts(supply: Supply, mix: Mix, round: int, seed: int) -> Mixture:
                    left_out=dict(sorted(left_out.items())), notes=notes)
 
 
-def _take(parts: dict[Origin, list[Sample]], wanted: dict[Origin, int], size: int, notes: list[str]) -> list[Sample]:
+def _take(parts: dict[Origin, list[Sample]], mastered: list[Sample], plan: dict[Origin, int], size: int,
+          notes: list[str]) -> list[Sample]:
     """At most `size` samples: what is wanted of each part, in their order; then the filling."""
     chosen: list[Sample] = []
     rest: dict[Origin, list[Sample]] = {}
-    for origin in wanted:
-        asked = min(wanted[origin], len(parts[origin]))
-        count = min(asked, room := size - len(chosen))
+    for origin in ("seed", "high_ppl", "error_seed", "expanded"):
+        room, asked = size - len(chosen), len(parts[origin])
+        if origin in ("seed", "high_ppl"):
+            asked = min(plan[origin], asked)
+        count = min(asked, room)
         if origin == "error_seed":
-            count = min(count, max(room - len(parts["expanded"]), round(ERROR_SEED_SHARE * room)))
+            share = min(plan[origin], round(ERROR_SEED_SHARE * room))
+            count = min(count, max(room - len(parts["expanded"]), share))
         if count < asked:
             notes.append(f"{asked - count} of {asked} {PARTS[origin]} left out, as there is no more room")
         chosen += parts[origin][:count]
         rest[origin] = parts[origin][count:]
-    for origin in ("seed", "high_ppl"):
-        more = rest[origin][:size - len(chosen)]
+    for origin, filling in (("seed", rest["seed"]), ("high_ppl", rest["high_ppl"] + mastered)):
+        more = filling[:size - len(chosen)]
         if more:
             notes.append(f"{len(more)} more {PARTS[origin]} than planned, as the other parts are short")
         chosen += more

@@ -123,10 +123,10 @@ def round_supply(args: argparse.Namespace, config: Config, files: RoundFiles) ->
         high_ppl = list(read_some(paths["high_ppl"], Probe))
         check_fresh(files)
         check_one_round(files, seeds, supply.expanded, high_ppl, read_jsonl(paths["probes"], Probe))
-        mastered = [*high_ppl, *near_boundary(read_jsonl(paths["probes"], Probe), (), config.mix.size if
-                                                  config.ablation != "no_high_ppl" else sys.maxsize)]
         supply.error_seeds = [seed.sample for seed in seeds]
-        supply.high_ppl = list({probe.sample.id: probe.sample for probe in mastered}.values())
+        supply.high_ppl = [probe.sample for probe in high_ppl]
+        most = sys.maxsize if config.ablation == "no_high_ppl" else config.mix.size
+        supply.mastered = [probe.sample for probe in near_boundary(read_jsonl(paths["probes"], Probe), (), most)]
         sources += [*paths.values(), *(RoundFiles(files.run_dir, n).dataset for n in range(1, files.round + 1))]
     fresh = unused(read_jsonl(seed_path, Sample), used_ids(files))
     supply.seed_new = sorted(fresh, key=lambda sample: run_order(config.seed, sample.id))

@@ -99,7 +99,10 @@ def assume_mispredicted(probe: Probe) -> Verdict:
 
 
 def agreed(votes: Sequence[Vote]) -> VerdictName:
-    """The verdict that more than half of the votes give in each order, the same in all of them; else UNDECIDED."""
+    """The verdict that more than half of the votes give in each order, the same in all of them; else UNDECIDED.
+
+    The votes of several judges count alike: two judges have to agree, of three one may differ, in each order another one.
+    """
     winners = {_majority([vote.verdict for vote in votes if vote.label_first == order])
                for order in {vote.label_first for vote in votes}}
     return winners.pop() if len(winners) == 1 else "UNDECIDED"

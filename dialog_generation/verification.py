@@ -19,7 +19,7 @@ from pathlib import Path
 
 from looptool.asking import Ask, make_ask
 from looptool.calls import check_calls
-from looptool.checking import CHECKER_PROMPT, is_correct
+from looptool.checking import CHECKER_PROMPT, checker_of, is_correct
 from looptool.config import Config
 from looptool.foreign import Refused, write_refused
 from looptool.llm import Client, Sampling
@@ -85,7 +85,7 @@ def _sample(dialog: Dialog, index: int) -> Sample:
 
 async def check_dialogs(config: Config, dialogs: Path, checks: Path, fresh: bool = False) -> StageMeta:
     """Check every dialog; see looptool.stage.run_stage."""
-    judge = (config.teacher.judges or config.teacher.models)[0] if config.dialogs.verify == "both" else None
+    judge = checker_of(config) if config.dialogs.verify == "both" else None
 
     def inputs() -> Iterator[tuple[str, Dialog]]:
         return ((dialog.id, dialog) for dialog in read_jsonl(dialogs, Dialog))

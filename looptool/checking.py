@@ -1,16 +1,23 @@
 """Verification of one labelled step, second tier (section 3.2): a model says whether the label is right.
 
 In: a sample that keeps to the rules (sample_rules.py, the first tier), and `ask`. Out: right, wrong, or None where no reply
-could be read, which is no verdict. Used on dialogs, on expanded samples and by the filter steps.
+could be read, which is no verdict. Used on dialogs, on expanded samples and, a file at a time, by both filter steps.
 """
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
-from looptool.asking import Ask, ask_until_read, chat_about, one_line, read_object
-from looptool.records import Sample
+from looptool.asking import Ask, ask_until_read, chat_about, make_ask, one_line, read_object
+from looptool.config import Config
+from looptool.llm import Client, Sampling
+from looptool.records import InputError, Record, Sample, read_jsonl
+from looptool.run_files import RunFiles
+from looptool.sample_rules import keep_valid
+from looptool.stage import Inputs, Outcome, run_stage
 
 CHECKER_PROMPT = Path(__file__).resolve().parent / "checker.md"
 
@@ -31,3 +38,43 @@ async def is_correct(sample: Sample, ask: Ask, checker: str) -> bool | None:
     chat = chat_about(CHECKER_PROMPT, sample, answer=one_line(sample.label))
     read = await ask_until_read(ask, "checker", chat, checker, lambda text: read_object(text, Accepts))
     return None if read is None else read[0].correct
+
+
+def checker_of(config: Config) -> str:
+    """The model of the second tier: the first judge."""
+    return (config.teacher.judges or config.teacher.models)[0]
+
+
+class Refusal(Record):
+    """A sample that the checker does not accept."""
+
+    id: str
+    reason: str
+    """"refused_by_judge", or "unjudged" where no reply could be read."""
+
+
+async def refusals(config: Config, samples: Path, output: Path) -> dict[str, str]:
+    """The reason for each sample of a file that keeps to the rules and is not accepted by the checker.
+
+    They are written to `output` by a stage, so that a run that was killed goes on; see looptool.stage.run_stage.
+
+    Raises:
+        InputError: a call got no answer, so that the file cannot be filtered yet.
+    """
+    def inputs() -> Iterator[tuple[str, Sample]]:
+        return ((sample.id, sample) for sample in keep_valid(read_jsonl(samples, Sample), Counter(), []))
+
+    async with Client.from_config(config, RunFiles(config).answers) as client:
+        ask = make_ask(client, {"checker": Sampling(temperature=config.verify.temperature)})
+
+        async def work(sample: Sample) -> Outcome:
+            reason = {True: "accepted", False: "refused_by_judge", None: "unjudged"}[
+                await is_correct(sample, ask, checker_of(config))]
+            return Outcome([] if reason == "accepted" else [Refusal(id=sample.id, reason=reason)], reason)
+
+        settings = {"world": client.world, "checker": checker_of(config), "temperature": config.verify.temperature}
+        meta = await run_stage("judge", Inputs(inputs), work, output, settings=settings, sources=[samples, CHECKER_PROMPT],
+                               in_flight=config.teacher.in_flight, usage=client.usage)
+    if meta.failed:
+        raise InputError(f"{samples}: {meta.failed:,} samples got no answer, so nothing is filtered yet; run it again")
+    return {refusal.id: refusal.reason for refusal in read_jsonl(output, Refusal)} if meta.records else {}

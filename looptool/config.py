@@ -20,6 +20,9 @@ AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Amount = Annotated[float, msgspec.Meta(ge=0)]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
+Part = Count | Share | Annotated[list[Count | Share], msgspec.Meta(min_length=1)]
+"""How much of a dataset: a whole number of samples, or a share of its size such as 0.25; in a list one for D_2, one for D_3
+and so on, the last one for all later rounds."""
 
 
 Ablation = Literal["none", "no_high_ppl", "no_jglv", "no_edde", "high_ppl_replace", "error_seed_repetition", "static"]
@@ -51,7 +54,8 @@ class Teacher(Section, kw_only=True):
     models: list[str]
     """Drawn per call while dialogs are generated; the first one serves every other role."""
     judges: list[str] = []
-    """Models that vote on labels; default: the first of `models`."""
+    """Models that vote on labels, all with the same weight; default: the first of `models`. The first one checks what
+    expansion and dialogs bring."""
     in_flight: AtLeastOne = 64
     timeout_seconds: Positive = 600
     tries: AtLeastOne = 5
@@ -163,12 +167,20 @@ class Probing(Section):
     in_flight: AtLeastOne = 256
 
 
+VERIFY_PRESETS: dict[str, dict[str, Any]] = {
+    "both_orders": {}, "paper": {"both_orders": False, "votes_per_order": 1, "rules_first": False}}
+"""What each preset sets otherwise than the defaults of Verify; a config's own keys win."""
+
+
 class Verify(Section):
     """Section 4.3, judgement-guided label verification."""
 
+    preset: Literal["both_orders", "paper"] = "both_orders"
+    """"paper" is one vote of one judge (the first), with the label shown first."""
     both_orders: bool = True
     """Judge every mismatch with the label first and with the prediction first; the paper shows one order."""
     votes_per_order: AtLeastOne = 1
+    """Of every judge. A verdict needs more than half of all judges' votes in each order, and the same in both."""
     rules_first: bool = False
     """A candidate that cannot be read or breaks its tool's schema loses to one that does neither, without a judge."""
     temperature: Amount = 0.6
@@ -178,6 +190,9 @@ class Expand(Section):
     """Section 4.4, error-driven data expansion."""
 
     per_seed: AtLeastOne = 4
+    near_copy: Share = 0.75
+    """A new conversation whose users say so much of the same words in the same order as the seed's, or as a sibling's, is
+    a copy; 1 refuses equal ones only."""
     check: bool = True
     """Second tier: a judge must accept the new sample."""
     temperature: Amount = 1.0
@@ -186,16 +201,18 @@ class Expand(Section):
 
 
 class Mix(Section):
-    """Equation 5: D_{j+1} = D_ES + D_EE + D_HPPL + D_Seed-new."""
+    """Equation 5: D_{j+1} = D_ES + D_EE + D_HPPL + D_Seed-new. The defaults are Table 3."""
 
     size: AtLeastOne = 18304
     """Samples of every D_j."""
-    seed_new: Count = 5632
-    """New seed samples in D_2; halved in every later round."""
-    high_ppl: Count = 4187
-    """High-perplexity samples in every D_j from D_2 on."""
+    seed_new: Part = 5632
+    """New seed samples in D_2; halved in every later round, if it is no list."""
+    high_ppl: Part = msgspec.field(default_factory=lambda: [4187, 4036, 4996])
+    """High-perplexity samples."""
+    error_seeds: Part = msgspec.field(default_factory=lambda: [1919, 3386, 3731])
+    """Error seeds where there are more than room; what was made of them (EE) takes the rest of it."""
     high_ppl_share: Share = 1.0
-    """At most this share of the mastered samples counts as such, "top 25%" being 0.25."""
+    """At most this share of the mastered samples counts as high-perplexity ones, "top 25%" being 0.25."""
     high_ppl_threshold: Amount = 0.0
     """And none with a lower perplexity."""
     benchmarks: list[str] = []
@@ -241,8 +258,9 @@ def load_config(path: Path | str, overrides: list[str] = []) -> Config:
     for override in overrides:
         _apply_override(data, override)
     _refuse_unknown_keys(data, Config, str(path))
-    if isinstance(data.get("train"), dict):
-        data["train"] = PRESETS.get(str(data["train"].get("preset")), {}) | data["train"]
+    for section, presets in (("train", PRESETS), ("verify", VERIFY_PRESETS)):
+        if isinstance(data.get(section), dict):
+            data[section] = presets.get(str(data[section].get("preset")), {}) | data[section]
     try:
         config = msgspec.convert(data, Config)
     except msgspec.ValidationError as error:

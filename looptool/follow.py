@@ -83,7 +83,7 @@ class Tail:
         except FileNotFoundError:  # not begun yet, or finished
             return
         except msgspec.DecodeError as error:
-            raise InputError(f"{self._path}: was begun anew while it was followed ({error}); run this step again") from None
+            raise InputError(f"{self._path}: was begun anew meanwhile ({error}); run this step again") from None
 
 
 def is_running(process: int) -> bool:

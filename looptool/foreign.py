@@ -1,7 +1,8 @@
 """Files that others wrote: read one record at a time, and what cannot be represented is kept aside with its reason.
 
-In: JSON lines, or a .json or .yaml file that holds a list or one document. Out: (place, value) pairs, the place as "tools.jsonl:17". What a
-reader then refuses is a `Refused` record, written beside the output and counted, never dropped silently.
+In: JSON lines (also where their file is called .json, as BFCL's are), or a .json or .yaml file that holds a list or one
+document. Out: (place, value) pairs, the place as "tools.jsonl:17". What a reader then refuses is a `Refused` record,
+written beside the output and counted, never dropped silently.
 """
 from __future__ import annotations
 
@@ -40,6 +41,16 @@ WHOLE = {".json": msgspec.json.decode, ".yaml": _read_yaml, ".yml": _read_yaml}
 """Readers of the files that are one value and not a value a line, by suffix."""
 
 
+def _holds_lines(path: Path) -> bool:
+    """Whether a file is JSON lines: its first line is a whole object, and another line follows."""
+    with path.open("rb") as file:
+        first, second = file.readline(), file.readline()
+    try:
+        return bool(second.strip()) and isinstance(msgspec.json.decode(first), dict)
+    except msgspec.DecodeError:
+        return False
+
+
 def read_foreign(path: Path | str) -> Iterator[tuple[str, Any]]:
     """Stream the JSON values of a file; a .json or .yaml file holds one or a list of them, any other one JSON a line.
 
@@ -47,9 +58,9 @@ def read_foreign(path: Path | str) -> Iterator[tuple[str, Any]]:
         InputError: the file cannot be read, is empty, or a line is no JSON; names file and line.
     """
     path = Path(path)
-    number = 0
+    number, whole = 0, path.suffix in WHOLE
     try:
-        if path.suffix in WHOLE:
+        if whole := whole and not _holds_lines(path):
             values = WHOLE[path.suffix](path.read_bytes())
             for number, value in enumerate(values if isinstance(values, list) else [values], 1):
                 yield f"{path.name}[{number - 1}]", value
@@ -60,7 +71,7 @@ def read_foreign(path: Path | str) -> Iterator[tuple[str, Any]]:
     except yaml.YAMLError as error:
         raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}; mend or remove it") from None
     except (msgspec.DecodeError, ValueError) as error:  # ValueError: not UTF-8, or a YAML document that holds itself
-        where = path if path.suffix in WHOLE else f"{path}:{number}"
+        where = path if whole else f"{path}:{number}"
         raise InputError(f"{where}: not JSON: {error}; mend or remove it (a .json file holds a list, any other file "
                          "one JSON object a line)") from None
     except OSError as error:

@@ -6,7 +6,7 @@ on. Counting by `fault_kind` keeps the argument names out.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from looptool.check import check_calls
 from looptool.foreign import Refused
@@ -41,15 +41,22 @@ def fault_kind(fault: str) -> str:
     return fault.partition(":")[0]
 
 
-def keep_valid(samples: Iterable[Sample], counts: Counter[str], refused: list[Refused]) -> Iterator[Sample]:
-    """The samples without a fault, each once; the others are kept aside, and counted by the kind of their first fault."""
+def keep_valid(samples: Iterable[Sample], counts: Counter[str], refused: list[Refused],
+               judged: Mapping[str, str] = {}) -> Iterator[Sample]:
+    """The samples without a fault, each once; the others are kept aside, and counted by the kind of their first fault.
+
+    Args:
+        judged: the reasons of those that a judge has refused, by id.
+    """
     seen: set[str] = set()
     for sample in samples:
         faults = ["duplicate"] if sample.id in seen else sample_faults(sample)
+        if not faults and sample.id in judged:
+            faults = [judged[sample.id]]
         seen.add(sample.id)
         counts[fault_kind(faults[0]) if faults else "kept"] += 1
         if faults:
             refused.append(Refused(place=sample.source or sample.id, code=fault_kind(faults[0]),
-                                   reason=", ".join(faults), record={"id": sample.id, "label": sample.label}))
+                                   reason=", ".join(faults), record=sample))
         else:
             yield sample

@@ -5,8 +5,8 @@ inputs in the order of the inputs, and `<output>.meta.json` with what they were 
 
 While a stage runs, each finished input is a line of `<output>.journal`. A run that was killed goes on from there; an
 input whose call failed has no line, so it is tried again by the next run, and until then it has no record. The same run
-under other settings or on other sources is refused with the difference. A stage can work ahead while the one before it still
-runs: looptool/follow.py.
+under other settings or on other sources is refused with the difference. A stage can work ahead while the one before it
+still runs: looptool/follow.py.
 """
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ async def run_stage(name: str, inputs: Iterable[tuple[str, R]], work: Callable[[
         sources: the files that the inputs come from; they are hashed.
         usage: the accounts of the client that `work` uses.
         fresh: forget what an earlier run has written.
-        follow: work ahead on what the stage before has finished so far, until it has ended; `inputs` and the source that
-            it writes are read only then.
+        follow: work ahead on what the stage before has finished so far, until it has ended; only then are `inputs`, and
+            the source that it writes, read.
 
     Raises:
         InputError: other settings or sources than before, an id twice, a folder that cannot be written, or another

@@ -25,8 +25,8 @@ FIRST = samples("first", 40)
 
 
 def mixed(ablation: Ablation, round: int = 2):
-    supply = Supply(error_seeds=samples("es", 5), expanded=samples("ee", 30), high_ppl=samples("hp", 50),
-                    seed_new=samples("new", 50))
+    supply = Supply(error_seeds=samples("es", 5), expanded=samples("ee", 30), high_ppl=samples("hp", 8),
+                    seed_new=samples("new", 50), mastered=samples("hp", 50))
     return mix_parts(*ablate(ablation, supply, MIX, round, 0, FIRST), round, 0)
 
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from loop_world import Written, is_right, judged, loop_config, probed, says, task, weather, world
 
 from dataloop import error_data_expansion as script
-from dataloop.expansion import Family, candidate_faults, read_candidate, spoken
-from dataloop.scenarios import SCENARIOS, Scenario, draw_scenarios, read_scenarios
+from dataloop.expansion import Family, candidate_faults, likeness, read_candidate, spoken
+from dataloop.scenarios import SCENARIOS, Scenario, draw_scenarios, read_scenarios, turns_of
 from dataloop.seeds import error_seed
 from looptool.answers import CallFailed
 from looptool.config import Expand, Simulation
@@ -52,34 +52,48 @@ OSLO = written([user("Oslo, please.")], says("", weather("Oslo")))
 def expand(generator, checker=lambda draw: ACCEPT, count=1, index=0, check="c", fits=lambda sample: True):
     """The member `index` of a family, and the `ask` that wrote it; `generator` takes (scenario, draw)."""
     ask = Written(lambda role, blocks, draw: generator(blocks["scenario"], draw) if role == "generator" else checker(draw))
-    family = Family(SEED, [SCENARIO._replace(id=f"s{i}", text=f"{i}") for i in range(count)], 1)
+    family = Family(SEED, [SCENARIO._replace(id=f"s{i}", text=f"{i}") for i in range(count)], 1, Expand().near_copy)
     return asyncio.run(family.member(index, ask, "g", check, fits)), ask
 
 
 # Scenarios
 
 
-def test_the_shipped_scenarios_cover_the_four_kinds():
+def test_the_shipped_scenarios_cover_the_four_kinds_and_lengths():
     scenarios = read_scenarios(SCENARIOS, 4)
-    assert min(Counter(scenario.kind for scenario in scenarios).values()) >= 4
-    assert len({scenario.kind for scenario in scenarios}) == 4 == len(
-        {scenario.kind for scenario in draw_scenarios(scenarios, 4, 0, "any")})
+    by_kind = Counter(scenario.kind for scenario in scenarios)
+    assert min(by_kind.values()) >= 5 and set(by_kind) == {"other complexity", "other persona", "other interaction style",
+                                                           "other data and formats", "other length"}
+    assert len({scenario.kind for scenario in draw_scenarios(scenarios, 4, 0, SEED.sample)}) == 4
 
 
 def test_a_seed_gets_different_scenarios_and_always_the_same():
     scenarios = read_scenarios(SCENARIOS, 4)
-    drawn = draw_scenarios(scenarios, len(scenarios), 7, "abc")
-    assert len({scenario.id for scenario in drawn}) == len(scenarios)
-    assert drawn == draw_scenarios(scenarios, len(scenarios), 7, "abc") != draw_scenarios(scenarios, len(scenarios), 8, "abc")
-    assert {draw_scenarios(scenarios, 1, 7, str(i))[0].kind for i in range(40)} == {one.kind for one in scenarios}
+    suiting = [scenario for scenario in scenarios if scenario.suits(SEED.sample)]
+    drawn = draw_scenarios(scenarios, len(suiting), 7, SEED.sample)
+    assert len({scenario.id for scenario in drawn}) == len(suiting) < len(scenarios)
+    assert drawn == draw_scenarios(scenarios, len(suiting), 7, SEED.sample) != draw_scenarios(scenarios, len(suiting), 8, SEED.sample)
+    assert {draw_scenarios(scenarios, 1, 7, task(str(i)))[0].kind for i in range(40)} == {one.kind for one in scenarios}
+
+
+def test_a_single_turn_may_become_several_and_back():
+    scenarios = read_scenarios(SCENARIOS, 4)
+    short, long = task("Rome"), task("Bern")
+    long.messages += [says("Which day?"), user("Today.")]
+    for seed, other in ((short, "several"), (long, "one")):
+        drawn = draw_scenarios(scenarios, 20, 0, seed)
+        lengths = {scenario.id: scenario.turns for scenario in drawn if scenario.kind == "other length"}
+        assert len(lengths) == 3 and other not in lengths.values()
 
 
 @pytest.mark.parametrize("text, said", [
     ("a: {x: one}", "has 1 scenarios"), ("- a", "write it as"), ("a: {x: one}\nb: {x: two}", "'x' is there twice"),
-    ("a: [", "cannot be read"), ("", "write it as")])
+    ("a: [", "cannot be read"), ("", "write it as"), ("a: {x: , y: two}", "a: x: write it as a text"),
+    ("a: {x: [one], y: two}", "a: x:"), ("a: {x: {turns: many, text: one}, y: two}", "a: x:"), ("a: {x: ' ', y: two}", "a: x:"),
+    ("a: {x: {turns: one, text: b}, y: two}", "has 1 scenarios for seeds of several turns"), ("a: \udcff", "cannot be read")])
 def test_a_bad_file_of_scenarios_is_named(tmp_path, text, said):
     path = tmp_path / "mine.yaml"
-    path.write_text(text)
+    path.write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(InputError, match=said) as error:
         read_scenarios(path, 2)
     assert str(path) in str(error.value)
@@ -136,7 +150,10 @@ def test_results_may_be_json_and_fences_and_other_keys_do_not_matter():
     ([user("Both?"), says("", weather("Oslo"), weather("Bern")), result(), result()], says("Fine."), None),
     ([user("Oslo?"), says("", call("fly")), result()],
      says("Fine."), "unknown_tool_in_history"),
-    ([user("How is THE weather, in Rome?!")], says("", weather("Rome")), "copy_of_seed")])
+    ([user("How is THE weather, in Rome?!")], says("", weather("Rome")), "copy_of_seed"),
+    ([user("How is the weather in Oslo?")], says("", weather("Oslo")), "copy_of_seed"),
+    ([user("Hi, how is the weather in Oslo?")], says("", weather("Oslo")), "copy_of_seed"),
+    ([user("Is the weather in Oslo fit for a walk?")], says("", weather("Oslo")), None)])
 def test_the_rules_refuse_before_anybody_is_asked(messages, answer, reason):
     sample, ask = expand(lambda scenario, draw: written(messages, answer))
     if reason is None:
@@ -194,6 +211,7 @@ def test_any_reply_is_read_without_an_exception(text):
 def test_copies_are_compared_by_what_users_say():
     assert spoken([user("Hello, Zoë!"), says("hi"), user("42")]) == spoken([user(" hello ZOË "), user("42.")])
     assert spoken([user("Rome")]) != spoken([user("Oslo")])
+    assert likeness("a b c d".split(), "a b x d".split()) == 0.75 and likeness(["a"], ["a"]) == 1 > likeness(["a", "b"], ["b", "a"])
 
 
 # The script, with the simulated generator behind the real client
@@ -230,6 +248,7 @@ def test_expanded_samples_of_the_simulated_world_are_mostly_right_and_lead_back_
     for sample in samples:
         assert not sample_faults(sample) and not candidate_faults(sample)
         assert sample.tools == by_id[sample.parent].tools and sample.messages != by_id[sample.parent].messages
+    assert {("one", "several"), ("several", "one")} < {(turns_of(by_id[sample.parent]), turns_of(sample)) for sample in samples}
     per_seed = Counter(sample.parent for sample in samples)
     assert max(per_seed.values()) == 4
     assert all(len({sample.source for sample in samples if sample.parent == id}) == n for id, n in per_seed.items())

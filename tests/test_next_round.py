@@ -12,15 +12,20 @@ import pytest
 from golden_files import check_golden
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from loop_world import judged, loop_config, probed, says, task, weather
+from loop_world import is_right, judged, loop_config, probed, says, task, weather, world
 
 from dataloop import filter_grpo_sample
 from dataloop import next_round as script
-from dataloop.mixing import Supply, mix_parts, seed_new_count, unused
+from dataloop.mixing import Supply, mix_parts, unused
 from dataloop.seeds import error_seed
-from looptool.config import Mix
+from grpotool.dataset.utils import filter_grpo_sample as seed_filter
+from looptool import checking
+from looptool.answers import CallFailed
+from looptool.config import ROOT, Mix, Simulation, load_config
+from looptool.foreign import Refused
 from looptool.records import ErrorSeed, InputError, Probe, Sample, read_jsonl, write_jsonl
 from looptool.run_files import RoundFiles, RunFiles
+from looptool.sample_rules import sample_faults
 from looptool.stage import run_main, run_stage
 
 
@@ -64,22 +69,44 @@ def test_mixes(round, available, size, expected, noted):
     assert tuple(origins[name] for name in ("error_seed", "expanded", "high_ppl", "seed")) == expected
 
 
-def test_the_papers_table():
-    """Table 3: with the paper's numbers of error seeds and enough expanded samples, its counts of every round."""
-    mix = Mix()
-    assert [seed_new_count(mix, round) for round in (1, 2, 3, 4)] == [18304, 5632, 2816, 1408]
-    for round, seeds, high, expected in ((2, 1919, 4187, (1919, 6566, 4187, 5632)), (3, 3386, 4036, (3386, 8066, 4036, 2816)),
-                                         (4, 3731, 4996, (3731, 8169, 4996, 1408))):
-        label = says("x")
-        one = task("Rome", label=label)
+@pytest.mark.parametrize("config", ["qwen3_8b", "qwen3_32b"])
+def test_the_papers_table(config):
+    """Table 3: with enough of everything, the counts of every round are the paper's."""
+    mix = load_config(ROOT / "configs" / f"{config}.yaml").mix
+    one = task("Rome", label=says("x"))
 
-        def many(name, count):
-            return [msgspec.structs.replace(one, id=f"{name}{index}") for index in range(count)]
+    def many(name, count):
+        return [msgspec.structs.replace(one, id=f"{name}{index}") for index in range(count)]
 
-        available = Supply(error_seeds=many("es", seeds), expanded=many("ee", 8200), high_ppl=many("hp", 5000),
-                           seed_new=many("new", 6000))
-        counts = mix_parts(available, Mix(high_ppl=high), round, seed=0).counts
-        assert tuple(counts[part] for part in ("ES", "EE", "HPPL", "Seed-new")) == expected
+    plenty = Supply(error_seeds=many("es", 9000), expanded=many("ee", 36000), high_ppl=many("hp", 6000),
+                    seed_new=many("new", 28000))
+    counts = [tuple(mix_parts(plenty, mix, round, seed=0).counts.values()) for round in (1, 2, 3, 4)]
+    assert counts == [(0, 0, 0, 18304), (1919, 6566, 4187, 5632), (3386, 8066, 4036, 2816), (3731, 8169, 4996, 1408)]
+
+
+@pytest.mark.parametrize("parts, expected", [
+    ({"seed_new": 12, "high_ppl": 8, "error_seeds": 6}, [(6, 14, 8, 12), (6, 20, 8, 6), (6, 23, 8, 3)]),
+    ({"seed_new": 0.3, "high_ppl": 0.2, "error_seeds": 0.15}, [(6, 14, 8, 12), (6, 20, 8, 6), (6, 23, 8, 3)]),
+    ({"seed_new": [12, 0.25], "high_ppl": [8, 0.1], "error_seeds": [6, 2, 4]}, [(6, 14, 8, 12), (2, 24, 4, 10), (4, 22, 4, 10)]),
+    ({"seed_new": 0, "high_ppl": 1.0, "error_seeds": 1}, [(0, 0, 40, 0)] * 3)])
+def test_parts_are_numbers_or_shares_for_all_rounds_or_each(parts, expected):
+    mix = msgspec.convert({"size": 40} | parts, Mix)
+    assert [tuple(mix_parts(supply(30, 60, 50, 50), mix, round, seed=0).counts.values()) for round in (2, 3, 4)] == expected
+
+
+@pytest.mark.parametrize("value", ["-1", "1.5", "true", "[]", "[0.5, -1]", "half"])
+def test_a_part_that_is_neither_is_refused(value):
+    with pytest.raises(InputError, match="mix.high_ppl"):
+        load_config(ROOT / "configs" / "laptop.yaml", [f"mix.high_ppl={value}"])
+
+
+def test_what_is_below_the_threshold_only_fills_up():
+    """High-perplexity samples are those that verification chose; other mastered ones enter where nothing else is left."""
+    mastered = samples("hp", 2) + samples("sure", 20)
+    for new, expected in ((30, (0, 0, 2, 18)), (9, (0, 0, 11, 9))):
+        parts = Supply(error_seeds=[], expanded=[], high_ppl=samples("hp", 2), seed_new=samples("new", new), mastered=mastered)
+        mixture = mix_parts(parts, Mix(size=20, seed_new=5, high_ppl=8), 2, seed=0)
+        assert tuple(mixture.counts.values()) == expected and not mixture.left_out
 
 
 def test_highest_perplexity_and_the_runs_order_come_first():
@@ -299,3 +326,68 @@ def test_the_filter_takes_out_what_breaks_a_rule(tmp_path, monkeypatch, caplog):
         assert list(read_jsonl(path, Sample)) == [task("Rome"), task("Bern")]
     assert "filter: 4 in -> 2 kept, 1 out_of_range, 1 duplicate" in caplog.messages
     assert caplog.messages[-1] == "filter: 2 in -> 2 kept"
+
+
+@pytest.fixture
+def judging(tmp_path, monkeypatch, caplog):
+    """Runs a filter script with --judge over samples of the simulated world, and returns what it says last."""
+    caplog.set_level("INFO")
+
+    def filtered(script, *flags: str, **rates: float) -> str:
+        config = loop_config(tmp_path, simulation=Simulation(**rates))
+        monkeypatch.setattr(script, "load_config", lambda *_: config)
+        monkeypatch.setattr(sys, "argv", ["filter_grpo_sample.py", "--judge", *flags])
+        script.main()
+        return caplog.messages[-1]
+
+    return filtered
+
+
+@pytest.mark.parametrize("script", [filter_grpo_sample, seed_filter])
+def test_with_a_judge_wrong_labels_go_too(script, tmp_path, judging):
+    samples = [probe.sample for probe in world(60, wrong_labels=0.5)]
+    source, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    write_jsonl(source, samples)
+    judging(script, "--input", str(source), "--output", str(output), judge_error=0, malformed=0)
+    valid = [sample for sample in samples if not sample_faults(sample)]
+    kept = list(read_jsonl(output, Sample))
+    assert kept == [sample for sample in valid if is_right(sample, sample.label)] and 10 < len(kept) < len(valid) - 10
+    refused = Counter(refusal.code for refusal in read_jsonl(tmp_path / "out_refused.jsonl", Refused))
+    assert refused["refused_by_judge"] == len(valid) - len(kept) and refused["refused_by_judge"] < refused.total()
+
+
+def test_in_place_the_judge_is_asked_once_and_what_it_took_out_stays_to_be_seen(tmp_path, judging):
+    path = tmp_path / "expanded.jsonl"
+    write_jsonl(path, [probe.sample for probe in world(60)])
+    first = judging(filter_grpo_sample, "--input", str(path), judge_error=0.2)
+    refused = (tmp_path / "expanded_refused.jsonl").read_bytes()
+    kept = path.read_bytes()
+    again = judging(filter_grpo_sample, "--input", str(path), judge_error=0.2)
+    count = len(kept.splitlines())
+    assert "refused_by_judge" in first and again == f"filter: {count} in -> {count} kept"
+    assert path.read_bytes() == kept and (tmp_path / "expanded_refused.jsonl").read_bytes() == refused
+    assert not list(tmp_path.glob("*_judged.jsonl*"))
+
+
+def test_a_judge_that_cannot_be_read_accepts_nothing_and_an_empty_file_asks_none(tmp_path, judging):
+    path = tmp_path / "expanded.jsonl"
+    write_jsonl(path, [probe.sample for probe in world(10)])
+    assert "unjudged" in judging(filter_grpo_sample, "--input", str(path), malformed=1.0) and not path.read_bytes()
+    assert judging(filter_grpo_sample, "--input", str(path)) == "filter: 0 in -> nothing"
+
+
+def test_without_answers_nothing_is_filtered(tmp_path, judging, monkeypatch):
+    path = tmp_path / "expanded.jsonl"
+    write_jsonl(path, [probe.sample for probe in world(10)])
+    before, answers = path.read_bytes(), iter([CallFailed("down")])
+
+    async def is_correct(*_):
+        if error := next(answers, None):
+            raise error
+        return True
+
+    monkeypatch.setattr(checking, "is_correct", is_correct)
+    with pytest.raises(InputError, match="1 samples got no answer, so nothing is filtered yet"):
+        judging(filter_grpo_sample, "--input", str(path))
+    assert path.read_bytes() == before
+    assert judging(filter_grpo_sample, "--input", str(path)).startswith("filter: 10 in -> ")

@@ -1,25 +1,40 @@
-"""The runs of Table 4: what variants share, and the table; the loops themselves run in test_whole_loop.py."""
+"""The runs of Table 4: what variants share, results, and the tables; the loops themselves run in test_whole_loop.py."""
 from __future__ import annotations
 
 import statistics
+import sys
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from dataloop import run_ablations
-from dataloop.run_ablations import FULL, PAPER, T_95, VARIANTS, copy_beginning, interval, run_variant, table
+from dataloop.reporting.comparison import (
+    FULL, PAPER, T_95, Result, data_quality, figure_2, figure_3, interval, picture, table_4)
+from dataloop.reporting.figures import (
+    DatasetFigures, ExpansionFigures, HeldoutFigures, Rate, ReplacedFigures, Report, RoundFigures)
+from dataloop.run_ablations import VARIANTS, copy_beginning, ordered, read_results, run_variant, student_size
 from looptool.config import ROOT, load_config
 from looptool.records import InputError
 
+LAPTOP = ROOT / "configs" / "laptop.yaml"
+
+
+def result(variant: str, seed: int, *accuracies: float, **more) -> Result:
+    return Result(**{"variant": variant, "seed": seed, "settings": "s", "student": "3.1M", "accuracies": list(accuracies),
+                     "noise": [16.0, 6.0 + seed]} | more)
+
 
 def test_every_variant_has_the_papers_figures():
-    assert set(PAPER) == set(VARIANTS) and all(len(figures) == 4 for figures in PAPER.values())
+    assert set(PAPER) == set(VARIANTS) and all(len(figures) >= 4 for figures in PAPER.values())
 
 
 def test_interval_is_students():
     values = [50.0, 52.0, 57.0]
-    assert interval(values) == f"53.0 ± {4.303 * statistics.stdev(values) / 3 ** 0.5:.1f}" and interval([4.0]) == "4.0"
-    assert all(T_95[count] > T_95[count + 1] for count in range(2, 8))
+    assert interval(values) == f"53.0 ± {4.303 * statistics.stdev(values) / 3 ** 0.5:.1f}"
+    assert interval([4.0]) == "4.0" and interval([4.0], "+") == "+4.0" and interval([]) == "-"
+    assert all(T_95[count] > T_95[count + 1] for count in range(2, 10))
 
 
 def make_run(folder: Path) -> Path:
@@ -40,7 +55,7 @@ def test_variants_share_all_up_to_the_probes(tmp_path):
 
 
 def test_a_variant_is_the_loop_with_its_settings(tmp_path, monkeypatch):
-    config = load_config(ROOT / "configs" / "laptop.yaml", [f"run_dir={tmp_path}"])
+    config = load_config(LAPTOP, [f"run_dir={tmp_path}"])
     make_run(tmp_path / "ablations" / f"{FULL}_seed1")
     asked = []
 
@@ -56,9 +71,112 @@ def test_a_variant_is_the_loop_with_its_settings(tmp_path, monkeypatch):
         run_variant(config, [], "no_edde", 1, 3)
 
 
-def test_table():
-    curves = {FULL: [[40.0, 50.0, 52.0], [42.0, 51.0, 55.0]], "static": [[40.0, 50.0, 51.0], [42.0, 51.0, 53.0]]}
-    head, full, static = table(curves, 2)
-    assert head.split()[:4] == ["variant", "start", "round", "1"]
-    assert full.startswith("full loop") and "53.5 ± 19.1" in full and full.endswith("65.19 / 71.20 / 73.00")
-    assert "-1.5 ± 6.4" in static and static.endswith("65.19 / 71.20 / 73.30")
+RUNS = ordered([result(FULL, 0, 40, 50, 52), result(FULL, 1, 42, 51, 55), result("static", 0, 40, 50, 51, replaced=(3, 4)),
+                result("static", 1, 42, 51, 53), result("no_edde", 1, 42, 50, 50), result(FULL, 2, 41, 49)])
+
+
+def test_table_4_takes_differences_seed_by_seed_and_what_is_there():
+    head, full, no_edde, static = table_4(RUNS, 2)
+    assert head.split()[:5] == ["variant", "seeds", "start", "round", "1"]
+    assert full.split()[:3] == ["full", "loop", "3"] and "53.5 ± 19.1" in full and full.endswith("65.19 / 71.20 / 73.00")
+    assert "-1.5 ± 6.4" in static and static.endswith("65.19 / 71.20 / 73.30, +0.30")
+    assert no_edde.split()[:2] == ["no_edde", "1"] and " -5.0 " in no_edde and no_edde.endswith("- / - / 71.50, -1.50")
+
+
+def test_data_and_figures_as_text():
+    quality = list(data_quality(RUNS))
+    assert "16.0 ± 0.0, 7.0 ± 2.5" in quality[1] and "3 of 4 (75.0%)" in quality[-1]
+    last = list(figure_2(RUNS, 2))[-1]
+    assert last.split()[:2] == ["round", "2"] and "+1.5 ± 6.4" in last and last.endswith("73.00, 73.30, -0.30")
+    assert [line.split() for line in figure_3({"3.1M": RUNS})][0] == ["3.1M", "+3.0", "±", "12.7"]
+
+
+def test_figure_2_is_a_picture():
+    drawn = ElementTree.fromstring(picture(RUNS, 2, "SIMULATED <tasks>"))
+    lines = drawn.findall(".//{http://www.w3.org/2000/svg}polyline")
+    assert [len(line.get("points").split()) for line in lines] == [3, 3, 5, 5]
+    assert "SIMULATED <tasks>" in "".join(drawn.itertext())
+    assert ElementTree.fromstring(picture(ordered([result("no_edde", 0, 1, 2)]), 1, "tasks")) is not None
+
+
+def test_the_students_parameters_are_counted():
+    size = student_size(load_config(LAPTOP, []))
+    assert 2 < float(size.removesuffix("M")) < 5
+    assert student_size(load_config(LAPTOP, ["student.model=some/model"])) == "some/model"
+
+
+def rate(hits: int, total: int) -> Rate:
+    return Rate(hits=hits, total=total, unknown=0, share=hits / total, low=0, high=1)
+
+
+def report(*hits: int) -> bytes:
+    """What a run leaves, with so many of 10 held-out tasks done before and after each round."""
+    rounds = [RoundFigures(number=number, heldout=HeldoutFigures(accuracy=rate(hit, 10)),
+                           dataset=DatasetFigures(samples=1, mix={}, text_labels=0, noise=rate(1, 5), noise_by_origin={}),
+                           replaced=ReplacedFigures(labels=3, right=rate(2, 3), needed=None),
+                           expansion=ExpansionFigures(seeds={}, accepted=4, right=rate(4, 4), outcomes={}))
+              for number, hit in enumerate(hits)]
+    return msgspec.json.encode(Report(simulated=True, run_dir="", config={}, versions={}, command="", stages=[],
+                                      before=rounds[0], rounds=rounds[1:], planned_rounds=1, next=None))
+
+
+@pytest.fixture
+def ablations(tmp_path, monkeypatch, capsys):
+    """Runs the script with loops that leave a report at once; returns what it prints, and which loops it ran."""
+    ran: list[str] = []
+
+    def run(*flags: str, broken: str = "", run_dir: Path = tmp_path) -> tuple[str, list[str]]:
+        def loop(command, stdout, **_):
+            folder = Path(next(word for word in reversed(command) if word.startswith("run_dir=")).removeprefix("run_dir="))
+            if folder.name == broken:
+                return type("Ended", (), {"returncode": 1})
+            ran.append(folder.name)
+            make_run(folder)
+            rounds = int(command[-1].removeprefix("rounds="))
+            (folder / "report.json").write_bytes(report(*range(4, 5 + rounds)))
+            return type("Ended", (), {"returncode": 0})
+
+        ran.clear()
+        monkeypatch.setattr(run_ablations.subprocess, "run", loop)
+        monkeypatch.setattr(sys, "argv", ["run_ablations.py", "--set", f"run_dir={run_dir}", *flags])
+        run_ablations.main()
+        return capsys.readouterr().out, list(ran)
+
+    return run
+
+
+def test_seeds_and_variants_over_several_sessions(ablations, tmp_path):
+    with pytest.raises(InputError, match="static_seed0: the loop has ended"):
+        ablations("--variants", "static", "no_edde", "--seeds", "0", "--rounds", "2", broken="static_seed0")
+    said, ran = ablations("--variants", "static", "no_edde", "--seeds", "0", "--rounds", "2")
+    assert ran == ["static_seed0", "no_edde_seed0"] and "SIMULATED" in said
+    said, ran = ablations("--variants", "static", "--seeds", "0", "1", "--rounds", "2")
+    assert ran == ["none_seed1", "static_seed1"]
+    assert "wrong labels" in said and "20.0 ± 0.0, 20.0 ± 0.0" in said and "8 of 12 (66.7%)" in said
+    table, ran = ablations("--table", "--rounds", "2")
+    assert not ran and table == said and (tmp_path / "ablations" / "figure_2.svg").exists()
+    _, ran = ablations("--variants", "static", "--seeds", "1", "--rounds", "3")
+    assert ran == ["none_seed1", "static_seed1"]  # one round more
+
+
+def test_results_of_another_config_are_refused_and_those_of_another_student_stand_beside(ablations, tmp_path):
+    ablations("--variants", "static", "--seeds", "0", "--rounds", "2")
+    with pytest.raises(InputError, match="another config"):
+        ablations("--variants", "static", "--seeds", "0", "--rounds", "2", "--set", "verify.both_orders=false")
+    ablations("--variants", "none", "--seeds", "0", "--rounds", "2", "--set", "student.model=big/one", run_dir=tmp_path / "big")
+    said, _ = ablations("--table", "--rounds", "2", "--also", str(tmp_path / "big"))
+    assert ["big/one", "+10.0"] in [line.split() for line in said.splitlines()]
+
+
+@pytest.mark.parametrize("content, said", [(b"{", "no result"), (msgspec.json.encode(result("static", 0, 1.0)), "another config")])
+def test_damaged_and_foreign_results_are_named(tmp_path, content, said):
+    (tmp_path / "a.json").write_bytes(msgspec.json.encode(result(FULL, 0, 1.0, settings="t")))
+    (tmp_path / "b.json").write_bytes(content)
+    with pytest.raises(InputError, match=f"b.json.*{said}"):
+        list(read_results(tmp_path))
+
+
+@pytest.mark.parametrize("flags, said", [(["--table"], "holds no result yet"), (["--rounds", "0"], "at least one round")])
+def test_nothing_to_show(ablations, flags, said):
+    with pytest.raises(InputError, match=said):
+        ablations(*flags)

@@ -20,12 +20,15 @@ from dataloop.seeds import error_seed, error_seeds, label_changes, near_boundary
 from dataloop.verification import Judgement, agreed, shown_prediction, verdict_of, verify_one
 from looptool.answers import CallFailed
 from looptool.calls import check_calls, parse_reply
-from looptool.config import Simulation, Verify
+from looptool.config import ROOT, Simulation, Verify, load_config
+from looptool.llm import Reply
+from looptool.meta import meta_path
 from looptool.records import (
-    Call, ErrorSeed, LabelChange, Message, Probe, Verdict, Vote, encode_line, read_jsonl, sample_id, write_jsonl)
+    Call, ErrorSeed, InputError, LabelChange, Message, Probe, Verdict, Vote, encode_line, read_jsonl, sample_id, write_jsonl)
 from looptool.run_files import RoundFiles
 from looptool.sample_rules import sample_faults
 
+LAPTOP = ROOT / "configs" / "laptop.yaml"
 VERDICTS = ("PRED_WRONG", "LABEL_WRONG", "BOTH_CORRECT", "BOTH_WRONG", "UNDECIDED")
 MISMATCH = probed(task("Rome"), says("", weather("Roma")))
 
@@ -93,6 +96,21 @@ def test_every_judge_votes_as_often_as_asked_and_no_draw_is_used_twice():
     assert verdict.verdict == "BOTH_CORRECT" and len(verdict.votes) == 8
     assert Counter((vote.judge, vote.label_first, vote.draw) for vote in verdict.votes) == {
         (judge, first, draw): 1 for judge in "ab" for first in (True, False) for draw in (0, 3)}
+
+
+@pytest.mark.parametrize("choices, verdict", [
+    # what each judge says of (label first, prediction first); "1" then "2" is a judge that stays with the label
+    ({"a": "12", "b": "12"}, P), ({"a": "12", "b": "21"}, "UNDECIDED"), ({"a": "12", "b": "12", "c": "21"}, P),
+    ({"a": "12", "b": "11", "c": "22"}, P), ({"a": "11", "b": "11", "c": "21"}, "UNDECIDED"), ({"a": "21", "b": "21", "c": "nn"}, L)])
+def test_votes_of_several_judges_count_alike_in_each_order(choices, verdict):
+    async def ask(role, chat, draw, model):
+        label_first = chat[-1]["content"].index("Rome\"}") < chat[-1]["content"].index("Roma\"}")
+        choice = choices[model][not label_first]
+        return Reply(text=better("neither" if choice == "n" else choice))
+
+    judged = asyncio.run(verify_one(MISMATCH, ask, list(choices), Verify()))
+    assert judged.verdict == verdict and len(judged.votes) == 2 * len(choices)
+    assert {vote.judge for vote in judged.votes} == set(choices)
 
 
 def test_all_votes_differ():
@@ -325,6 +343,56 @@ def test_replacements_are_rolled_back_and_stay_so_until_they_are_done_again(simu
         assert undone == {"mispredicted": done["mispredicted"]} and marked == [True] * len(ledger)
         assert f"{len(ledger)} rolled back" in caplog.messages[-1] and "nothing to do" in caplog.messages[-2]
     assert state(simulated(probes, flags=["--replace"])) == (done, ledger)
+
+
+def test_the_papers_preset_is_one_judge_and_one_order_in_one_line(tmp_path, monkeypatch):
+    write_jsonl(tmp_path / "round_1" / "probes.jsonl", world(40))
+    votes = {}
+    for name, line in (("ours", "verify.rules_first=false"), ("paper", "verify.preset=paper")):
+        run_script(monkeypatch, LAPTOP, "--round", "1", "--set", f"run_dir={tmp_path}", "--set", "teacher.judges=[a, b, c]",
+                   "--set", line, "--fresh")
+        votes[name] = {tuple((vote.judge, vote.label_first) for vote in verdict.votes)
+                       for verdict in read_jsonl(tmp_path / "round_1" / "verdicts.jsonl", Verdict)}
+    assert votes == {"ours": {tuple((judge, first) for first in (True, False) for judge in "abc")}, "paper": {(("a", True),)}}
+
+
+def test_a_presets_values_give_way_to_the_configs_own():
+    assert load_config(LAPTOP, ["verify.preset=paper", "verify.votes_per_order=3"]).verify == Verify(
+        preset="paper", both_orders=False, votes_per_order=3)
+    with pytest.raises(InputError, match="preset"):
+        load_config(LAPTOP, ["verify.preset=papre"])
+
+
+def test_what_was_made_of_replaced_labels_goes_with_them_until_it_was_trained_on(simulated, caplog):
+    caplog.set_level("INFO")
+    probes = world(200)
+    files = simulated(probes)
+    after, before = files.next(), files.error_seeds.read_bytes()
+    made = [files.expanded, meta_path(files.expanded), after.dataset, after.dataset.with_suffix(".meta.json"), after.train_parquet,
+            meta_path(after.train_parquet)]
+
+    def make():
+        for path in made:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text("{}")
+
+    make()
+    simulated(probes, flags=["--replace"])  # nothing to do
+    assert all(path.exists() for path in made)
+    simulated(probes, flags=["--rollback"])
+    assert not any(path.exists() for path in made) and files.probes.exists() and files.verdicts.exists()
+    assert any("removed what was made of the old labels: round_1/expanded.jsonl, round_2/dataset.jsonl, round_2/train.parquet; run"
+               in message for message in caplog.messages)
+    make()
+    simulated(probes, flags=["--rollback"])
+    assert all(path.exists() for path in made)
+    after.training.mkdir()
+    undone = files.error_seeds.read_bytes()
+    with pytest.raises(InputError, match="round_2: a policy was trained .* move this folder"):
+        simulated(probes, flags=["--replace"])
+    assert all(path.exists() for path in made) and files.error_seeds.read_bytes() == undone
+    after.training.rmdir()
+    assert simulated(probes, flags=["--replace"]).error_seeds.read_bytes() == before and not after.dataset.exists()
 
 
 def test_a_judge_that_cannot_be_read_leaves_no_verdict_no_label_and_no_seed(simulated, caplog):

@@ -2,13 +2,18 @@
 
 In: run_dir/samples.jsonl. Out: run_dir/seed.jsonl, the samples that may be trained on, in their order; beside it, where
 one was refused, seed_refused.jsonl with the reason of each. The rules are those of looptool/sample_rules.py: the label
-calls tools that exist, with all required parameters, no unknown ones, and values of the right types.
+calls tools that exist, with all required parameters, no unknown ones, and values of the right types. With --judge a model
+must find each label correct, too (second tier); dialogs of 02 have had both tiers (dialogs.verify: both), imported tasks
+none.
 """
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
+from looptool.checking import refusals
 from looptool.config import argument_parser, load_config
 from looptool.foreign import Refused, write_refused
 from looptool.meta import StageMeta
@@ -19,12 +24,12 @@ from looptool.stage import run_main
 from looptool.transform import run_transform
 
 
-def filter_samples(source: Path, output: Path) -> StageMeta:
-    """Write the seed dataset, and aside what was refused."""
+def filter_samples(source: Path, output: Path, judged: Mapping[str, str] = {}) -> StageMeta:
+    """Write the seed dataset, and aside what was refused, by a rule or by a judge (looptool.checking.refusals)."""
     counts: Counter[str] = Counter()
     refused: list[Refused] = []
-    meta = run_transform("seed", keep_valid(read_jsonl(source, Sample), counts, refused), output, counts, settings={},
-                         sources=[source])
+    meta = run_transform("seed", keep_valid(read_jsonl(source, Sample), counts, refused, judged), output, counts,
+                         settings={}, sources=[source])
     write_refused(output, refused)
     return meta
 
@@ -33,9 +38,13 @@ def main() -> None:
     parser = argument_parser(__doc__)
     parser.add_argument("--input", type=Path, metavar="FILE", help="samples (default: run_dir/samples.jsonl)")
     parser.add_argument("--output", type=Path, metavar="FILE", help="seed dataset (default: run_dir/seed.jsonl)")
+    parser.add_argument("--judge", action="store_true", help="ask a model about each sample that keeps to the rules")
     args = parser.parse_args()
-    files = RunFiles(load_config(args.config, args.overrides))
-    filter_samples(args.input or files.samples, args.output or files.seed)
+    config = load_config(args.config, args.overrides)
+    files = RunFiles(config)
+    source, output = args.input or files.samples, args.output or files.seed
+    judged = asyncio.run(refusals(config, source, output.with_name(f"{output.stem}_judged.jsonl"))) if args.judge else {}
+    filter_samples(source, output, judged)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,163 @@
+"""The variants of Table 4 held against each other and against the paper: its Table 4, Figure 2 and Figure 3.
+
+In: the Result of each run. Out: lines of text, and Figure 2 as a picture. Intervals are Student's over seeds, at 95%;
+a difference between variants is taken seed by seed.
+"""
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Sequence
+
+from dataloop.reporting.charts import BOTTOM, HEIGHT, WIDTH, Axes, mark
+from looptool.records import Record
+
+FULL = "none"
+PAPER: dict[str, list[float | None]] = {
+    FULL: [65.19, 71.20, 73.00, 74.34, 74.93], "static": [65.19, 71.20, 73.3, 73.5, 72.2],
+    "no_high_ppl": [None, None, 72.31, 73.50], "no_jglv": [None, None, 71.30, 72.61], "no_edde": [None, None, 71.50, 73.12],
+    "high_ppl_replace": [None, None, 72.50, 73.28], "error_seed_repetition": [None, None, 72.38, 73.43]}
+"""BFCL-v3 overall of Qwen3-8B before training and after each round (Table 4; static: read off Figure 2)."""
+PAPER_GAINS = {"0.6B": 0.70, "8B": 1.80}
+"""Gain of round 2 over round 1 by size of the student, the smallest and the largest of Figure 3."""
+T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
+"""Student's t for a two-sided 95% interval, by the number of values."""
+
+
+class Result(Record):
+    """One run of one variant."""
+
+    variant: str
+    seed: int
+    settings: str
+    """Fingerprint of the config, apart from what tells the runs of a table from each other."""
+    student: str
+    """Its size, such as "3.1M", or its name."""
+    accuracies: list[float]
+    """Held-out accuracy in percent, before training and after each round."""
+    noise: list[float]
+    """Wrong labels of D_1, D_2 and so on in percent; empty where no truth is known."""
+    replaced: tuple[int, int] = (0, 0)
+    """New labels that are right, and new labels, of all rounds."""
+    expanded: tuple[int, int] = (0, 0)
+    """The same for expanded samples."""
+
+
+Runs = dict[str, dict[int, Result]]
+"""Results by variant and seed."""
+
+
+def spread(values: Sequence[float]) -> tuple[float, float | None]:
+    """Mean, and half the width of its interval; None for a single value."""
+    mean = statistics.mean(values)
+    if len(values) < 2:
+        return mean, None
+    return mean, T_95.get(len(values), 1.96) * statistics.stdev(values) / len(values) ** 0.5
+
+
+def interval(values: Sequence[float], sign: str = "") -> str:
+    """"54.1 ± 1.2"; of one value only itself, and "-" of none."""
+    if not values:
+        return "-"
+    mean, half = spread(values)
+    return f"{mean:{sign}.1f}" + ("" if half is None else f" ± {half:.1f}")
+
+
+def differences(runs: Runs, variant: str, other: str, step: int) -> list[float]:
+    """Accuracy of one variant less that of another after a round, for each seed that both have."""
+    pairs = ((own, runs.get(other, {}).get(seed)) for seed, own in runs.get(variant, {}).items())
+    return [own.accuracies[step] - its.accuracies[step] for own, its in pairs
+            if its and step < min(len(own.accuracies), len(its.accuracies))]
+
+
+def after(runs: Runs, variant: str, step: int) -> list[float]:
+    """Accuracies of a variant after a round, of all seeds that have come so far."""
+    return [result.accuracies[step] for result in runs.get(variant, {}).values() if step < len(result.accuracies)]
+
+
+def table_4(runs: Runs, rounds: int) -> Iterable[str]:
+    """One line a variant: accuracy by round, the last round's difference to the full loop, and the paper's figures."""
+    heads = ["start", *(f"round {number}" for number in range(1, rounds + 1))]
+    yield (f"{'variant':22}{'seeds':>6}" + "".join(f"{head:>14}" for head in heads) + f"{'last - full':>14}   paper: "
+           + " / ".join(heads) + ", last - full")
+    for variant in runs:
+        paper = PAPER[variant][:rounds + 1]
+        shown = " / ".join("-" if figure is None else f"{figure:.2f}" for figure in paper)
+        less, full = differences(runs, variant, FULL, rounds), PAPER[FULL][:rounds + 1]
+        own = variant == FULL
+        yield (f"{'full loop' if own else variant:22}{len(runs[variant]):6}"
+               + "".join(f"{interval(after(runs, variant, step)):>14}" for step in range(rounds + 1))
+               + f"{'' if own else interval(less, '+'):>14}   {shown}"
+               + ("" if own or len(paper) <= rounds else f", {paper[-1] - full[-1]:+.2f}"))
+
+
+def data_quality(runs: Runs) -> Iterable[str]:
+    """One line a variant: wrong labels by dataset, and what judging and expansion have made."""
+    yield f"{'variant':22}{'wrong labels in % of D_1, D_2, ...':>48}{'new labels right':>22}{'expanded right':>22}"
+    for variant, results in runs.items():
+        noises = [result.noise for result in results.values()]
+        noise = ", ".join(interval([each[index] for each in noises if index < len(each)])
+                          for index in range(max(map(len, noises), default=0)))
+        counts = []
+        for kind in ("replaced", "expanded"):
+            right, made = (sum(getattr(result, kind)[place] for result in results.values()) for place in (0, 1))
+            counts.append(f"{right} of {made} ({right / made:.1%})" if made else "-")
+        yield f"{'full loop' if variant == FULL else variant:22}{noise:>48}{counts[0]:>22}{counts[1]:>22}"
+
+
+def figure_2(runs: Runs, rounds: int) -> Iterable[str]:
+    """The loop against training on the same data in every round."""
+    yield f"{'after':10}{'loop':>14}{'static':>14}{'loop - static':>16}   paper: loop, static, difference"
+    for step in range(rounds + 1):
+        loop, static = (PAPER[name][step] if step < len(PAPER[name]) else None for name in (FULL, "static"))
+        paper = "" if loop is None or static is None else f"{loop:.2f}, {static:.2f}, {loop - static:+.2f}"
+        yield (f"{f'round {step}' if step else 'start':10}{interval(after(runs, FULL, step)):>14}"
+               f"{interval(after(runs, 'static', step)):>14}{interval(differences(runs, FULL, 'static', step), '+'):>16}   {paper}")
+
+
+def figure_3(by_student: dict[str, Runs]) -> Iterable[str]:
+    """What the second round adds to the first, by size of the student."""
+    for student, runs in by_student.items():
+        gains = [result.accuracies[2] - result.accuracies[1] for result in runs.get(FULL, {}).values()
+                 if len(result.accuracies) > 2]
+        yield f"{student:10}{interval(gains, '+'):>14}"
+    yield "paper:    " + ", ".join(f"{size} {gain:+.2f}" for size, gain in PAPER_GAINS.items())
+
+
+STYLE = """<style>svg { font: 13px system-ui, sans-serif; background: #fff } .grid { stroke: #dfe4e8 } .tick { fill: #5d6b78 }
+.loop { color: #2f6690 } .static { color: #b3402e } circle.loop, circle.static, text.loop, text.static { fill: currentColor }
+polyline, path { fill: none; stroke: currentColor; stroke-width: 1.8 }</style>"""
+
+
+def picture(runs: Runs, rounds: int, of: str) -> str:
+    """Figure 2 as an SVG file: the loop against static training, ours on the left, the paper's on the right."""
+    ours = {name: [spread(values) for step in range(rounds + 1) if (values := after(runs, key, step))]
+            for name, key in (("loop", FULL), ("static", "static"))}
+    paper = {name: [(figure, None) for figure in PAPER[key] if figure] for name, key in (("loop", FULL), ("static", "static"))}
+    panels = [(f"Here: {of}", ours), ("Paper: BFCL-v3 overall, Qwen3-8B", paper)]
+    drawn = "".join(f'<g transform="translate({index * WIDTH} 0)">{"".join(panel(title, lines))}</g>'
+                    for index, (title, lines) in enumerate(panels))
+    return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {2 * WIDTH} {HEIGHT}" width="{2 * WIDTH}">{STYLE}'
+            f"{drawn}</svg>\n")
+
+
+def panel(title: str, lines: dict[str, list[tuple[float, float | None]]]) -> Iterable[str]:
+    """One pair of curves with their intervals."""
+    points = [point for line in lines.values() for point in line]
+    if not points:
+        return
+    low, high = (edge(mean + sign * (half or 0) for mean, half in points) for edge, sign in ((min, -1), (max, 1)))
+    axes, steps = Axes(low - 1, high + 1), max(map(len, lines.values()))
+    yield from axes.grid(as_percent=False)
+    yield mark("text", title, x=axes.left, y=14)
+    for step in range(steps):
+        yield mark("text", f"round {step}" if step else "start", class_="tick", x=axes.x((step + 0.5) / steps),
+                   y=HEIGHT - 10, text_anchor="middle")
+    for place, (name, line) in enumerate(lines.items()):
+        spots = [(axes.x((step + 0.5) / steps) + 6 * place, mean, half) for step, (mean, half) in enumerate(line)]
+        yield mark("polyline", class_=name, points=" ".join(f"{x:.1f},{axes.y(mean):.1f}" for x, mean, _ in spots))
+        for x, mean, half in spots:
+            yield mark("circle", class_=name, cx=x, cy=axes.y(mean), r=3.5)
+            if half:
+                yield mark("path", class_=name, d=f"M{x:.1f} {axes.y(mean - half):.1f}V{axes.y(mean + half):.1f}")
+        if spots:
+            yield mark("text", name, class_=name, x=WIDTH - 60, y=HEIGHT - BOTTOM - 8 - 18 * place)
