@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from looptool.journal import Entry, fingerprint, journal_path
+from looptool.journal import Entry, journal_path
 from looptool.meta import read_meta
 from looptool.records import InputError
 
@@ -37,21 +37,18 @@ class Follow:
     """The stage's own input file, which is there when the stage before has ended."""
 
     async def inputs(self) -> AsyncIterator[tuple[str, Any]]:
-        """All inputs as they come, each once.
+        """All inputs as they come.
 
         Raises:
             InputError: the process has ended and its output is not there, or its journal was begun anew.
         """
         tail, records, running = Tail(journal_path(self.output)), msgspec.json.Decoder(self.record_type), True
-        seen: set[int] = set()
         while running:
             running = is_running(self.process)  # asked before reading, so that its last lines are read too
             for entry in tail.new_entries():
                 for record in entry.records:
-                    for id, content in self.inputs_of(records.decode(record)):
-                        if (number := fingerprint(id)) not in seen:
-                            seen.add(number)
-                            yield id, content
+                    for pair in self.inputs_of(records.decode(record)):
+                        yield pair
             await asyncio.sleep(LOOK_SECONDS if running else 0)
         if not self.output.exists() or read_meta(self.output) is None:
             raise InputError(f"{self.output}: is not finished, and process {self.process}, which was to write it, has "

@@ -14,6 +14,7 @@ import glob
 import logging
 import os
 import sys
+from array import array
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
@@ -23,8 +24,9 @@ from typing import Any, TypeVar
 import msgspec
 
 from looptool.answers import Usage
+from looptool.fingerprints import fingerprint, fingerprints, twice
 from looptool.follow import Follow
-from looptool.journal import Journal, fingerprint, fingerprints, journal_path
+from looptool.journal import Journal, journal_path
 from looptool.meta import Header, StageMeta, cost_of_a_record, make_header, meta_path, read_meta, refuse_changes
 from looptool.records import InputError, encode_line, write_atomic
 from looptool.workers import Outcome, Run, StageFailed
@@ -35,7 +37,7 @@ R = TypeVar("R")
 
 
 class Inputs:
-    """Inputs that can be read more than once; the stage then checks them all before the first call is paid."""
+    """Inputs that are not held in memory, and can be read more than once."""
 
     def __init__(self, read: Callable[[], Iterable[tuple[str, Any]]]):
         self._read = read
@@ -44,15 +46,15 @@ class Inputs:
         return iter(self._read())
 
 
-async def run_stage(name: str, inputs: Iterable[tuple[str, R]], work: Callable[[R], Awaitable[Outcome]],
+async def run_stage(name: str, inputs: Sequence[tuple[str, R]] | Inputs, work: Callable[[R], Awaitable[Outcome]],
                     output: Path | str, *, settings: Any, sources: Sequence[Path | str], in_flight: int,
                     usage: Mapping[str, Usage] | None = None, fresh: bool = False,
                     follow: Follow | None = None) -> StageMeta:
     """Work on every input, at most `in_flight` at a time; see the module's docstring.
 
     Args:
-        inputs: (id, record) pairs. Read as they are needed; what can be read twice (a list, `Inputs`, no generator) is
-            first read through, so that a wrong record is found before any call.
+        inputs: (id, record) pairs, a list or `Inputs`: they are first read through, so that a wrong record is found
+            before any call, and then again as they are needed.
         work: raises `CallFailed` for an input that got no answer; any other exception ends the stage.
         settings: whatever changes the records: a struct or a dict.
         sources: the files that the inputs come from; they are hashed.
@@ -80,9 +82,10 @@ async def run_stage(name: str, inputs: Iterable[tuple[str, R]], work: Callable[[
     journal, meta = Journal(path), None
     try:
         _prepare(journal, header, output, fresh)
-        total = None if iter(inputs) is inputs else _check(inputs, name)
+        assert iter(inputs) is not inputs, "inputs are read twice: give a list or Inputs"
+        total = _check(inputs, name)
         run = Run(name, journal, usage, in_flight)
-        await run.work_on(_in_order(inputs, name, run.order), work, total)
+        await run.work_on(_in_order(inputs, run.order), work, total)
         meta = _write(output, header, journal, run)
     finally:  # what is still to be done goes on from the journal
         journal.close(remove=not len(journal) if meta is None else not meta.failed)
@@ -108,26 +111,21 @@ async def _work_ahead(header: Header, follow: Follow, work: Callable[[Any], Awai
         journal.close(remove=not len(journal))
 
 
-async def _in_order(inputs: Iterable[tuple[str, R]], name: str, order: Any) -> AsyncIterator[tuple[str, R]]:
-    for pair in _distinct(inputs, name, order):
-        yield pair
-
-
-def _distinct(inputs: Iterable[tuple[str, R]], name: str, order: Any) -> Iterator[tuple[str, R]]:
+async def _in_order(inputs: Iterable[tuple[str, R]], order: array[int]) -> AsyncIterator[tuple[str, R]]:
     """The inputs, their fingerprints appended to `order`."""
-    seen: set[int] = set()
     for id, record in inputs:
-        number = fingerprint(id)
-        if number in seen:
-            raise InputError(f"{name}: two inputs have the id {id!r}; remove one of them from its source file")
-        seen.add(number)
-        order.append(number)
+        order.append(fingerprint(id))
         yield id, record
 
 
 def _check(inputs: Iterable[tuple[str, Any]], name: str) -> int:
     """Read all inputs through; returns how many there are."""
-    return sum(1 for _ in _distinct(inputs, name, fingerprints()))
+    numbers = fingerprints(fingerprint(id) for id, _ in inputs)
+    number = twice(numbers)
+    if number is not None:
+        id = next(id for id, _ in inputs if fingerprint(id) == number)
+        raise InputError(f"{name}: two inputs have the id {id!r}; remove one of them from its source file")
+    return len(numbers)
 
 
 def _finished(output: Path, header: Header) -> StageMeta | None:

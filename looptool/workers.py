@@ -12,7 +12,8 @@ import msgspec
 from tqdm import tqdm
 
 from looptool.answers import CallFailed, Usage
-from looptool.journal import Entry, Journal, fingerprints
+from looptool.fingerprints import fingerprints
+from looptool.journal import Entry, Journal
 
 R = TypeVar("R")
 
