@@ -112,12 +112,13 @@ def benchmark_files(places: Iterable[Path | str]) -> list[Path]:
     return files
 
 
-def tool_key(name: str, parameters: Any) -> ToolKey:
+def tool_key(name: str, parameters: dict[str, Any]) -> ToolKey:
     """What makes two tools the same: the name in letters, digits and "_", and each parameter's name and type."""
     try:
         properties = json_schema(parameters)["properties"]
     except ValueError:  # a type that is none of JSON Schema's, such as BFCL's Java types
-        properties = parameters.get("properties", {})
+        properties = parameters.get("properties")
+        properties = properties if isinstance(properties, dict) else {}
     return re.sub(r"\W", "_", name.lower()), tuple(sorted(
         (parameter, str(schema.get("type")) if isinstance(schema, dict) else "") for parameter, schema in properties.items()))
 

@@ -16,8 +16,8 @@ out until --replace. What was made of them (expanded.jsonl and D_{j+1}) is remov
 D_{j+1} was trained on it is too late, and refused. No judge is asked again for either.
 
 Departures from the paper: every mismatch is shown in both orders, as a judge prefers a place, and votes have to agree
-across them (verify.preset: paper gives its one judge and one order, label first); and a prediction that breaks its tool's
-schema never becomes a label, whatever the judge says.
+across them; a label is replaced only if further votes confirm it (verify.preset: paper gives its single vote, label first);
+and a prediction that breaks its tool's schema never becomes a label, whatever the judge says.
 """
 from __future__ import annotations
 
@@ -54,6 +54,9 @@ async def verify_probes(config: Config, probes: Path, verdicts: Path, fresh: boo
     """Judge every mismatch, as the process `prober` finds them if there is one; see looptool.stage.run_stage."""
     options, judges = config.verify, config.teacher.judges or config.teacher.models[:1]
     judges = judges[:1] if options.preset == "paper" else judges
+    if twice := [judge for judge in judges if judges.count(judge) > 1]:
+        raise InputError(f"teacher.judges: names {twice[0]!r} twice, whose votes would count twice; name each model once, or "
+                         "raise verify.votes_per_order")
     judging = config.ablation != "no_jglv"
 
     def mismatches() -> Iterator[tuple[str, Probe]]:
@@ -67,8 +70,8 @@ async def verify_probes(config: Config, probes: Path, verdicts: Path, fresh: boo
             return Outcome([], "unjudged") if verdict is None else Outcome([verdict], verdict.verdict.lower())
 
         settings = {"world": client.world, "judges": judges, "both_orders": options.both_orders,
-                    "votes_per_order": options.votes_per_order, "rules_first": options.rules_first, "judging": judging,
-                    "temperature": options.temperature}
+                    "votes_per_order": options.votes_per_order, "confirming_votes": options.confirming_votes,
+                    "rules_first": options.rules_first, "judging": judging, "temperature": options.temperature}
         return await run_stage("verify", Inputs(mismatches), work, verdicts, settings=settings,
                                sources=[probes, JUDGE_PROMPT], in_flight=config.teacher.in_flight,
                                usage=client.usage, fresh=fresh,
@@ -98,13 +101,20 @@ def write_consequences(config: Config, probes: Path, folder: Path, round: int, u
     return counts
 
 
-def take_back(files: RoundFiles, undone: bool) -> None:
-    """Remove what was made of the error seeds as they are, where their replaced labels are to be `undone`, or done again.
+def take_back(files: RoundFiles, folder: Path, undone: bool) -> None:
+    """Remove what was made of a round's error seeds, where their replaced labels are to be `undone`, or done again.
+
+    Args:
+        folder: where the ledger is; what lies elsewhere than the round's own files led to nothing.
 
     Raises:
-        InputError: D_{j+1} was trained on.
+        InputError: there is no ledger yet, or D_{j+1} was trained on.
     """
-    if not files.ledger.exists() or all(change.undone == undone for change in read_some(files.ledger, LabelChange)):
+    ledger = folder / "ledger.jsonl"
+    if not ledger.exists():
+        raise InputError(f"{ledger}: is not there, so no label was replaced; name the round with --round")
+    changes = list(read_some(ledger, LabelChange))
+    if folder != files.folder or all(change.undone == undone for change in changes):
         return
     after = files.next()
     if after.training.exists() or after.policy.exists():
@@ -143,8 +153,8 @@ def main() -> None:
     files = round_files(args, config)
     probes, folder = args.probes or files.probes, args.output or files.folder
     verdicts = folder / "verdicts.jsonl"
-    if args.undone is not None and folder == files.folder:
-        take_back(files, args.undone)
+    if args.undone is not None:
+        take_back(files, folder, args.undone)
     if args.fresh or (made := read_meta(verdicts)) is None or made.failed:
         (folder / "error_seeds.jsonl").unlink(missing_ok=True)  # of other verdicts; nobody is to expand them
     meta = asyncio.run(verify_probes(config, probes, verdicts, args.fresh, args.follow))

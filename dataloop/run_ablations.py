@@ -186,6 +186,8 @@ def main() -> None:
         raise InputError(f"{results}: holds no result yet; run this without --table first")
     of = "SIMULATED held-out tasks" if is_simulated(config) else "held-out tasks"
     others = [ordered(read_results(folder / "ablations" / "results")) for folder in args.also]
+    if {} in others:
+        raise InputError(f"{args.also[others.index({})]}: holds no results of ablations; name the run_dir of such runs")
     write_atomic(results.parent / "figure_2.svg", [picture(runs, args.rounds, of).encode()])
     print("\n".join(show(runs, others, args.rounds, of)))
 

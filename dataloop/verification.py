@@ -1,4 +1,4 @@
-"""Judgement of one mismatch (section 4.3): both candidates before the judges, in both orders, until their votes agree.
+"""Judgement of one mismatch (section 4.3): both candidates before the judges, in both orders, whose votes have to agree.
 
 In: a probe that does not match its label, and `ask`, which reaches a model. Out: a Verdict, or None where some vote
 could not be had; that is no verdict.
@@ -72,6 +72,9 @@ def ruled(probe: Probe) -> Vote | None:
 async def verify_one(probe: Probe, ask: Ask, judges: Sequence[str], options: Verify) -> Verdict | None:
     """The verdict on one mismatch: `votes_per_order` votes of every judge in each order; or the rules' with rules_first.
 
+    A wrong label is rare, so of the verdicts that would replace one a large part is the judges' own error: where the votes
+    say so, `confirming_votes` more are asked for in each order, and all of them count.
+
     None where a vote is missing because no draw of it could be read.
 
     Raises:
@@ -79,17 +82,22 @@ async def verify_one(probe: Probe, ask: Ask, judges: Sequence[str], options: Ver
     """
     if options.rules_first and (rule := ruled(probe)):
         return Verdict(probe=probe, verdict=rule.verdict, votes=[rule])
-    orders = (True, False) if options.both_orders else (True,)
-    wanted = [vote(probe, ask, judge, label_first, draw, options.votes_per_order)
-              for label_first in orders for judge in judges for draw in range(options.votes_per_order)]
-    answers = await asyncio.gather(*wanted, return_exceptions=True)  # all are heard, so that none is paid in vain
-    for answer in answers:
-        if isinstance(answer, BaseException):
-            raise answer
-    votes = [answer for answer in answers if answer is not None]
-    if len(votes) < len(wanted):
-        return None
-    return Verdict(probe=probe, verdict=agreed(votes), votes=votes)
+    first, all_draws = options.votes_per_order, options.votes_per_order + options.confirming_votes
+
+    async def votes_of(draws: range) -> list[Vote] | None:
+        wanted = [vote(probe, ask, judge, label_first, draw, all_draws)
+                  for label_first in ((True, False) if options.both_orders else (True,)) for judge in judges for draw in draws]
+        answers = await asyncio.gather(*wanted, return_exceptions=True)  # all are heard, so that none is paid in vain
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
+        return None if None in answers else answers
+
+    votes = await votes_of(range(first))
+    if votes is not None and options.confirming_votes and agreed(votes) == "LABEL_WRONG":
+        more = await votes_of(range(first, all_draws))
+        votes = None if more is None else votes + more
+    return None if votes is None else Verdict(probe=probe, verdict=agreed(votes), votes=votes)
 
 
 def assume_mispredicted(probe: Probe) -> Verdict:

@@ -168,7 +168,8 @@ class Probing(Section):
 
 
 VERIFY_PRESETS: dict[str, dict[str, Any]] = {
-    "both_orders": {}, "paper": {"both_orders": False, "votes_per_order": 1, "rules_first": False}}
+    "both_orders": {},
+    "paper": {"both_orders": False, "votes_per_order": 1, "confirming_votes": 0, "rules_first": False}}
 """What each preset sets otherwise than the defaults of Verify; a config's own keys win."""
 
 
@@ -181,6 +182,8 @@ class Verify(Section):
     """Judge every mismatch with the label first and with the prediction first; the paper shows one order."""
     votes_per_order: AtLeastOne = 1
     """Of every judge. A verdict needs more than half of all judges' votes in each order, and the same in both."""
+    confirming_votes: Count = 2
+    """Further votes of every judge in each order where the label is about to be replaced; all votes then count."""
     rules_first: bool = False
     """A candidate that cannot be read or breaks its tool's schema loses to one that does neither, without a judge."""
     temperature: Amount = 0.6

@@ -82,7 +82,7 @@ async def run_stage(name: str, inputs: Sequence[tuple[str, R]] | Inputs, work: C
     journal, meta = Journal(path), None
     try:
         _prepare(journal, header, output, fresh)
-        assert iter(inputs) is not inputs, "inputs are read twice: give a list or Inputs"
+        assert not isinstance(inputs, Iterator), "inputs are read twice: give a list or Inputs"
         total = _check(inputs, name)
         run = Run(name, journal, usage, in_flight)
         await run.work_on(_in_order(inputs, run.order), work, total)

@@ -39,6 +39,8 @@ VERIFY = "dataloop.judgement_label_verification"
 EXPAND = "dataloop.error_data_expansion"
 FILTER = "dataloop.filter_grpo_sample"
 NEXT = "dataloop.next_round"
+DECONTAMINATE = "dataloop.decontaminate"
+ABLATIONS = "dataloop.run_ablations"
 REPORT = "dataloop.report"
 HELDOUT = "looptool.simulation.heldout"
 CONFIG = """run_dir: {run}
@@ -181,6 +183,28 @@ CASES = [
          ("{run}/s.yaml", "'x'", "rename one")),
     Case("too few scenarios", EXPAND, "--scenarios {run}/s.yaml", put("s.yaml", "a: {x: one}"),
          ("{run}/s.yaml", "expand.per_seed", "add some")),
+    Case("judge named twice", VERIFY, "--set teacher.judges=[a,b,a]", drop("round_1/verdicts.jsonl"),
+         ("teacher.judges", "'a' twice", "votes_per_order")),
+    Case("rollback of nothing", VERIFY, "--rollback", drop("round_1/ledger.jsonl"), ("{run}/round_1/ledger.jsonl", "--round")),
+    Case("rollback and its contrary", VERIFY, "--rollback --replace", fine, ("--replace", "not allowed")),
+    Case("rollback after training", VERIFY, "--rollback", folder("round_2/training"), ("{run}/round_2", "trained", "move")),
+    Case("ledger truncated", VERIFY, "--rollback", cut("round_1/ledger.jsonl"), ("{run}/round_1/ledger.jsonl:1", "mend")),
+    Case("preset unknown", VERIFY, "--set verify.preset=ours", fine, ("$.verify.preset", "'ours'")),
+    Case("error seed without cause", EXPAND, "--output {run}/new.jsonl", swap("round_1/error_seeds.jsonl", '"cause"', '"reason"'),
+         ("{run}/round_1/error_seeds.jsonl:1", "`reason`")),
+    Case("scenarios absent", EXPAND, "--scenarios {run}/s.yaml", fine, ("{run}/s.yaml", "--scenarios")),
+    Case("scenario of no length", EXPAND, "--scenarios {run}/s.yaml", put("s.yaml", "a: {x: {turns: 2, text: one}}"),
+         ("{run}/s.yaml: a: x", "turns: one or several")),
+    Case("part of the mix beyond the whole", NEXT, "--set mix.seed_new=1.5", fine, ("$.mix.seed_new", "1.0")),
+    Case("benchmark absent", NEXT, "--set mix.benchmarks=[{run}/none]", fine, ("{run}/none", "check the path")),
+    Case("no benchmark named", DECONTAMINATE, "", fine, ("--benchmark", "mix.benchmarks")),
+    Case("benchmark without data", DECONTAMINATE, "--benchmark {run}/empty", folder("empty"), ("{run}/empty", ".json")),
+    Case("benchmark is no JSON", DECONTAMINATE, "--benchmark {run}/b.json", put("b.json", "question"), ("{run}/b.json", "not JSON")),
+    Case("benchmark of another form", DECONTAMINATE, "--benchmark {run}/b.json", put("b.json", '[{"prompt": "Hi"}]'),
+         ("no tool and no request",)),
+    Case("nothing to filter", FILTER, "--judge", drop("round_1/expanded.jsonl"), ("{run}/round_1/expanded.jsonl", "run the step")),
+    Case("unknown variant", ABLATIONS, "--variants no_judge", fine, ("--variants", "no_jglv")),
+    Case("no results yet", ABLATIONS, "--table", fine, ("{run}/ablations/results", "without --table")),
     Case("expanded truncated", FILTER, "", cut("round_1/expanded.jsonl"), ("{run}/round_1/expanded.jsonl:", "truncated")),
     Case("meta damaged", VERIFY, "", put("round_1/verdicts.jsonl.meta.json", "{"),
          ("{run}/round_1/verdicts.jsonl.meta.json", "remove it")),

@@ -114,6 +114,18 @@ def test_bfcl_itself():
                     assert benchmark.reason(sample("By the way: " + message["content"])), message
 
 
+@pytest.mark.parametrize("tool", [
+    {"name": "x", "parameters": {"type": "dict", "properties": [1]}}, {"name": "x", "parameters": {"type": "dict"}}, {"name": 3},
+    {"name": "x", "parameters": {"type": "dict", "properties": {"a": 3, "b": {"type": ["Java", 2]}}}}, {"name": "x", "parameters": 1}])
+def test_odd_tools_and_questions_are_read_as_far_as_they_go(tmp_path, tool):
+    (tmp_path / "x.jsonl").write_text("\n".join(json.dumps({"question": question, "function": [tool]}) for question in (
+        None, 5, [], [[{"role": "user"}]], [["Where is the next bus stop?"]], {"role": "user", "content": ["a"]})))
+    benchmark = Benchmark([tmp_path / "x.jsonl"])
+    assert benchmark.reason(sample("Where is the next bus stop?")) == "seen_request:x.jsonl:5"
+    if isinstance(tool.get("parameters"), dict):
+        assert benchmark.reason(sample("x", Tool(name="x", parameters=tool["parameters"]))) == "seen_tool:x, x.jsonl:1"
+
+
 def test_bad_benchmarks(tmp_path):
     with pytest.raises(InputError, match="holds no .json"):
         benchmark_files([tmp_path])

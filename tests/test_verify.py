@@ -34,7 +34,7 @@ MISMATCH = probed(task("Rome"), says("", weather("Roma")))
 
 
 def verify(judge, probe: Probe = MISMATCH, judges=("m",), **options) -> Verdict | None:
-    return asyncio.run(verify_one(probe, judge, judges, Verify(**options)))
+    return asyncio.run(verify_one(probe, judge, judges, Verify(**{"confirming_votes": 0} | options)))
 
 
 def votes(*pairs: tuple[bool, str]) -> list[Vote]:
@@ -108,9 +108,27 @@ def test_votes_of_several_judges_count_alike_in_each_order(choices, verdict):
         choice = choices[model][not label_first]
         return Reply(text=better("neither" if choice == "n" else choice))
 
-    judged = asyncio.run(verify_one(MISMATCH, ask, list(choices), Verify()))
+    judged = asyncio.run(verify_one(MISMATCH, ask, list(choices), Verify(confirming_votes=0)))
     assert judged.verdict == verdict and len(judged.votes) == 2 * len(choices)
     assert {vote.judge for vote in judged.votes} == set(choices)
+
+
+@pytest.mark.parametrize("later, verdict, count", [
+    (["label", "label"], P, 6), (["label", "neither"], "UNDECIDED", 6), (["prediction", "label"], L, 6),
+    (["prediction", "prediction"], L, 6)])
+def test_a_label_is_replaced_only_if_further_votes_confirm_it(later, verdict, count):
+    def judge(role, blocks, draw):
+        right = ["prediction", *later][draw]
+        return better(right if right == "neither" else "1" if ("Rome" in blocks["candidate_1"]) == (right == "label") else "2")
+
+    ask = Written(judge)
+    judged = verify(ask, confirming_votes=2)
+    assert judged.verdict == verdict and len(judged.votes) == count
+    assert Counter(draw for _, draw, _ in ask.asked["judge"]) == {0: 2, 1: 2, 2: 2}
+    kept = Written(lambda role, blocks, draw: better("1" if "Rome" in blocks["candidate_1"] else "2"))
+    assert verify(kept, confirming_votes=2).verdict == P and len(kept.asked["judge"]) == 2  # nothing to confirm
+    mute = Written(lambda role, blocks, draw: judge(role, blocks, 0) if draw == 0 else "?")
+    assert verify(mute, confirming_votes=2) is None
 
 
 def test_all_votes_differ():
@@ -296,7 +314,7 @@ def test_the_simulated_judge_finds_wrong_labels_and_hardly_ever_spoils_one(simul
     files = simulated(probes)
     right = Counter()
     for verdict in read_jsonl(files.verdicts, Verdict):
-        assert not verdict.probe.matches and len(verdict.votes) == 2
+        assert not verdict.probe.matches and len(verdict.votes) in ((6,) if verdict.verdict == "LABEL_WRONG" else (2, 6))
         right[verdict.verdict] += verdict.verdict == {
             (True, False): "PRED_WRONG", (False, True): "LABEL_WRONG", (True, True): "BOTH_CORRECT",
             (False, False): "BOTH_WRONG"}[is_right(verdict.probe.sample, verdict.probe.sample.label),
@@ -348,7 +366,7 @@ def test_replacements_are_rolled_back_and_stay_so_until_they_are_done_again(simu
 def test_the_papers_preset_is_one_judge_and_one_order_in_one_line(tmp_path, monkeypatch):
     write_jsonl(tmp_path / "round_1" / "probes.jsonl", world(40))
     votes = {}
-    for name, line in (("ours", "verify.rules_first=false"), ("paper", "verify.preset=paper")):
+    for name, line in (("ours", "verify.confirming_votes=0"), ("paper", "verify.preset=paper")):
         run_script(monkeypatch, LAPTOP, "--round", "1", "--set", f"run_dir={tmp_path}", "--set", "teacher.judges=[a, b, c]",
                    "--set", line, "--fresh")
         votes[name] = {tuple((vote.judge, vote.label_first) for vote in verdict.votes)
@@ -358,7 +376,7 @@ def test_the_papers_preset_is_one_judge_and_one_order_in_one_line(tmp_path, monk
 
 def test_a_presets_values_give_way_to_the_configs_own():
     assert load_config(LAPTOP, ["verify.preset=paper", "verify.votes_per_order=3"]).verify == Verify(
-        preset="paper", both_orders=False, votes_per_order=3)
+        preset="paper", both_orders=False, votes_per_order=3, confirming_votes=0)
     with pytest.raises(InputError, match="preset"):
         load_config(LAPTOP, ["verify.preset=papre"])
 

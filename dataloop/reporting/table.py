@@ -131,7 +131,7 @@ def verdict_rows(build: _Rows) -> Iterator[Row]:
         if figures.verdicts is None:
             return None
         given, confusion = f"{figures.verdicts.verdicts.get(name, 0):,}", figures.verdicts.confusion
-        if confusion is None or name == "UNDECIDED" or given == "0":
+        if not confusion or name == "UNDECIDED" or given == "0":
             return given
         return f"{given} ({confusion.get(name, {}).get(name, 0):,} right)"
 
