@@ -14,6 +14,7 @@ from itertools import chain
 import msgspec
 
 from dataloop.verification import shown_prediction
+from looptool.fingerprints import IdSet
 from looptool.records import ErrorSeed, LabelChange, Message, Probe, Sample, Verdict, Vote, sample_id
 from looptool.sample_rules import sample_faults
 
@@ -58,7 +59,7 @@ def error_seeds(verdicts: Iterable[Verdict], round: int, counts: Counter[str],
     Args:
         undone: leave out those with a new label.
     """
-    seen: set[str] = set()
+    seen = IdSet()
     for verdict in verdicts:
         seed = error_seed(verdict, round)
         if seed is None:

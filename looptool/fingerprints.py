@@ -1,10 +1,13 @@
-"""Ids by the million: 64-bit fingerprints in sorted arrays, 8 bytes an id and 16 with a place in a file."""
+"""Ids by the million: 64-bit fingerprints in sorted arrays, 8 bytes an id, 16 with a place in a file."""
 from __future__ import annotations
 
 import hashlib
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
+
+NEW_IDS = 1 << 16
+"""So many ids of a set are kept as Python holds them, some 100 bytes each, before they join the array."""
 
 
 def fingerprint(id: str) -> int:
@@ -18,16 +21,27 @@ def fingerprints(numbers: Iterable[int] = ()) -> array[int]:
 
 
 class IdSet:
-    """A set of ids that is filled once."""
+    """A set of ids that only grows."""
 
-    def __init__(self, ids: Iterable[str]):
-        self._numbers = fingerprints(map(fingerprint, ids))
-        _sort(self._numbers)
+    def __init__(self, ids: Iterable[str] = ()):
+        self._new: set[int] = set()
+        self._numbers = fingerprints()
+        for id in ids:
+            self.add(id)
 
     def __contains__(self, id: str) -> bool:
         number = fingerprint(id)
+        if number in self._new:
+            return True
         at = bisect_left(self._numbers, number)
         return at < len(self._numbers) and self._numbers[at] == number
+
+    def add(self, id: str) -> None:
+        self._new.add(fingerprint(id))
+        if len(self._new) == NEW_IDS:
+            self._numbers.extend(self._new)
+            _sort(self._numbers)
+            self._new = set()
 
 
 class Places:
@@ -51,12 +65,6 @@ class Places:
         """The place that was added last for this fingerprint."""
         at = bisect_right(self._numbers, number, 0, self._sorted) - 1
         return self._places[at] if at >= 0 and self._numbers[at] == number else None
-
-
-def twice(numbers: array[int]) -> int | None:
-    """A number that is there more than once; sorts them."""
-    _sort(numbers)
-    return next((number for before, number in zip(numbers, memoryview(numbers)[1:]) if before == number), None)
 
 
 def _sort(numbers: array[int], along: array[int] | None = None) -> None:

@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from looptool.answers import Usage
-from looptool.fingerprints import fingerprint, fingerprints, twice
+from looptool.fingerprints import IdSet, fingerprint
 from looptool.follow import Follow
 from looptool.journal import Journal, journal_path
 from looptool.meta import Header, StageMeta, cost_of_a_record, make_header, meta_path, read_meta, refuse_changes
@@ -120,12 +120,12 @@ async def _in_order(inputs: Iterable[tuple[str, R]], order: array[int]) -> Async
 
 def _check(inputs: Iterable[tuple[str, Any]], name: str) -> int:
     """Read all inputs through; returns how many there are."""
-    numbers = fingerprints(fingerprint(id) for id, _ in inputs)
-    number = twice(numbers)
-    if number is not None:
-        id = next(id for id, _ in inputs if fingerprint(id) == number)
-        raise InputError(f"{name}: two inputs have the id {id!r}; remove one of them from its source file")
-    return len(numbers)
+    seen, count = IdSet(), 0
+    for count, (id, _) in enumerate(inputs, 1):
+        if id in seen:
+            raise InputError(f"{name}: two inputs have the id {id!r}; remove one of them from its source file")
+        seen.add(id)
+    return count
 
 
 def _finished(output: Path, header: Header) -> StageMeta | None:
