@@ -19,6 +19,7 @@ from typing import get_args
 
 import msgspec
 
+from dataloop.report import is_simulated
 from dataloop.reporting.figures import Report
 from looptool.config import ROOT, Ablation, Config, argument_parser, load_config
 from looptool.records import InputError
@@ -111,6 +112,8 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="default: 0 1 2")
     parser.add_argument("--rounds", type=int, default=3, help="default: 3")
     args = parser.parse_args()
+    if args.rounds < 1:
+        raise InputError(f"--rounds {args.rounds}: at least one round is needed")
     config = load_config(args.config, args.overrides)
     flags = ["--config", args.config, *(word for override in args.overrides for word in ("--set", override))]
     variants = [FULL, *(variant for variant in args.variants if variant != FULL)]  # the others are copied from it
@@ -120,7 +123,7 @@ def main() -> None:
             curves[variant].append(accuracies(run_variant(config, flags, variant, seed, args.rounds)))
             _log.info("ablations: seed %d, %s: %s", seed, variant,
                       " -> ".join(f"{share:.1f}%" for share in curves[variant][-1]))
-    simulated = "SIMULATED held-out tasks" if "simulated" in config.teacher.base_urls else "held-out tasks"
+    simulated = "SIMULATED held-out tasks" if is_simulated(config) else "held-out tasks"
     print(f"accuracy in % on the {simulated}, mean of {len(args.seeds)} seeds ± half of the 95% interval; paper: BFCL-v3 overall")
     print("\n".join(table(curves, args.rounds)))
 

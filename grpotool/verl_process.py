@@ -127,7 +127,7 @@ def run_verl(command: list[str], env: dict[str, str], log: Path, metrics: Metric
                     bar.update(len(metrics.lines) - bar.n)
         finally:
             stop(process)
-        metrics.update(ended=True)
+        metrics.update(ended=process.returncode == 0)  # a failure may have cut the last dump
     if process.returncode:
         raise VerlFailed(f"verl ended with exit code {process.returncode}; the end of {log}:\n{tail(log, begin)}")
 

@@ -37,7 +37,7 @@ MAX_DEPTH = 64
 MAX_TAGS, MAX_BLOCK = 128, 20_000
 """Tags of a reply, and characters of a block."""
 
-_TAG = re.compile(r"</?(?:think|tool_call)>")
+_TAG = re.compile(r"(?:<t|</t)(?:hink|ool_call)>")  # </?(?:think|tool_call)> takes twice as long over many "<"
 _BODY = re.compile(r'[^"<\\]*(?:"[^"\\]*(?:\\.[^"\\]*)*"[^"<\\]*)*', re.DOTALL)  # two scans never pass the same tag
 _CLOSING = "</tool_call>"
 _JSON_SPACE = " \t\r\n"
@@ -70,10 +70,6 @@ def render_calls(calls: list[Call]) -> str:
     """The <tool_call> blocks of an answer, joined by a newline; "" without calls."""
     return "\n".join(f'<tool_call>\n{{"name": {_dump(call.name)}, "arguments": {_dump(call.arguments)}}}\n</tool_call>'
                      for call in calls)
-
-
-def _dump(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
 
 
 def parse_reply(text: str) -> Reply:
@@ -232,6 +228,7 @@ def _refuse_constant(name: str) -> None:
     raise _Fault("bad_json")
 
 
+_dump = json.JSONEncoder(ensure_ascii=False).encode
 _NESTED = (dict, list)
 _decode = msgspec.json.Decoder().decode
 _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=_float, parse_constant=_refuse_constant)

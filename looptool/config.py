@@ -242,7 +242,7 @@ def load_config(path: Path | str, overrides: list[str] = []) -> Config:
         _apply_override(data, override)
     _refuse_unknown_keys(data, Config, str(path))
     if isinstance(data.get("train"), dict):
-        data["train"] = PRESETS.get(data["train"].get("preset", "paper"), {}) | data["train"]
+        data["train"] = PRESETS.get(str(data["train"].get("preset")), {}) | data["train"]
     try:
         config = msgspec.convert(data, Config)
     except msgspec.ValidationError as error:

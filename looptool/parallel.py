@@ -142,6 +142,8 @@ def add_workers(parser: argparse.ArgumentParser) -> None:
 
 def choose_workers(args: argparse.Namespace, source: Path) -> Workers:
     """As the flags say, or by the size of the input."""
+    if args.workers < 0:
+        raise InputError(f"--workers {args.workers}: give a number of processes, or 0 to choose by the size of the input")
     size = source.stat().st_size if source.exists() else 0
     cores = len(os.sched_getaffinity(0))
     return Workers(args.workers or max(1, min(cores, size // BYTES_A_WORKER)), args.ray)

@@ -18,6 +18,8 @@ ChatMessage = dict[str, str]
 """{"role": "system" | "user" | "assistant", "content": text}: what every chat template understands."""
 
 Instructions = Literal["full", "short"]
+Fits = Callable[[list[ChatMessage], int], bool]
+"""Whether a rendered prompt, with the opening of the answer, has at most so many tokens; see looptool.prompt_length."""
 
 
 def fill(template: str, **values: str) -> str:
@@ -61,7 +63,8 @@ def render_system(tools: list[Tool], date: str, instructions: Instructions = "fu
 
 def render_answer(message: Message) -> str:
     """An assistant turn as text: its content, then its <tool_call> blocks; reasoning is left out."""
-    return "\n".join(part for part in (message.content, render_calls(message.calls)) if part)
+    calls = render_calls(message.calls) if message.calls else ""
+    return f"{message.content}\n{calls}" if message.content and calls else message.content or calls
 
 
 def render_messages(messages: list[Message]) -> list[ChatMessage]:
@@ -105,15 +108,13 @@ def last_turns(messages: list[Message], count: int) -> list[Message]:
     return messages[starts[-count]:] if len(starts) > count else messages
 
 
-def fit(messages: list[Message], system: str, fits: Callable[[list[ChatMessage], int], bool], max_tokens: int,
-        max_turns: int) -> list[Message] | None:
+def fit(messages: list[Message], system: str, fits: Fits, max_tokens: int, max_turns: int) -> list[Message] | None:
     """The longest context of at most `max_turns` user turns whose prompt has at most `max_tokens` tokens.
 
     The oldest turns go first, tools never; None when not even the last turn fits.
 
     Args:
         system: the system text, by `render_system`.
-        fits: whether a rendered prompt has at most so many tokens; see looptool.prompt_length.
     """
     turns = sum(message.role == "user" for message in messages)
     for keep in range(min(turns, max_turns), 0, -1):

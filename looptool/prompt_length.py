@@ -16,9 +16,6 @@ from looptool.config import Config, student_path
 from looptool.prompt import ChatMessage
 from looptool.records import InputError
 
-Fits = Callable[[list[ChatMessage], int], bool]
-"""Whether a rendered prompt, with the opening of the answer, has at most so many tokens."""
-
 _LINE_END = re.compile(r"\n(?=\S)")
 CHECKED = 32
 """So many first prompts are counted both ways."""
@@ -92,8 +89,8 @@ class StudentFits:
 class PromptFits:
     """Whether a prompt fits, answered as `token_length` would.
 
-    The bound: the tokens of the system text's lines, each line counted once for all prompts, the bytes of the other
-    turns, and the bytes of the template. Lines are counted by themselves, which is right for tokenizers that never join
+    The bounds: the bytes of all; or, nearer, the tokens of the system text's lines, each line counted once for all prompts,
+    and the bytes of the rest. Lines are counted by themselves, which is right for tokenizers that never join
     text across the end of a line; the first prompts are counted whole too, and where a bound fails, none is used again.
     """
 
@@ -118,18 +115,21 @@ class PromptFits:
     def __call__(self, chat: list[ChatMessage], limit: int) -> bool:
         if not self._trusted:
             return self._length(chat) <= limit
-        bound = self.bound(chat)
         if self._checks < CHECKED:
             self._checks += 1
             exact = self._length(chat)
-            self._trusted = exact <= bound
+            self._trusted = exact <= self.bound(chat)
             return exact <= limit
-        return bound <= limit or self._length(chat) <= limit
+        return self.size(chat) <= limit or self.bound(chat) <= limit or self._length(chat) <= limit
+
+    def size(self, chat: list[ChatMessage]) -> int:
+        """Bytes of the prompt, or more."""
+        return self._template + len(chat) * self._a_turn + sum([len(turn["content"].encode()) for turn in chat])
 
     def bound(self, chat: list[ChatMessage]) -> int:
-        """No fewer tokens than the prompt has."""
-        others = sum(len(turn["content"].encode()) for turn in chat[1:])
-        return self._template + len(chat) * self._a_turn + self._count_lines(chat[0]["content"]) + others
+        """No fewer tokens than the prompt has, and no more than `size`."""
+        system = chat[0]["content"]
+        return self.size(chat) - len(system.encode()) + self._count_lines(system)
 
 
 def _empty(turns: int) -> list[ChatMessage]:

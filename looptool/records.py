@@ -178,6 +178,8 @@ class ErrorSeed(Record):
 
 
 R = TypeVar("R")
+BUFFER = 1 << 20
+"""Bytes that are written at once."""
 
 
 def content_id(*parts: Any) -> str:
@@ -188,10 +190,35 @@ def content_id(*parts: Any) -> str:
 
 def sample_id(tools: list[Tool], date: str, messages: list[Message], label: Message) -> str:
     """The id of a Sample with this content; reasoning does not count."""
-    answer = {"content": "" if label.calls else label.content, "calls": label.calls}
-    names, schemas = (b",".join(parts) for parts in zip(*map(_encoded_tool, tools))) if tools else (b"", b"")
-    rest = msgspec.json.encode((date, [(m.role, m.content, m.calls) for m in messages], answer), order="sorted")
-    return hashlib.sha256(b"[[%b],[%b],%b" % (names, schemas, rest[1:])).hexdigest()[:16]
+    ids = SampleIds(tools, date)
+    ids.add(messages)
+    return ids.id(label)
+
+
+class SampleIds:
+    """`sample_id` at the steps of a growing context, each message being encoded once."""
+
+    def __init__(self, tools: list[Tool], date: str):
+        names, schemas = (b",".join(parts) for parts in zip(*map(_encoded_tool, tools))) if tools else (b"", b"")
+        self._hash = hashlib.sha256(b"[[%b],[%b],%b,[" % (names, schemas, msgspec.json.encode(date)))
+        self._between = b""
+
+    def add(self, messages: list[Message]) -> None:
+        """The context grows by these messages."""
+        if messages:
+            content = _encode_sorted([(message.role, message.content, message.calls) for message in messages])
+            self._hash.update(self._between + content[1:-1])
+            self._between = b","
+
+    def id(self, label: Message) -> str:
+        """The id of the sample with the context so far."""
+        answer = {"calls": label.calls, "content": "" if label.calls else label.content}
+        whole = self._hash.copy()
+        whole.update(b"],%b]" % _encode_sorted(answer))
+        return whole.hexdigest()[:16]
+
+
+_encode_sorted = msgspec.json.Encoder(order="sorted").encode
 
 
 class OfTool(Generic[R]):
@@ -290,7 +317,7 @@ def write_atomic(path: Path | str, chunks: Iterable[bytes]) -> None:
         raise InputError(f"{path}: cannot be written ({error.strerror}); check the folder's permissions "
                          "or set run_dir to another one") from None
     try:
-        with os.fdopen(handle, "wb") as file:
+        with os.fdopen(handle, "wb", BUFFER) as file:
             file.writelines(chunks)
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)

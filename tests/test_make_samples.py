@@ -190,6 +190,14 @@ def test_workers_write_the_same_bytes(tmp_path, monkeypatch, workers):
         transform(options, source, False, tmp_path / "b", fits, workers)
 
 
+@pytest.mark.parametrize("flags, said", [(["--workers", "-1"], "--workers -1: give"), (["--workers", "2"], "is empty")])
+def test_bad_workers_and_an_empty_file(tmp_path, monkeypatch, flags, said):
+    (tmp_path / "conversations.jsonl").touch()
+    with pytest.raises(InputError, match=said):
+        script(monkeypatch, conversation_transform_grpo_qwen, tmp_path, *flags)
+    assert [path.name for path in tmp_path.iterdir()] == ["conversations.jsonl"]
+
+
 # What others wrote
 
 

@@ -308,6 +308,16 @@ def test_failure_shows_its_cause_and_the_end_of_the_output(tmp_path):
     assert "earlier run" not in text
 
 
+def test_a_dump_that_a_failure_cut_does_not_hide_the_failure(tmp_path):
+    files = RoundFiles(tmp_path, 1)
+    metrics = Metrics(files, 0, "strict")
+    text = (f"import os, sys; os.makedirs({str(files.rollouts)!r}); open({str(files.rollouts / '1.jsonl')!r}, 'w').write('{{\"outp');"
+            f"open({str(files.verl_metrics)!r}, 'wb').write({line(1, 0.1)!r}); sys.exit(3)")
+    with pytest.raises(VerlFailed, match="exit code 3"):
+        run_verl(stand_in(text), dict(os.environ), tmp_path / "log", metrics, 2, "t")
+    assert [step for step, _ in read_lines(metrics.path)] == [1]
+
+
 def test_interrupted_training_ends_verl(tmp_path, monkeypatch):
     metrics, child = Metrics(RoundFiles(tmp_path, 1), 0, "strict"), tmp_path / "pid"
 

@@ -16,7 +16,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from looptool.records import Message, Sample, Tool, sample_id
+import msgspec
+
+from looptool.records import Message, Sample, SampleIds, Tool
 
 AFTER_RESULTS = 0.1
 """Share of the texts after results that may be samples; their label is always the same, no further call."""
@@ -27,15 +29,13 @@ def step_kind(messages: list[Message], index: int) -> str:
     turn = messages[index]
     if turn.suspect:
         return "suspect"
-    if not any(message.role == "user" for message in messages[:index]):
+    if messages[0].role != "user" and not any(message.role == "user" for message in messages[:index]):
         return "before_any_user"
     if messages[index - 1].role == "assistant":
         return "after_own_turn"
     if not turn.calls:
         return "text_after_results" if messages[index - 1].role == "tool" else "text_first"
-    for message in messages[index + 1:]:
-        if message.role != "tool":
-            break
+    for message in messages[index + 1:index + 1 + len(turn.calls)]:
         if message.failed:
             return "failed_result"
     return "call"
@@ -44,6 +44,7 @@ def step_kind(messages: list[Message], index: int) -> str:
 def samples_of(id: str, tools: list[Tool], date: str, messages: list[Message], seed: int,
                counts: Counter[str]) -> Iterator[Sample]:
     """A sample for each step of the conversation that may be a label; the others are counted by reason."""
+    ids, known = SampleIds(tools, date), 0
     for index, turn in enumerate(messages):
         if turn.role != "assistant":
             continue
@@ -53,10 +54,10 @@ def samples_of(id: str, tools: list[Tool], date: str, messages: list[Message], s
         if kind not in ("call", "text_first", "text_after_results"):
             counts[kind] += 1
             continue
-        label = Message(role="assistant", content=turn.content, calls=turn.calls)
-        context = messages[:index]
-        yield Sample(id=sample_id(tools, date, context, label), tools=tools, date=date, messages=context, label=label,
-                     source=source)
+        ids.add(messages[known:index])
+        known = index
+        yield Sample(id=ids.id(turn), tools=tools, date=date, messages=messages[:index], source=source,
+                     label=turn if not turn.reasoning else msgspec.structs.replace(turn, reasoning=""))
 
 
 def text_rank(sample: Sample) -> int:

@@ -24,8 +24,8 @@ from looptool.conversations import Conversation, StoredConversation, read_messag
 from looptool.foreign import Refused, read_foreign, write_refused
 from looptool.meta import StageMeta
 from looptool.parallel import ONE, Chunk, Workers, add_workers, choose_workers
-from looptool.prompt import fit, render_system
-from looptool.prompt_length import Fits, StudentFits, leave_torch_out
+from looptool.prompt import Fits, fit, render_system
+from looptool.prompt_length import StudentFits, leave_torch_out
 from looptool.records import InputError, Sample, decode_lines, read_jsonl, sample_id
 from looptool.run_files import RunFiles
 from looptool.stage import run_main
@@ -37,6 +37,11 @@ class Candidate(NamedTuple):
 
     reason: str
     sample: Sample | msgspec.Raw | None = None
+
+
+def candidate_of(sample: Sample) -> Candidate:
+    """The candidate of a sample that fits."""
+    return Candidate("call" if sample.label.calls else "text", sample)
 
 
 class StepReader:
@@ -58,9 +63,14 @@ class StepReader:
         return [*fitted, *(Candidate(reason) for reason in reasons.elements())]
 
     def fit(self, samples: Sequence[Sample]) -> list[Candidate]:
-        """Samples with the same tools and date, cut to length."""
+        """Samples of one conversation, cut to length."""
+        if not samples:
+            return []
         student, candidates = self._config.student, []
-        system = render_system(samples[0].tools, samples[0].date, student.instructions) if samples else ""
+        system = render_system(samples[0].tools, samples[0].date, student.instructions)
+        longest = max((sample.messages for sample in samples), key=len)  # the others' contexts are the beginning of it
+        if fit(longest, system, self._fits, student.max_prompt_tokens, student.max_user_turns) is longest:
+            return [candidate_of(sample) for sample in samples]
         for sample in samples:
             messages = fit(sample.messages, system, self._fits, student.max_prompt_tokens, student.max_user_turns)
             if messages is None:
@@ -72,7 +82,7 @@ class StepReader:
             if len(messages) < len(sample.messages):
                 id = sample_id(sample.tools, sample.date, messages, sample.label)
                 sample = msgspec.structs.replace(sample, messages=messages, id=id)
-            candidates.append(Candidate("call" if sample.label.calls else "text", sample))
+            candidates.append(candidate_of(sample))
         return candidates
 
 

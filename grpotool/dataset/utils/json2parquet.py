@@ -31,8 +31,8 @@ import pyarrow.parquet as pq
 from grpotool.rows import METADATA, SCHEMA
 from looptool.config import Config, argument_parser, load_config
 from looptool.meta import Header, StageMeta, make_header, meta_path
-from looptool.prompt import render_sample
-from looptool.prompt_length import Fits, StudentFits, leave_torch_out
+from looptool.prompt import Fits, render_sample
+from looptool.prompt_length import StudentFits, leave_torch_out
 from looptool.records import InputError, Sample, read_samples, write_atomic
 from looptool.run_files import round_files
 from looptool.stage import run_main
