@@ -8,8 +8,9 @@ In: round_j/probes.jsonl. Out, in round_j/:
 
 BOTH_WRONG and UNDECIDED are dropped and counted; a sample whose judges gave no readable reply is "unjudged" and counted.
 
-    python judgement_label_verification.py [--probes FILE] [--output FOLDER] [--rollback | --replace]
+    python judgement_label_verification.py [--probes FILE] [--output FOLDER] [--follow PID] [--rollback | --replace]
 
+With --follow it judges while process PID still probes; what needs all verdicts (the last three files) waits for them.
 --rollback undoes the round's replacements: the ledger's lines are marked, the samples leave error_seeds.jsonl, and stay
 out until --replace; 07 and 08 are then run again with --fresh. No judge is asked again for either.
 
@@ -30,8 +31,9 @@ from dataloop.seeds import error_seeds, label_changes, near_boundary
 from dataloop.verification import JUDGE_PROMPT, assume_mispredicted, verify_one
 from looptool.asking import make_ask
 from looptool.config import Config, argument_parser, load_config
+from looptool.follow import Follow, id_with
 from looptool.llm import Client, Sampling
-from looptool.meta import StageMeta
+from looptool.meta import StageMeta, read_meta
 from looptool.records import LabelChange, Probe, Verdict, read_jsonl, write_jsonl
 from looptool.run_files import RunFiles, round_files
 from looptool.stage import Inputs, Outcome, run_main, run_stage
@@ -39,15 +41,20 @@ from looptool.stage import Inputs, Outcome, run_main, run_stage
 _log = logging.getLogger(__name__)
 
 
-async def verify_probes(config: Config, probes: Path, verdicts: Path, fresh: bool = False) -> StageMeta:
-    """Judge every mismatch; see looptool.stage.run_stage."""
+def mismatch(probe: Probe) -> Iterator[tuple[str, Probe]]:
+    """The input of the stage that a probe leads to, if it does."""
+    if not probe.matches:
+        yield id_with(probe.sample.id, probe), probe
+
+
+async def verify_probes(config: Config, probes: Path, verdicts: Path, fresh: bool = False,
+                        prober: int | None = None) -> StageMeta:
+    """Judge every mismatch, as the process `prober` finds them if there is one; see looptool.stage.run_stage."""
     options, judges = config.verify, config.teacher.judges or config.teacher.models[:1]
     judging = config.ablation != "no_jglv"
 
     def mismatches() -> Iterator[tuple[str, Probe]]:
-        for probe in read_jsonl(probes, Probe):
-            if not probe.matches:
-                yield probe.sample.id, probe
+        return (pair for probe in read_jsonl(probes, Probe) for pair in mismatch(probe))
 
     async with Client.from_config(config, RunFiles(config).answers) as client:
         ask = make_ask(client, {"judge": Sampling(temperature=options.temperature)})
@@ -60,7 +67,8 @@ async def verify_probes(config: Config, probes: Path, verdicts: Path, fresh: boo
                     "votes_per_order": options.votes_per_order, "rules_first": options.rules_first, "judging": judging, "temperature": options.temperature}
         return await run_stage("verify", Inputs(mismatches), work, verdicts, settings=settings,
                                sources=[probes, JUDGE_PROMPT], in_flight=config.teacher.in_flight,
-                               usage=client.usage, fresh=fresh)
+                               usage=client.usage, fresh=fresh,
+                               follow=None if prober is None else Follow(probes, Probe, prober, mismatch, probes))
 
 
 def write_consequences(config: Config, probes: Path, folder: Path, round: int, undone: bool | None = None) -> Counter[str]:
@@ -100,6 +108,7 @@ def main() -> None:
     parser.add_argument("--probes", type=Path, metavar="FILE", help="probes (default: round_j/probes.jsonl)")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="folder for the four files (default: round_j)")
     parser.add_argument("--fresh", action="store_true", help="forget what an earlier run has judged")
+    parser.add_argument("--follow", type=int, metavar="PID", help="judge what the running process PID has probed so far")
     undo = parser.add_mutually_exclusive_group()
     undo.add_argument("--rollback", action="store_const", const=True, dest="undone", help="undo the round's replacements")
     undo.add_argument("--replace", action="store_const", const=False, dest="undone", help="do them again")
@@ -107,7 +116,10 @@ def main() -> None:
     config = load_config(args.config, args.overrides)
     files = round_files(args, config)
     probes, folder = args.probes or files.probes, args.output or files.folder
-    meta = asyncio.run(verify_probes(config, probes, folder / "verdicts.jsonl", args.fresh))
+    verdicts = folder / "verdicts.jsonl"
+    if args.fresh or (made := read_meta(verdicts)) is None or made.failed:
+        (folder / "error_seeds.jsonl").unlink(missing_ok=True)  # of other verdicts; nobody is to expand them
+    meta = asyncio.run(verify_probes(config, probes, verdicts, args.fresh, args.follow))
     counts = write_consequences(config, probes, folder, files.round, args.undone)
     _log.info("%s", summary(meta, counts, files.round))
 

@@ -31,6 +31,10 @@ class Entry(msgspec.Struct, kw_only=True):
     """Time since the line before."""
 
 
+def journal_path(output: Path) -> Path:
+    return output.with_name(output.name + ".journal")
+
+
 class Journal:
     """A locked, open journal. It holds in memory some 100 bytes for each finished input."""
 
