@@ -29,7 +29,7 @@ from looptool.follow import Follow
 from looptool.journal import Journal, journal_path
 from looptool.meta import Header, StageMeta, cost_of_a_record, make_header, meta_path, read_meta, refuse_changes
 from looptool.records import InputError, encode_line, write_atomic
-from looptool.workers import Outcome, Run, StageFailed
+from looptool.workers import Outcome, Pipeline, Run, StageFailed
 
 _log = logging.getLogger(__name__)
 _NOISY = ("httpx", "httpx2", "httpcore", "httpcore2", "openai", "aiohttp")
@@ -46,8 +46,9 @@ class Inputs:
         return iter(self._read())
 
 
-async def run_stage(name: str, inputs: Sequence[tuple[str, R]] | Inputs, work: Callable[[R], Awaitable[Outcome]],
-                    output: Path | str, *, settings: Any, sources: Sequence[Path | str], in_flight: int,
+async def run_stage(name: str, inputs: Sequence[tuple[str, R]] | Inputs,
+                    work: Callable[[R], Awaitable[Outcome]] | Pipeline, output: Path | str, *, settings: Any,
+                    sources: Sequence[Path | str], in_flight: int = 1,
                     usage: Mapping[str, Usage] | None = None, fresh: bool = False,
                     follow: Follow | None = None) -> StageMeta:
     """Work on every input, at most `in_flight` at a time; see the module's docstring.
@@ -55,7 +56,8 @@ async def run_stage(name: str, inputs: Sequence[tuple[str, R]] | Inputs, work: C
     Args:
         inputs: (id, record) pairs, a list or `Inputs`: they are first read through, so that a wrong record is found
             before any call, and then again as they are needed.
-        work: raises `CallFailed` for an input that got no answer; any other exception ends the stage.
+        work: raises `CallFailed` for an input that got no answer; any other exception ends the stage. A Pipeline takes all
+            inputs that are left and is the judge of how many are in flight.
         settings: whatever changes the records: a struct or a dict.
         sources: the files that the inputs come from; they are hashed.
         usage: the accounts of the client that `work` uses.

@@ -4,6 +4,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, TypeVar
@@ -31,6 +32,14 @@ class Outcome(msgspec.Struct):
     """One of the stage's few words for what happened; counted."""
 
 
+class Pipeline(ABC):
+    """Works on many inputs at once, in its own order, such as a cluster's; stands in place of a stage's coroutine."""
+
+    @abstractmethod
+    def outcomes(self, inputs: AsyncIterator[tuple[str, Any]]) -> AsyncIterator[tuple[str, Outcome]]:
+        """What became of each input, by its id, as it comes."""
+
+
 class Run:
     """One process at work: takes inputs, counts, and writes the journal."""
 
@@ -43,13 +52,18 @@ class Run:
         self._last = time.monotonic()
         self._failed_in_a_row = self._at_work = 0
 
-    async def work_on(self, inputs: AsyncIterator[tuple[str, R]], work: Callable[[R], Awaitable[Outcome]],
+    async def work_on(self, inputs: AsyncIterator[tuple[str, R]], work: Callable[[R], Awaitable[Outcome]] | Pipeline,
                       total: int | None = None) -> None:
         """Work on every input that is not finished; they may be long in coming."""
         todo = ((id, record) async for id, record in inputs if id not in self._journal)
         one_takes = asyncio.Lock()
         quiet = True if os.environ.get("CI") else None
         with tqdm(desc=self._name, total=total, initial=len(self._journal), disable=quiet, dynamic_ncols=True) as bar:
+            if isinstance(work, Pipeline):
+                async for id, outcome in work.outcomes(todo):
+                    self._finish(id, outcome)
+                    bar.update()
+                return
 
             async def worker() -> None:
                 while True:
