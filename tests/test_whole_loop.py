@@ -61,11 +61,11 @@ def test_one_round_of_real_tools(tmp_path):
 
 
 @real_data
-def test_real_samples_are_imported_trained_on_and_probed(tmp_path):
-    """280 labeled tasks that nobody here wrote; each is probed or counted with its reason, 64 are trained on."""
+def test_real_samples_go_through_the_loop(tmp_path):
+    """280 labeled tasks that nobody here wrote; 64 are trained on, each is probed, judged, expanded, or counted with its reason."""
     files, data = RoundFiles(tmp_path, 1), ROOT / "grpotool" / "dataset" / "utils"
     given = flags(tmp_path, "student.max_prompt_tokens=4000", "train.batch_size=30", "train.mini_batch_size=30",
-                  "train.rollouts=2", "student.max_response_tokens=48")
+                  "train.rollouts=2", "student.max_response_tokens=48", "mix.size=300", "mix.seed_new=0")
     source = SHARED / "xlam_style_samples.jsonl"
     run(sys.executable, data / "conversation_transform_grpo_qwen.py", "--input", source, *given)
     samples = read_meta(tmp_path / "samples.jsonl")
@@ -73,12 +73,20 @@ def test_real_samples_are_imported_trained_on_and_probed(tmp_path):
     run(sys.executable, data / "filter_grpo_sample.py", *given)
     seed = read_meta(tmp_path / "seed.jsonl")
     assert seed.inputs == samples.records and sum(seed.counts.values()) == seed.inputs and seed.records > 200
+    run(sys.executable, ROOT / "dataloop" / "next_round.py", "--round", "0", *given)
     some = tmp_path / "some.jsonl"  # all are rendered and answered below; two steps need not take minutes
-    some.write_bytes(b"".join((tmp_path / "seed.jsonl").read_bytes().splitlines(keepends=True)[:64]))
+    some.write_bytes(b"".join(files.dataset.read_bytes().splitlines(keepends=True)[:64]))
     run(sys.executable, data / "json2parquet.py", "--round", "1", "--input", some, *given)
     assert pq.read_metadata(files.train_parquet).num_rows >= 60
     assert "-> 2 steps" in run(sys.executable, ROOT / "grpotool" / "train.py", "--round", "1", *given)
-    probes = tmp_path / "probes.jsonl"
-    run(sys.executable, ROOT / "dataloop" / "greedy_capability_prob.py", "--round", "1", "--samples",
-        tmp_path / "seed.jsonl", "--output", probes, *given)
-    assert len(list(read_jsonl(probes, Probe))) == seed.records
+    for script in ("05_probe", "06_verify", "07_expand", "08_next_round"):
+        run("bash", ROOT / "scripts" / f"{script}.sh", "--round", "1", *given)
+    probes = list(read_jsonl(files.probes, Probe))
+    assert len(probes) == seed.records
+    verdicts, expanded = read_meta(files.verdicts), read_meta(files.expanded)
+    assert sum(verdicts.counts.values()) == verdicts.inputs == sum(not probe.matches for probe in probes)
+    seeds = files.error_seeds.read_bytes().count(b"\n")
+    assert sum(expanded.counts.values()) == expanded.inputs == 4 * seeds and expanded.counts["accepted"] > 2 * seeds > 40
+    said = run(sys.executable, ROOT / "dataloop" / "filter_grpo_sample.py", "--judge", "--round", "1", *given)
+    assert f"filter: {expanded.records} in -> " in said
+    assert sum(1 for _ in read_jsonl(files.next().dataset, Sample)) == 300
