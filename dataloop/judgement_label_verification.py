@@ -35,7 +35,7 @@ from looptool.asking import make_ask
 from looptool.config import Config, argument_parser, load_config
 from looptool.follow import Follow, id_with
 from looptool.llm import Client, Sampling
-from looptool.meta import StageMeta, read_meta
+from looptool.meta import StageMeta
 from looptool.records import InputError, LabelChange, Probe, Verdict, read_jsonl, write_jsonl
 from looptool.run_files import RoundFiles, RunFiles, round_files
 from looptool.stage import Inputs, Outcome, run_main, run_stage
@@ -152,12 +152,9 @@ def main() -> None:
     config = load_config(args.config, args.overrides)
     files = round_files(args, config)
     probes, folder = args.probes or files.probes, args.output or files.folder
-    verdicts = folder / "verdicts.jsonl"
     if args.undone is not None:
         take_back(files, folder, args.undone)
-    if args.fresh or (made := read_meta(verdicts)) is None or made.failed:
-        (folder / "error_seeds.jsonl").unlink(missing_ok=True)  # of other verdicts; nobody is to expand them
-    meta = asyncio.run(verify_probes(config, probes, verdicts, args.fresh, args.follow))
+    meta = asyncio.run(verify_probes(config, probes, folder / "verdicts.jsonl", args.fresh, args.follow))
     counts = write_consequences(config, probes, folder, files.round, args.undone)
     _log.info("%s", summary(meta, counts, files.round))
 

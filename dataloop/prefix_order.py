@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from looptool.records import Sample, content_id, read_samples
+from looptool.records import Sample, content_id, decoder, read_jsonl
 
 
 def prefix_order(path: Path) -> array[int]:
@@ -22,7 +22,7 @@ def prefix_order(path: Path) -> array[int]:
         InputError: the file cannot be read, or a line holds no sample.
     """
     keys, place = [], 0
-    for sample, line in zip(read_samples(path), _lines(path)):
+    for sample, line in zip(read_jsonl(path, Sample), _lines(path)):
         first = sample.messages[0].content if sample.messages else ""
         beginning = bytes.fromhex(content_id(sample.date, sample.tools) + content_id(first))
         keys.append(beginning + struct.pack(">IQ", len(sample.messages), place))
@@ -38,8 +38,8 @@ def _lines(path: Path) -> Iterator[bytes]:
 
 def read_at(path: Path, places: Iterable[int]) -> Iterator[Sample]:
     """The samples that begin at these places of the file."""
-    decoder = msgspec.json.Decoder(Sample)
+    decode = decoder(Sample)
     with path.open("rb") as file:
         for place in places:
             file.seek(place)
-            yield decoder.decode(file.readline())
+            yield decode(file.readline())

@@ -17,7 +17,7 @@ import msgspec
 
 from looptool.journal import Entry, journal_path
 from looptool.meta import read_meta
-from looptool.records import InputError
+from looptool.records import InputError, decoder
 
 LOOK_SECONDS = 0.2
 
@@ -34,7 +34,7 @@ class Follow:
     inputs_of: Callable[[Any], Iterable[tuple[str, Any]]]
     """The stage's (id, record) pairs that one record of the stage before leads to."""
     source: Path
-    """The stage's own input file, which is there when the stage before has ended."""
+    """The stage's own input file: the output itself, or what the process makes from it at its end."""
 
     async def inputs(self) -> AsyncIterator[tuple[str, Any]]:
         """All inputs as they come.
@@ -42,17 +42,22 @@ class Follow:
         Raises:
             InputError: the process has ended and its output is not there, or its journal was begun anew.
         """
-        tail, records, running = Tail(journal_path(self.output)), msgspec.json.Decoder(self.record_type), True
+        tail, decode, running = Tail(journal_path(self.output)), decoder(self.record_type), True
         while running:
             running = is_running(self.process)  # asked before reading, so that its last lines are read too
             for entry in tail.new_entries():
                 for record in entry.records:
-                    for pair in self.inputs_of(records.decode(record)):
+                    for pair in self.inputs_of(decode(record)):
                         yield pair
             await asyncio.sleep(LOOK_SECONDS if running else 0)
-        if not self.output.exists() or read_meta(self.output) is None:
-            raise InputError(f"{self.output}: is not finished, and process {self.process}, which was to write it, has "
+        if not self._is_finished():
+            raise InputError(f"{self.source}: is not finished, and process {self.process}, which was to write it, has "
                              "ended; run its step again, and then this one")
+
+    def _is_finished(self) -> bool:
+        """Whether the source is there, and made from the output as it is now."""
+        made = self.source.exists() and self.output.exists() and read_meta(self.output) is not None
+        return made and self.source.stat().st_mtime_ns >= self.output.stat().st_mtime_ns
 
 
 class Tail:
@@ -67,7 +72,7 @@ class Tail:
         Raises:
             InputError: the journal was begun anew in between.
         """
-        decoder = msgspec.json.Decoder(Entry)
+        decode = msgspec.json.Decoder(Entry).decode
         try:
             with self._path.open("rb") as file:
                 file.seek(self._place)
@@ -76,7 +81,7 @@ class Tail:
                         return
                     is_header, self._place = not self._place, self._place + len(line)
                     if not is_header:
-                        yield decoder.decode(line)
+                        yield decode(line)
         except FileNotFoundError:  # not begun yet, or finished
             return
         except msgspec.DecodeError as error:

@@ -286,6 +286,22 @@ def test_a_follower_says_that_the_stage_before_has_died(producer: Producer, tmp_
     assert worked_on == [1, 1] and (tmp_path / "second.jsonl.journal").exists()  # what it had, was taken
 
 
+def test_a_follower_takes_no_source_that_is_older_than_what_it_is_made_from(producer: Producer, tmp_path: Path) -> None:
+    source = tmp_path / "source.jsonl"
+    source.write_text("of yesterday")
+    os.utime(source, (0, 0))
+    producer.end()
+    follow = Follow(producer.output, dict, producer.process.pid, lambda record: [], source)
+
+    async def read() -> list[tuple[str, dict]]:
+        return [pair async for pair in follow.inputs()]
+
+    with pytest.raises(InputError, match="source.jsonl: is not finished"):
+        asyncio.run(read())
+    source.write_text("of today")
+    assert asyncio.run(read()) == []
+
+
 def test_a_follower_refuses_other_settings_and_waits_where_it_is_complete(producer: Producer, tmp_path: Path) -> None:
     producer.finish(1)
     producer.end()
