@@ -1,13 +1,14 @@
 """Are replaced labels right, and accepted new samples? Both orders of the candidates against the paper's one.
 
-    python benchmarks/labels.py [--probes 3000] [--seeds 0 1 2] [--noise 0.2 0.07] [--accuracy 0.5] [--expand 250]
+    python benchmarks/labels.py [--probes 2000] [--seeds 0 1 2] [--accuracy 0.5] [--expand 150]
     python benchmarks/labels.py --files runs/laptop/round_1/probes.jsonl [...]
 
-Probes of a scripted student over tasks of the SIMULATED world: labels are made wrong at the rate `--noise` (that of D_1 and
+Probes of a scripted student over tasks of the SIMULATED world: labels are made wrong at the rates of WORLDS (that of D_1 and
 of a later round), predictions right at the rate `--accuracy`, with errors of the kinds of looptool/simulation/noise.py; only
-samples that keep to the rules are taken, as in D_seed, which leaves 15% and 5% wrong labels. With --files, probes of a real student over simulated tasks. They go through the
-stages of the loop, with a judge that errs in 10% and prefers the first candidate in 10%, and a generator that errs in 10%;
-every answer is held against the known truth. The judge's errors are drawn anew for each vote, which no real judge's are.
+samples that keep to the rules are taken, as in D_seed, which leaves 15% and 5% wrong labels. With --files, probes of a real
+student over simulated tasks. They go through the stages of the loop, with a judge that errs in 10% and prefers the first
+candidate in 10%, and a generator that errs in 10%; every answer is held against the known truth. The judge's errors are drawn
+anew for each vote; in the last world half of them are the same in all votes of one judge, as a real judge's may be.
 
 The last line is one JSON object: by noise and preset hits and totals of replaced labels, decided verdicts, new samples.
 """
@@ -40,8 +41,11 @@ from looptool.simulation.catalogue import catalogue
 from looptool.simulation.noise import corrupt
 from looptool.simulation.tasks import draw_task, draw_tools
 
+WORLDS = ((0.2, 0.0), (0.07, 0.0), (0.2, 0.5))
+"""Share of the labels that are made wrong, and simulation.judge_stubborn."""
 PRESETS = {"paper: one order": ["verify.preset=paper"], "both orders": ["verify.confirming_votes=0"],
            "both orders, confirmed": [], "both orders, 3 votes": ["verify.votes_per_order=3", "verify.confirming_votes=0"],
+           "both orders, 3 judges": ["teacher.judges=[a, b, c]", "verify.confirming_votes=0"],
            "one order, 3 votes": ["verify.preset=paper", "verify.votes_per_order=3"]}
 """The defaults are "confirmed": further votes where the label is about to be replaced."""
 EXPANDED = ("paper: one order", "both orders, confirmed")
@@ -93,14 +97,15 @@ def answers(share: Rate) -> Answers:
     return Counter({True: share.hits, False: share.total - share.hits})
 
 
-async def measure(sources: dict[int, list[Probe]], expand: int) -> dict[str, dict[str, Answers]]:
+async def measure(sources: dict[int, list[Probe]], stubborn: float, expand: int) -> dict[str, dict[str, Answers]]:
     """By preset, what adds up over all seeds."""
     sums: dict[str, dict[str, Answers]] = {}
     for preset, overrides in PRESETS.items():
         sums[preset] = {}
         for seed, probes in sources.items():
             with tempfile.TemporaryDirectory() as folder:
-                config = load_config(ROOT / "configs" / "laptop.yaml", [f"run_dir={folder}", f"seed={seed}", *overrides])
+                config = load_config(ROOT / "configs" / "laptop.yaml", [
+                    f"run_dir={folder}", f"seed={seed}", f"simulation.judge_stubborn={stubborn}", *overrides])
                 files = RoundFiles(folder, 1)
                 write_jsonl(files.probes, probes)
                 found = await judged(config, files)
@@ -119,22 +124,22 @@ def shown(counted: Answers | None) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--probes", type=int, default=3000, help="for each seed")
+    parser.add_argument("--probes", type=int, default=2000, help="for each seed")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--noise", type=float, nargs="+", default=[0.2, 0.07])
     parser.add_argument("--accuracy", type=float, default=0.5)
-    parser.add_argument("--expand", type=int, default=250, help="error seeds to expand, for each seed; 0 for none")
+    parser.add_argument("--expand", type=int, default=150, help="error seeds to expand, for each seed; 0 for none")
     parser.add_argument("--files", type=Path, nargs="+", help="files of probes, in place of a scripted student's")
     args = parser.parse_args()
     os.environ["CI"] = "1"
     logging.disable(logging.INFO)
     if args.files:
-        worlds = {"files": {seed: list(read_jsonl(path, Probe)) for seed, path in enumerate(args.files)}}
+        worlds = {("files", 0.0): {seed: list(read_jsonl(path, Probe)) for seed, path in enumerate(args.files)}}
     else:
-        worlds = {f"labels corrupted at {noise:.0%}": {seed: list(scripted(args.probes, seed, noise, args.accuracy))
-                                               for seed in args.seeds} for noise in args.noise}
+        worlds = {(f"labels corrupted at {noise:.0%}", stubborn): {
+            seed: list(scripted(args.probes, seed, noise, args.accuracy)) for seed in args.seeds} for noise, stubborn in WORLDS}
     figures = {}
-    for world, sources in worlds.items():
+    for (world, stubborn), sources in worlds.items():
+        world += f", {stubborn:.0%} of the judge's errors in all of its votes" if stubborn else ""
         probes = [probe for found in sources.values() for probe in found]
         mismatches = sum(not probe.matches for probe in probes)
         wrong = Counter(KNOWN(probe.sample, probe.sample.label) is False for probe in probes)
@@ -143,7 +148,7 @@ def main() -> None:
         print(f"{'':26}{'new labels right':>29}{'verdicts right':>31}{'decided':>9}{'calls':>7}{'error seeds right':>30}"
               f"{'new samples right':>30}{'accepted':>9}")
         figures[world] = {}
-        for preset, sums in asyncio.run(measure(sources, args.expand)).items():
+        for preset, sums in asyncio.run(measure(sources, stubborn, args.expand)).items():
             print(f"{preset:26}{shown(sums['new labels right']):>29}{shown(sums['verdicts right']):>31}"
                   f"{rate(sums['decided']).share:>9.1%}{sums['calls'][True] / mismatches:>7.1f}"
                   f"{shown(sums['error seeds right']):>30}{shown(sums.get('new samples right')):>30}"

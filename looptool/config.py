@@ -73,6 +73,8 @@ class Simulation(Section):
     """Share of draws that go wrong on their own, so that agreement between draws has something to do."""
     judge_error: Share = 0.1
     """Share of judgements with another verdict than the true one."""
+    judge_stubborn: Share = 0.0
+    """Share of these errors that a judge makes again in every vote on a sample, in either order; another judge does not."""
     judge_first_bias: Share = 0.1
     """Share of judgements that prefer whatever candidate stands first."""
     generator_error: Share = 0.1

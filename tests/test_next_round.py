@@ -284,6 +284,23 @@ def test_a_round_without_errors_is_filled(run):
     assert Counter(sample.origin for sample in run.next(1)) == {"high_ppl": 8, "seed": 32}
 
 
+def test_what_a_benchmark_has_enters_no_dataset(run, tmp_path):
+    """Requests that the benchmark has: two of seed samples, and one that expansion brings."""
+    asked = "How is the weather in {} going to be tomorrow, and should I take an umbrella?"
+    write_jsonl(tmp_path / "benchmark.json", [{"question": asked.format("Rome")}] * 2)
+    run.config.mix = Mix(size=40, seed_new=12, high_ppl=8, benchmarks=[str(tmp_path / "benchmark.json")])
+    write_jsonl(RunFiles(run.config).seed, [*samples("seed", 90), *(task(city, asked=asked.format(city)) for city in ("Oslo", "Bern"))])
+    run.next(0)
+    manifest = json.loads((run.folder / "round_1/dataset.meta.json").read_text())
+    assert manifest["left_out"] == {"contaminated": 2} and "../../benchmark.json" in manifest["sources"]
+    run.fill(1)
+    expanded = list(read_jsonl(run.files(1).expanded, Sample))
+    expanded[0].messages = task("Kyoto", asked=asked.format("Kyoto")).messages
+    write_jsonl(run.files(1).expanded, expanded)
+    asked_for = [sample.messages[0].content for sample in run.next(1)]
+    assert len(asked_for) == 40 and not any("umbrella" in text for text in asked_for)
+
+
 def test_no_seed_samples_left_and_nothing_else(run):
     write_jsonl(RunFiles(run.config).seed, samples("seed", 5))
     run.next(0)

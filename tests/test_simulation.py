@@ -103,10 +103,10 @@ def test_corrupted_calls_are_wrong_and_of_every_kind():
 # The roles and their rates
 
 
-def ask(rates: Simulation, role: str, chat: list[dict[str, str]], draw: int = 0) -> str:
+def ask(rates: Simulation, role: str, chat: list[dict[str, str]], draw: int = 0, model: str = "m") -> str:
     """A role's reply, by the request that a client would send."""
     system = {"role": "system", "content": f"# Role: {role}\n{chat[0]['content']}"}
-    body = Teacher(rates).complete({"model": "m", "messages": [system, *chat[1:]], "seed": draw})
+    body = Teacher(rates).complete({"model": model, "messages": [system, *chat[1:]], "seed": draw})
     return body["choices"][0]["message"]["content"]
 
 
@@ -148,6 +148,25 @@ def near(count: int, share: float, total: int = COUNT) -> bool:
 
 def test_a_judge_without_errors_is_right_in_both_orders():
     assert verdicts(NO_ERRORS) == verdicts(NO_ERRORS, swapped=True) == {"1": COUNT}
+
+
+def test_a_stubborn_judge_errs_alike_in_all_votes_and_orders_and_another_judge_elsewhere():
+    stubborn = msgspec.structs.replace(NO_ERRORS, judge_error=0.3, judge_stubborn=1.0)
+    wrong = {}
+    for model in "ab":
+        wrong[model] = []
+        for tools, drawn in list(tasks("train"))[:100]:
+            right, other = (line(says("", *calls)) for calls in (drawn.truth.calls, [weather("Rome")]))
+            heard = set()
+            for draw in (0, 1):
+                for order in ((right, other), (other, right)):
+                    chat = blocks(tools=lines(tools), conversation=render_conversation(drawn.messages), candidate_1=order[0],
+                                  candidate_2=order[1])
+                    choice = content(ask(stubborn, "judge", chat, draw, model))["better"]
+                    heard.add({"1": order[0], "2": order[1]}.get(choice, choice))
+            assert len(heard) == 1
+            wrong[model].append(heard != {right})
+    assert 15 < sum(wrong["a"]) < 45 and wrong["a"] != wrong["b"]
 
 
 def test_a_judge_errs_at_its_rate_and_prefers_the_first_at_its_rate():

@@ -38,6 +38,7 @@ class Prompt:
     draw: int
     rates: Simulation
     seed: int
+    model: str
 
     def block(self, name: str) -> str:
         """The text inside <name> of the last message that has it.
@@ -125,7 +126,8 @@ class Teacher:
         play = {**DESIGN_ROLES, **DIALOG_ROLES, **LOOP_ROLES}.get(role)
         if play is None:
             raise NotUnderstood(f"no '# Role: <name>' in the first line of the system text, but {first_line[:60]!r}")
-        text = play(Prompt(role, chat, payload.get("seed") or 0, self.rates, self.seed))
+        text = play(Prompt(role, chat, payload.get("seed") or 0, self.rates, self.seed,
+                           str(payload.get("model"))))
         response = _response(payload.get("model", "simulated-teacher"), chat, text)
         return with_native_calls(response) if payload.get("tools") else response
 
