@@ -27,12 +27,14 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from dataloop.listing import list_records, read_listed
 from dataloop.loop_files import read_some
 from dataloop.mixing import planned
 from dataloop.seeds import error_seeds, label_changes, near_boundary
 from dataloop.verification import JUDGE_PROMPT, assume_mispredicted, verify_one
 from looptool.asking import make_ask
 from looptool.config import Config, argument_parser, load_config
+from looptool.fingerprints import IdSet
 from looptool.follow import Follow, id_with
 from looptool.llm import Client, Sampling
 from looptool.meta import StageMeta
@@ -95,9 +97,10 @@ def write_consequences(config: Config, probes: Path, folder: Path, round: int, u
     write_jsonl(folder / "error_seeds.jsonl", error_seeds(verdicts(), round, counts, undone))
     write_jsonl(ledger, label_changes(verdicts(), round, undone))
     mix = config.mix
-    high = near_boundary(read_jsonl(probes, Probe), verdicts(), planned(mix, round + 1)["high_ppl"], mix.high_ppl_share,
-                         mix.high_ppl_threshold)
-    counts["high_ppl"] = write_jsonl(folder / "high_ppl.jsonl", high)
+    both_correct = IdSet(verdict.probe.sample.id for verdict in verdicts() if verdict.verdict == "BOTH_CORRECT")
+    candidates = (listed for listed, probe in list_records(probes, Probe) if probe.matches or listed.id in both_correct)
+    high = near_boundary(candidates, planned(mix, round + 1)["high_ppl"], mix.high_ppl_share, mix.high_ppl_threshold)
+    counts["high_ppl"] = write_jsonl(folder / "high_ppl.jsonl", read_listed(high, {probes: Probe}))
     return counts
 
 

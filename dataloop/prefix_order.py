@@ -12,7 +12,8 @@ from pathlib import Path
 
 import msgspec
 
-from looptool.records import Sample, content_id, decoder, read_jsonl
+from dataloop.loop_files import read_placed
+from looptool.records import Sample, content_id, decoder
 
 
 def prefix_order(path: Path) -> array[int]:
@@ -21,19 +22,13 @@ def prefix_order(path: Path) -> array[int]:
     Raises:
         InputError: the file cannot be read, or a line holds no sample.
     """
-    keys, place = [], 0
-    for sample, line in zip(read_jsonl(path, Sample), _lines(path)):
+    keys = []
+    for place, sample in read_placed(path, Sample):
         first = sample.messages[0].content if sample.messages else ""
         beginning = bytes.fromhex(content_id(sample.date, sample.tools) + content_id(first))
         keys.append(beginning + struct.pack(">IQ", len(sample.messages), place))
-        place += len(line)
     keys.sort()
     return array("Q", (int.from_bytes(key[-8:], "big") for key in keys))
-
-
-def _lines(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        yield from file
 
 
 def read_at(path: Path, places: Iterable[int]) -> Iterator[Sample]:

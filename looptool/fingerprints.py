@@ -29,7 +29,9 @@ class IdSet:
         for id in ids:
             self.add(id)
 
-    def __contains__(self, id: str) -> bool:
+    def __contains__(self, id: str | None) -> bool:
+        if id is None:
+            return False
         number = fingerprint(id)
         if number in self._new:
             return True
