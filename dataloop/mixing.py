@@ -38,7 +38,7 @@ class Supply(msgspec.Struct, kw_only=True):
     seed_new: list[Listed]
     """Seed samples that no round has used, in the run's order."""
     mastered: list[Listed] = []
-    """Mastered samples, the highest perplexity first: to fill up with."""
+    """Further mastered samples, the highest perplexity first: to fill up with."""
     contaminated: int = 0
     """Samples that were taken out of the lists, as a benchmark has them."""
 

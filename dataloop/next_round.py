@@ -139,8 +139,10 @@ def round_supply(args: argparse.Namespace, config: Config, files: RoundFiles) ->
     fresh = [listed for listed, sample in list_records(seed_path, Sample) if not is_used(sample, used)]
     supply.seed_new = sorted(fresh, key=lambda sample: run_order(config.seed, sample.id))
     if files.round:
-        mastered = (listed for listed, probe in list_records(paths["probes"], Probe, "high_ppl") if probe.matches)
-        supply.mastered = near_boundary(mastered, filling(config, supply))
+        known = IdSet(sample.id for part in supply.parts().values() for sample in part)
+        mastered = (listed for listed, probe in list_records(paths["probes"], Probe, "high_ppl")
+                    if probe.matches and listed.id not in known)
+        supply.mastered = near_boundary(mastered, filling(config, len(known)))
     if config.mix.benchmarks:
         seen = benchmark_files(ROOT / place for place in config.mix.benchmarks)
         benchmark = Benchmark(seen)
@@ -149,13 +151,13 @@ def round_supply(args: argparse.Namespace, config: Config, files: RoundFiles) ->
     return supply, kinds, [*kinds, *datasets, *seen]
 
 
-def filling(config: Config, supply: Supply) -> int:
-    """How many mastered samples may be needed beside the parts: in the variants of Table 4 perhaps all."""
+def filling(config: Config, known: int) -> int:
+    """How many mastered samples may be needed beside the `known` ones of all parts: in the variants of Table 4 more."""
     if config.ablation == "no_high_ppl":
         return sys.maxsize
     if config.ablation not in ("none", "no_jglv") or config.mix.benchmarks:
         return config.mix.size
-    return max(config.mix.size - len({sample.id for part in supply.parts().values() for sample in part}), 0)
+    return max(config.mix.size - known, 0)
 
 
 def write_dataset(samples: Callable[[], Iterator[Sample]], manifest: Manifest, output: Path, fresh: bool) -> bool:

@@ -38,7 +38,12 @@ class IdSet:
         at = bisect_left(self._numbers, number)
         return at < len(self._numbers) and self._numbers[at] == number
 
+    def __len__(self) -> int:
+        return len(self._numbers) + len(self._new)
+
     def add(self, id: str) -> None:
+        if id in self:
+            return
         self._new.add(fingerprint(id))
         if len(self._new) == NEW_IDS:
             self._numbers.extend(self._new)

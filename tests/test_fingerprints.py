@@ -16,7 +16,7 @@ IDS = st.lists(st.text(max_size=3))
 def test_a_set_of_ids(ids: list[str], other: str, new: int) -> None:
     with patch.object(looptool.fingerprints, "NEW_IDS", new):
         known = IdSet(ids)
-    assert all(id in known for id in ids) and (other in known) == (other in ids)
+    assert all(id in known for id in ids) and (other in known) == (other in ids) and len(known) == len(set(ids))
 
 
 @given(IDS, IDS, st.text(max_size=3))

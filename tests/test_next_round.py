@@ -301,6 +301,14 @@ def test_what_a_benchmark_has_enters_no_dataset(run, tmp_path):
     assert len(asked_for) == 40 and not any("umbrella" in text for text in asked_for)
 
 
+def test_what_is_short_is_filled_with_mastered_samples_that_are_in_no_part_yet(run):
+    write_jsonl(RunFiles(run.config).seed, samples("seed", 50))
+    run.next(0)
+    run.fill(1)
+    run.config.mix = Mix(size=60, seed_new=12, high_ppl=8)
+    assert Counter(sample.origin for sample in run.next(1)) == {"error_seed": 5, "expanded": 20, "high_ppl": 25, "seed": 10}
+
+
 def test_no_seed_samples_left_and_nothing_else(run):
     write_jsonl(RunFiles(run.config).seed, samples("seed", 5))
     run.next(0)
