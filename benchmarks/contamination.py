@@ -2,9 +2,10 @@
 
     python benchmarks/contamination.py --benchmark bfcl_eval/data [--benchmark ACEBench/data_all ...] [--samples FILE]
 
-Planted copies: tools of the benchmark under a name that a client would make of theirs (math.factorial -> math_factorial),
-and its requests as they are, with a sentence before and behind, and with one, two and three words replaced at random
-(requests of at least 8 words, drawn by seed). What is flagged of `--samples` is printed, for a person to judge.
+Planted copies: tools of the benchmark under a name that a client would make of theirs (math.factorial becomes
+math_factorial), and its requests as they are, with a sentence before and behind, and with one, two and three words
+replaced at random (requests of at least 8 words, drawn by seed). What is flagged of `--samples` is printed, for a person
+to judge.
 
 The last line is one JSON object: tools and requests read, seconds, shares found, samples flagged by reason.
 """
@@ -42,7 +43,8 @@ def planted(benchmark: Benchmark, files: list[Path], count: int, seed: int) -> d
     rng = random.Random(seed)
     entries = [entry for path in files for _, entry in read_foreign(path)]
     tools = [tool for entry in entries for tool in tools_in(entry)]
-    requests = [text for entry in entries for text in requests_in(entry) if len(WORD.findall(text)) >= 8 and len(text.split()) > 3]
+    requests = [text for entry in entries for text in requests_in(entry)
+                if len(WORD.findall(text)) >= 8 and len(text.split()) > 3]
     drawn = rng.sample(requests, min(count, len(requests)))
     copies = {"tools": [asking("x", Tool(name=name.replace(".", "_"), parameters=parameters))
                         for name, parameters in rng.sample(tools, min(count, len(tools)))],
@@ -50,7 +52,8 @@ def planted(benchmark: Benchmark, files: list[Path], count: int, seed: int) -> d
               "with a sentence before and behind": [asking(f"Good morning. {text} Thank you very much.") for text in drawn]}
     for words in (1, 2, 3):
         copies[f"{words} words replaced"] = [asking(with_words_replaced(rng, text, words)) for text in drawn]
-    return {kind: sum(benchmark.reason(copy) is not None for copy in made) / len(made) for kind, made in copies.items()}
+    return {kind: sum(benchmark.reason(copy) is not None for copy in made) / len(made)
+            for kind, made in copies.items()}
 
 
 def main() -> None:
@@ -64,7 +67,8 @@ def main() -> None:
     begun = time.perf_counter()
     benchmark = Benchmark(files)
     reading = time.perf_counter() - begun
-    figures = {"files": len(files), **benchmark.found, "distinct tools": len(benchmark.tools), "seconds to read": round(reading, 2)}
+    figures = {"files": len(files), **benchmark.found, "distinct tools": len(benchmark.tools),
+               "seconds to read": round(reading, 2)}
     print(f"{len(files)} files: {benchmark.found['tools']:,} tools ({len(benchmark.tools):,} distinct), "
           f"{benchmark.found['requests']:,} requests, read in {reading:.2f} s")
     figures["found"] = planted(benchmark, files, args.count, args.seed)

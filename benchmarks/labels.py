@@ -1,6 +1,6 @@
 """Are replaced labels right, and accepted new samples? Both orders of the candidates against the paper's one.
 
-    python benchmarks/labels.py [--probes 2000] [--seeds 0 1 2] [--accuracy 0.5] [--expand 150]
+    python benchmarks/labels.py [--probes 1600] [--seeds 0 1 2] [--accuracy 0.5] [--expand 150]
     python benchmarks/labels.py --files runs/laptop/round_1/probes.jsonl [...]
 
 Probes of a scripted student over tasks of the SIMULATED world: labels are made wrong at the rates of WORLDS (that of D_1 and
@@ -124,7 +124,7 @@ def shown(counted: Answers | None) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--probes", type=int, default=2000, help="for each seed")
+    parser.add_argument("--probes", type=int, default=1600, help="for each seed")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--accuracy", type=float, default=0.5)
     parser.add_argument("--expand", type=int, default=150, help="error seeds to expand, for each seed; 0 for none")
@@ -136,7 +136,8 @@ def main() -> None:
         worlds = {("files", 0.0): {seed: list(read_jsonl(path, Probe)) for seed, path in enumerate(args.files)}}
     else:
         worlds = {(f"labels corrupted at {noise:.0%}", stubborn): {
-            seed: list(scripted(args.probes, seed, noise, args.accuracy)) for seed in args.seeds} for noise, stubborn in WORLDS}
+            seed: list(scripted(args.probes, seed, noise, args.accuracy)) for seed in args.seeds}
+            for noise, stubborn in WORLDS}
     figures = {}
     for (world, stubborn), sources in worlds.items():
         world += f", {stubborn:.0%} of the judge's errors in all of its votes" if stubborn else ""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from looptool.foreign import WHOLE, read_foreign
-from looptool.records import InputError, OfTool, Sample, Tool
+from looptool.records import InputError, OfTool, Sample
 from looptool.schema import is_json_schema, json_schema
 
 RUN = 5

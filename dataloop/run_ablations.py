@@ -150,7 +150,8 @@ def run_all(args: argparse.Namespace, config: Config, results: Path) -> None:
         for variant in [FULL, *(variant for variant in args.variants if variant != FULL)]:
             known = ordered(read_results(results)).get(variant, {}).get(seed)
             if known and known.settings != settings:
-                raise InputError(f"{results}: holds results of another config; set run_dir to another folder, or the config back")
+                raise InputError(f"{results}: holds results of another config; set run_dir to another folder, or the config "
+                                 "back")
             if known is None or len(known.accuracies) <= args.rounds:
                 folder = run_variant(config, flags, variant, seed, args.rounds)
                 known = result_of(folder, variant, seed, settings, student)
@@ -162,7 +163,8 @@ def run_all(args: argparse.Namespace, config: Config, results: Path) -> None:
 def show(runs: Runs, others: list[Runs], rounds: int, of: str) -> Iterator[str]:
     """All that is printed."""
     yield f"accuracy in % on the {of}, mean ± half of the 95% interval over seeds; paper: BFCL-v3 overall"
-    yield from ("", "Table 4", *table_4(runs, rounds), "", "Data", *data_quality(runs), "", "Figure 2", *figure_2(runs, rounds))
+    yield from ("", "Table 4", *table_4(runs, rounds), "", "Data", *data_quality(runs))
+    yield from ("", "Figure 2", *figure_2(runs, rounds))
     by_student = {next(iter(variants[FULL].values())).student: variants for variants in (runs, *others) if FULL in variants}
     yield from ("", "Figure 3: gain of round 2 over round 1, by size of the student", *figure_3(by_student))
 
@@ -173,7 +175,8 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="default: 0 1 2")
     parser.add_argument("--rounds", type=int, default=3, help="default: 3")
     parser.add_argument("--table", action="store_true", help="run nothing, print what is there")
-    parser.add_argument("--also", nargs="+", type=Path, default=[], metavar="RUN_DIR", help="runs of other students, for Figure 3")
+    parser.add_argument("--also", nargs="+", type=Path, default=[], metavar="RUN_DIR",
+                        help="runs of other students, for Figure 3")
     args = parser.parse_args()
     if args.rounds < 1:
         raise InputError(f"--rounds {args.rounds}: at least one round is needed")

@@ -12,7 +12,7 @@ from golden_files import check_golden
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from loop_world import (
-    WEATHER, Written, better, is_right, judged, loop_config, probed, says, task, weather, world)
+    Written, better, is_right, judged, loop_config, probed, says, task, weather, world)
 
 from dataloop import judgement_label_verification as script
 from looptool.asking import read_object
@@ -26,7 +26,7 @@ from looptool.config import ROOT, Mix, Simulation, Verify, load_config
 from looptool.llm import Reply
 from looptool.meta import meta_path
 from looptool.records import (
-    Call, ErrorSeed, InputError, LabelChange, Message, Probe, Verdict, Vote, encode_line, read_jsonl, sample_id, write_jsonl)
+    Call, ErrorSeed, InputError, LabelChange, Message, Probe, Verdict, Vote, read_jsonl, sample_id, write_jsonl)
 from looptool.run_files import RoundFiles
 from looptool.sample_rules import sample_faults
 

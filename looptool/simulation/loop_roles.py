@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from looptool.prompt import render_answer, render_conversation
-from looptool.records import Call, Message, Tool
+from looptool.prompt import render_conversation
+from looptool.records import Message, Tool
 from looptool.simulation.noise import corrupt
 from looptool.simulation.tasks import KINDS, TEXT_KINDS, Unspeakable, draw_task
 from looptool.simulation.teacher import Prompt
