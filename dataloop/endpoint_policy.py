@@ -21,6 +21,9 @@ from looptool.records import InputError, Sample
 from looptool.run_files import RunFiles
 from looptool.stage import Inputs, Outcome, run_stage
 
+AHEAD = 64
+"""Prompts that are made ready while as many as may be are in flight, so that none of these places stays empty."""
+
 
 async def probe_by_endpoint(job: Job) -> StageMeta:
     """Do the job with the servers of the config.
@@ -39,7 +42,7 @@ async def probe_by_endpoint(job: Job) -> StageMeta:
                                 max_tokens=config.student.max_response_tokens, stop_token_ids=end_tokens(job.model, tokenizer))
         prober = EndpointProber(client, tokenizer, config.student, sampling)
         return await run_stage(inputs=Inputs(lambda: ((sample.id, sample) for sample in job.read())), work=prober.probe,
-                               in_flight=probing.in_flight, usage=client.usage, **job.stage)
+                               in_flight=probing.in_flight + AHEAD, usage=client.usage, **job.stage)
 
 
 class EndpointProber:

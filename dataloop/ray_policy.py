@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from array import array
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from functools import lru_cache
 from importlib.util import find_spec
 from itertools import count
@@ -22,7 +22,7 @@ from typing import Any
 import msgspec
 
 from dataloop.prefix_order import read_at
-from dataloop.probing import Job, end_tokens, make_probe, prompt_ids, read_tokens
+from dataloop.probing import Generation, Job, end_tokens, make_probe, prompt_ids, read_tokens
 from looptool.answers import Usage
 from looptool.config import Config, Student
 from looptool.meta import StageMeta
@@ -183,13 +183,17 @@ class Engine:
         task = msgspec.json.decode(sample, type=Sample)
         if prompt is None:
             return {"id": task.id, "reason": "too_long"}
-        async for output in self._engine.generate({"prompt_token_ids": prompt}, self._greedy, next(self._ids)):
-            answer = output.outputs[0]
-        generation = read_tokens(self._tokenizer, list(answer.token_ids), answer.cumulative_logprob,
-                                 answer.finish_reason == "stop", self._model)
+        generation = await self.generate(prompt)
         probe = make_probe(task, generation)
         return {"id": task.id, "reason": probe.reason, "probe": msgspec.json.encode(probe), "prompt_tokens": len(prompt),
                 "tokens": generation.tokens}
+
+    async def generate(self, prompt: list[int]) -> Generation:
+        """The greedy reply to a prompt."""
+        async for output in self._engine.generate({"prompt_token_ids": prompt}, self._greedy, next(self._ids)):
+            answer = output.outputs[0]
+        return read_tokens(self._tokenizer, list(answer.token_ids), answer.cumulative_logprob, answer.finish_reason == "stop",
+                           self._model)
 
 
 def _cause(error: BaseException) -> str:
