@@ -71,14 +71,16 @@ class Bare:
         self.optimizer = torch.optim.AdamW(self.learner.parameters(), lr=self.train.learning_rate)
 
     def step(self, rows: list[dict[str, Any]], seed: int) -> None:
-        """Sample and score all rollouts, and make one update."""
+        """Sample and score all rollouts, and make one update, on prompts sorted by length."""
         self.sampler.load_state_dict(self.learner.state_dict())
-        chats = [self.tokenizer(self.tokenizer.apply_chat_template(row["prompt"], add_generation_prompt=True, tokenize=False),
-                                add_special_tokens=False)["input_ids"] for row in rows]
+        tokens_of = {row["extra_info"]["id"]: self.tokenizer(self.tokenizer.apply_chat_template(
+            row["prompt"], add_generation_prompt=True, tokenize=False), add_special_tokens=False)["input_ids"] for row in rows}
+        rows = sorted(rows, key=lambda row: len(tokens_of[row["extra_info"]["id"]]))  # little padding, as the rollouts have it
+        chats = [tokens_of[row["extra_info"]["id"]] for row in rows]
         drawn = sample(self.sampler, chats, [self.train.rollouts] * len(rows), self.limit, [self.tokenizer.eos_token_id],
                        self.train.temperature, torch.Generator().manual_seed(seed))
         tokens = sum(len(answer.tokens) for some in drawn for answer in some)
-        for start in sorted(range(0, len(rows), PROMPTS_A_MICRO_BATCH)):
+        for start in range(0, len(rows), PROMPTS_A_MICRO_BATCH):
             part = slice(start, start + PROMPTS_A_MICRO_BATCH)
             self.learn(chats[part], drawn[part], [self.advantages(row, some) for row, some in zip(rows[part], drawn[part])], tokens)
         torch.nn.utils.clip_grad_norm_(self.learner.parameters(), 1.0)

@@ -9,6 +9,9 @@ from looptool.records import InputError
 from looptool.run_files import RoundFiles
 
 
+WARNING = "warning: "
+
+
 def check_batches(config: Config, files: RoundFiles, rows: int) -> None:
     """Refuse sizes by which no step, or half an update, would be trained."""
     batch, mini = config.train.batch_size, config.train.mini_batch_size
@@ -33,7 +36,7 @@ def batch_lines(train: Train, rows: int, too_long: int) -> list[str]:
              f"{train.batch_size} prompts x {train.rollouts} rollouts, {spare} rows over; {train.epochs} epochs = "
              f"{epoch * train.epochs:,} steps, updates a batch: {updates}"]
     if updates == 1:
-        lines.append("warning: train.mini_batch_size is train.batch_size, as in the paper's table: with one update a "
-                     f"batch the ratio is always 1, so clipping, clip_high={train.clip_high} too, never fires; a "
-                     "smaller mini batch makes it work")
+        lines.append(f"{WARNING}train.mini_batch_size is train.batch_size, as in the paper's table: with one update a "
+                     f"batch the ratio is always 1, so clipping, clip_high={train.clip_high} too, never fires; set "
+                     "a smaller mini batch to make it work")
     return lines

@@ -1,7 +1,8 @@
 """Preflight of a round's training: everything that would fail later, said now, the cheap checks first.
 
 In: a config and a round; files that are not there yet are not needed. Out: one line a check, "ok   ...",
-"FAIL ... -> what to do" or "skip ... because ...", and exit code 1 if one failed. Nothing is written.
+"FAIL ... -> what to do", "warn ... -> what to do" or "skip ...: why", and exit code 1 if one failed. Nothing is written.
+scripts/04_train.sh runs it with --training, by which the servers of teacher and policy may be down.
 """
 from __future__ import annotations
 
@@ -22,6 +23,8 @@ from looptool.stage import run_main
 _log = logging.getLogger(__name__)
 CHECKS: list[Check] = [check_paths, check_disk, check_packages, check_gpus, check_rows, check_labels, check_reward,
                        check_endpoints, check_probing, check_template, check_lengths, check_verl]
+SERVERS: list[Check] = [check_endpoints, check_probing]
+"""Checks of what no training needs."""
 
 
 def findings(checks: Iterable[Check], config: Config, files: RoundFiles) -> Iterator[Finding]:
@@ -35,13 +38,20 @@ def findings(checks: Iterable[Check], config: Config, files: RoundFiles) -> Iter
 
 
 def main() -> None:
-    args = argument_parser(__doc__, with_round=True).parse_args()
+    parser = argument_parser(__doc__, with_round=True)
+    parser.add_argument("--training", action="store_true", help="only what a training needs, if there is one to run")
+    args = parser.parse_args()
     config = load_config(args.config, args.overrides)
-    counts: Counter[str] = Counter()
-    for finding in findings(CHECKS, config, round_files(args, config)):
+    files, counts = round_files(args, config), Counter()
+    if args.training and files.policy.exists():
+        _log.info("doctor: round %d is trained already", files.round)
+        return
+    checks = [check for check in CHECKS if not (args.training and check in SERVERS)]
+    for finding in findings(checks, config, files):
         counts[finding.state] += 1
         _log.info("%s", finding)
-    _log.info("doctor: %d ok, %d failed, %d skipped", counts["ok"], counts["FAIL"], counts["skip"])
+    warned = f", {counts['warn']} warned of" if counts["warn"] else ""
+    _log.info("doctor: %d ok, %d failed%s, %d skipped", counts["ok"], counts["FAIL"], warned, counts["skip"])
     sys.exit(1 if counts["FAIL"] else 0)
 
 

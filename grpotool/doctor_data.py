@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 from jinja2 import TemplateError
 
-from grpotool.batches import batch_lines, check_batches
-from grpotool.finding import Finding, fail, ok, skip
+from grpotool.batches import WARNING, batch_lines, check_batches
+from grpotool.finding import Finding, fail, ok, skip, warn
 from grpotool.overrides import REWARD
 from grpotool.rows import VERSION, count_rows, read_rows
 from grpotool.train import check_current, left_out
@@ -52,7 +52,8 @@ def check_rows(config: Config, files: RoundFiles) -> Iterator[Finding]:
     check_current(files)
     check_batches(config, files, rows[files.train_parquet])
     for line in batch_lines(config.train, rows[files.train_parquet], left_out(files)):
-        yield ok(line)
+        said, _, to_do = line.removeprefix(WARNING).rpartition("; ")
+        yield warn(said, to_do) if line.startswith(WARNING) else ok(line)
 
 
 def load_reward() -> Callable[..., dict[str, Any]]:

@@ -16,7 +16,7 @@ import msgspec
 import openai
 from packaging.requirements import Requirement
 
-from grpotool.finding import Finding, fail, ok, skip
+from grpotool.finding import Finding, fail, ok, skip, warn
 from grpotool.overrides import compose, environment
 from grpotool.train import policy_before
 from looptool.config import ROOT, Config
@@ -91,17 +91,19 @@ def read_requirements(path: Path) -> list[Requirement]:
 
 
 def compare_packages(path: Path) -> Iterator[Finding]:
-    """The packages that are not as a requirements file has them."""
-    wanted, wrong = read_requirements(path), []
+    """The packages that are not as a requirements file has them: a missing one fails, another version may do."""
+    wanted, others, absent = read_requirements(path), [], []
     for package in wanted:
         try:
             if not package.specifier.contains(found := version(package.name), prereleases=True):
-                wrong.append(f"{package.name} is {found}, not {package.specifier}")
+                others.append(f"{package.name} is {found}, not {package.specifier}")
         except PackageNotFoundError:
-            wrong.append(f"{package.name}{package.specifier} is not installed")
-    if wrong:
-        yield fail("; ".join(wrong), f"pip install -r {path.name}")
-    else:
+            absent.append(f"{package.name}{package.specifier}")
+    if absent:
+        yield fail(f"not installed: {', '.join(absent)}", f"pip install -r {path.name}")
+    if others:
+        yield warn("; ".join(others), f"pip install -r {path.name}, or go on at your own risk")
+    if not absent and not others:
         yield ok(f"{len(wanted)} packages are as in {path.name}")
 
 

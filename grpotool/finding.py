@@ -11,7 +11,7 @@ from looptool.run_files import RoundFiles
 class Finding(NamedTuple):
     """One line."""
 
-    state: Literal["ok", "FAIL", "skip"]
+    state: Literal["ok", "FAIL", "warn", "skip"]
     text: str
 
     def __str__(self) -> str:
@@ -28,6 +28,11 @@ def ok(text: str) -> Finding:
 
 def fail(text: str, to_do: str) -> Finding:
     return Finding("FAIL", f"{text} -> {to_do}")
+
+
+def warn(text: str, to_do: str) -> Finding:
+    """What may go well."""
+    return Finding("warn", f"{text} -> {to_do}")
 
 
 def skip(text: str, why: str) -> Finding:

@@ -66,8 +66,11 @@ def gpu(config: Config, steps_per_epoch: int) -> list[str]:
     train, student = config.train, config.student
     actor, rollout = "actor_rollout_ref.actor", "actor_rollout_ref.rollout"
     tokens = 4 * (student.max_prompt_tokens + student.max_response_tokens)
+    attention = [f"+actor_rollout_ref.model.override_config.attn_implementation={train.attention}"]
+    packed = train.attention == "flash_attention_2"  # verl's default; another one would see all of a packed row
     return [
-        "actor_rollout_ref.model.use_remove_padding=True",
+        *([] if packed else attention),
+        f"actor_rollout_ref.model.use_remove_padding={packed}",
         "actor_rollout_ref.model.enable_gradient_checkpointing=True",
         f"{actor}.use_dynamic_bsz=True",
         f"{actor}.ppo_max_token_len_per_gpu={tokens}",

@@ -34,7 +34,7 @@ from looptool.stage import run_main
 
 _log = logging.getLogger(__name__)
 MACHINE = ("profile", "preset", "save_every", "test_every", "gpus_per_node", "nodes", "tensor_parallel", "gpu_memory_share",
-           "test_share")
+           "attention", "test_share")
 """Keys of the config's train section that do not change what is learnt, or have done their work in json2parquet."""
 
 

@@ -1,9 +1,13 @@
 #!/usr/bin/env bash
 # GRPO of Qwen3-8B on one node with 1 to 8 GPUs, on the Parquet files of json2parquet.py. With fewer than 8:
-#   bash train_grpo_qwen.sh --set train.gpus_per_node=1 --set train.tensor_parallel=1
+#   GPUS=1 bash train_grpo_qwen.sh           # train.gpus_per_node and train.tensor_parallel
+#   --set train.attention=sdpa               # where flash-attn is not installed
 # Takes --round J (or ROUND), --config FILE (default configs/qwen3_8b.yaml), --set SECTION.KEY=VALUE and --dry-run.
 set -euo pipefail
 grpotool="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 export LOOPTOOL_CONFIG="${LOOPTOOL_CONFIG:-$grpotool/../configs/qwen3_8b.yaml}"
 
+if [[ -n "${GPUS:-}" ]]; then
+  set -- --set "train.gpus_per_node=$GPUS" --set "train.tensor_parallel=$GPUS" "$@"
+fi
 python "$grpotool/train.py" "$@"

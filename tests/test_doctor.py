@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections import namedtuple
+from contextlib import nullcontext
 from pathlib import Path
 
 import msgspec
@@ -21,7 +22,7 @@ from test_json2parquet import fits, sample
 from grpotool import doctor, doctor_data, doctor_machine
 from grpotool.dataset.utils.json2parquet import convert
 from grpotool.doctor import findings
-from grpotool.finding import Finding, fail, ok, skip
+from grpotool.finding import Finding, fail, ok, skip, warn
 from grpotool.rows import METADATA, SCHEMA
 from looptool.config import ROOT, Config, Probing, Student, Teacher, Train
 from looptool.records import Call, InputError, Message, Sample, read_jsonl, write_jsonl
@@ -90,7 +91,7 @@ def test_a_refusal_is_a_failure_and_the_next_check_goes_on(config):
     assert found == [ok("before"), Finding("FAIL", "a.yaml: this; or that is wrong -> mend it"), ok("next")]
 
 
-@pytest.mark.parametrize("found, code", [(ok("a"), 0), (skip("a", "b"), 0), (fail("a", "b"), 1)])
+@pytest.mark.parametrize("found, code", [(ok("a"), 0), (skip("a", "b"), 0), (warn("a", "b"), 0), (fail("a", "b"), 1)])
 def test_exit_code(tmp_path, monkeypatch, caplog, found, code):
     monkeypatch.setattr(doctor, "CHECKS", [lambda config, files: iter([ok("x"), found])])
     monkeypatch.setattr(sys, "argv", ["doctor.py", "--config", str(ROOT / "configs" / "laptop.yaml"), "--round", "1"])
@@ -98,6 +99,19 @@ def test_exit_code(tmp_path, monkeypatch, caplog, found, code):
         doctor.main()
     assert end.value.code == code
     assert caplog.messages[:2] == ["ok   x", str(found)] and caplog.messages[2].startswith("doctor: ")
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_before_a_training_no_server_is_asked_for_and_a_trained_round_needs_no_check(tmp_path, monkeypatch, caplog, trained):
+    monkeypatch.setattr(doctor, "CHECKS", [lambda config, files: iter([ok("x")]), doctor.check_endpoints])
+    monkeypatch.setattr(sys, "argv", ["doctor.py", "--config", str(ROOT / "configs" / "qwen3_8b.yaml"), "--round", "1",
+                                      "--set", f"run_dir={tmp_path}", "--training"])
+    if trained:
+        RoundFiles(tmp_path, 1).policy.mkdir(parents=True)
+    with caplog.at_level("INFO"), pytest.raises(SystemExit) if not trained else nullcontext() as end:
+        doctor.main()
+    assert caplog.messages == (["doctor: round 1 is trained already"] if trained else ["ok   x", "doctor: 1 ok, 0 failed, 0 skipped"])
+    assert trained or end.value.code == 0
 
 
 # The machine
@@ -152,8 +166,8 @@ def test_packages(tmp_path):
     assert [str(line) for line in doctor_machine.compare_packages(path)] == ["ok   1 packages are as in requirements.txt"]
     path.write_text("msgspec==0.0.1\nno-such-package[x]==1.0\n")
     assert [str(line) for line in doctor_machine.compare_packages(path)] == [
-        f"FAIL msgspec is {installed}, not ==0.0.1; no-such-package==1.0 is not installed "
-        "-> pip install -r requirements.txt"]
+        "FAIL not installed: no-such-package==1.0 -> pip install -r requirements.txt",
+        f"warn msgspec is {installed}, not ==0.0.1 -> pip install -r requirements.txt, or go on at your own risk"]
 
 
 @pytest.mark.parametrize("name", ["requirements.txt", "requirements-gpu.txt"])

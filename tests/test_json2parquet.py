@@ -4,6 +4,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from array import array
 from pathlib import Path
 
 import msgspec
@@ -13,7 +14,7 @@ from golden_files import FOLDER, check_golden
 from tiny_policy import make_policy
 
 from grpotool.dataset.utils import json2parquet
-from grpotool.dataset.utils.json2parquet import choose_test, convert
+from grpotool.dataset.utils.json2parquet import convert, last_tested, rank
 from looptool.config import ROOT, Config, Student, Teacher, Train
 from looptool.meta import read_meta
 from looptool.prompt import ChatMessage, render_sample
@@ -83,16 +84,22 @@ def test_a_long_prompt_is_left_out_whole(tmp_path):
 
 @pytest.mark.parametrize("count, share, tested", [(2, 0.02, 1), (10, 0.02, 1), (300, 0.02, 6), (1000, 0.02, 20), (3, 0.9, 2)])
 def test_share_of_test_rows(count, share, tested):
-    assert len(choose_test([str(i) for i in range(count)], share, 0)) == tested
+    assert len(drawn([str(i) for i in range(count)], share)) == tested
+
+
+def drawn(ids: list[str], share: float = 0.02, seed: int = 0) -> set[str]:
+    """Those of the ids that are drawn for testing."""
+    last = last_tested(array("Q", [rank(id, seed) for id in ids]), share)
+    return {id for id in ids if rank(id, seed) <= last}
 
 
 def test_a_sample_stays_on_its_side_in_later_rounds():
     first = [f"id{i}" for i in range(1000)]
-    tested = choose_test(first, 0.02, 0)
-    again = choose_test(first[::2] + [f"new{i}" for i in range(500)], 0.02, 0)
+    tested = drawn(first)
+    again = drawn(first[::2] + [f"new{i}" for i in range(500)])
     back = {name for name in again if name.startswith("id")}
     assert len(back) > 5 and len(back - tested) <= 4
-    assert choose_test(first, 0.02, 1) != tested
+    assert drawn(first, seed=1) != tested
 
 
 def test_a_repeated_sample_is_on_one_side_only(tmp_path):

@@ -16,6 +16,7 @@ from golden_files import check_golden
 from grpotool import train
 from grpotool.overrides import checkpoints, compose, environment, quote
 from grpotool.rows import METADATA
+from grpotool.verl_config import compose_by_verl
 from grpotool.verl_process import Metrics, VerlFailed, read_lines, run_verl
 from looptool.config import PRESETS, ROOT, Config, load_config
 from looptool.meta import make_header, meta_path, read_meta
@@ -345,30 +346,30 @@ def test_gpu_script_shows_its_command(tmp_path, script, expected):
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PATH": path}, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "verl.trainer.main_ppo" in done.stderr and expected in done.stderr and "save_freq=2" in done.stderr
+    assert "verl.trainer.main_ppo" in done.stderr and "use_remove_padding=True" in done.stderr and expected in done.stderr and "save_freq=2" in done.stderr
+
+
+def test_one_gpu(tmp_path):
+    make_round(tmp_path, rows=300)
+    command = ["bash", ROOT / "grpotool" / "train_grpo_qwen.sh", "--dry-run", "--round", "1", "--set", f"run_dir={tmp_path}",
+               "--set", "train.attention=sdpa"]
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PATH": path, "GPUS": "1"}, cwd=tmp_path)
+    words = done.stderr.split()
+    assert {"trainer.n_gpus_per_node=1", "actor_rollout_ref.rollout.tensor_model_parallel_size=1",
+            "actor_rollout_ref.model.use_remove_padding=False",
+            "+actor_rollout_ref.model.override_config.attn_implementation=sdpa"} <= set(words), done.stderr
 
 
 # verl's own check of the lists, without a GPU
 
 
-def validated(overrides: list[str]):
-    from hydra import compose as compose_config
-    from hydra import initialize_config_module
-    from verl.trainer.ppo.utils import need_critic, need_reference_policy
-    from verl.utils.config import validate_config
-
-    with initialize_config_module("verl.trainer.config", version_base=None):
-        config = compose_config(config_name="ppo_trainer", overrides=overrides)
-    assert not need_critic(config) and not need_reference_policy(config)
-    validate_config(config, use_reference_policy=False, use_critic=False)
-    return config
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("name, preset", [(name, preset) for name in CONFIGS for preset in PRESETS] + [("laptop", "two nodes")])
+@pytest.mark.parametrize("name, preset", [(name, preset) for name in CONFIGS for preset in PRESETS] + [("laptop", "two nodes"), ("qwen3_8b", "sdpa")])
 def test_verl_accepts_the_list(tmp_path, name, preset):
-    chosen = load(name, "train.nodes=2") if preset == "two nodes" else load(name, f"train.preset={preset}")
-    config = validated(compose(chosen, RoundFiles(tmp_path / "a 'b' =c,d", 1), str(tmp_path), 5, None))
+    others = {"two nodes": "train.nodes=2", "sdpa": "train.attention=sdpa"}
+    chosen = load(name, others.get(preset, f"train.preset={preset}"))
+    config = compose_by_verl(compose(chosen, RoundFiles(tmp_path / "a 'b' =c,d", 1), str(tmp_path), 5, None))
     assert config.trainer.default_local_dir == f"{tmp_path.resolve()}/a 'b' =c,d/round_1/training/checkpoints"
     assert config.actor_rollout_ref.actor.clip_ratio_high == 0.28 and config.algorithm.adv_estimator == "grpo"
     assert config.reward.custom_reward_function.reward_kwargs.mode == "strict"
@@ -380,7 +381,7 @@ def test_verl_refuses_a_key_it_does_not_know(tmp_path):
 
     run = compose(load(), RoundFiles(tmp_path, 1), str(tmp_path), 5, None)
     with pytest.raises(ConfigCompositionException):
-        validated([*run, "actor_rollout_ref.rollout.number=3"])
+        compose_by_verl([*run, "actor_rollout_ref.rollout.number=3"])
 
 
 @pytest.mark.slow

@@ -17,14 +17,15 @@ so that what was tested on in one round is as a rule not trained on in the next.
 from __future__ import annotations
 
 import hashlib
-import heapq
 import logging
 import time
+from array import array
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -53,17 +54,22 @@ def make_row(sample: Sample, index: int, split: str, config: Config) -> dict[str
     }
 
 
-def choose_test(ids: list[str], share: float, seed: int) -> set[str]:
-    """The ids drawn for testing: a share of them, rounded, but at least one and never all.
+def rank(id: str, seed: int) -> int:
+    """Where a sample stands in the draw for testing: 64 bits of a hash, so that it stands there in later rounds too."""
+    return int.from_bytes(hashlib.sha256(f"{seed}:{id}".encode()).digest()[:8], "big")
+
+
+def last_tested(ranks: array[int], share: float) -> int:
+    """The highest rank that is drawn for testing: a share of the samples, rounded, but at least one and never all.
 
     Raises:
         InputError: there are fewer than two samples to split.
     """
-    if len(set(ids)) < 2:
-        raise InputError(f"{len(set(ids))} samples fit: at least one to train on and one to test on are needed; raise "
+    distinct = np.unique(np.frombuffer(ranks, np.uint64))
+    if len(distinct) < 2:
+        raise InputError(f"{len(distinct)} samples fit: at least one to train on and one to test on are needed; raise "
                          "student.max_prompt_tokens or make a larger dataset")
-    count = min(max(1, round(share * len(ids))), len(set(ids)) - 1)
-    return set(heapq.nsmallest(count, set(ids), key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest()))
+    return int(distinct[min(max(1, round(share * len(ranks))), len(distinct) - 1) - 1])
 
 
 class ParquetFile:
@@ -104,25 +110,25 @@ def convert(dataset: Path, train: Path, test: Path, config: Config, fits: Fits) 
     settings = {"seed": config.seed, "test_share": config.train.test_share, "instructions": config.student.instructions,
                 "max_prompt_tokens": config.student.max_prompt_tokens}
     headers = {path: make_header(STAGE, settings, [dataset], path) for path in (train, test)}
-    ids, fitting = [], bytearray()
+    ranks, fitting = array("Q"), bytearray()
     for sample in read_samples(dataset):
         fitting.append(fits(render_sample(sample, config.student.instructions), config.student.max_prompt_tokens))
         if fitting[-1]:
-            ids.append(sample.id)
-    tested = choose_test(ids, config.train.test_share, config.seed)
+            ranks.append(rank(sample.id, config.seed))
+    tested = last_tested(ranks, config.train.test_share)
 
     written = {"test": ParquetFile(test, headers[test]), "train": ParquetFile(train, headers[train])}
     for sample, fit in zip(read_samples(dataset), fitting, strict=True):
         if fit:
-            split = "test" if sample.id in tested else "train"
+            split = "test" if rank(sample.id, config.seed) <= tested else "train"
             written[split].add(make_row(sample, written[split].count, split, config))
     for file in written.values():
         file.finish()
-    counts = {**{split: file.count for split, file in written.items()}, "too long": len(fitting) - len(ids)}
+    counts = {**{split: file.count for split, file in written.items()}, "too long": len(fitting) - len(ranks)}
     meta = None
     for path, header in headers.items():
         meta = StageMeta(**msgspec.structs.asdict(header), version=version("looptool"), inputs=len(fitting), counts=counts, failed=0,
-                         failures={}, records=len(ids), usage={}, seconds=round(time.monotonic() - begun, 2))
+                         failures={}, records=len(ranks), usage={}, seconds=round(time.monotonic() - begun, 2))
         write_atomic(meta_path(path), [msgspec.json.format(msgspec.json.encode(meta), indent=2) + b"\n"])
     return meta
 
