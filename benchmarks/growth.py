@@ -8,10 +8,10 @@ functions that answer at once; all else is what a real round runs: reading, reco
 errs in one of five; of its errors 60% lead to an error seed that keeps its label, 20% to a new label. "answers" is the
 cache of the client by itself: one answer a sample is put and looked up again.
 
-Time is CPU time of the process, user and system, after its imports and a run on 200 samples, over the samples of D_j; the
-smaller counts are run three times, and the best counts. Memory is the process's peak. Samples are SIMULATED tasks of about
-1.5 KB; a million need about 12 GB in --folder. The last line is one JSON object; targets: time a sample of the largest
-count at most 1.1 of the smallest's, memory flat.
+Time is CPU time of the process, user and system, after its imports and a run on 200 samples, over the samples of D_j. The
+smaller count is run twice before the larger and twice after it, and their median counts, as a machine is not always
+equally fast. Memory is the process's peak. Samples are SIMULATED tasks of about 1.5 KB; a million need about 12 GB in
+--folder. The last line is one JSON object; targets: time a sample at most 1.1 of the smaller count's, memory flat.
 """
 from __future__ import annotations
 
@@ -23,10 +23,13 @@ import os
 import random
 import re
 import resource
+import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
 import types
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -48,8 +51,8 @@ from looptool.simulation.tasks import draw_task, draw_tools
 
 TASKS = 500
 WARM = 200
-SMALL, TIMES = 100_000, 3
-"""Counts up to this are run so many times."""
+TIMES = 2
+"""Runs of the smaller count before the larger one, and after it."""
 BELOW = "REFUSED"
 """What a policy that errs says in place of a call."""
 
@@ -171,63 +174,79 @@ def prepare(folder: Path, count: int) -> None:
     write_jsonl(RoundFiles(folder, 1).dataset, draw_samples(count, "first"))
 
 
-def run_step(step: str, folder: Path, count: int) -> None:
-    """One step in this process; prints seconds and MB as JSON."""
-    warm = folder.with_name(f"{folder.name}.warm")
-    STEPS[step](make_config(warm, WARM), RoundFiles(warm, 1))
-    before = resource.getrusage(resource.RUSAGE_SELF)
+def run_step(step: str, folder: Path, count: int, warm: Path | None) -> None:
+    """One step in this process, after one on the files in `warm`; prints microseconds a sample and MB as JSON."""
+    if warm:
+        STEPS[step](make_config(warm, WARM), RoundFiles(warm, 1))
+    begun = resource.getrusage(resource.RUSAGE_SELF)
     STEPS[step](make_config(folder, count), RoundFiles(folder, 1))
-    after = resource.getrusage(resource.RUSAGE_SELF)
-    print(json.dumps({"cpu": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
-                      "mb": after.ru_maxrss / 1024}))
+    ended = resource.getrusage(resource.RUSAGE_SELF)
+    print(json.dumps({"us": (ended.ru_utime + ended.ru_stime - begun.ru_utime - begun.ru_stime) / count * 1e6,
+                      "mb": ended.ru_maxrss / 1024}))
 
 
-def measure(count: int, steps: list[str], parent: Path) -> dict[str, tuple[float, float]]:
-    """(microseconds a sample, MB) of each step."""
-    with tempfile.TemporaryDirectory(dir=parent) as place:
-        folder, warm = Path(place) / "run", Path(place) / "run.warm"
+class Runs:
+    """The steps on `count` samples, one after another, and what each run of them took."""
+
+    def __init__(self, folder: Path, count: int, warm: Runs | None = None):
+        self.folder, self.count, self._warm = folder, count, warm
+        self.found: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
         prepare(folder, count)
-        prepare(warm, WARM)
-        found = {}
-        for step in steps:
-            command = [sys.executable, __file__, "--step", step, "--folder", str(folder), "--counts", str(count)]
-            done = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True,
-                                             env=quiet()).stdout.splitlines()[-1])
-            found[step] = done["cpu"] / count * 1e6, done["mb"]
-            print(f"{count:>10,} {step:8} {found[step][0]:8.1f} us {found[step][1]:7.0f} MB", file=sys.stderr)
-    return found
 
+    def measure(self, step: str, keep: bool) -> None:
+        """Run a step in a process of its own; without `keep` on a copy of the files, so that it can be run again."""
+        folder = self.folder if keep else self.copy()
+        command = [sys.executable, __file__, "--step", step, "--folder", str(folder), "--counts", str(self.count)]
+        if self._warm:
+            command += ["--warm", str(self._warm.copy())]
+        done = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env={
+            **os.environ, "CI": "1", "OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL).stdout.splitlines()[-1])
+        self.found[step].append((done["us"], done["mb"]))
+        print(f"{self.count:>10,} {step:8} {done['us']:8.1f} us {done['mb']:7.0f} MB", file=sys.stderr, flush=True)
 
-def quiet() -> dict[str, str]:
-    return {**os.environ, "CI": "1", "OMP_NUM_THREADS": "1"}
+    def copy(self) -> Path:
+        """A copy of the files in place of the last one."""
+        copy = self.folder.with_name(f"{self.folder.name}.copy")
+        shutil.rmtree(copy, ignore_errors=True)
+        return Path(shutil.copytree(self.folder, copy))
+
+    def median(self, step: str) -> tuple[float, float]:
+        """Microseconds a sample, and MB."""
+        times, sizes = zip(*self.found[step])
+        return statistics.median(times), statistics.median(sizes)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--counts", type=int, nargs="+", default=[10_000, 1_000_000])
-    parser.add_argument("--steps", nargs="+", choices=list(STEPS), default=list(STEPS), help="the first ones of them, in order")
+    parser.add_argument("--steps", nargs="+", choices=list(STEPS), default=list(STEPS), help="the first ones of them")
     parser.add_argument("--folder", type=Path, help="disk to work on (default: the temporary folder)")
     parser.add_argument("--step", choices=list(STEPS), help=argparse.SUPPRESS)
+    parser.add_argument("--warm", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.step:
-        run_step(args.step, args.folder, args.counts[0])
+        run_step(args.step, args.folder, args.counts[0], args.warm)
         return
-    found: dict[int, dict[str, tuple[float, float]]] = {}
-    for count in sorted(args.counts):
-        runs = [measure(count, args.steps, args.folder) for _ in range(TIMES if count <= SMALL else 1)]
-        found[count] = {step: (min(run[step][0] for run in runs), runs[0][step][1]) for step in args.steps}
-    least, most = min(found), max(found)
-    print(f"{'step':10}" + "".join(f"{f'us at {count:,}':>16}" for count in found) + f"{'ratio':>8}"
-          + "".join(f"{f'MB at {count:,}':>16}" for count in found) + f"{'B a sample':>12}")
-    figures = {}
-    for step in args.steps:
-        times, sizes = ([found[count][step][kind] for count in found] for kind in (0, 1))
-        ratio, each = times[-1] / times[0], (sizes[-1] - sizes[0]) * 2**20 / max(most - least, 1)
-        print(f"{step:10}" + "".join(f"{time:16.1f}" for time in times) + f"{ratio:8.2f}"
-              + "".join(f"{size:16.0f}" for size in sizes) + f"{each:12.0f}")
-        figures[step] = {"us": [round(time, 1) for time in times], "ratio": round(ratio, 3),
-                         "mb": [round(size) for size in sizes], "bytes_a_sample": round(each)}
-    print(json.dumps({"counts": list(found), **figures}))
+    few, many = args.counts
+    print(f"{'step':10}{f'us at {few:,}':>16}{f'us at {many:,}':>18}{'ratio':>8}{f'MB at {few:,}':>16}{f'MB at {many:,}':>18}"
+          f"{'bytes a sample':>16}")
+    figures: dict[str, dict[str, float]] = {}
+    with tempfile.TemporaryDirectory(dir=args.folder) as place:
+        warm = Runs(Path(place) / "warm", WARM)
+        small, large = Runs(Path(place) / "small", few, warm), Runs(Path(place) / "large", many, warm)
+        for step in args.steps:
+            for run in range(TIMES):
+                small.measure(step, keep=False)
+            large.measure(step, keep=True)
+            for run in range(TIMES):
+                small.measure(step, keep=run == TIMES - 1)
+            warm.measure(step, keep=True)
+            (us, mb), (us_many, mb_many) = small.median(step), large.median(step)
+            each = (mb_many - mb) * 2**20 / max(many - few, 1)
+            print(f"{step:10}{us:16.1f}{us_many:18.1f}{us_many / us:8.2f}{mb:16.0f}{mb_many:18.0f}{each:16.0f}", flush=True)
+            figures[step] = {"us": round(us, 1), "us_many": round(us_many, 1), "ratio": round(us_many / us, 3),
+                             "mb": round(mb), "mb_many": round(mb_many), "bytes_a_sample": round(each)}
+    print(json.dumps({"counts": args.counts, **figures}))
 
 
 if __name__ == "__main__":
