@@ -92,7 +92,7 @@ async def stage(url: str, folder: Path, in_flight: int, calls: int) -> None:
             reply = await client.ask("judge", prompt(number), Sampling(temperature=0.6))
             return Outcome([{"number": number, "text": reply.text}], "answered")
 
-        meta = await run_stage("benchmark", ((str(number), number) for number in range(calls)), work,
+        meta = await run_stage("benchmark", [(str(number), number) for number in range(calls)], work,
                                folder / "answers.jsonl", settings={}, sources=[], in_flight=in_flight,
                                usage=client.usage)
         assert meta.records == calls and not client.usage["judge"].failed_tries

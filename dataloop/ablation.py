@@ -18,13 +18,13 @@ from itertools import cycle, islice
 
 from msgspec.structs import replace
 
+from dataloop.listing import Listed
 from dataloop.mixing import PARTS, Supply, mix_parts, planned
 from looptool.config import Ablation, Mix
-from looptool.records import Sample
 
 
 def ablate(ablation: Ablation, supply: Supply, mix: Mix, round: int, seed: int,
-           first: list[Sample]) -> tuple[Supply, Mix]:
+           first: list[Listed]) -> tuple[Supply, Mix]:
     """What D_round is mixed of, and how, in one variant.
 
     Args:
@@ -49,12 +49,12 @@ def ablate(ablation: Ablation, supply: Supply, mix: Mix, round: int, seed: int,
     return replace(supply, expanded=[]), mix
 
 
-def by_id(*parts: list[Sample]) -> dict[str, Sample]:
+def by_id(*parts: list[Listed]) -> dict[str, Listed]:
     """The samples of all parts in their order, each once."""
     return {sample.id: sample for part in parts for sample in part}
 
 
-def repeated(samples: list[Sample]) -> Iterator[Sample]:
+def repeated(samples: list[Listed]) -> Iterator[Listed]:
     """The samples again and again, each time under another id."""
     for number, sample in enumerate(cycle(samples)):
         yield replace(sample, id=f"{sample.id}-{2 + number // len(samples)}", parent=sample.id)

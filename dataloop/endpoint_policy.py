@@ -1,30 +1,55 @@
 """The policy behind OpenAI-compatible servers that continue prompts, such as vLLM's (engine "endpoint").
 
 In: samples. Out: a probe each. Prompts are rendered and tokenized here, as for training, and sent as tokens to
-/completions; the server's chat template plays no part. Greedy is temperature 0. Several servers share the load.
+/completions; the server's chat template plays no part. Greedy is temperature 0, without the penalties that a server may take
+from a generation config. Several servers share the load; samples with the same tools go to the same one where they can.
 """
 from __future__ import annotations
 
 import asyncio
-import math
-from collections.abc import Iterator
+import zlib
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from dataloop.probing import Generation, make_probe, prompt_ids
+from dataloop.probing import Generation, Job, end_tokens, make_generation, make_probe, prompt_ids
 from looptool.config import Student
-from looptool.llm import Client, Reply
-from looptool.records import InputError, Sample, content_id, read_jsonl
-from looptool.stage import Outcome
+from looptool.llm import Client, Continuation, Reply
+from looptool.meta import StageMeta
+from looptool.prompt import render_tools
+from looptool.prompt_length import load_tokenizer
+from looptool.records import InputError, Sample
+from looptool.run_files import RunFiles
+from looptool.stage import Inputs, Outcome, run_stage
+
+AHEAD = 64
+"""Prompts that are made ready while as many as may be are in flight, so that none of these places stays empty."""
+
+
+async def probe_by_endpoint(job: Job) -> StageMeta:
+    """Do the job with the servers of the config.
+
+    Raises:
+        InputError: no server is named, or one does not serve this checkpoint.
+    """
+    config, probing = job.config, job.config.probe
+    if not probing.base_urls:
+        raise InputError("probe.base_urls: names no server of the policy; start one (bash scripts/serve.sh "
+                         f"{job.model} --port 8001) and set probe.base_urls=[http://localhost:8001/v1], or set "
+                         "probe.engine=transformers")
+    tokenizer = load_tokenizer(job.model)
+    async with Client.from_config(config, RunFiles(config).answers, probing.base_urls, probing.in_flight) as client:
+        sampling = Continuation(model=await served_name(client, probing.model, job.model, config.student),
+                                max_tokens=config.student.max_response_tokens, stop_token_ids=end_tokens(job.model, tokenizer))
+        prober = EndpointProber(client, tokenizer, config.student, sampling)
+        return await run_stage(inputs=Inputs(lambda: ((sample.id, sample) for sample in job.read())), work=prober.probe,
+                               in_flight=probing.in_flight + AHEAD, usage=client.usage, **job.stage)
 
 
 class EndpointProber:
     """Probes samples one by one, for a stage that has many of them in flight."""
 
-    def __init__(self, client: Client, tokenizer: Any, student: Student, model: str):
-        self._client, self._tokenizer, self._student, self._model = client, tokenizer, student, model
+    def __init__(self, client: Client, tokenizer: Any, student: Student, sampling: Continuation):
+        self._client, self._tokenizer, self._student, self._sampling = client, tokenizer, student, sampling
 
     async def probe(self, sample: Sample) -> Outcome:
         """The probe of one sample, counted by its match; "too_long" without a record where the prompt does not fit.
@@ -36,8 +61,8 @@ class EndpointProber:
         prompt = await asyncio.to_thread(prompt_ids, self._tokenizer, sample, self._student)
         if prompt is None:
             return Outcome([], "too_long")
-        reply = await self._client.complete("policy", prompt, self._model, self._student.max_response_tokens)
-        probe = make_probe(sample, read_generation(reply))
+        home = zlib.crc32(render_tools(sample.tools).encode())
+        probe = make_probe(sample, read_generation(await self._client.complete("policy", prompt, self._sampling, home)))
         return Outcome([probe], probe.reason)
 
 
@@ -50,17 +75,17 @@ def read_generation(reply: Reply) -> Generation:
     if not reply.logprobs:
         raise InputError("probe.base_urls: the server returns no log-probabilities of what it generates, which perplexity "
                          "needs; use one that does, such as vLLM, or set probe.engine=transformers")
-    perplexity = math.exp(-sum(reply.logprobs) / len(reply.logprobs))
-    finish = "length" if reply.finish == "length" else "stop" if reply.text.strip() else "empty"
-    return Generation(reply.text, round(perplexity, 6), len(reply.logprobs), finish)
+    surprise = -sum(reply.logprobs) / len(reply.logprobs)
+    return make_generation(reply.text, surprise, len(reply.logprobs), reply.finish != "length", "probe.base_urls")
 
 
-async def served_name(client: Client, wanted: str, checkpoint: str) -> str:
+async def served_name(client: Client, wanted: str, checkpoint: str, student: Student) -> str:
     """The name under which all servers have the policy: `wanted`, or the only one that they list.
 
     Raises:
-        InputError: a server lists another model, or says that it loaded another checkpoint.
+        InputError: a server lists another model, or says that it loaded another checkpoint, or has too small a window.
     """
+    tokens = student.max_prompt_tokens + student.max_response_tokens
     names = set()
     for models in await client.served_models():
         known = {model["id"]: model for model in models}
@@ -75,24 +100,12 @@ async def served_name(client: Client, wanted: str, checkpoint: str) -> str:
         if root and Path(root).is_dir() and Path(checkpoint).is_dir() and not Path(root).samefile(checkpoint):
             raise InputError(f"probe.base_urls: the server has loaded {root}, not {checkpoint}; start it with the policy of "
                              "this round")
+        window = known[name].get("max_model_len")
+        if window and window < tokens:
+            raise InputError(f"probe.base_urls: the server takes {window} tokens, and prompt and reply may have {tokens}; start "
+                             f"it with --max-model-len {tokens}")
         names.add(name)
     if len(names) != 1:
         raise InputError(f"probe.base_urls: the servers name the policy differently ({', '.join(sorted(names))}); start "
                          "them alike")
     return names.pop()
-
-
-def by_prefix(path: Path) -> Iterator[Sample]:
-    """The samples of a file, those with the same tools and the same beginning next to each other.
-
-    A server with a prefix cache then computes what they share once. The file is read twice; some 100 bytes a sample stay
-    in memory.
-    """
-    places = []
-    with path.open("rb") as file:
-        for sample, line in zip(read_jsonl(path, Sample), iter(file.readline, b"")):
-            first = sample.messages[0].content if sample.messages else ""
-            places.append((content_id(sample.tools, first), len(sample.messages), file.tell() - len(line)))
-        for _, _, place in sorted(places):
-            file.seek(place)
-            yield msgspec.json.decode(file.readline(), type=Sample)

@@ -7,7 +7,9 @@ Each seed gets expand.per_seed tries, each under another scenario. Tier 1, rules
 conversation is one, no near copy of the seed or of a sibling, the prompt fits the student's window. Tier 2
 (expand.check): a checker accepts it. What is refused is counted by reason and not tried again.
 
-    python error_data_expansion.py [--seeds FILE] [--scenarios FILE] [--output FILE]
+    python error_data_expansion.py [--seeds FILE] [--scenarios FILE] [--output FILE] [--follow PID]
+
+With --follow it expands while process PID still verifies, from round_j/verdicts.jsonl as it grows.
 """
 from __future__ import annotations
 
@@ -19,14 +21,16 @@ from pathlib import Path
 from dataloop.expansion import GENERATOR_PROMPT, Family, Fits
 from dataloop.loop_files import read_some
 from dataloop.scenarios import SCENARIOS, draw_scenarios, read_scenarios
+from dataloop.seeds import error_seed
 from looptool.asking import make_ask
 from looptool.checking import CHECKER_PROMPT, checker_of
 from looptool.config import Config, argument_parser, load_config
+from looptool.follow import Follow, id_with
 from looptool.llm import Client, Sampling
 from looptool.meta import StageMeta
 from looptool.prompt import fit, render_system
 from looptool.prompt_length import StudentFits, leave_torch_out
-from looptool.records import ErrorSeed, Sample
+from looptool.records import ErrorSeed, Sample, Verdict
 from looptool.run_files import RunFiles, round_files
 from looptool.stage import Inputs, Outcome, run_main, run_stage
 
@@ -46,18 +50,28 @@ def student_window(config: Config) -> Fits:
 
 
 async def expand_seeds(config: Config, seeds: Path, scenarios: Path, output: Path, round: int, fits: Fits,
-                       fresh: bool = False) -> StageMeta:
-    """Expand every error seed; see looptool.stage.run_stage."""
+                       fresh: bool = False, verifier: tuple[Path, int] | None = None) -> StageMeta:
+    """Expand every error seed; see looptool.stage.run_stage.
+
+    Args:
+        verifier: the verdicts that another process is writing, and its number; they are expanded as they come.
+    """
     options, models = config.expand, config.teacher.models
     checker = checker_of(config) if options.check else None
     known = read_scenarios(scenarios, options.per_seed)
 
-    def members() -> Iterator[tuple[str, tuple[Family, int]]]:
-        for seed in read_some(seeds, ErrorSeed):
-            drawn = draw_scenarios(known, options.per_seed, config.seed, seed.sample)
-            family = Family(seed, drawn, round, options.near_copy)
-            for index, scenario in enumerate(drawn):
-                yield f"{seed.sample.id}/{scenario.id}", (family, index)
+    def members(seed: ErrorSeed) -> Iterator[tuple[str, tuple[Family, int]]]:
+        drawn = draw_scenarios(known, options.per_seed, config.seed, seed.sample)
+        family, id = Family(seed, drawn, round, options.near_copy), id_with(seed.sample.id, seed)
+        for index, scenario in enumerate(drawn):
+            yield f"{id}/{scenario.id}", (family, index)
+
+    def all_members() -> Iterator[tuple[str, tuple[Family, int]]]:
+        return (member for seed in read_some(seeds, ErrorSeed) for member in members(seed))
+
+    def members_of(verdict: Verdict) -> Iterator[tuple[str, tuple[Family, int]]]:
+        seed = error_seed(verdict, round)
+        return iter(()) if seed is None else members(seed)
 
     async with Client.from_config(config, RunFiles(config).answers) as client:
         ask = make_ask(client, {
@@ -72,9 +86,11 @@ async def expand_seeds(config: Config, seeds: Path, scenarios: Path, output: Pat
 
         settings = {"world": client.world, "models": models[:1], "checker": checker, "expand": options,
                     "seed": config.seed, "max_prompt_tokens": config.student.max_prompt_tokens, "round": round}
-        return await run_stage("expand", Inputs(members), work, output, settings=settings,
+        return await run_stage("expand", Inputs(all_members), work, output, settings=settings,
                                sources=[seeds, scenarios, GENERATOR_PROMPT, CHECKER_PROMPT],
-                               in_flight=config.teacher.in_flight, usage=client.usage, fresh=fresh)
+                               in_flight=config.teacher.in_flight, usage=client.usage, fresh=fresh,
+                               follow=None if verifier is None else Follow(
+                                   verifier[0], Verdict, verifier[1], members_of, seeds))
 
 
 def summary(meta: StageMeta, round: int, per_seed: int) -> str:
@@ -94,11 +110,13 @@ def main() -> None:
                         help="scenario constraints (default: dataloop/scenarios.yaml)")
     parser.add_argument("--output", type=Path, metavar="FILE", help="new samples (default: round_j/expanded.jsonl)")
     parser.add_argument("--fresh", action="store_true", help="forget what an earlier run has expanded")
+    parser.add_argument("--follow", type=int, metavar="PID", help="expand what the running process PID has judged so far")
     args = parser.parse_args()
     config = load_config(args.config, args.overrides)
     files = round_files(args, config)
+    verifier = None if args.follow is None else (files.verdicts, args.follow)
     meta = asyncio.run(expand_seeds(config, args.seeds or files.error_seeds, args.scenarios, args.output or files.expanded,
-                                    files.round, student_window(config), args.fresh))
+                                    files.round, student_window(config), args.fresh, verifier))
     _log.info("%s", summary(meta, files.round, config.expand.per_seed))
 
 

@@ -12,6 +12,9 @@ tasks, and in round 0 the policy is pi_0:
     python greedy_capability_prob.py
     python greedy_capability_prob.py --heldout --round 0
 
+probe.engine says what decodes: "transformers" in this process, "endpoint" servers, "ray" vLLM engines over a cluster's GPUs;
+docs/probing.md says which when. The probes are the same, in the same order: those that begin alike next to each other.
+
 Departures from the paper: a prompt longer than the window loses its oldest turns and never its tools, where the released
 code cuts tokens from the left; what does not fit even so is left out and counted as too_long.
 """
@@ -25,17 +28,17 @@ import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from dataloop.endpoint_policy import EndpointProber, by_prefix, served_name
-from dataloop.probing import WINDOW, Policy, Prober, places
+from dataloop.batches import Policy, probe_in_batches
+from dataloop.endpoint_policy import probe_by_endpoint
+from dataloop.probing import CASES, Job, count_cases
+from dataloop.ray_policy import probe_by_ray
 from looptool.config import Config, argument_parser, load_config, student_path
-from looptool.llm import Client
 from looptool.meta import StageMeta
-from looptool.prompt_length import load_tokenizer
-from looptool.records import InputError, Sample, read_jsonl
+from looptool.prompt_length import leave_torch_out
+from looptool.records import InputError
 from looptool.run_files import RoundFiles, RunFiles, round_files
-from looptool.stage import Inputs, run_main, run_stage
+from looptool.stage import run_main
 
 _log = logging.getLogger(__name__)
 
@@ -44,15 +47,18 @@ async def probe_samples(config: Config, samples: Path, output: Path, model: str,
     """Write the probes of a file of samples; see looptool.stage.run_stage.
 
     Raises:
-        InputError: samples or checkpoint cannot be read, or no server has it.
+        InputError: samples or checkpoint cannot be read, no server has it, or the engine is not installed.
     """
-    student = config.student
-    settings = {"engine": config.probe.engine, "model": "" if weight_files(model) else model,
+    student, weights = config.student, weight_files(model)
+    settings = {"engine": config.probe.engine, "dtype": config.probe.dtype, "model": "" if weights else model,
                 "instructions": student.instructions, "max_prompt_tokens": student.max_prompt_tokens,
                 "max_response_tokens": student.max_response_tokens, "max_user_turns": student.max_user_turns}
-    sources = [samples, *weight_files(model)]
+    job = Job(config, model, samples, {"name": "probe", "output": output, "settings": settings,
+                                       "sources": [samples, *weights], "fresh": fresh})
     if config.probe.engine == "endpoint":
-        return await probe_by_endpoint(config, samples, output, model, settings, sources, fresh)
+        return await probe_by_endpoint(job)
+    if config.probe.engine == "ray":
+        return await probe_by_ray(job)
 
     def load() -> Policy:
         from dataloop.transformers_policy import TransformersPolicy  # takes seconds, which a wrong input need not wait for
@@ -60,41 +66,21 @@ async def probe_samples(config: Config, samples: Path, output: Path, model: str,
 
         if os.environ.get("CI") or not sys.stderr.isatty():
             disable_progress_bar()
-        return TransformersPolicy(model, student)
+        return TransformersPolicy(model, student, dtype=config.probe.dtype)
 
-    prober = Prober(load, config.probe.batch_tokens, student.max_response_tokens)
-    return await run_stage("probe", Inputs(lambda: places(read_jsonl(samples, Sample))), prober.probe, output,
-                           settings=settings, sources=sources, in_flight=WINDOW, usage=prober.usage, fresh=fresh)
+    return await probe_in_batches(job, load)
 
 
-async def probe_by_endpoint(config: Config, samples: Path, output: Path, model: str, settings: dict[str, Any],
-                            sources: list[Path], fresh: bool) -> StageMeta:
-    """The same against servers of the policy; the probes come in the order of `by_prefix`.
-
-    Raises:
-        InputError: no server is named, or one does not serve this checkpoint.
-    """
-    if not config.probe.base_urls:
-        raise InputError("probe.base_urls: names no server of the policy; start one (vllm serve "
-                         f"{model}) and set probe.base_urls=[http://localhost:8000/v1], or set probe.engine=transformers")
-    tokenizer = load_tokenizer(model)
-    async with Client.from_config(config, RunFiles(config).answers, config.probe.base_urls,
-                                  config.probe.in_flight) as client:
-        prober = EndpointProber(client, tokenizer, config.student, await served_name(client, config.probe.model, model))
-        inputs = Inputs(lambda: ((sample.id, sample) for sample in by_prefix(samples)))
-        return await run_stage("probe", inputs, prober.probe, output, settings=settings, sources=sources,
-                               in_flight=config.probe.in_flight, usage=client.usage, fresh=fresh)
-
-
-def summary(meta: StageMeta, round: int) -> str:
-    """The last line."""
+def summary(meta: StageMeta, cases: Mapping[str, int], round: int) -> str:
+    """The last line; `cases` are replies out of the ordinary, by dataloop.probing.count_cases."""
     matches, probed = meta.counts.get("match", 0), meta.inputs - meta.counts.get("too_long", 0)
     reasons = _counted({reason: n for reason, n in meta.counts.items() if reason not in ("match", "too_long")})
     long = f", {meta.counts['too_long']:,} too long" if "too_long" in meta.counts else ""
+    odd = _counted({CASES[case]: count for case, count in cases.items()})
     tokens = meta.usage["policy"].completion_tokens / max(probed, 1) if "policy" in meta.usage else 0
     return (f"probe: round {round}: {meta.inputs:,} in -> {matches:,} match ({matches / max(probed, 1):.1%}), "
-            f"{probed - matches:,} mismatch{': ' + reasons if reasons else ''}{long}; {tokens:.1f} tokens/reply; "
-            f"{meta.seconds:.1f} s")
+            f"{probed - matches:,} mismatch{': ' + reasons if reasons else ''}{long}; {'replies: ' + odd + '; ' if odd else ''}"
+            f"{tokens:.1f} tokens/reply; {meta.seconds:.1f} s")
 
 
 def _counted(counts: Mapping[str, int]) -> str:
@@ -141,8 +127,10 @@ def main() -> None:
         _log.info("probe: no held-out tasks at %s, so nothing to measure there", samples)
         return
     model = policy_path(config, files, args.model)
+    if config.probe.engine == "endpoint":
+        leave_torch_out()
     meta = asyncio.run(probe_samples(config, samples, output, model, args.fresh))
-    _log.info("%s", summary(meta, files.round))
+    _log.info("%s", summary(meta, count_cases(output), files.round))
 
 
 if __name__ == "__main__":

@@ -8,8 +8,9 @@ In: round_j/probes.jsonl. Out, in round_j/:
 
 BOTH_WRONG and UNDECIDED are dropped and counted; a sample whose judges gave no readable reply is "unjudged" and counted.
 
-    python judgement_label_verification.py [--probes FILE] [--output FOLDER] [--rollback | --replace]
+    python judgement_label_verification.py [--probes FILE] [--output FOLDER] [--follow PID] [--rollback | --replace]
 
+With --follow it judges while process PID still probes; what needs all verdicts (the last three files) waits for them.
 --rollback undoes the round's replacements: the ledger's lines are marked, the samples leave error_seeds.jsonl, and stay
 out until --replace. What was made of them (expanded.jsonl and D_{j+1}) is removed, for 07 and 08 to make it again; once
 D_{j+1} was trained on it is too late, and refused. No judge is asked again for either.
@@ -26,12 +27,15 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from dataloop.listing import list_records, read_listed
 from dataloop.loop_files import read_some
 from dataloop.mixing import planned
 from dataloop.seeds import error_seeds, label_changes, near_boundary
 from dataloop.verification import JUDGE_PROMPT, assume_mispredicted, verify_one
 from looptool.asking import make_ask
 from looptool.config import Config, argument_parser, load_config
+from looptool.fingerprints import IdSet
+from looptool.follow import Follow, id_with
 from looptool.llm import Client, Sampling
 from looptool.meta import StageMeta
 from looptool.records import InputError, LabelChange, Probe, Verdict, read_jsonl, write_jsonl
@@ -41,8 +45,15 @@ from looptool.stage import Inputs, Outcome, run_main, run_stage
 _log = logging.getLogger(__name__)
 
 
-async def verify_probes(config: Config, probes: Path, verdicts: Path, fresh: bool = False) -> StageMeta:
-    """Judge every mismatch; see looptool.stage.run_stage."""
+def mismatch(probe: Probe) -> Iterator[tuple[str, Probe]]:
+    """The input of the stage that a probe leads to, if it does."""
+    if not probe.matches:
+        yield id_with(probe.sample.id, probe), probe
+
+
+async def verify_probes(config: Config, probes: Path, verdicts: Path, fresh: bool = False,
+                        prober: int | None = None) -> StageMeta:
+    """Judge every mismatch, as the process `prober` finds them if there is one; see looptool.stage.run_stage."""
     options, judges = config.verify, config.teacher.judges or config.teacher.models[:1]
     judges = judges[:1] if options.preset == "paper" else judges
     if twice := [judge for judge in judges if judges.count(judge) > 1]:
@@ -51,9 +62,7 @@ async def verify_probes(config: Config, probes: Path, verdicts: Path, fresh: boo
     judging = config.ablation != "no_jglv"
 
     def mismatches() -> Iterator[tuple[str, Probe]]:
-        for probe in read_jsonl(probes, Probe):
-            if not probe.matches:
-                yield probe.sample.id, probe
+        return (pair for probe in read_jsonl(probes, Probe) for pair in mismatch(probe))
 
     async with Client.from_config(config, RunFiles(config).answers) as client:
         ask = make_ask(client, {"judge": Sampling(temperature=options.temperature)})
@@ -67,7 +76,8 @@ async def verify_probes(config: Config, probes: Path, verdicts: Path, fresh: boo
                     "rules_first": options.rules_first, "judging": judging, "temperature": options.temperature}
         return await run_stage("verify", Inputs(mismatches), work, verdicts, settings=settings,
                                sources=[probes, JUDGE_PROMPT], in_flight=config.teacher.in_flight,
-                               usage=client.usage, fresh=fresh)
+                               usage=client.usage, fresh=fresh,
+                               follow=None if prober is None else Follow(probes, Probe, prober, mismatch, probes))
 
 
 def write_consequences(config: Config, probes: Path, folder: Path, round: int, undone: bool | None = None) -> Counter[str]:
@@ -87,9 +97,10 @@ def write_consequences(config: Config, probes: Path, folder: Path, round: int, u
     write_jsonl(folder / "error_seeds.jsonl", error_seeds(verdicts(), round, counts, undone))
     write_jsonl(ledger, label_changes(verdicts(), round, undone))
     mix = config.mix
-    high = near_boundary(read_jsonl(probes, Probe), verdicts(), planned(mix, round + 1)["high_ppl"], mix.high_ppl_share,
-                         mix.high_ppl_threshold)
-    counts["high_ppl"] = write_jsonl(folder / "high_ppl.jsonl", high)
+    both_correct = IdSet(verdict.probe.sample.id for verdict in verdicts() if verdict.verdict == "BOTH_CORRECT")
+    candidates = (listed for listed, probe in list_records(probes, Probe) if probe.matches or listed.id in both_correct)
+    high = near_boundary(candidates, planned(mix, round + 1)["high_ppl"], mix.high_ppl_share, mix.high_ppl_threshold)
+    counts["high_ppl"] = write_jsonl(folder / "high_ppl.jsonl", read_listed(high, {probes: Probe}))
     return counts
 
 
@@ -136,6 +147,7 @@ def main() -> None:
     parser.add_argument("--probes", type=Path, metavar="FILE", help="probes (default: round_j/probes.jsonl)")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="folder for the four files (default: round_j)")
     parser.add_argument("--fresh", action="store_true", help="forget what an earlier run has judged")
+    parser.add_argument("--follow", type=int, metavar="PID", help="judge what the running process PID has probed so far")
     undo = parser.add_mutually_exclusive_group()
     undo.add_argument("--rollback", action="store_const", const=True, dest="undone", help="undo the round's replacements")
     undo.add_argument("--replace", action="store_const", const=False, dest="undone", help="do them again")
@@ -145,7 +157,7 @@ def main() -> None:
     probes, folder = args.probes or files.probes, args.output or files.folder
     if args.undone is not None:
         take_back(files, folder, args.undone)
-    meta = asyncio.run(verify_probes(config, probes, folder / "verdicts.jsonl", args.fresh))
+    meta = asyncio.run(verify_probes(config, probes, folder / "verdicts.jsonl", args.fresh, args.follow))
     counts = write_consequences(config, probes, folder, files.round, args.undone)
     _log.info("%s", summary(meta, counts, files.round))
 

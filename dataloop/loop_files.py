@@ -1,4 +1,4 @@
-"""Files between the steps of the data loop that may rightly hold nothing: no error seeds, nothing expanded."""
+"""Files between the steps of the data loop: they may rightly hold nothing (no error seeds), and are large."""
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -20,3 +20,16 @@ def read_some(path: Path | str, record_type: type[R]) -> Iterator[R]:
     if path.is_file() and path.stat().st_size == 0:
         return iter(())
     return read_jsonl(path, record_type)
+
+
+def read_placed(path: Path | str, record_type: type[R]) -> Iterator[tuple[int, R]]:
+    """`read_some`, each record with the place of its line in the file."""
+    place = 0
+    for record, line in zip(read_some(path, record_type), _lines(path)):
+        yield place, record
+        place += len(line)
+
+
+def _lines(path: Path | str) -> Iterator[bytes]:
+    with open(path, "rb") as file:
+        yield from file

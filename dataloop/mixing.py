@@ -14,12 +14,11 @@ from __future__ import annotations
 import hashlib
 import random
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from itertools import chain
+from collections.abc import Container, Iterable
 
 import msgspec
 
-from dataloop.contamination import Benchmark
+from dataloop.listing import Listed
 from looptool.config import Mix, Part
 from looptool.records import Origin, Sample
 
@@ -32,29 +31,31 @@ PARTS: dict[Origin, str] = {"error_seed": "ES", "expanded": "EE", "high_ppl": "H
 class Supply(msgspec.Struct, kw_only=True):
     """What D_{j+1} can be made of; each list in the order in which it is used."""
 
-    error_seeds: list[Sample]
-    expanded: list[Sample]
-    high_ppl: list[Sample]
+    error_seeds: list[Listed]
+    expanded: list[Listed]
+    high_ppl: list[Listed]
     """D_HPPL, the highest perplexity first."""
-    seed_new: list[Sample]
+    seed_new: list[Listed]
     """Seed samples that no round has used, in the run's order."""
-    mastered: list[Sample] = []
-    """All mastered samples, the highest perplexity first: to fill up with."""
+    mastered: list[Listed] = []
+    """Further mastered samples, the highest perplexity first: to fill up with."""
     contaminated: int = 0
     """Samples that were taken out of the lists, as a benchmark has them."""
 
-    def without(self, benchmark: Benchmark) -> Supply:
-        """What the benchmark has not."""
-        lists = {name: getattr(self, name) for name in ("error_seeds", "expanded", "high_ppl", "seed_new", "mastered")}
-        seen = {sample.id for sample in chain(*lists.values()) if benchmark.reason(sample) is not None}
-        return Supply(**{name: [sample for sample in samples if sample.id not in seen] for name, samples in lists.items()},
-                      contaminated=len(seen))
+    def parts(self) -> dict[str, list[Listed]]:
+        """The lists by their names."""
+        return {name: getattr(self, name) for name in ("error_seeds", "expanded", "high_ppl", "seed_new", "mastered")}
+
+    def without(self, seen: set[str]) -> Supply:
+        """What a benchmark has not; `seen` are the ids of the samples that it has."""
+        return Supply(**{name: [sample for sample in samples if sample.id not in seen]
+                         for name, samples in self.parts().items()}, contaminated=len(seen))
 
 
 class Mixture(msgspec.Struct, kw_only=True):
     """D_{j+1}, shuffled, and how it came about."""
 
-    samples: list[Sample]
+    samples: list[Listed]
     counts: dict[str, int]
     """Samples by part."""
     left_out: dict[str, int]
@@ -107,11 +108,11 @@ def mix_parts(supply: Supply, mix: Mix, round: int, seed: int) -> Mixture:
                    left_out=dict(sorted(left_out.items())), notes=notes)
 
 
-def _take(parts: dict[Origin, list[Sample]], mastered: list[Sample], plan: dict[Origin, int], size: int,
-          notes: list[str]) -> list[Sample]:
+def _take(parts: dict[Origin, list[Listed]], mastered: list[Listed], plan: dict[Origin, int], size: int,
+          notes: list[str]) -> list[Listed]:
     """At most `size` samples: what is wanted of each part, in their order; then the filling."""
-    chosen: list[Sample] = []
-    rest: dict[Origin, list[Sample]] = {}
+    chosen: list[Listed] = []
+    rest: dict[Origin, list[Listed]] = {}
     for origin in ("seed", "high_ppl", "error_seed", "expanded"):
         room, asked = size - len(chosen), len(parts[origin])
         if origin in ("seed", "high_ppl"):
@@ -132,7 +133,7 @@ def _take(parts: dict[Origin, list[Sample]], mastered: list[Sample], plan: dict[
     return chosen
 
 
-def _unique(samples: Iterable[Sample], taken: set[str], origin: Origin, left_out: Counter[str]) -> list[Sample]:
+def _unique(samples: Iterable[Listed], taken: set[str], origin: Origin, left_out: Counter[str]) -> list[Listed]:
     """The samples that no part has yet, marked with their origin."""
     part = []
     for sample in samples:
@@ -140,10 +141,10 @@ def _unique(samples: Iterable[Sample], taken: set[str], origin: Origin, left_out
             left_out["duplicate"] += 1
             continue
         taken.add(sample.id)
-        part.append(msgspec.structs.replace(sample, origin=origin))
+        part.append(sample if sample.origin == origin else msgspec.structs.replace(sample, origin=origin))
     return part
 
 
-def unused(samples: Sequence[Sample], used: set[str]) -> list[Sample]:
-    """The samples that no dataset has had, by their id or by that of the sample they were relabeled from."""
-    return [sample for sample in samples if sample.id not in used and sample.parent not in used]
+def is_used(sample: Sample, used: Container[str]) -> bool:
+    """Whether a dataset has had it, by its id or by that of the sample it was relabeled from."""
+    return sample.id in used or sample.parent in used

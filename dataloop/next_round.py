@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,15 @@ import msgspec
 
 from dataloop.ablation import ablate
 from dataloop.contamination import Benchmark, benchmark_files
+from dataloop.listing import Listed, list_records, read_samples
 from dataloop.loop_files import read_some
-from dataloop.mixing import Mixture, Supply, mix_parts, run_order, unused
+from dataloop.mixing import Mixture, Supply, is_used, mix_parts, run_order
 from dataloop.seeds import near_boundary
 from looptool.config import ROOT, Config, argument_parser, load_config
+from looptool.fingerprints import IdSet
 from looptool.meta import make_header, read_meta
-from looptool.records import ErrorSeed, InputError, Probe, Record, Sample, encode_line, read_jsonl, write_atomic
+from looptool.records import (
+    ErrorSeed, InputError, Origin, Probe, Record, Sample, encode_line, read_jsonl, write_atomic)
 from looptool.run_files import RoundFiles, RunFiles, round_files
 from looptool.stage import run_main
 
@@ -54,39 +57,41 @@ class Manifest(Record):
     """The same for the checkpoint whose probes the round is made of; before round 1 there is none."""
 
 
-def used_ids(files: RoundFiles) -> set[str]:
+def used_ids(files: RoundFiles) -> IdSet:
     """Ids of all samples of rounds 1 to j, and of the samples that they were made from."""
-    used: set[str] = set()
+    used = IdSet()
     for number in range(1, files.round + 1):
         for sample in read_jsonl(RoundFiles(files.run_dir, number).dataset, Sample):
-            used.update((sample.id, sample.parent or sample.id))
+            used.add(sample.id)
+            if sample.parent is not None:
+                used.add(sample.parent)
     return used
 
 
-def check_one_round(files: RoundFiles, seeds: Iterable[ErrorSeed], expanded: Iterable[Sample],
-                    high_ppl: Iterable[Probe], probes: Iterable[Probe]) -> None:
+def check_one_round(files: RoundFiles, paths: Mapping[str, Path]) -> None:
     """Refuse what does not come from D_j and from the probes of its policy.
 
     Raises:
         InputError: some record does not; names its kind and id.
     """
-    ids = {sample.id for sample in read_jsonl(files.dataset, Sample)}
+    ids = IdSet(sample.id for sample in read_jsonl(files.dataset, Sample))
     again = f"not made from D_{files.round}; run scripts/05_probe.sh, 06_verify.sh and 07_expand.sh for this round again"
-    perplexity = {probe.sample.id: probe.perplexity for probe in probes}
-    for id in perplexity:
-        if id not in ids:
-            raise InputError(f"probe {id}: its file was {again}")
-    for probe in high_ppl:
-        if perplexity.get(probe.sample.id) != probe.perplexity:
-            raise InputError(f"high-perplexity probe {probe.sample.id}: its file was {again}")
-    seed_ids = set()
-    for seed in seeds:
+    unsure = {probe.sample.id: probe.perplexity for probe in read_some(paths["high_ppl"], Probe)}
+    for probe in read_jsonl(paths["probes"], Probe):
+        if probe.sample.id not in ids:
+            raise InputError(f"probe {probe.sample.id}: its file was {again}")
+        if unsure.get(probe.sample.id) == probe.perplexity:
+            del unsure[probe.sample.id]
+    if unsure:
+        raise InputError(f"high-perplexity probe {min(unsure)}: its file was {again}")
+    seed_ids = IdSet()
+    for seed in read_some(paths["error_seeds"], ErrorSeed):
         sample = seed.sample
         seed_ids.add(sample.id)
         is_known = sample.parent in ids and sample.round == files.round if seed.cause == "relabeled" else sample.id in ids
         if not is_known:
             raise InputError(f"error seed {sample.id}: its file was {again}")
-    for sample in expanded:
+    for sample in read_some(paths["expanded"], Sample):
         if sample.parent not in seed_ids or sample.round != files.round:
             raise InputError(f"expanded sample {sample.id}: its file was {again}")
 
@@ -106,53 +111,70 @@ def check_fresh(files: RoundFiles) -> None:
                 raise InputError(f"{made}: was made from another {source.name}; run its step again with --fresh")
 
 
-def round_supply(args: argparse.Namespace, config: Config, files: RoundFiles) -> tuple[Supply, list[Path]]:
-    """What round j has left for D_{j+1}, and the files that it comes from; of round 0 the seed samples only.
+def list_origin(path: Path, record_type: type[Sample] | type[Probe] | type[ErrorSeed], origin: Origin) -> list[Listed]:
+    return [listed for listed, _ in list_records(path, record_type, origin)]
+
+
+def round_supply(args: argparse.Namespace, config: Config, files: RoundFiles) -> tuple[Supply, dict[Path, type], list[Path]]:
+    """What round j has left for D_{j+1}, what the records of its files are, and all files that were read; of round 0 the
+    seed samples only.
 
     Raises:
         InputError: a file is absent, unreadable, or of another round.
     """
     seed_path = args.seed_samples or RunFiles(config).seed
     supply = Supply(error_seeds=[], expanded=[], high_ppl=[], seed_new=[])
-    sources = [seed_path]
+    kinds, datasets, seen = {seed_path: Sample}, [], []
     if files.round:
-        paths = {"error_seeds": args.error_seeds or files.error_seeds, "expanded": args.expanded or files.expanded,
-                 "high_ppl": args.high_ppl or files.high_ppl, "probes": args.probes or files.probes}
-        seeds = list(read_some(paths["error_seeds"], ErrorSeed))
-        supply.expanded = list(read_some(paths["expanded"], Sample))
-        high_ppl = list(read_some(paths["high_ppl"], Probe))
+        kinds_of = {"error_seeds": ErrorSeed, "expanded": Sample, "high_ppl": Probe, "probes": Probe}
+        paths = {name: getattr(args, name) or getattr(files, name) for name in kinds_of}
+        kinds |= {path: kinds_of[name] for name, path in paths.items()}
+        supply.error_seeds = list_origin(paths["error_seeds"], ErrorSeed, "error_seed")
+        supply.expanded = list_origin(paths["expanded"], Sample, "expanded")
+        supply.high_ppl = list_origin(paths["high_ppl"], Probe, "high_ppl")
         check_fresh(files)
-        check_one_round(files, seeds, supply.expanded, high_ppl, read_jsonl(paths["probes"], Probe))
-        supply.error_seeds = [seed.sample for seed in seeds]
-        supply.high_ppl = [probe.sample for probe in high_ppl]
-        most = sys.maxsize if config.ablation == "no_high_ppl" else config.mix.size
-        supply.mastered = [probe.sample for probe in near_boundary(read_jsonl(paths["probes"], Probe), (), most)]
-        sources += [*paths.values(), *(RoundFiles(files.run_dir, n).dataset for n in range(1, files.round + 1))]
-    fresh = unused(read_jsonl(seed_path, Sample), used_ids(files))
+        check_one_round(files, paths)
+        datasets = [RoundFiles(files.run_dir, number).dataset for number in range(1, files.round + 1)]
+    used = used_ids(files)
+    fresh = [listed for listed, sample in list_records(seed_path, Sample) if not is_used(sample, used)]
     supply.seed_new = sorted(fresh, key=lambda sample: run_order(config.seed, sample.id))
+    if files.round:
+        known = IdSet(sample.id for part in supply.parts().values() for sample in part)
+        mastered = (listed for listed, probe in list_records(paths["probes"], Probe, "high_ppl")
+                    if probe.matches and listed.id not in known)
+        supply.mastered = near_boundary(mastered, filling(config, len(known)))
     if config.mix.benchmarks:
         seen = benchmark_files(ROOT / place for place in config.mix.benchmarks)
-        supply, sources = supply.without(Benchmark(seen)), [*sources, *seen]
-    return supply, sources
+        benchmark = Benchmark(seen)
+        supply = supply.without({sample.id for listed in supply.parts().values() for sample in read_samples(listed, kinds)
+                                 if benchmark.reason(sample) is not None})
+    return supply, kinds, [*kinds, *datasets, *seen]
 
 
-def write_dataset(mixture: Mixture, manifest: Manifest, output: Path, fresh: bool) -> bool:
+def filling(config: Config, known: int) -> int:
+    """How many mastered samples may be needed beside the `known` ones of all parts: in the variants of Table 4 more."""
+    if config.ablation == "no_high_ppl":
+        return sys.maxsize
+    if config.ablation not in ("none", "no_jglv") or config.mix.benchmarks:
+        return config.mix.size
+    return max(config.mix.size - known, 0)
+
+
+def write_dataset(samples: Callable[[], Iterator[Sample]], manifest: Manifest, output: Path, fresh: bool) -> bool:
     """Write the manifest, then the dataset: where a dataset is, its manifest is too. False if it is there already.
 
     Raises:
         InputError: another dataset is there, and not `fresh`.
     """
-    def lines() -> Iterator[bytes]:
-        return (encode_line(sample) for sample in mixture.samples)
-
     if output.exists() and not fresh:
-        if output.read_bytes() == b"".join(lines()):
-            return False
+        with output.open("rb") as there:
+            if all(there.readline() == encode_line(sample) for sample in samples()) and not there.read(1):
+                return False
         raise InputError(f"{output}: is there already and would change; use --fresh to replace it, and then train its "
                          "round anew")
     write_atomic(output.with_suffix(".meta.json"),
                  [msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"])
-    write_atomic(output, lines())
+    write_atomic(output, (encode_line(sample) for sample in samples()))
     return True
 
 
@@ -164,8 +186,11 @@ def build(args: argparse.Namespace, config: Config, files: RoundFiles) -> Mixtur
     """
     output = args.output or files.next().dataset
     number = files.round + 1
-    supply, sources = round_supply(args, config, files)
-    first = list(read_jsonl(RoundFiles(files.run_dir, 1).dataset, Sample)) if files.round else []
+    supply, kinds, sources = round_supply(args, config, files)
+    first: list[Listed] = []
+    if files.round and config.ablation == "static":
+        start = RoundFiles(files.run_dir, 1).dataset
+        first, kinds = list_origin(start, Sample, "seed"), {**kinds, start: Sample}
     mixture = mix_parts(*ablate(config.ablation, supply, config.mix, number, config.seed, first), number, config.seed)
     if not mixture.samples:
         raise InputError(f"{output}: not written, as there is no sample for D_{number}; check seed.jsonl and the round's "
@@ -176,7 +201,7 @@ def build(args: argparse.Namespace, config: Config, files: RoundFiles) -> Mixtur
                         sources=make_header("next_round", None, sources, output).sources,
                         checkpoint={path: digest for path, digest in (probed.sources if probed else {}).items()
                                     if not path.endswith(files.dataset.name)})
-    if not write_dataset(mixture, manifest, output, args.fresh):
+    if not write_dataset(lambda: read_samples(mixture.samples, kinds), manifest, output, args.fresh):
         _log.info("next_round: %s is complete, nothing to do", output)
     return mixture
 

@@ -1,26 +1,48 @@
-"""Samples -> batches -> probes: which samples are decoded together, and what is made of each reply.
+"""What all engines of a probe share: the prompt of a sample, what is made of its reply, and the Job that they do.
 
-A batch depends on the file of samples alone, not on what an earlier run has finished, so that a run that was killed and
-started again writes the same bytes as an unbroken one.
+An engine is a function `(Job) -> StageMeta` that writes the same probes in the same order, whatever decodes them:
+dataloop.batches for a policy in this process, dataloop.endpoint_policy for servers, dataloop.ray_policy for a cluster.
 """
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Iterable, Iterator
+import math
+from array import array
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import islice
-from typing import Any, Protocol
+from functools import cached_property
+from pathlib import Path
+from typing import Any
 
-from looptool.answers import Usage
+import msgspec
+
+from dataloop.loop_files import read_some
+from dataloop.prefix_order import prefix_order, read_at
 from looptool.calls import parse_reply, tool_match
-from looptool.config import Student
+from looptool.config import Config, Student
 from looptool.prompt import ChatMessage, fit, render_system
-from looptool.records import Probe, Sample
-from looptool.stage import Outcome
+from looptool.records import InputError, Probe, Sample
 
-WINDOW = 512
-"""Samples that are sorted by length together; the memory of a probe grows with it."""
+
+@dataclass(frozen=True)
+class Job:
+    """What an engine is to probe."""
+
+    config: Config
+    model: str
+    """The checkpoint: a folder, or a name of the hub."""
+    samples: Path
+    stage: dict[str, Any]
+    """Arguments of run_stage that are the same for all engines."""
+
+    @cached_property
+    def order(self) -> array[int]:
+        """Places of the samples in their file, in the order in which they are probed."""
+        return prefix_order(self.samples)
+
+    def read(self) -> Iterator[Sample]:
+        """The samples in that order."""
+        return read_at(self.samples, self.order)
 
 
 @dataclass(frozen=True)
@@ -34,14 +56,6 @@ class Generation:
     tokens: int
     finish: str
     """"stop", "length" (cut at the limit) or "empty" (ended at once)."""
-
-
-class Policy(Protocol):
-    """What answers; see dataloop.transformers_policy."""
-
-    def encode(self, sample: Sample) -> list[int] | None: ...
-
-    def generate(self, prompts: list[list[int]]) -> list[Generation]: ...
 
 
 def prompt_ids(tokenizer: Any, sample: Sample, student: Student) -> list[int] | None:
@@ -59,6 +73,45 @@ def prompt_ids(tokenizer: Any, sample: Sample, student: Student) -> list[int] | 
     return ids if fitted is not None else None  # what was measured last is what fits
 
 
+def end_tokens(path: str, tokenizer: Any) -> list[int]:
+    """The tokens that end a reply: those of the generation config, and the tokenizer's own.
+
+    Raises:
+        InputError: none is known, so that no reply would ever end.
+    """
+    from transformers import GenerationConfig  # takes seconds, which a wrong input need not wait for
+
+    try:
+        named = GenerationConfig.from_pretrained(path).eos_token_id
+    except OSError:
+        named = None
+    ends = {*(named if isinstance(named, list) else [named]), tokenizer.eos_token_id} - {None}
+    if not ends:
+        raise InputError(f"{path}: names no end token; set eos_token_id in its generation_config.json")
+    return sorted(ends)
+
+
+def read_tokens(tokenizer: Any, tokens: list[int], log_probability: float, ended: bool, model: str) -> Generation:
+    """A reply from its tokens, of which the last is an end token where it `ended`.
+
+    Raises:
+        InputError: the log-probability, summed over all tokens, is no number, so the weights of `model` are damaged.
+    """
+    text = tokenizer.decode(tokens[:-1] if ended else tokens, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+    return make_generation(text, -log_probability / len(tokens), len(tokens), ended, model)
+
+
+def make_generation(text: str, surprise: float, tokens: int, ended: bool, model: str) -> Generation:
+    """A reply of so many tokens; `surprise` is the mean of their negative log-probabilities.
+
+    Raises: as `read_tokens`.
+    """
+    if not math.isfinite(surprise):
+        raise InputError(f"{model}: gives probabilities that are no numbers; the checkpoint is damaged")
+    finish = "length" if not ended else "stop" if text.strip() else "empty"
+    return Generation(text, round(math.exp(surprise), 6), tokens, finish)
+
+
 def make_probe(sample: Sample, generation: Generation) -> Probe:
     """Read the reply and compare it with the label (section 4.2)."""
     reply = parse_reply(generation.text)
@@ -68,90 +121,23 @@ def make_probe(sample: Sample, generation: Generation) -> Probe:
                  tokens=generation.tokens, finish=generation.finish)
 
 
-class Batch:
-    """Prompts that are decoded together, by their place in the window, and the task that decodes them."""
-
-    def __init__(self, places: list[int], prompts: list[list[int]]):
-        self.places, self.prompts = places, prompts
-        self.task: asyncio.Task[dict[int, Generation]] | None = None
+CASES = {"no_think": "without <think>", "length": "cut at the limit", "empty": "empty"}
+"""What may be out of the ordinary in a reply, in words."""
 
 
-class Window:
-    """Some samples in a row; their batches are made when the first of them is wanted."""
-
-    def __init__(self, samples: list[Sample]):
-        self.samples = samples
-        self._batches: dict[int, Batch] | None = None
-
-    def batch_of(self, place: int, policy: Policy, batch_tokens: int, reply_tokens: int) -> Batch | None:
-        """The batch of one sample; None for a sample that does not fit the policy's window."""
-        if self._batches is None:
-            encoded = {i: policy.encode(sample) for i, sample in enumerate(self.samples)}
-            prompts = {i: prompt for i, prompt in encoded.items() if prompt is not None}
-            self._batches = {i: batch for batch in make_batches(prompts, batch_tokens, reply_tokens)
-                             for i in batch.places}
-        return self._batches.get(place)
+def reply_cases(text: str, finish: str) -> list[str]:
+    """Which of CASES a reply is; an empty one is no other."""
+    thought = "<think>" in text or "</think>" in text  # some templates open it in the prompt
+    return [finish] if finish == "empty" else [*(["length"] if finish == "length" else []), *([] if thought else ["no_think"])]
 
 
-def make_batches(prompts: dict[int, list[int]], batch_tokens: int, reply_tokens: int) -> Iterator[Batch]:
-    """Prompts of like length together, the longest first, at most `batch_tokens` padded tokens with their replies.
+class _Reply(msgspec.Struct):
+    """Of a Probe, what its cases need."""
 
-    A prompt that is longer on its own is a batch of one.
-    """
-    places = sorted(prompts, key=lambda i: (-len(prompts[i]), i))
-    while places:
-        fits = max(batch_tokens // (len(prompts[places[0]]) + reply_tokens), 1)
-        batch, places = places[:fits], places[fits:]
-        yield Batch(batch, [prompts[i] for i in batch])
+    text: str
+    finish: str
 
 
-@dataclass(frozen=True)
-class Place:
-    """One sample and where it stands."""
-
-    window: Window
-    index: int
-
-    @property
-    def sample(self) -> Sample:
-        return self.window.samples[self.index]
-
-
-def places(samples: Iterable[Sample], window: int = WINDOW) -> Iterator[tuple[str, Place]]:
-    """(id, place) of every sample, the inputs of a stage."""
-    samples = iter(samples)
-    while some := list(islice(samples, window)):
-        shared = Window(some)
-        for index, sample in enumerate(some):
-            yield sample.id, Place(shared, index)
-
-
-class Prober:
-    """Probes samples one by one for a stage that has at least WINDOW of them in flight, batch by batch for the policy."""
-
-    def __init__(self, load: Callable[[], Policy], batch_tokens: int, reply_tokens: int):
-        """`load` gives the policy; it is called when the first sample comes."""
-        self._policy = lru_cache(load)
-        self._batch_tokens, self._reply_tokens = batch_tokens, reply_tokens
-        self._one_batch = asyncio.Lock()
-        self.usage = {"policy": Usage()}
-
-    async def probe(self, place: Place) -> Outcome:
-        """The probe of one sample, counted by its match; "too_long" without a record where the prompt does not fit."""
-        batch = place.window.batch_of(place.index, self._policy(), self._batch_tokens, self._reply_tokens)
-        if batch is None:
-            return Outcome([], "too_long")
-        if batch.task is None:
-            batch.task = asyncio.create_task(self._decode(batch))
-        generation = (await batch.task)[place.index]
-        probe = make_probe(place.sample, generation)
-        usage = self.usage["policy"]
-        usage.calls += 1
-        usage.prompt_tokens += len(batch.prompts[batch.places.index(place.index)])
-        usage.completion_tokens += generation.tokens
-        return Outcome([probe], probe.reason)
-
-    async def _decode(self, batch: Batch) -> dict[int, Generation]:
-        async with self._one_batch:
-            generations = await asyncio.to_thread(self._policy().generate, batch.prompts)
-        return dict(zip(batch.places, generations, strict=True))
+def count_cases(probes: Path) -> Counter[str]:
+    """How many replies of a file of probes are such cases."""
+    return Counter(case for reply in read_some(probes, _Reply) for case in reply_cases(reply.text, reply.finish))

@@ -9,11 +9,12 @@ import heapq
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from itertools import chain
+from typing import Protocol, TypeVar
 
 import msgspec
 
 from dataloop.verification import shown_prediction
+from looptool.fingerprints import IdSet
 from looptool.records import ErrorSeed, LabelChange, Message, Probe, Sample, Verdict, Vote, sample_id
 from looptool.sample_rules import sample_faults
 
@@ -58,7 +59,7 @@ def error_seeds(verdicts: Iterable[Verdict], round: int, counts: Counter[str],
     Args:
         undone: leave out those with a new label.
     """
-    seen: set[str] = set()
+    seen = IdSet()
     for verdict in verdicts:
         seed = error_seed(verdict, round)
         if seed is None:
@@ -83,19 +84,27 @@ def label_changes(verdicts: Iterable[Verdict], round: int, undone: bool = False)
                               round=round, votes=verdict.votes, undone=undone)
 
 
-def near_boundary(probes: Iterable[Probe], verdicts: Iterable[Verdict], count: int, share: float = 1.0,
-                  threshold: float = 0.0) -> list[Probe]:
-    """D_HPPL: of the mastered samples and those whose two answers are both correct, the `count` with the highest
-    perplexity, the highest first (section 4.2); at most this share of them, and none under the threshold."""
+class Measured(Protocol):
+    """What is ranked by its perplexity."""
+
+    id: str
+    perplexity: float
+
+
+M = TypeVar("M", bound=Measured)
+
+
+def near_boundary(candidates: Iterable[M], count: int, share: float = 1.0, threshold: float = 0.0) -> list[M]:
+    """Of mastered samples and those whose two answers are both correct, the `count` with the highest perplexity, the
+    highest first (section 4.2); at most this share of them, and none under the threshold."""
     seen = 0
 
-    def candidates() -> Iterator[Probe]:
+    def over() -> Iterator[M]:
         nonlocal seen
-        both_correct = (verdict.probe for verdict in verdicts if verdict.verdict == "BOTH_CORRECT")
-        for probe in chain((probe for probe in probes if probe.matches), both_correct):
+        for candidate in candidates:
             seen += 1
-            if probe.perplexity >= threshold:
-                yield probe
+            if candidate.perplexity >= threshold:
+                yield candidate
 
-    highest = heapq.nsmallest(count, candidates(), key=lambda probe: (-probe.perplexity, probe.sample.id))
+    highest = heapq.nsmallest(count, over(), key=lambda candidate: (-candidate.perplexity, candidate.id))
     return highest[:math.ceil(share * seen - 1e-9)]  # 0.1 * 30 is a little more than 3

@@ -1,18 +1,18 @@
 """The policy as a probe asks it: a Hugging Face model on a CPU or a GPU, greedy, with perplexities (engine "transformers").
 
-In: samples. Out: a Generation each. Weights are computed in float32 on a CPU and as they are stored on a GPU.
+In: samples. Out: a Generation each. Weights are computed in probe.dtype; "auto" is float32 on a CPU, and as they are stored on
+a GPU.
 """
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from dataloop.greedy_decoding import ATTENTION, Answer, decode
-from dataloop.probing import Generation, prompt_ids
+from dataloop.probing import Generation, end_tokens, prompt_ids, read_tokens
 from looptool.config import Student
 from looptool.records import InputError, Sample
 
@@ -23,7 +23,7 @@ DECODERS = 2
 class TransformersPolicy:
     """One checkpoint, loaded."""
 
-    def __init__(self, path: str, student: Student, cores: int | None = None):
+    def __init__(self, path: str, student: Student, cores: int | None = None, dtype: str = "auto"):
         """Load it from a folder, or from the hub by its name.
 
         Args:
@@ -38,7 +38,7 @@ class TransformersPolicy:
             kinds = set(getattr(AutoConfig.from_pretrained(path), "layer_types", None) or ["full_attention"])
             self.tokenizer = AutoTokenizer.from_pretrained(path)
             self.model = AutoModelForCausalLM.from_pretrained(
-                path, dtype="auto" if self.device == "cuda" else torch.float32, attn_implementation=ATTENTION)
+                path, dtype="float32" if (dtype, self.device) == ("auto", "cpu") else dtype, attn_implementation=ATTENTION)
         except (OSError, ValueError) as error:
             raise InputError(f"{path}: is no checkpoint that transformers can load ({error}); train the round first, or "
                              "name one with --model") from None
@@ -64,32 +64,9 @@ class TransformersPolicy:
         parts = [prompts[part::self._parts] for part in range(min(self._parts, len(prompts)))]
         with ThreadPoolExecutor(len(parts), initializer=torch.set_num_threads, initargs=(self._threads,)) as pool:
             answers = list(pool.map(self._decode, parts))
-        return [self._read(answers[index % len(parts)][index // len(parts)]) for index in range(len(prompts))]
+        in_order = (answers[index % len(parts)][index // len(parts)] for index in range(len(prompts)))
+        return [read_tokens(self.tokenizer, answer.tokens, answer.log_probability, answer.ended, self.path)
+                for answer in in_order]
 
     def _decode(self, prompts: Sequence[list[int]]) -> list[Answer]:
         return decode(self.model, prompts, self._student.max_response_tokens, self.ends)
-
-    def _read(self, answer: Answer) -> Generation:
-        perplexity = math.exp(-answer.log_probability / len(answer.tokens))
-        if not math.isfinite(perplexity):
-            raise InputError(f"{self.path}: gives probabilities that are no numbers; the checkpoint is damaged")
-        text = self.tokenizer.decode(answer.tokens[:-1] if answer.ended else answer.tokens, skip_special_tokens=False,
-                                     clean_up_tokenization_spaces=False)
-        finish = "length" if not answer.ended else "stop" if text.strip() else "empty"
-        return Generation(text, round(perplexity, 6), len(answer.tokens), finish)
-
-
-def end_tokens(path: str, tokenizer) -> list[int]:
-    """The tokens that end a reply: those of the generation config, and the tokenizer's own.
-
-    Raises:
-        InputError: none is known, so that no reply would ever end.
-    """
-    try:
-        named = GenerationConfig.from_pretrained(path).eos_token_id
-    except OSError:
-        named = None
-    ends = {*(named if isinstance(named, list) else [named]), tokenizer.eos_token_id} - {None}
-    if not ends:
-        raise InputError(f"{path}: names no end token; set eos_token_id in its generation_config.json")
-    return sorted(ends)

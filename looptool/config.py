@@ -161,14 +161,24 @@ class Train(Section):
 class Probing(Section):
     """Section 4.2, greedy capability probing."""
 
-    engine: Literal["transformers", "endpoint"] = "endpoint"
+    engine: Literal["transformers", "endpoint", "ray"] = "endpoint"
+    """What decodes: this process, servers at `base_urls`, or vLLM engines over the GPUs of a Ray cluster; docs/probing.md."""
     base_urls: list[str] = []
     """Servers of the policy, for engine "endpoint"."""
     model: str = ""
     """Its name there; default: the only model that they list."""
+    in_flight: AtLeastOne = 256
+    """Requests to all of them together."""
     batch_tokens: AtLeastOne = 16384
     """Padded tokens a batch, for engine "transformers"."""
-    in_flight: AtLeastOne = 256
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """For engines "transformers" and "ray"; "auto" is float32 on a CPU, and as the weights are stored on a GPU."""
+    replicas: Count = 0
+    """For engine "ray", as all below: how many engines; 0 is as many as the cluster's GPUs hold."""
+    tensor_parallel: Count = 0
+    """GPUs of an engine, all in one node; 0 is train.tensor_parallel."""
+    gpu_memory_share: Share = 0.9
+    """Part of each GPU's memory; nothing else runs there while probing."""
 
 
 VERIFY_PRESETS: dict[str, dict[str, Any]] = {

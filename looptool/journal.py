@@ -7,14 +7,13 @@ process at a time has the journal open.
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
-from array import array
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
 
+from looptool.fingerprints import Places, fingerprint
 from looptool.meta import Header
 from looptool.records import InputError
 
@@ -31,8 +30,12 @@ class Entry(msgspec.Struct, kw_only=True):
     """Time since the line before."""
 
 
+def journal_path(output: Path) -> Path:
+    return output.with_name(output.name + ".journal")
+
+
 class Journal:
-    """A locked, open journal. It holds in memory some 100 bytes for each finished input."""
+    """A locked, open journal. It holds in memory 16 bytes for each finished input."""
 
     def __init__(self, path: Path):
         """Open or create it, and drop a torn last line.
@@ -42,7 +45,7 @@ class Journal:
         """
         self.path = path
         self.header: Header | None = None
-        self._offsets: dict[int, int] = {}
+        self._places = Places()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = _open_locked(path)
@@ -50,17 +53,19 @@ class Journal:
             raise InputError(f"{path}: cannot be written ({error.strerror}); check the folder's permissions, or set "
                              "run_dir to another one") from None
         self._end = self._scan()
+        self._places.sort()
         os.ftruncate(self._file, self._end)
 
     def __contains__(self, id: str) -> bool:
-        return fingerprint(id) in self._offsets
+        """Whether this input was finished when the journal was opened."""
+        return self._places.find(fingerprint(id)) is not None
 
     def __len__(self) -> int:
-        return len(self._offsets)
+        return len(self._places)
 
     def start(self, header: Header) -> None:
         """Empty the journal and write its first line."""
-        self._offsets.clear()
+        self._places = Places()
         self._end = 0
         os.ftruncate(self._file, 0)
         self._write(header)
@@ -69,14 +74,15 @@ class Journal:
     def append(self, entry: Entry) -> None:
         offset = self._end
         self._write(entry)
-        self._offsets[fingerprint(entry.id)] = offset
+        self._places.add(fingerprint(entry.id), offset)
 
     def read(self, order: Iterable[int]) -> Iterator[Entry]:
         """The entries of these fingerprints, in this order; those that are not finished are left out."""
         decoder = msgspec.json.Decoder(Entry)
+        self._places.sort()
         with self.path.open("rb") as file:
             for number in order:
-                offset = self._offsets.get(number)
+                offset = self._places.find(number)
                 if offset is not None:
                     file.seek(offset)
                     yield decoder.decode(file.readline())
@@ -109,22 +115,12 @@ class Journal:
                     if number == 1:
                         self.header = msgspec.json.decode(line, type=Header)
                     else:
-                        self._offsets[fingerprint(entries.decode(line).id)] = end
+                        self._places.add(fingerprint(entries.decode(line).id), end)
                 except msgspec.DecodeError as error:
                     raise InputError(f"{self.path}:{number}: damaged line ({error}); remove this line, or the whole "
                                      "file, and run again") from None
                 end += len(line)
         return end
-
-
-def fingerprint(id: str) -> int:
-    """64 bits that stand for an id; two of a million ids share theirs once in thirty million runs."""
-    return int.from_bytes(hashlib.blake2b(id.encode(), digest_size=8).digest(), "little")
-
-
-def fingerprints() -> array[int]:
-    """An empty sequence of fingerprints, 8 bytes each."""
-    return array("Q")
 
 
 def _open_locked(path: Path) -> int:

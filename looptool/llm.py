@@ -29,7 +29,10 @@ from looptool.config import Config
 from looptool.endpoint import LONGEST_PAUSE, Endpoint, connect, detail, refusal
 from looptool.records import InputError
 
-__all__ = ["CallFailed", "Client", "Reply", "Sampling", "Usage"]
+__all__ = ["CallFailed", "Client", "Continuation", "Reply", "Sampling", "Usage"]
+
+HOME_ADVANTAGE = 16
+"""Calls that an endpoint may have in flight above the least busy one, and still gets what it has the beginning of."""
 
 
 class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -51,6 +54,20 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         if self.thinking is not None:
             body["chat_template_kwargs"] = {"enable_thinking": body.pop("thinking")}
         return body
+
+
+class Continuation(msgspec.Struct, frozen=True, kw_only=True):
+    """How the prompts of one stage are continued: greedily, whatever the model's generation config says."""
+
+    model: str
+    max_tokens: int
+    stop_token_ids: list[int]
+    """Tokens that end an answer."""
+    temperature: float = 0
+    repetition_penalty: float = 1
+    logprobs: int = 1
+    skip_special_tokens: bool = False
+    spaces_between_special_tokens: bool = False
 
 
 class Client:
@@ -113,18 +130,20 @@ class Client:
         usage.cached += 1
         return reply
 
-    async def complete(self, role: str, prompt: list[int], model: str, max_tokens: int) -> Reply:
-        """The greedy continuation of a prompt in tokens, with the log-probability of each of its tokens.
+    async def complete(self, role: str, prompt: list[int], how: Continuation, home: int) -> Reply:
+        """The continuation of a prompt in tokens, with the log-probability of each of its tokens.
 
         Nothing is cached: the same server may serve another checkpoint under the same name tomorrow.
 
+        Args:
+            home: prompts with the same number begin alike, and go to the same endpoint unless that has much more to do.
+
         Raises: as `ask`.
         """
-        body = msgspec.json.encode({"model": model, "prompt": prompt, "max_tokens": max_tokens, "temperature": 0,
-                                    "logprobs": 1, "skip_special_tokens": False, "spaces_between_special_tokens": False})
+        body = msgspec.json.encode(msgspec.to_builtins(how) | {"prompt": prompt})
         usage, started = self.usage[role], time.monotonic()
         try:
-            reply = await self._try(model, body, usage, "/completions", read_text_completion)
+            reply = await self._try(how.model, body, usage, "/completions", read_text_completion, home)
         except CallFailed:
             usage.failed += 1
             raise
@@ -184,11 +203,11 @@ class Client:
                           + reply.completion_tokens * self._teacher.dollars_per_million_completion_tokens) / 1e6
 
     async def _try(self, model: str, body: bytes, usage: Usage, path: str = "/chat/completions",
-                   read: Callable[[bytes], Reply] = read_completion) -> Reply:
+                   read: Callable[[bytes], Reply] = read_completion, home: int | None = None) -> Reply:
         failed = 0
         while True:
             async with self._slots:
-                endpoint = self._choose(model)
+                endpoint = self._choose(model, home)
                 try:
                     return await endpoint.post(body, path, read)
                 except openai.NotFoundError as error:
@@ -206,12 +225,13 @@ class Client:
             backoff = min(self.backoff_seconds * 2 ** (failed - 1), LONGEST_PAUSE) * random.uniform(0.5, 1)
             await asyncio.sleep(max(backoff, pause))
 
-    def _choose(self, model: str) -> Endpoint:
-        """The endpoint with the fewest calls in flight, one that rests only where all do."""
+    def _choose(self, model: str, home: int | None) -> Endpoint:
+        """The endpoint with the fewest calls in flight, one that rests only where all do; `home` may have some more."""
         able = [endpoint for endpoint in self._endpoints if model not in endpoint.lacks]
         if not able:
             said = "; ".join(f"{endpoint.url}: 404 {endpoint.lacks[model]}" for endpoint in self._endpoints)
             raise InputError(f"no endpoint serves the model {model!r} ({said}); check teacher.models, and "
                              "teacher.base_urls, which mostly end in /v1")
-        now = time.monotonic()
-        return min(able, key=lambda endpoint: (endpoint.rests_until > now, endpoint.in_flight))
+        now, near = time.monotonic(), None if home is None else self._endpoints[home % len(self._endpoints)]
+        return min(able, key=lambda endpoint: (endpoint.rests_until > now,
+                                               endpoint.in_flight - (HOME_ADVANTAGE if endpoint is near else 0)))

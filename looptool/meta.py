@@ -12,6 +12,8 @@ import msgspec
 from looptool.answers import Usage
 from looptool.records import InputError
 
+FOLLOWED = "followed"
+"""In place of the hash of a source that was not there yet, in the header of a journal; see looptool.follow."""
 TOKENS = ("prompt_tokens", "completion_tokens")
 
 
@@ -71,14 +73,16 @@ def cost_of_a_record(usage: Mapping[str, Usage], records: int) -> dict[str, floa
     return {field: round(total / records, 1) for field, total in zip(("calls", *TOKENS), (calls, *tokens), strict=True)}
 
 
-def make_header(stage: str, settings: Any, sources: Sequence[Path | str], output: Path) -> Header:
-    """Hash the source files.
+def make_header(stage: str, settings: Any, sources: Sequence[Path | str], output: Path,
+                followed: Path | None = None) -> Header:
+    """Hash the source files, but for the one that is `followed`.
 
     Raises:
         InputError: one cannot be read.
     """
     return Header(stage=stage, settings=msgspec.json.decode(msgspec.json.encode(settings)),
-                  sources={os.path.relpath(path, output.parent): _sha256(Path(path)) for path in sources})
+                  sources={os.path.relpath(path, output.parent): FOLLOWED if path == followed else _sha256(Path(path))
+                           for path in sources})
 
 
 def meta_path(output: Path) -> Path:
@@ -101,13 +105,14 @@ def read_meta(output: Path) -> StageMeta | None:
 
 
 def refuse_changes(before: Header, now: Header, output: Path) -> None:
-    """Compare two runs on the same output.
+    """Compare two runs on the same output; a source that one of them followed is not compared.
 
     Raises:
         InputError: they differ; names each key with its old and new value.
     """
-    old, new = (_flatten({"stage": header.stage, "settings": header.settings, "sources": header.sources})
-                for header in (before, now))
+    followed = {path for header in (before, now) for path, digest in header.sources.items() if digest == FOLLOWED}
+    old, new = (_flatten({"stage": header.stage, "settings": header.settings, "sources": {
+        path: digest for path, digest in header.sources.items() if path not in followed}}) for header in (before, now))
     changes = [f"{key}: {old.get(key, 'absent')} -> {new.get(key, 'absent')}" for key in sorted(old.keys() | new.keys())
                if old.get(key) != new.get(key)]
     if changes:

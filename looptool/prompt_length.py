@@ -24,8 +24,11 @@ MARGIN = 32
 
 
 def leave_torch_out() -> None:
-    """For scripts that tokenize only: transformers would import torch, which takes two seconds and 260 MB, for nothing."""
-    sys.modules["torch"] = None  # type: ignore[assignment]
+    """For scripts that tokenize only: transformers would import torch, which takes two seconds and 260 MB, for nothing.
+
+    Where torch is there already, it stays.
+    """
+    sys.modules.setdefault("torch", None)  # type: ignore[arg-type]
     os.environ["TRANSFORMERS_NO_ADVISORY_WARNINGS"] = "1"
 
 

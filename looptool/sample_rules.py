@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
 from looptool.check import check_calls
+from looptool.fingerprints import IdSet
 from looptool.foreign import Refused
 from looptool.records import Sample
 
@@ -48,7 +49,7 @@ def keep_valid(samples: Iterable[Sample], counts: Counter[str], refused: list[Re
     Args:
         judged: the reasons of those that a judge has refused, by id.
     """
-    seen: set[str] = set()
+    seen = IdSet()
     for sample in samples:
         faults = ["duplicate"] if sample.id in seen else sample_faults(sample)
         if not faults and sample.id in judged:

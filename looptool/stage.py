@@ -5,50 +5,39 @@ inputs in the order of the inputs, and `<output>.meta.json` with what they were 
 
 While a stage runs, each finished input is a line of `<output>.journal`. A run that was killed goes on from there; an
 input whose call failed has no line, so it is tried again by the next run, and until then it has no record. The same run
-under other settings or on other sources is refused with the difference.
+under other settings or on other sources is refused with the difference. A stage can work ahead while the one before it
+still runs: looptool/follow.py.
 """
 from __future__ import annotations
 
-import asyncio
 import glob
 import logging
 import os
 import sys
-import time
+from array import array
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
-from tqdm import tqdm
 
-from looptool.answers import CallFailed, Usage
-from looptool.journal import Entry, Journal, fingerprint, fingerprints
+from looptool.answers import Usage
+from looptool.fingerprints import IdSet, fingerprint
+from looptool.follow import Follow
+from looptool.journal import Journal, journal_path
 from looptool.meta import Header, StageMeta, cost_of_a_record, make_header, meta_path, read_meta, refuse_changes
 from looptool.records import InputError, encode_line, write_atomic
+from looptool.workers import Outcome, Pipeline, Run, StageFailed
 
 _log = logging.getLogger(__name__)
 _NOISY = ("httpx", "httpx2", "httpcore", "httpcore2", "openai", "aiohttp")
 R = TypeVar("R")
 
 
-class StageFailed(Exception):
-    """No input gets an answer any more: every one failed, or very many in a row. The message holds the first cause."""
-
-
-class Outcome(msgspec.Struct):
-    """What became of one input."""
-
-    records: list[Any]
-    """Go to the output, in this order; may be empty."""
-    reason: str
-    """One of the stage's few words for what happened; counted."""
-
-
 class Inputs:
-    """Inputs that can be read more than once; the stage then checks them all before the first call is paid."""
+    """Inputs that are not held in memory, and can be read more than once."""
 
     def __init__(self, read: Callable[[], Iterable[tuple[str, Any]]]):
         self._read = read
@@ -57,39 +46,48 @@ class Inputs:
         return iter(self._read())
 
 
-async def run_stage(name: str, inputs: Iterable[tuple[str, R]], work: Callable[[R], Awaitable[Outcome]],
-                    output: Path | str, *, settings: Any, sources: Sequence[Path | str], in_flight: int,
-                    usage: Mapping[str, Usage] | None = None, fresh: bool = False) -> StageMeta:
+async def run_stage(name: str, inputs: Sequence[tuple[str, R]] | Inputs,
+                    work: Callable[[R], Awaitable[Outcome]] | Pipeline, output: Path | str, *, settings: Any,
+                    sources: Sequence[Path | str], in_flight: int = 1,
+                    usage: Mapping[str, Usage] | None = None, fresh: bool = False,
+                    follow: Follow | None = None) -> StageMeta:
     """Work on every input, at most `in_flight` at a time; see the module's docstring.
 
     Args:
-        inputs: (id, record) pairs. Read as they are needed; what can be read twice (a list, `Inputs`, no generator) is
-            first read through, so that a wrong record is found before any call.
-        work: raises `CallFailed` for an input that got no answer; any other exception ends the stage.
+        inputs: (id, record) pairs, a list or `Inputs`: they are first read through, so that a wrong record is found
+            before any call, and then again as they are needed.
+        work: raises `CallFailed` for an input that got no answer; any other exception ends the stage. A Pipeline takes all
+            inputs that are left and is the judge of how many are in flight.
         settings: whatever changes the records: a struct or a dict.
         sources: the files that the inputs come from; they are hashed.
         usage: the accounts of the client that `work` uses.
         fresh: forget what an earlier run has written.
+        follow: work ahead on what the stage before has finished so far, until it has ended; only then are `inputs`, and
+            the source that it writes, read.
 
     Raises:
         InputError: other settings or sources than before, an id twice, a folder that cannot be written, or another
             process at work on the same output.
         StageFailed: every input failed, or very many in a row.
     """
-    output = Path(output)
-    header = make_header(name, settings, sources, output)
-    journal_path = output.with_name(output.name + ".journal")
+    output, usage = Path(output), {} if usage is None else usage
+    if follow is not None:
+        header = make_header(name, settings, sources, output, follow.source)
+        await _work_ahead(header, follow, work, output, in_flight, usage, fresh)
+        fresh = False
+    header, path = make_header(name, settings, sources, output), journal_path(output)
     if not fresh and (done := _finished(output, header)) is not None:
-        if journal_path.exists():  # killed before its last act
-            Journal(journal_path).close(remove=True)
+        if path.exists():  # killed before its last act
+            Journal(path).close(remove=True)
         _log.info("%s: %s is complete, nothing to do", name, output)
         return done
-    journal, meta = Journal(journal_path), None
+    journal, meta = Journal(path), None
     try:
         _prepare(journal, header, output, fresh)
-        total = None if iter(inputs) is inputs else _check(inputs, name)
-        run = _Run(name, journal, {} if usage is None else usage, in_flight)
-        await run.work_on(_distinct(inputs, name, run.order), work, total)
+        assert not isinstance(inputs, Iterator), "inputs are read twice: give a list or Inputs"
+        total = _check(inputs, name)
+        run = Run(name, journal, usage, in_flight)
+        await run.work_on(_in_order(inputs, run.order), work, total)
         meta = _write(output, header, journal, run)
     finally:  # what is still to be done goes on from the journal
         journal.close(remove=not len(journal) if meta is None else not meta.failed)
@@ -100,92 +98,36 @@ async def run_stage(name: str, inputs: Iterable[tuple[str, R]], work: Callable[[
     return meta
 
 
-class _Run:
-    """One process at work: takes inputs, counts, and writes the journal."""
-
-    def __init__(self, name: str, journal: Journal, usage: Mapping[str, Usage], in_flight: int):
-        self.order = fingerprints()
-        self.failures: Counter[str] = Counter()
-        self.first_failure = ""
-        self._name, self._journal, self._usage, self._in_flight = name, journal, usage, in_flight
-        self._seen: dict[str, dict[str, int | float]] = msgspec.to_builtins(dict(usage))
-        self._last = time.monotonic()
-        self._failed_in_a_row = 0
-
-    async def work_on(self, inputs: Iterator[tuple[str, R]], work: Callable[[R], Awaitable[Outcome]],
-                      total: int | None) -> None:
-        todo = ((id, record) for id, record in inputs if id not in self._journal)
-        quiet = True if os.environ.get("CI") else None
-        with tqdm(desc=self._name, total=total, initial=len(self._journal), disable=quiet, dynamic_ncols=True) as bar:
-
-            async def worker() -> None:
-                for id, record in todo:
-                    try:
-                        outcome = await work(record)
-                    except CallFailed as error:
-                        self._fail(id, error)
-                        bar.set_postfix(failed=sum(self.failures.values()), refresh=False)
-                    else:
-                        self._finish(id, outcome)
-                    bar.update()
-
-            await _all_or_first_error([asyncio.create_task(worker()) for _ in range(self._in_flight)])
-
-    def since_last(self) -> tuple[dict[str, dict[str, int | float]], float]:
-        """What was used, and the seconds that passed, since this was last asked."""
-        now = time.monotonic()
-        used: dict[str, dict[str, int | float]] = {}
-        for role, account in self._usage.items():
-            fields = msgspec.to_builtins(account)
-            before = self._seen.get(role, {})
-            if fields != before:
-                used[role] = {key: value - before.get(key, 0) for key, value in fields.items()
-                              if value != before.get(key, 0)}
-                self._seen[role] = fields
-        seconds, self._last = now - self._last, now
-        return used, seconds
-
-    def _finish(self, id: str, outcome: Outcome) -> None:
-        used, seconds = self.since_last()
-        self._journal.append(Entry(id=id, reason=outcome.reason, usage=used, seconds=seconds,
-                                   records=[msgspec.Raw(msgspec.json.encode(record)) for record in outcome.records]))
-        self._failed_in_a_row = 0
-
-    def _fail(self, id: str, error: CallFailed) -> None:
-        cause = str(error)
-        self.failures[cause if cause in self.failures or len(self.failures) < 20 else "other"] += 1
-        self.first_failure = self.first_failure or f"{id}: {cause}"
-        self._failed_in_a_row += 1
-        if self._failed_in_a_row >= max(100, 2 * self._in_flight):
-            raise StageFailed(f"{self._failed_in_a_row} inputs in a row failed, so the stage stopped; run it again "
-                              f"when the endpoint answers. The first: {self.first_failure}")
-
-
-async def _all_or_first_error(tasks: list[asyncio.Task[None]]) -> None:
-    """Wait for all; one that fails, or a cancellation, ends the others."""
+async def _work_ahead(header: Header, follow: Follow, work: Callable[[Any], Awaitable[Outcome]], output: Path,
+                      in_flight: int, usage: Mapping[str, Usage], fresh: bool) -> None:
+    """Fill the journal with what can be done already; where the output is complete, only wait."""
+    if not fresh and _finished(output, header) is not None:
+        async for _ in follow.inputs():
+            pass
+        return
+    journal = Journal(journal_path(output))
     try:
-        await asyncio.gather(*tasks)
+        _prepare(journal, header, output, fresh)
+        await Run(header.stage, journal, usage, in_flight).work_on(follow.inputs(), work)
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        journal.close(remove=not len(journal))
 
 
-def _distinct(inputs: Iterable[tuple[str, R]], name: str, order: Any) -> Iterator[tuple[str, R]]:
+async def _in_order(inputs: Iterable[tuple[str, R]], order: array[int]) -> AsyncIterator[tuple[str, R]]:
     """The inputs, their fingerprints appended to `order`."""
-    seen: set[int] = set()
     for id, record in inputs:
-        number = fingerprint(id)
-        if number in seen:
-            raise InputError(f"{name}: two inputs have the id {id!r}; remove one of them from its source file")
-        seen.add(number)
-        order.append(number)
+        order.append(fingerprint(id))
         yield id, record
 
 
 def _check(inputs: Iterable[tuple[str, Any]], name: str) -> int:
     """Read all inputs through; returns how many there are."""
-    return sum(1 for _ in _distinct(inputs, name, fingerprints()))
+    seen, count = IdSet(), 0
+    for count, (id, _) in enumerate(inputs, 1):
+        if id in seen:
+            raise InputError(f"{name}: two inputs have the id {id!r}; remove one of them from its source file")
+        seen.add(id)
+    return count
 
 
 def _finished(output: Path, header: Header) -> StageMeta | None:
@@ -212,7 +154,7 @@ def _prepare(journal: Journal, header: Header, output: Path, fresh: bool) -> Non
     journal.start(header)
 
 
-def _write(output: Path, header: Header, journal: Journal, run: _Run) -> StageMeta:
+def _write(output: Path, header: Header, journal: Journal, run: Run) -> StageMeta:
     """The output, then its .meta.json."""
     failed = sum(run.failures.values())
     if failed and failed == len(run.order):

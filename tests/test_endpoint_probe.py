@@ -7,13 +7,15 @@ import math
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 from local_server import LocalServer
 from loop_world import loop_config, says, task, weather, world
 from tiny_policy import make_policy
 
 from dataloop import greedy_capability_prob as script
-from dataloop.endpoint_policy import by_prefix, read_generation
+from dataloop.endpoint_policy import read_generation
+from dataloop.prefix_order import prefix_order, read_at
 from looptool.answers import read_text_completion
 from looptool.config import Probing, Student
 from looptool.llm import Reply
@@ -61,11 +63,12 @@ def test_both_engines_give_the_same_probes(folder, policy, tmp_path):
     with serve(policy) as first, serve(policy) as second:
         served = probe(folder, tmp_path / "a", samples, engine="endpoint", base_urls=[first.url, second.url])
         assert first.count and second.count and first.count + second.count == 12
-        assert all(payload["temperature"] == 0 and payload["model"] == "m" for payload in first.payloads)
-    here = {entry.sample.id: entry for entry in probe(folder, tmp_path / "b", samples, engine="transformers")}
-    assert len(served) == len(here) == 12
-    for entry in served:
-        other = here[entry.sample.id]
+        for payload in first.payloads:
+            assert payload["temperature"] == 0 and payload["repetition_penalty"] == 1 and payload["model"] == "m"
+            assert payload["stop_token_ids"] == policy.ends
+    here = probe(folder, tmp_path / "b", samples, engine="transformers")
+    assert [entry.sample.id for entry in served] == [entry.sample.id for entry in here] and len(here) == 12
+    for entry, other in zip(served, here, strict=True):
         assert (entry.text, entry.tokens, entry.finish, entry.reason) == (other.text, other.tokens, other.finish, other.reason)
         assert entry.perplexity == pytest.approx(other.perplexity, rel=1e-3)
 
@@ -73,7 +76,8 @@ def test_both_engines_give_the_same_probes(folder, policy, tmp_path):
 @pytest.mark.parametrize("models, wanted, message", [
     ([{"id": "a"}, {"id": "b"}], "", r"lists 2 models \(a, b\); name the policy"),
     ([], "", "lists 0 models"), ([{"id": "a"}], "policy", "lists a, not policy"),
-    ([{"id": "a", "root": "/tmp"}], "", "has loaded /tmp, not ")])
+    ([{"id": "a", "root": "/tmp"}], "", "has loaded /tmp, not "),
+    ([{"id": "a", "max_model_len": 6023}], "", "takes 6023 tokens, and prompt and reply may have 6024; start it with")])
 def test_a_server_of_something_else_is_refused(folder, tmp_path, models, wanted, message):
     samples = tmp_path / "samples.jsonl"
     write_jsonl(samples, [task("Rome")])
@@ -105,18 +109,42 @@ def test_a_server_without_log_probabilities_is_refused():
         read_generation(read_text_completion(json.dumps(body).encode()))
 
 
+def continued(sample: Sample, turns: int) -> Sample:
+    """A later sample of the same dialog."""
+    more = [says("", weather("Bern")), sample.messages[0]] * turns
+    return msgspec.structs.replace(sample, id=f"{sample.id}{turns}", messages=[*sample.messages, *more])
+
+
 def test_samples_of_one_dialog_stand_together_and_none_is_lost(tmp_path):
     first, second = task("Rome"), task("Oslo")
-    later = [Sample(id=f"{sample.id}{number}", tools=sample.tools, date=sample.date, label=sample.label,
-                    messages=[*sample.messages, *[says("", weather("Bern")), sample.messages[0]] * number])
-             for number in (2, 1) for sample in (first, second)]
-    write_jsonl(tmp_path / "samples.jsonl", [first, *later, second])
-    ordered = list(by_prefix(tmp_path / "samples.jsonl"))
-    assert sorted(sample.id for sample in ordered) == sorted(sample.id for sample in (first, second, *later))
-    openings = [sample.messages[0].content for sample in ordered]
-    assert openings in ([first.messages[0].content] * 3 + [second.messages[0].content] * 3,
-                        [second.messages[0].content] * 3 + [first.messages[0].content] * 3)
-    assert [len(sample.messages) for sample in ordered] == [1, 3, 5] * 2
+    first.date = "2024-05-02"  # another system text, so another dialog
+    second.messages = [first.messages[0], says("", weather("Ulm")), *second.messages]
+    samples = [first, *(continued(sample, turns) for turns in (2, 1) for sample in (first, second)), second]
+    write_jsonl(tmp_path / "samples.jsonl", samples)
+    ordered = list(read_at(tmp_path / "samples.jsonl", prefix_order(tmp_path / "samples.jsonl")))
+    dialogs = [(sample.date, len(sample.messages)) for sample in ordered]
+    expected = [[("2024-05-02", count) for count in (1, 3, 5)], [("2024-05-01", count) for count in (3, 5, 7)]]
+    assert dialogs in (sum(expected, []), sum(expected[::-1], []))
+    assert sorted(sample.id for sample in ordered) == sorted(sample.id for sample in samples)
+
+
+def test_a_line_that_holds_no_sample_is_named(tmp_path):
+    write_jsonl(tmp_path / "samples.jsonl", [task("Rome")])
+    with (tmp_path / "samples.jsonl").open("a") as file:
+        file.write('{"id": 3}\n')
+    with pytest.raises(InputError, match=r"samples.jsonl:2: not a valid"):
+        prefix_order(tmp_path / "samples.jsonl")
+
+
+def test_samples_with_the_same_tools_go_to_the_same_server(folder, policy, tmp_path):
+    tools = [task("Rome").tools, task("Rome").tools[:1], task("Rome").tools[::-1]]
+    samples = [msgspec.structs.replace(task(f"Rome {number}"), tools=tools[number % 3]) for number in range(18)]
+    write_jsonl(tmp_path / "samples.jsonl", samples)
+    with serve(policy) as first, serve(policy) as second:
+        probe(folder, tmp_path, tmp_path / "samples.jsonl", engine="endpoint", base_urls=[first.url, second.url])
+        systems = [{policy.tokenizer.decode(payload["prompt"]).partition("</tools>")[0] for payload in server.payloads}
+                   for server in (first, second)]
+    assert first.count + second.count == 18 and not systems[0] & systems[1] and len(systems[0] | systems[1]) == 3
 
 
 def test_the_script_takes_the_engine_from_the_config(folder, policy, tmp_path, monkeypatch, caplog):

@@ -16,7 +16,7 @@ from loop_world import is_right, judged, loop_config, probed, says, task, weathe
 
 from dataloop import filter_grpo_sample
 from dataloop import next_round as script
-from dataloop.mixing import Supply, mix_parts, unused
+from dataloop.mixing import Supply, is_used, mix_parts
 from dataloop.seeds import error_seed
 from grpotool.dataset.utils import filter_grpo_sample as seed_filter
 from looptool import checking
@@ -146,7 +146,7 @@ def test_the_shuffle_depends_on_seed_and_round_and_not_on_the_order_of_the_files
 
 def test_a_relabeled_sample_uses_up_the_one_it_was_made_from():
     old, child = task("Rome"), task("Oslo", parent=task("Rome").id)
-    assert unused([old, child, task("Bern")], {old.id}) == [task("Bern")]
+    assert [is_used(sample, {old.id}) for sample in (old, child, task("Bern"))] == [True, True, False]
 
 
 # The script, over rounds
@@ -299,6 +299,14 @@ def test_what_a_benchmark_has_enters_no_dataset(run, tmp_path):
     write_jsonl(run.files(1).expanded, expanded)
     asked_for = [sample.messages[0].content for sample in run.next(1)]
     assert len(asked_for) == 40 and not any("umbrella" in text for text in asked_for)
+
+
+def test_what_is_short_is_filled_with_mastered_samples_that_are_in_no_part_yet(run):
+    write_jsonl(RunFiles(run.config).seed, samples("seed", 50))
+    run.next(0)
+    run.fill(1)
+    run.config.mix = Mix(size=60, seed_new=12, high_ppl=8)
+    assert Counter(sample.origin for sample in run.next(1)) == {"error_seed": 5, "expanded": 20, "high_ppl": 25, "seed": 10}
 
 
 def test_no_seed_samples_left_and_nothing_else(run):

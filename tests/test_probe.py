@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from loop_world import loop_config, says, task, weather, world
 
 from dataloop import greedy_capability_prob as script
-from dataloop.probing import Prober, make_batches, make_probe, places
+from dataloop.batches import Prober, make_batches, places
+from dataloop.probing import count_cases, make_probe, reply_cases
 from looptool.calls import render_calls
 from looptool.config import Probing, Student
 from looptool.records import InputError, Probe, Sample, encode_line, read_jsonl, write_jsonl
@@ -58,6 +59,21 @@ def test_a_reply_is_read_and_compared(reply, label, reason, faults):
     probe = make_probe(sample, reply)
     assert (probe.reason, probe.faults, probe.finish, probe.text) == (reason, faults, reply.finish, reply.text)
     assert probe.sample is sample and (probe.perplexity, probe.tokens) == (1.25, 9)
+
+
+@pytest.mark.parametrize("text, finish, cases", [
+    ("<think>\nHm.\n</think>\n\nHi", "stop", []), ("Hm.\n</think>\n\nHi", "stop", []), ("Hi", "stop", ["no_think"]),
+    ("<think>\nHm", "length", ["length"]), ("Hi", "length", ["length", "no_think"]), ("", "empty", ["empty"])])
+def test_what_is_out_of_the_ordinary_has_a_name(text, finish, cases):
+    assert reply_cases(text, finish) == cases
+
+
+def test_such_replies_are_counted_in_a_file_that_may_be_empty(tmp_path):
+    replies = [Reply("Hi", finish="length"), Reply("", finish="empty"), Reply(f"<think>\n</think>\n{CALL}"), Reply(CALL)]
+    (tmp_path / "probes.jsonl").write_bytes(b"".join(encode_line(make_probe(task("Rome"), reply)) for reply in replies))
+    (tmp_path / "none.jsonl").touch()
+    assert count_cases(tmp_path / "probes.jsonl") == {"no_think": 2, "length": 1, "empty": 1}
+    assert not count_cases(tmp_path / "none.jsonl")
 
 
 # Batches
@@ -175,9 +191,11 @@ def test_held_out_tasks_are_probed_with_the_student_in_round_0(run_script, caplo
     caplog.set_level("INFO")
     files = RoundFiles(run_script("--heldout", "--round", "0").run_dir, 0)
     probes = list(read_jsonl(files.heldout_probes, Probe))
-    assert [probe.sample.id for probe in probes] == [probe.sample.id for probe in world(24)]
+    assert sorted(probe.sample.id for probe in probes) == sorted(probe.sample.id for probe in world(24))
     assert {probe.finish for probe in probes} >= {"length", "stop"} and all(probe.perplexity >= 1 for probe in probes)
     assert caplog.messages[-1].startswith("probe: round 0: 24 in -> ") and " tokens/reply; " in caplog.messages[-1]
+    cut = sum(probe.finish == "length" for probe in probes)
+    assert f"; replies: 24 without <think>, {cut} cut at the limit; " in caplog.messages[-1]
     meta = json.loads((files.folder / "heldout_probes.jsonl.meta.json").read_text())
     assert any(name.endswith("model.safetensors") for name in meta["sources"])
 

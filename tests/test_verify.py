@@ -5,6 +5,7 @@ import asyncio
 import json
 import sys
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from golden_files import check_golden
@@ -15,12 +16,13 @@ from loop_world import (
 
 from dataloop import judgement_label_verification as script
 from looptool.asking import read_object
+from dataloop.listing import Listed
 from dataloop.loop_files import read_some
 from dataloop.seeds import error_seed, error_seeds, label_changes, near_boundary, relabeled
 from dataloop.verification import Judgement, agreed, shown_prediction, verdict_of, verify_one
 from looptool.answers import CallFailed
 from looptool.calls import check_calls, parse_reply
-from looptool.config import ROOT, Simulation, Verify, load_config
+from looptool.config import ROOT, Mix, Simulation, Verify, load_config
 from looptool.llm import Reply
 from looptool.meta import meta_path
 from looptool.records import (
@@ -267,12 +269,16 @@ def test_only_two_verdicts_make_seeds_and_every_new_label_keeps_to_the_rules(cas
         seed.sample.id for seed in seeds if seed.cause == "relabeled"]
 
 
-def test_near_the_boundary_are_mastered_and_both_correct_samples_the_least_sure_first():
+def test_near_the_boundary_are_mastered_and_both_correct_samples_the_least_sure_first(tmp_path):
     mastered = [probed(task(city), says("", weather(city)), perplexity) for city, perplexity in (
         ("A", 1.1), ("B", 1.9), ("C", 1.5), ("D", 1.5))]
     both = judged(probed(task("E"), says("", weather("e")), 1.8), "BOTH_CORRECT")
     wrong = judged(probed(task("F"), says("", weather("f")), 9.0), "PRED_WRONG")
-    chosen = near_boundary([*mastered, both.probe, wrong.probe], [both, wrong], 4)
+    write_jsonl(tmp_path / "probes.jsonl", [*mastered, both.probe, wrong.probe])
+    write_jsonl(tmp_path / "verdicts.jsonl", [both, wrong])
+    config = loop_config(tmp_path, mix=Mix(high_ppl=4))
+    assert script.write_consequences(config, tmp_path / "probes.jsonl", tmp_path, 1)["high_ppl"] == 4
+    chosen = list(read_jsonl(tmp_path / "high_ppl.jsonl", Probe))
     assert [probe.perplexity for probe in chosen] == [1.9, 1.8, 1.5, 1.5]
     assert [probe.sample.id for probe in chosen[2:]] == sorted(probe.sample.id for probe in mastered[2:])
 
@@ -281,9 +287,9 @@ def test_near_the_boundary_are_mastered_and_both_correct_samples_the_least_sure_
     (9, 1.0, 0.0, 4), (3, 1.0, 0.0, 3), (9, 0.5, 0.0, 2), (9, 0.51, 0.0, 3), (1, 0.5, 0.0, 1), (9, 1.0, 1.5, 3),
     (9, 1.0, 2.0, 0), (9, 0.25, 1.5, 1), (9, 0.0, 0.0, 0)])
 def test_how_many_are_near_the_boundary(count, share, threshold, expected):
-    mastered = [probed(task(city), says("", weather(city)), perplexity) for city, perplexity in (
+    mastered = [Listed(id, Path(), 0, "high_ppl", perplexity=perplexity) for id, perplexity in (
         ("A", 1.1), ("B", 1.9), ("C", 1.5), ("D", 1.5))]
-    assert len(near_boundary(mastered, [], count, share, threshold)) == expected
+    assert len(near_boundary(mastered, count, share, threshold)) == expected
 
 
 # The script, with the simulated judge behind the real client

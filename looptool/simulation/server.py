@@ -69,8 +69,8 @@ def simulated_connection(config: Config) -> tuple[openai.AsyncOpenAI, bytes]:
             world.digest())
 
 
-def make_app(completer: Completer, models: list[str], latency: float = 0.0,
-             capacity: int | None = None) -> web.Application:
+def make_app(completer: Completer, models: list[str], latency: float = 0.0, capacity: int | None = None,
+             path: str = "/chat/completions") -> web.Application:
     """The endpoint as an aiohttp application; `latency` in seconds, `capacity` in requests worked on at once."""
     slots = asyncio.Semaphore(capacity) if capacity else nullcontext()
 
@@ -87,7 +87,7 @@ def make_app(completer: Completer, models: list[str], latency: float = 0.0,
             {"id": model, "object": "model", "created": 0, "owned_by": "looptool"} for model in models]})
 
     app = web.Application(client_max_size=64 * 2**20)
-    app.router.add_post("/v1/chat/completions", complete)
+    app.router.add_post(f"/v1{path}", complete)
     app.router.add_get("/v1/models", list_models)
     return app
 

@@ -34,7 +34,7 @@ from looptool.config import Config, argument_parser, load_config
 from looptool.meta import Header, StageMeta, make_header, meta_path
 from looptool.prompt import Fits, render_sample
 from looptool.prompt_length import StudentFits, leave_torch_out
-from looptool.records import InputError, Sample, read_samples, write_atomic
+from looptool.records import InputError, Sample, read_jsonl, write_atomic
 from looptool.run_files import round_files
 from looptool.stage import run_main
 
@@ -111,14 +111,14 @@ def convert(dataset: Path, train: Path, test: Path, config: Config, fits: Fits) 
                 "max_prompt_tokens": config.student.max_prompt_tokens}
     headers = {path: make_header(STAGE, settings, [dataset], path) for path in (train, test)}
     ranks, fitting = array("Q"), bytearray()
-    for sample in read_samples(dataset):
+    for sample in read_jsonl(dataset, Sample):
         fitting.append(fits(render_sample(sample, config.student.instructions), config.student.max_prompt_tokens))
         if fitting[-1]:
             ranks.append(rank(sample.id, config.seed))
     tested = last_tested(ranks, config.train.test_share)
 
     written = {"test": ParquetFile(test, headers[test]), "train": ParquetFile(train, headers[train])}
-    for sample, fit in zip(read_samples(dataset), fitting, strict=True):
+    for sample, fit in zip(read_jsonl(dataset, Sample), fitting, strict=True):
         if fit:
             split = "test" if rank(sample.id, config.seed) <= tested else "train"
             written[split].add(make_row(sample, written[split].count, split, config))
@@ -142,7 +142,7 @@ def main() -> None:
     config = load_config(args.config, args.overrides)
     files = round_files(args, config)
     dataset = args.input or files.dataset
-    for _ in read_samples(dataset):  # a wrong line is found before the tokenizer is loaded
+    for _ in read_jsonl(dataset, Sample):  # a wrong line is found before the tokenizer is loaded
         pass
     meta = convert(dataset, args.train or files.train_parquet, args.test or files.test_parquet, config,
                    StudentFits(config))
