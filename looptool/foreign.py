@@ -37,18 +37,7 @@ def _read_yaml(content: bytes) -> Any:
     return json.loads(json.dumps(yaml.load(content, getattr(yaml, "CSafeLoader", yaml.SafeLoader)), default=str))
 
 
-def _read_json(content: bytes) -> Any:
-    """A JSON document; or one a line, which some give the same suffix (BFCL's data)."""
-    try:
-        return msgspec.json.decode(content)
-    except msgspec.DecodeError as error:
-        try:
-            return [msgspec.json.decode(line) for line in content.splitlines()]
-        except msgspec.DecodeError:
-            raise error from None
-
-
-WHOLE = {".json": _read_json, ".yaml": _read_yaml, ".yml": _read_yaml}
+WHOLE = {".json": msgspec.json.decode, ".yaml": _read_yaml, ".yml": _read_yaml}
 """Readers of the files that are one value and not a value a line, by suffix."""
 
 

@@ -126,12 +126,6 @@ def test_odd_tools_and_questions_are_read_as_far_as_they_go(tmp_path, tool):
         assert benchmark.reason(sample("x", Tool(name="x", parameters=tool["parameters"]))) == "seen_tool:x, x.jsonl:1"
 
 
-def test_a_json_file_may_hold_one_entry_a_line_as_those_of_bfcl_do(tmp_path):
-    (tmp_path / "simple.json").write_text("\n".join([json.dumps(BFCL), json.dumps(ACEBENCH)]), encoding="utf-8")
-    benchmark = Benchmark(benchmark_files([tmp_path]))
-    assert benchmark.reason(sample(QUESTION)) == "seen_request" and len(benchmark.tools) == 1
-
-
 def test_bad_benchmarks(tmp_path):
     with pytest.raises(InputError, match="holds no .json"):
         benchmark_files([tmp_path])

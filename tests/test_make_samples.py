@@ -308,7 +308,7 @@ def test_bad_conversations(tmp_path, content, message):
 
 
 @pytest.mark.parametrize("name, content, message", [
-    ("a.json", "[1, ", "a.json: not JSON"), ("b.json", "{}\n{", "b.json: not JSON"), ("a.jsonl", "{}\n{", "a.jsonl:2: not JSON"), ("a.json", "[]", "is empty"),
+    ("a.json", "[1, ", "a.json: not JSON"), ("b.json", "{}\n{", "b.json:2: not JSON"), ("a.jsonl", "{}\n{", "a.jsonl:2: not JSON"), ("a.json", "[]", "is empty"),
     ("a.txt", "", "is empty"), ("gone.json", None, "cannot be read"),
 ])
 def test_bad_foreign_files(tmp_path, name, content, message):
