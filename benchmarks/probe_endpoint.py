@@ -129,13 +129,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", default=str(ROOT / "configs" / "laptop.yaml"))
     parser.add_argument("--samples", type=Path, required=True, metavar="FILE")
+    parser.add_argument("--model", default="", metavar="DIR", help="checkpoint that it serves (default: the config's student)")
     parser.add_argument("--url", default="", help="of a real server (default: one of fixed latency)")
     parser.add_argument("--latency", type=float, default=1.0, metavar="SECONDS", help="of that one")
     parser.add_argument("--in-flight", type=int, default=64, metavar="N")
     parser.add_argument("--times", type=int, default=3, metavar="N")
     args = parser.parse_args()
     os.environ["CI"] = "1"
-    config = load_config(args.config, ["probe.engine=endpoint", f"probe.in_flight={args.in_flight}"])
+    config = load_config(args.config, ["probe.engine=endpoint", f"probe.in_flight={args.in_flight}",
+                                       *([f"student.model={args.model}"] if args.model else [])])
     with (fixed_latency(args.latency) if not args.url else nullcontext(args.url)) as url:
         config.probe.base_urls = [url]
         stage, alone = measure(config, args.samples, args.times, warm_up=bool(args.url))

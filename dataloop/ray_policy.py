@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from array import array
 from collections.abc import AsyncIterator
 from functools import lru_cache
@@ -87,7 +88,8 @@ class RayPipeline(Pipeline):
     def _dataset(self, places: array[int]) -> Any:
         import ray
 
-        ray.data.DataContext.get_current().enable_progress_bars = False
+        context = ray.data.DataContext.get_current()
+        context.enable_progress_bars, context.retried_map_errors = False, False  # an engine that broke down stays so
         logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # the stage has its own bar, last line and error
         config, number = self._job.config, -(-len(places) // BLOCK)
         engines, gpus = engines_of(config, node_gpus())
@@ -197,5 +199,6 @@ class Engine:
 
 
 def _cause(error: BaseException) -> str:
-    """The last line of what went wrong in an actor."""
-    return str(error).strip().splitlines()[-1]
+    """The line that names what went wrong in an actor: the last exception in Ray's text that is not Ray's own."""
+    lines = [line.strip() for line in str(error).strip().splitlines()]
+    return next((line for line in reversed(lines) if re.match(r"(?!ray\.)[\w.]+(Error|Exception): ", line)), lines[-1])

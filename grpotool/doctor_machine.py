@@ -177,11 +177,15 @@ def check_endpoints(config: Config, files: RoundFiles) -> Iterator[Finding]:
 
 
 def check_probing(config: Config, files: RoundFiles) -> Iterator[Finding]:
-    """Where the policy is probed over an endpoint, that is named."""
+    """Where the policy is probed over an endpoint, that is named; where inside Ray Data, its packages are there."""
     if config.probe.engine == "endpoint" and not config.probe.base_urls:
         yield fail("probe.engine is endpoint, and probe.base_urls is empty", "name the policy's server there")
     elif config.probe.engine == "endpoint":
         yield skip(", ".join(config.probe.base_urls), "serves the policy, which is there after training only")
+    elif config.probe.engine == "ray":
+        missing = [name for name in ("ray", "pyarrow", "vllm") if find_spec(name) is None]
+        yield (fail(f"probe.engine is ray, and {', '.join(missing)} is not installed", "pip install -r requirements-gpu.txt")
+               if missing else ok("Ray Data and vLLM, which probe the policy, are installed"))
 
 
 def check_verl(config: Config, files: RoundFiles) -> Iterator[Finding]:

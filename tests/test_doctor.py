@@ -272,6 +272,14 @@ def test_probing(tmp_path, config, urls, start):
     assert run(doctor_machine.check_probing, config, RoundFiles(tmp_path, 1)) == []
 
 
+@pytest.mark.parametrize("missing, start", [({"vllm"}, "FAIL probe.engine is ray, and vllm is not installed -> pip install"),
+                                            (set(), "ok   Ray Data and vLLM")])
+def test_probing_inside_ray(tmp_path, monkeypatch, missing, start):
+    monkeypatch.setattr(doctor_machine, "find_spec", lambda name: None if name in missing else name)
+    (line,) = run(doctor_machine.check_probing, make_config(tmp_path, probe=Probing(engine="ray")), RoundFiles(tmp_path, 1))
+    assert line.startswith(start)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("reward, start", [("strict", "ok   verl 0.9.1 accepts the "), ("a=b=[", "FAIL verl refuses the ")])
 def test_verl(tmp_path, reward, start):

@@ -143,6 +143,7 @@ def test_figures_of_a_run_counted_by_hand(run):
     gain = first.heldout.gain
     assert (gain.tasks, gain.better, gain.worse, gain.share) == (4, 2, 0, 0.5)
     assert first.probes.reasons == {"wrong_value": 4, "match": 1} and first.probes.high_ppl_cut == 1.2
+    assert first.probes.cases == {"no_think": 5}
     assert sum(first.probes.histogram.mastered) == 1 and sum(first.probes.histogram.mismatched) == 4
     assert first.seconds == {"json2parquet": 1.0, "verify": 1.5, "expand": 2.5}
     assert report.before.seconds == {"probe held-out": 0.5}

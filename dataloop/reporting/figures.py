@@ -93,6 +93,8 @@ class ProbeFigures(Record):
     high_ppl_cut: float | None
     """Least perplexity of D_HPPL."""
     histogram: Histogram | None
+    cases: dict[str, int] = {}
+    """Replies out of the ordinary, by dataloop.probing.CASES."""
 
 
 class VerdictFigures(Record):

@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from dataloop.probing import reply_cases
 from dataloop.reporting.figures import (EDGE_STEPS, DatasetFigures, ExpansionFigures, Gain, HeldoutFigures, Histogram,
                                         ProbeFigures, Rate, ReplacedFigures, TrainingFigures, VerdictFigures)
 from looptool.records import ErrorSeed, LabelChange, Message, Probe, Sample, Verdict
@@ -98,15 +99,17 @@ def heldout_figures(answers: dict[str, bool | None], before: dict[str, bool | No
 def probe_figures(probes: Iterable[Probe], high_ppl: Iterable[Probe]) -> ProbeFigures:
     """Reasons and perplexities; `high_ppl` are the probes that were chosen as near the decision boundary."""
     reasons: Counter[str] = Counter()
+    cases: Counter[str] = Counter()
     mastered, mismatched = array("d"), array("d")
     for probe in probes:
         reasons[probe.reason] += 1
+        cases.update(reply_cases(probe.text, probe.finish))
         (mastered if probe.matches else mismatched).append(probe.perplexity)
     both = sorted(filter(drawable, mastered + mismatched))
     return ProbeFigures(samples=sum(reasons.values()), reasons=dict(reasons.most_common()),
                         median_perplexity=both[len(both) // 2] if both else None,
                         high_ppl_cut=min((probe.perplexity for probe in high_ppl), default=None),
-                        histogram=histogram(mastered, mismatched, both) if both else None)
+                        histogram=histogram(mastered, mismatched, both) if both else None, cases=dict(cases))
 
 
 def drawable(perplexity: float) -> bool:

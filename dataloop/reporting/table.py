@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from dataloop.probing import CASES
 from dataloop.reporting.figures import EDGE_STEPS, Rate, Report, RoundFigures
 
 NOT_YET = "not yet"
@@ -122,6 +123,9 @@ def heldout_rows(build: _Rows, expected: bool) -> Iterator[Row]:
 def probe_rows(build: _Rows) -> Iterator[Row]:
     yield from build.row("mastered: equal to the label", lambda figures: figures.probes and part(
         figures.probes.reasons.get("match", 0), figures.probes.samples), expected=True)
+    for case, words in CASES.items():
+        yield from build.row(f"replies {words}", lambda figures, case=case: figures.probes and (
+            f"{count:,}" if (count := figures.probes.cases.get(case)) else None))
     yield from build.row("median perplexity", decimal("probes", "median_perplexity"))
     yield from build.row("least perplexity taken as HPPL", decimal("probes", "high_ppl_cut"))
 
