@@ -65,7 +65,8 @@ def test_every_record_is_shown() -> None:
     assert {heading for heading, _, _ in blocks()} == {*RECORDS, "verl's rows"}
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/formats.md", "docs/backends.md", "docs/training.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/formats.md", "docs/backends.md", "docs/training.md",
+                                  "docs/probing.md"])
 def test_what_a_page_names_is_there(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link]
