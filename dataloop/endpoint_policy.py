@@ -1,8 +1,8 @@
 """The policy behind OpenAI-compatible servers that continue prompts, such as vLLM's (engine "endpoint").
 
 In: samples. Out: a probe each. Prompts are rendered and tokenized here, as for training, and sent as tokens to
-/completions; the server's chat template plays no part. Greedy is temperature 0, without the penalties that a server may take
-from a generation config. Several servers share the load; samples with the same tools go to the same one where they can.
+/completions; the server's chat template plays no part. Greedy is temperature 0, without the penalties that a server may
+take from a generation config. Several servers share the load; samples with the same tools go to the same one if they can.
 """
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ async def probe_by_endpoint(job: Job) -> StageMeta:
                          "probe.engine=transformers")
     tokenizer = load_tokenizer(job.model)
     async with Client.from_config(config, RunFiles(config).answers, probing.base_urls, probing.in_flight) as client:
-        sampling = Continuation(model=await served_name(client, probing.model, job.model, config.student),
-                                max_tokens=config.student.max_response_tokens, stop_token_ids=end_tokens(job.model, tokenizer))
-        prober = EndpointProber(client, tokenizer, config.student, sampling)
+        how = Continuation(model=await served_name(client, probing.model, job.model, config.student),
+                           max_tokens=config.student.max_response_tokens, stop_token_ids=end_tokens(job.model, tokenizer))
+        prober = EndpointProber(client, tokenizer, config.student, how)
         return await run_stage(inputs=Inputs(lambda: ((sample.id, sample) for sample in job.read())), work=prober.probe,
                                in_flight=probing.in_flight + AHEAD, usage=client.usage, **job.stage)
 
@@ -48,8 +48,8 @@ async def probe_by_endpoint(job: Job) -> StageMeta:
 class EndpointProber:
     """Probes samples one by one, for a stage that has many of them in flight."""
 
-    def __init__(self, client: Client, tokenizer: Any, student: Student, sampling: Continuation):
-        self._client, self._tokenizer, self._student, self._sampling = client, tokenizer, student, sampling
+    def __init__(self, client: Client, tokenizer: Any, student: Student, how: Continuation):
+        self._client, self._tokenizer, self._student, self._how = client, tokenizer, student, how
 
     async def probe(self, sample: Sample) -> Outcome:
         """The probe of one sample, counted by its match; "too_long" without a record where the prompt does not fit.
@@ -62,7 +62,7 @@ class EndpointProber:
         if prompt is None:
             return Outcome([], "too_long")
         home = zlib.crc32(render_tools(sample.tools).encode())
-        probe = make_probe(sample, read_generation(await self._client.complete("policy", prompt, self._sampling, home)))
+        probe = make_probe(sample, read_generation(await self._client.complete("policy", prompt, self._how, home)))
         return Outcome([probe], probe.reason)
 
 
@@ -102,8 +102,8 @@ async def served_name(client: Client, wanted: str, checkpoint: str, student: Stu
                              "this round")
         window = known[name].get("max_model_len")
         if window and window < tokens:
-            raise InputError(f"probe.base_urls: the server takes {window} tokens, and prompt and reply may have {tokens}; start "
-                             f"it with --max-model-len {tokens}")
+            raise InputError(f"probe.base_urls: the server takes {window} tokens, and prompt and reply may have {tokens}; "
+                             f"start it with --max-model-len {tokens}")
         names.add(name)
     if len(names) != 1:
         raise InputError(f"probe.base_urls: the servers name the policy differently ({', '.join(sorted(names))}); start "

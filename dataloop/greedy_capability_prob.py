@@ -12,8 +12,8 @@ tasks, and in round 0 the policy is pi_0:
     python greedy_capability_prob.py
     python greedy_capability_prob.py --heldout --round 0
 
-probe.engine says what decodes: "transformers" in this process, "endpoint" servers, "ray" vLLM engines over a cluster's GPUs;
-docs/probing.md says which when. The probes are the same, in the same order: those that begin alike next to each other.
+probe.engine says what decodes: "transformers" in this process, "endpoint" servers, "ray" vLLM engines over a cluster's
+GPUs; docs/probing.md says which when. The probes are the same, in the same order: samples that begin alike together.
 
 Departures from the paper: a prompt longer than the window loses its oldest turns and never its tools, where the released
 code cuts tokens from the left; what does not fit even so is left out and counted as too_long.
@@ -77,9 +77,10 @@ def summary(meta: StageMeta, cases: Mapping[str, int], round: int) -> str:
     reasons = _counted({reason: n for reason, n in meta.counts.items() if reason not in ("match", "too_long")})
     long = f", {meta.counts['too_long']:,} too long" if "too_long" in meta.counts else ""
     odd = _counted({CASES[case]: count for case, count in cases.items()})
+    replies = f"replies: {odd}; " if odd else ""
     tokens = meta.usage["policy"].completion_tokens / max(probed, 1) if "policy" in meta.usage else 0
     return (f"probe: round {round}: {meta.inputs:,} in -> {matches:,} match ({matches / max(probed, 1):.1%}), "
-            f"{probed - matches:,} mismatch{': ' + reasons if reasons else ''}{long}; {'replies: ' + odd + '; ' if odd else ''}"
+            f"{probed - matches:,} mismatch{': ' + reasons if reasons else ''}{long}; {replies}"
             f"{tokens:.1f} tokens/reply; {meta.seconds:.1f} s")
 
 

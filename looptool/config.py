@@ -162,7 +162,7 @@ class Probing(Section):
     """Section 4.2, greedy capability probing."""
 
     engine: Literal["transformers", "endpoint", "ray"] = "endpoint"
-    """What decodes: this process, servers at `base_urls`, or vLLM engines over the GPUs of a Ray cluster; docs/probing.md."""
+    """What decodes: this process, servers at `base_urls`, or vLLM engines in a Ray cluster; docs/probing.md says which when."""
     base_urls: list[str] = []
     """Servers of the policy, for engine "endpoint"."""
     model: str = ""

