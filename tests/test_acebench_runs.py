@@ -296,13 +296,15 @@ HTTPServer(("127.0.0.1", int(sys.argv[sys.argv.index("--port") + 1])), Handler).
 @pytest.mark.parametrize("sign, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_server_that_was_started_is_ended_with_the_run(benchmark, tmp_path, sign, code):
     pid, asked = tmp_path / "pid", tmp_path / "asked"
-    (tmp_path / "vllm").write_text(FAKE_VLLM.format(python=sys.executable, pid=str(pid), asked=str(asked)))
-    (tmp_path / "vllm").chmod(0o755)
+    server_module = tmp_path / "vllm" / "entrypoints" / "openai" / "api_server.py"
+    server_module.parent.mkdir(parents=True)
+    server_module.write_text(FAKE_VLLM.format(python=sys.executable, pid=str(pid), asked=str(asked)))
     words = command(benchmark, tmp_path / "out", "", only="normal_atom_list")
     for flag in ("--endpoint", "--served-name", "--user-model", "--user-endpoint"):
         del words[words.index(flag):words.index(flag) + 2]
     process = subprocess.Popen([*words, "--", "--dtype", "float32"], stderr=subprocess.DEVNULL,
-                               env=ENVIRONMENT | {"PATH": f"{tmp_path}:{os.environ['PATH']}"})
+                               env=ENVIRONMENT | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+                                                  "PYTHONPATH": f"{tmp_path}:{ENVIRONMENT.get('PYTHONPATH', '')}"})
     deadline = time.monotonic() + 60
     while not asked.exists() and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -203,9 +203,11 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[sys.argv.index("--port") + 1])
 
 @pytest.mark.slow
 def test_a_server_is_started_and_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "vllm").write_text(STAND_IN.format(python=sys.executable))
-    (tmp_path / "vllm").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    server_module = tmp_path / "vllm" / "entrypoints" / "openai" / "api_server.py"
+    server_module.parent.mkdir(parents=True)
+    server_module.write_text(STAND_IN.format(python=sys.executable))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     with server("org/model", "", "", ["--flag"], tmp_path / "log") as served:
         assert (served.name, served.server) == ("stand-in", "vllm 1.2.3")
         find_server(served.url)
