@@ -18,7 +18,7 @@ from loop_world import world
 from dataloop.error_data_expansion import expand_seeds, student_window
 from dataloop.greedy_capability_prob import probe_samples
 from dataloop.judgement_label_verification import verify_probes, write_consequences
-from dataloop.overlap import wait
+from dataloop.overlap import STEPS, wait
 from dataloop.probing import prompt_ids
 from dataloop.scenarios import SCENARIOS
 from looptool.config import ROOT, Config, load_config
@@ -176,6 +176,19 @@ def test_whoever_is_killed_the_next_run_goes_on_and_ends_alike(loop: World, seri
     assert loop.start(files).wait(60) == 0
     assert_as_serial(files, serial)
     assert loop.policy.count - asked <= SAMPLES + 2 * 4  # what was finished is not asked again; 4 are in flight
+
+
+@pytest.mark.parametrize("flags, overlapped", [(["--overlap"], True), ([], False), (["--tools", "X", "--overlap"], True)])
+def test_the_loops_first_flags_go_where_they_belong(tmp_path: Path, flags: list[str], overlapped: bool) -> None:
+    python = tmp_path / "python"
+    python.write_text('#!/bin/bash\n[[ "$*" == *looptool.config* ]] && echo 1 || echo "$(basename "$1") ${*:2}"\n')
+    python.chmod(0o755)
+    said = subprocess.run(["bash", ROOT / "scripts" / "run_loop.sh", *flags, "--set", "a=b"], check=True, text=True,
+                          stdout=subprocess.PIPE, env={"PATH": f"{tmp_path}:{os.environ['PATH']}"}).stdout.splitlines()
+    assert all(line.endswith("--set a=b") and "--overlap" not in line for line in said)
+    assert ("overlap.py --set a=b" in said) == overlapped
+    assert (f"{STEPS[1]} --set a=b" in said) != overlapped
+    assert [line for line in said if "--tools" in line] == (["synthesize_tools.py --tools X --set a=b"] if "X" in flags else [])
 
 
 def test_a_step_that_fails_ends_the_others() -> None:
