@@ -46,6 +46,11 @@ def test_what_is_not_installed_is_named(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["samples.jsonl"]
 
 
+def journal_lines(journal: Path) -> int:
+    """Samples done according to it: its first line is about the stage."""
+    return len(journal.read_bytes().splitlines()) - 1 if journal.exists() else 0
+
+
 class Weights(ray_policy.Engine):
     """An engine whose weights transformers decodes; it notes each reply, and breaks down over one while a file is there."""
 
@@ -57,7 +62,10 @@ class Weights(ray_policy.Engine):
 
     async def generate(self, prompt: list[int]):
         if BROKEN in self._policy.tokenizer.decode(prompt) and (self._folder / BROKEN).exists():
-            await asyncio.sleep(4)  # other blocks are done and handed over by then
+            for _ in range(600):  # until other blocks are done and handed over; a minute at most
+                if journal_lines(self._folder.with_name("ray.jsonl.journal")) > 0:
+                    break
+                await asyncio.sleep(0.1)
             raise RuntimeError("CUDA out of memory")
         with (self._folder / "noted").open("a") as file:
             file.write(".")
@@ -82,7 +90,7 @@ def test_a_cluster_writes_the_probes_of_one_process_and_goes_on_after_a_breakdow
     (folder / BROKEN).touch()
     with pytest.raises(StageFailed, match="RuntimeError: CUDA out of memory .* run again, it goes on from what is done"):
         probe("ray")
-    done = len((tmp_path / "ray.jsonl.journal").read_bytes().splitlines()) - 1
+    done = journal_lines(tmp_path / "ray.jsonl.journal")
     (folder / BROKEN).unlink()
     (folder / "noted").unlink()
     meta = probe("ray")
