@@ -11,13 +11,13 @@ missing value is asked for, no tool fits) is a decision; of those after results 
 from __future__ import annotations
 
 import json
-import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
 
+from looptool.fingerprints import fingerprint
 from looptool.records import Message, Sample, SampleIds, Tool
 
 AFTER_RESULTS = 0.1
@@ -49,7 +49,7 @@ def samples_of(id: str, tools: list[Tool], date: str, messages: list[Message], s
         if turn.role != "assistant":
             continue
         kind, source = step_kind(messages, index), f"{id}#{index}"
-        if kind == "text_after_results" and random.Random(f"{seed}:{source}").random() >= AFTER_RESULTS:
+        if kind == "text_after_results" and fingerprint(f"{seed}:{source}") >= AFTER_RESULTS * 2**64:
             kind = "text_left_out"
         if kind not in ("call", "text_first", "text_after_results"):
             counts[kind] += 1
