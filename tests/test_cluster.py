@@ -67,8 +67,9 @@ class Network:
         ip("link", "set", f"lt-veth{number}", "down")
 
     def close(self) -> None:
-        for host in self.hosts:
-            ip("netns", "del", host.partition("=")[0])
+        for number in range(len(self.hosts)):
+            ip("link", "del", f"lt-veth{number}")  # at once; with its namespace it would go some time later
+            ip("netns", "del", f"lt{number}")
         ip("link", "del", "lt-bridge")
 
 
