@@ -6,10 +6,10 @@ back. Parts of what is listed are arrays of row numbers.
 from __future__ import annotations
 
 import os
-from array import array
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from struct import Struct
 from typing import Any, TypeAlias, TypeVar, get_args
 
 import numpy as np
@@ -24,6 +24,9 @@ Rows: TypeAlias = NDArray[np.uint32]
 """Numbers of rows, in an order that means something."""
 NO_ROWS: Rows = np.zeros(0, np.uint32)
 ORIGINS: tuple[Origin, ...] = get_args(Origin)
+_ROW = np.dtype([("id", "<u8"), ("perplexity", "<f8"), ("place", "<u8"), ("length", "<u4"), ("file", "u1")])
+_PACKED = Struct("<QdQIB")
+"""The same for one row."""
 
 
 class Listing:
@@ -31,10 +34,12 @@ class Listing:
 
     def __init__(self) -> None:
         self._files: list[tuple[Path, type]] = []
-        self._numbers, self._perplexities = array("Q"), array("d")
-        self._file, self._places, self._lengths = array("B"), array("Q"), array("I")
+        self._table = bytearray()
         self._again: dict[int, int] = {}
         """Of a row that lists a sample again, how many times it was listed before."""
+
+    def __len__(self) -> int:
+        return len(self._table) // _PACKED.size
 
     def add(self, path: Path, record_type: type[R], is_wanted: Callable[[R], bool] = lambda record: True) -> Rows:
         """List the records of a file, which may be empty; their rows, in the file's order.
@@ -42,36 +47,32 @@ class Listing:
         Raises:
             InputError: the file is absent, or a line does not hold such a record.
         """
-        first, file = len(self._numbers), len(self._files)
+        first, file = len(self), len(self._files)
         self._files.append((path, record_type))
         for place, length, record in read_placed(path, record_type):
             if is_wanted(record):
                 perplexity = record.perplexity if isinstance(record, Probe) else 0.0
-                self.add_row(fingerprint(sample_of(record).id), perplexity, file, place, length)
-        return np.arange(first, len(self._numbers), dtype=np.uint32)
+                self.add_row(fingerprint(sample_of(record).id), perplexity, place, length, file)
+        return np.arange(first, len(self), dtype=np.uint32)
 
-    def add_row(self, number: int, perplexity: float = 0.0, file: int = 0, place: int = 0, length: int = 0) -> int:
-        """List one sample; the new row."""
-        self._numbers.append(number)
-        self._perplexities.append(perplexity)
-        self._file.append(file)
-        self._places.append(place)
-        self._lengths.append(length)
-        return len(self._numbers) - 1
+    def add_row(self, id: int, perplexity: float = 0.0, place: int = 0, length: int = 0, file: int = 0) -> int:
+        """List one sample, by the fingerprint of its id; the new row."""
+        self._table += _PACKED.pack(id, perplexity, place, length, file)
+        return len(self) - 1
 
     def add_again(self, row: int, times: int) -> int:
         """List a sample that was listed so many times already, under another id; the new row."""
-        again = self.add_row(fingerprint(f"{self._numbers[row]}-{times}"), self._perplexities[row], self._file[row],
-                             self._places[row], self._lengths[row])
+        id, *place = self._row(row)
+        again = self.add_row(fingerprint(f"{id}-{times}"), *place)
         self._again[again] = times
         return again
 
     def ids(self, rows: Rows) -> NDArray[np.uint64]:
         """Fingerprints of the ids."""
-        return np.frombuffer(self._numbers, np.uint64)[rows]
+        return np.frombuffer(self._table, _ROW)["id"][rows]
 
     def perplexities(self, rows: Rows) -> NDArray[np.float64]:
-        return np.frombuffer(self._perplexities, np.float64)[rows]
+        return np.frombuffer(self._table, _ROW)["perplexity"][rows]
 
     def random_order(self, rows: Rows, key: str) -> NDArray[np.intp]:
         """Positions in `rows`, in an order that depends on the samples and the key only, not on where they come from."""
@@ -85,9 +86,9 @@ class Listing:
         """The records again, in this order."""
         with ExitStack() as stack:
             opened = [(stack.enter_context(path.open("rb", buffering=0)).fileno(), decoder(kind)) for path, kind in self._files]
-            for row in map(int, rows):
-                file, decode = opened[self._file[row]]
-                yield decode(os.pread(file, self._lengths[row], self._places[row]))
+            for _, _, place, length, number in map(self._row, map(int, rows)):
+                file, decode = opened[number]
+                yield decode(os.pread(file, length, place))
 
     def samples(self, rows: Rows, origins: NDArray[np.uint8] | None = None) -> Iterator[Sample]:
         """The samples of the records, each with the origin of this number in ORIGINS, or its own."""
@@ -98,6 +99,9 @@ class Listing:
             if times := self._again.get(row):
                 sample.id, sample.parent = f"{sample.id}-{times}", sample.id
             yield sample
+
+    def _row(self, row: int) -> tuple[int, float, int, int, int]:
+        return _PACKED.unpack_from(self._table, row * _PACKED.size)
 
 
 def sample_of(record: Sample | Probe | ErrorSeed) -> Sample:

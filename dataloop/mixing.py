@@ -48,6 +48,12 @@ class Supply(msgspec.Struct, kw_only=True):
         """The parts by their names."""
         return {name: getattr(self, name) for name in ("error_seeds", "expanded", "high_ppl", "seed_new", "mastered")}
 
+    def size(self) -> int:
+        """Samples in all parts, each counted once."""
+        ids = self.listing.ids(np.concatenate([*self.parts().values()]))
+        ids.sort()
+        return min(len(ids), 1) + np.count_nonzero(ids[1:] != ids[:-1])
+
     def without(self, seen: Rows) -> Supply:
         """What a benchmark has not; `seen` are the samples that it has, under any row."""
         ids = np.unique(self.listing.ids(seen))
@@ -137,9 +143,11 @@ def _take(parts: dict[Origin, Rows], mastered: Rows, plan: dict[Origin, int], si
 
 def without_repeats(listing: Listing, parts: Sequence[Rows]) -> list[Rows]:
     """The parts, each without the samples that come before in it or in a part before it."""
-    rows = np.concatenate(parts)
-    is_first = np.zeros(len(rows), bool)
-    is_first[np.unique(listing.ids(rows), return_index=True)[1]] = True
+    ids = listing.ids(np.concatenate(parts))
+    order = ids.argsort(kind="stable")
+    ids = ids[order]
+    is_first = np.ones(len(ids), bool)
+    is_first[order[1:][ids[1:] == ids[:-1]]] = False
     ends = np.cumsum([len(part) for part in parts])
     return [part[first] for part, first in zip(parts, np.split(is_first, ends[:-1]), strict=True)]
 

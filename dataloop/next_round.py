@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -58,36 +58,31 @@ class Manifest(Record):
 def dataset_ids(files: RoundFiles) -> tuple[IdSet, IdSet]:
     """Ids of D_j; and ids of all samples of rounds 1 to j, and of the samples that they were made from."""
     own, used = IdSet(), IdSet()
-    for number in range(1, files.round + 1):
-        own = IdSet()
+
+    def ids(number: int) -> Iterator[str]:
         for sample in read_jsonl(RoundFiles(files.run_dir, number).dataset, Sample):
-            own.add(sample.id)
-            used.add(sample.id)
             if sample.parent is not None:
                 used.add(sample.parent)
+            yield sample.id
+
+    for number in range(1, files.round + 1):
+        own = IdSet(ids(number))
+        used.update(own)
     return own, used
 
 
 class RoundCheck:
-    """Refuses what does not come from D_j and from the probes of its policy: the probes first, error seeds before what was
-    made of them. Each method says whether the mix wants a record.
+    """Refuses what does not come from D_j and from the probes of its policy; error seeds come before what was made of them,
+    high-perplexity probes before all probes. Its methods are True for a record that comes from there.
 
     Raises:
-        InputError: a record does not come from there; names its kind and id.
+        InputError: a record does not; names its kind and id.
     """
 
     def __init__(self, round: int, ids: IdSet):
         """`ids` are those of D_j."""
         self._round, self._ids = round, ids
-        self._measured, self._seeds = IdSet(), IdSet()
-
-    def probe(self, probe: Probe) -> bool:
-        self._need(probe.sample.id in self._ids, "probe", probe.sample)
-        self._measured.add(f"{probe.sample.id} {probe.perplexity}")
-        return probe.matches
-
-    def high_ppl(self, probe: Probe) -> bool:
-        return self._need(f"{probe.sample.id} {probe.perplexity}" in self._measured, "high-perplexity probe", probe.sample)
+        self._seeds, self._unsure, self._found = IdSet(), IdSet(), IdSet()
 
     def error_seed(self, seed: ErrorSeed) -> bool:
         sample = seed.sample
@@ -99,11 +94,30 @@ class RoundCheck:
     def expanded(self, sample: Sample) -> bool:
         return self._need(sample.parent in self._seeds and sample.round == self._round, "expanded sample", sample)
 
+    def high_ppl(self, probe: Probe) -> bool:
+        self._unsure.add(_measured(probe))
+        return True
+
+    def probe(self, probe: Probe) -> bool:
+        if (measured := _measured(probe)) in self._unsure:
+            self._found.add(measured)
+        return self._need(probe.sample.id in self._ids, "probe", probe.sample)
+
+    def all_found(self, high_ppl: Iterable[Probe]) -> None:
+        """Once all probes were seen: whether the high-perplexity ones are among them."""
+        if len(self._found) < len(self._unsure):
+            for probe in high_ppl:
+                self._need(_measured(probe) in self._found, "high-perplexity probe", probe.sample)
+
     def _need(self, is_known: bool, kind: str, sample: Sample) -> bool:
         if not is_known:
             raise InputError(f"{kind} {sample.id}: its file was not made from D_{self._round}; run scripts/05_probe.sh, "
                              "06_verify.sh and 07_expand.sh for this round again")
         return True
+
+
+def _measured(probe: Probe) -> str:
+    return f"{probe.sample.id} {probe.perplexity}"
 
 
 def check_fresh(files: RoundFiles) -> None:
@@ -134,16 +148,20 @@ def round_supply(args: argparse.Namespace, config: Config, files: RoundFiles) ->
     if files.round:
         check_fresh(files)
     own, used = dataset_ids(files)
+    check = RoundCheck(files.round, own)
     if files.round:
         paths = {name: getattr(args, name) or getattr(files, name) for name in ("error_seeds", "expanded", "high_ppl", "probes")}
-        check = RoundCheck(files.round, own)
-        supply.mastered = near_boundary(listing, listing.add(paths["probes"], Probe, check.probe))
-        supply.high_ppl = listing.add(paths["high_ppl"], Probe, check.high_ppl)
         supply.error_seeds = listing.add(paths["error_seeds"], ErrorSeed, check.error_seed)
         supply.expanded = listing.add(paths["expanded"], Sample, check.expanded)
+        supply.high_ppl = listing.add(paths["high_ppl"], Probe, check.high_ppl)
         sources += [*paths.values(), *(RoundFiles(files.run_dir, number).dataset for number in range(1, files.round + 1))]
     fresh = listing.add(seed_path, Sample, lambda sample: not is_used(sample, used))
     supply.seed_new = listing.shuffled(fresh, f"{config.seed}")
+    if files.round:
+        is_short = may_be_short(config, supply)
+        mastered = listing.add(paths["probes"], Probe, lambda probe: check.probe(probe) and probe.matches and is_short)
+        check.all_found(listing.records(supply.high_ppl))
+        supply.mastered = near_boundary(listing, mastered)
     if config.mix.benchmarks:
         seen = benchmark_files(ROOT / place for place in config.mix.benchmarks)
         benchmark = Benchmark(seen)
@@ -152,6 +170,13 @@ def round_supply(args: argparse.Namespace, config: Config, files: RoundFiles) ->
         supply = supply.without(rows[is_seen])
         sources += seen
     return supply, sources
+
+
+def may_be_short(config: Config, supply: Supply) -> bool:
+    """Whether mastered samples may be needed beside the parts: in the variants of Table 4 always."""
+    if config.ablation not in ("none", "no_jglv") or config.mix.benchmarks:
+        return True
+    return supply.size() < config.mix.size
 
 
 def write_dataset(samples: Callable[[], Iterator[Sample]], manifest: Manifest, output: Path, fresh: bool) -> bool:

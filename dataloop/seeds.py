@@ -69,8 +69,7 @@ def error_seeds(verdicts: Iterable[Verdict], round: int, counts: Counter[str],
             counts["rolled_back"] += 1
             continue
         counts[seed.cause] += 1
-        if seed.sample.id not in seen:  # two samples with one context may get the same new label
-            seen.add(seed.sample.id)
+        if seen.add(seed.sample.id):  # two samples with one context may get the same new label
             yield seed
 
 

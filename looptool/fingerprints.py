@@ -5,6 +5,7 @@ import hashlib
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
+from itertools import chain
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -44,9 +45,7 @@ class IdSet:
     def __init__(self, ids: Iterable[str] = ()):
         self._new: set[int] = set()
         self._numbers = fingerprints()
-        self._starts = _sort(self._numbers)
-        for id in ids:
-            self.add(id)
+        self._join(map(fingerprint, ids))
 
     def __contains__(self, id: str | None) -> bool:
         return id is not None and self._has(fingerprint(id))
@@ -54,15 +53,26 @@ class IdSet:
     def __len__(self) -> int:
         return len(self._numbers) + len(self._new)
 
-    def add(self, id: str) -> None:
+    def add(self, id: str) -> bool:
+        """Whether it was not in the set yet."""
         number = fingerprint(id)
         if self._has(number):
-            return
+            return False
         self._new.add(number)
         if len(self._new) == NEW_IDS:
-            self._numbers.extend(self._new)
-            self._starts = _sort(self._numbers)
-            self._new = set()
+            self._join(())
+        return True
+
+    def update(self, other: IdSet) -> None:
+        """Add all ids of another set."""
+        self._join(chain(other._numbers, other._new))
+
+    def _join(self, numbers: Iterable[int]) -> None:
+        """Bring these and the new ones into the array."""
+        self._numbers.extend(chain(self._new, numbers))
+        self._new = set()
+        _drop_repeats(self._numbers)
+        self._starts = _starts(self._numbers)
 
     def _has(self, number: int) -> bool:
         if number in self._new:
@@ -77,7 +87,7 @@ class Places:
 
     def __init__(self) -> None:
         self._numbers, self._places = fingerprints(), array("Q")
-        self._starts = _sort(self._numbers)
+        self._starts = _starts(self._numbers)
 
     def __len__(self) -> int:
         return len(self._numbers)
@@ -87,7 +97,8 @@ class Places:
         self._places.append(place)
 
     def sort(self) -> None:
-        self._starts = _sort(self._numbers, self._places)
+        _sort(self._numbers, self._places)
+        self._starts = _starts(self._numbers)
 
     def find(self, number: int) -> int | None:
         """The place that was added last for this fingerprint."""
@@ -96,23 +107,42 @@ class Places:
         return self._places[at] if at >= start and self._numbers[at] == number else None
 
 
-def _sort(numbers: array[int], along: array[int] | None = None) -> array[int]:
-    """Sort in place, and bring another array into the same order; equal numbers keep theirs. Returns where each bucket of
-    numbers starts, and the end of the last; nothing where there are no numbers."""
+def _drop_repeats(numbers: array[int]) -> None:
+    """Sort in place, and leave out what comes again."""
     if not numbers:
-        return array("Q")
-    import numpy as np  # takes a tenth of a second, which an empty journal need not wait for
+        return
+    import numpy as np  # takes a tenth of a second, which an empty set need not wait for
 
     view = np.frombuffer(numbers, np.uint64)
-    if along is None:
-        view.sort()
-    else:
-        order = view.argsort(kind="stable")
-        view[:] = view[order]
-        other = np.frombuffer(along, np.uint64)
-        other[:] = other[order]
+    view.sort()
+    is_first = np.ones(len(view), bool)
+    np.not_equal(view[1:], view[:-1], out=is_first[1:])
+    unique = view[is_first]
+    view[:len(unique)] = unique
+    del view
+    del numbers[len(unique):]
+
+
+def _sort(numbers: array[int], along: array[int]) -> None:
+    """Sort in place, and bring another array into the same order; equal numbers keep theirs."""
+    if not numbers:
+        return
+    import numpy as np  # an empty journal need not wait for it either
+
+    view, other = (np.frombuffer(column, np.uint64) for column in (numbers, along))
+    order = view.argsort(kind="stable")
+    view[:], other[:] = view[order], other[order]
+
+
+def _starts(numbers: array[int]) -> array[int]:
+    """Where each bucket of sorted numbers starts, and the end of the last; nothing where there are no numbers."""
+    if not numbers:
+        return array("Q")
+    import numpy as np
+
     firsts = np.arange(1 << BUCKET_BITS, dtype=np.uint64) << np.uint64(64 - BUCKET_BITS)
-    return array("Q", [*view.searchsorted(firsts).tolist(), len(view)])
+    starts = np.append(np.frombuffer(numbers, np.uint64).searchsorted(firsts), len(numbers))
+    return array("Q", starts.astype(np.uint64).tobytes())
 
 
 def _bucket(starts: array[int], number: int) -> tuple[int, int]:

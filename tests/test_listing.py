@@ -74,7 +74,7 @@ def test_a_sample_takes_some_thirty_bytes():
     try:
         listing = Listing()
         for number in range(20_000):
-            listing.add_row(number << 40, 1.5, 1, number << 10, 1000)
+            listing.add_row(number << 40, 1.5, number << 10, 1000, 1)
         assert tracemalloc.get_traced_memory()[0] < 40 * 20_000
     finally:
         tracemalloc.stop()
