@@ -27,7 +27,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from dataloop.listing import list_records, read_listed
+from dataloop.listing import Listing
 from dataloop.loop_files import read_some
 from dataloop.mixing import planned
 from dataloop.seeds import error_seeds, label_changes, near_boundary
@@ -98,9 +98,11 @@ def write_consequences(config: Config, probes: Path, folder: Path, round: int, u
     write_jsonl(ledger, label_changes(verdicts(), round, undone))
     mix = config.mix
     both_correct = IdSet(verdict.probe.sample.id for verdict in verdicts() if verdict.verdict == "BOTH_CORRECT")
-    candidates = (listed for listed, probe in list_records(probes, Probe) if probe.matches or listed.id in both_correct)
-    high = near_boundary(candidates, planned(mix, round + 1)["high_ppl"], mix.high_ppl_share, mix.high_ppl_threshold)
-    counts["high_ppl"] = write_jsonl(folder / "high_ppl.jsonl", read_listed(high, {probes: Probe}))
+    listing = Listing()
+    candidates = listing.add(probes, Probe, lambda probe: probe.matches or probe.sample.id in both_correct)
+    high = near_boundary(listing, candidates, planned(mix, round + 1)["high_ppl"], mix.high_ppl_share,
+                         mix.high_ppl_threshold)
+    counts["high_ppl"] = write_jsonl(folder / "high_ppl.jsonl", listing.records(high))
     return counts
 
 

@@ -124,9 +124,8 @@ def _check(inputs: Iterable[tuple[str, Any]], name: str) -> int:
     """Read all inputs through; returns how many there are."""
     seen, count = IdSet(), 0
     for count, (id, _) in enumerate(inputs, 1):
-        if id in seen:
+        if not seen.add(id):
             raise InputError(f"{name}: two inputs have the id {id!r}; remove one of them from its source file")
-        seen.add(id)
     return count
 
 
