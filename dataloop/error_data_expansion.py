@@ -31,7 +31,7 @@ from looptool.meta import StageMeta
 from looptool.prompt import fit, render_system
 from looptool.prompt_length import StudentFits, leave_torch_out
 from looptool.records import ErrorSeed, Sample, Verdict
-from looptool.run_files import RunFiles, round_files
+from looptool.run_files import RoundFiles, RunFiles, round_files
 from looptool.stage import Inputs, Outcome, run_main, run_stage
 
 _log = logging.getLogger(__name__)
@@ -89,6 +89,7 @@ async def expand_seeds(config: Config, seeds: Path, scenarios: Path, output: Pat
         return await run_stage("expand", Inputs(all_members), work, output, settings=settings,
                                sources=[seeds, scenarios, GENERATOR_PROMPT, CHECKER_PROMPT],
                                in_flight=config.teacher.in_flight, usage=client.usage, fresh=fresh,
+                               later=RoundFiles(config.run_dir, round).made_from(output),
                                follow=None if verifier is None else Follow(
                                    verifier[0], Verdict, verifier[1], members_of, seeds))
 

@@ -14,7 +14,7 @@ writes them (/proc/locks of this machine). Out, on standard output:
     next: wait, 2 steps are running
 
 "stopped" is killed or failed: run again, the step goes on. "done, 3 failed" are inputs whose call got no answer: run again,
-the step tries them again.
+the step tries them again, but not once a later one has begun with what is there.
 """
 from __future__ import annotations
 
