@@ -80,8 +80,8 @@ async def run_stage(name: str, inputs: Sequence[tuple[str, R]] | Inputs,
     header, path = make_header(name, settings, sources, output), journal_path(output)
     if not fresh and (done := _finished(output, header, later)) is not None:
         if done.failed:
-            _log.info("%s: %s is complete, %d failed earlier stay out, as %s was made from what is there (--fresh begins anew)",
-                      name, output, done.failed, _first_made(later))
+            _log.info("%s: %s is complete, %d failed earlier stay out, as %s was made from what is there (--fresh begins "
+                      "anew)", name, output, done.failed, _first_made(later))
             return done
         if path.exists():  # killed before its last act
             Journal(path).close(remove=True)

@@ -28,8 +28,8 @@ from looptool.run_files import RoundFiles
 SIZES = ("simulation.label_noise=0", "simulation.judge_error=0", "dialogs.count=12", "dialogs.synthesized_tools=4",
          "dialogs.verify=both", "mix.size=20", "mix.seed_new=6", "mix.high_ppl=4", "expand.per_seed=2",
          "student.max_prompt_tokens=4096")
-ONCE = ((synthesize_tools,), (dialogs, "--func", "data_crawl"), (dialogs, "--func", "data_post_process"), (trans2conversation,),
-        (transform,), (seed_filter,), (next_round, "--round", "0"))
+ONCE = ((synthesize_tools,), (dialogs, "--func", "data_crawl"), (dialogs, "--func", "data_post_process"),
+        (trans2conversation,), (transform,), (seed_filter,), (next_round, "--round", "0"))
 ROUND = tuple((module, "--round", "1") for module in (
     greedy_capability_prob, judgement_label_verification, error_data_expansion, next_round))
 PROBES = {probe.sample.id: probe for probe in world(30)}

@@ -134,8 +134,8 @@ def test_what_failed_stays_out_once_a_later_output_has_begun_with_what_is_there(
         journal.close()
     meta = run(tmp_path, work=recording(failing(4, 5), worked_on), later=[tmp_path / "absent.jsonl", later])
     assert meta.failed == 2 and sorted(worked_on) == ([4, 5] if tried else []) and (meta == first) != tried
-    assert tried or caplog.messages[-1] == (f"test: {tmp_path}/out.jsonl is complete, 2 failed earlier stay out, as {later} was "
-                                            "made from what is there (--fresh begins anew)")
+    assert tried or caplog.messages[-1] == (f"test: {tmp_path}/out.jsonl is complete, 2 failed earlier stay out, as {later} "
+                                            "was made from what is there (--fresh begins anew)")
     assert run(tmp_path, later=[later], fresh=True).failed == 0
 
 
