@@ -201,7 +201,7 @@ def test_the_loops_own_flags_go_where_they_belong_in_any_order(tmp_path: Path, f
 @pytest.mark.parametrize("flags", [["--overlap", "--round", "2"], ["--round", "2", "--overlap"]])
 def test_a_round_overlaps_wherever_the_flag_stands(tmp_path: Path, flags: list[str]) -> None:
     said = steps_of(tmp_path, "run_round.sh", flags)
-    assert said[-2:] == ["overlap.py --round 2", "next_round.py --round 2"] and len(said) == 5
+    assert said[-3:] == ["multinode.py --round 2", "overlap.py --round 2", "next_round.py --round 2"] and len(said) == 5
 
 
 def test_a_step_that_fails_ends_the_others() -> None:
