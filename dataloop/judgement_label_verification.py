@@ -24,7 +24,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dataloop.listing import Listing
@@ -52,7 +52,7 @@ def mismatch(probe: Probe) -> Iterator[tuple[str, Probe]]:
 
 
 async def verify_probes(config: Config, probes: Path, verdicts: Path, fresh: bool = False,
-                        prober: int | None = None) -> StageMeta:
+                        prober: int | None = None, later: Sequence[Path] = ()) -> StageMeta:
     """Judge every mismatch, as the process `prober` finds them if there is one; see looptool.stage.run_stage."""
     options, judges = config.verify, config.teacher.judges or config.teacher.models[:1]
     judges = judges[:1] if options.preset == "paper" else judges
@@ -76,7 +76,7 @@ async def verify_probes(config: Config, probes: Path, verdicts: Path, fresh: boo
                     "rules_first": options.rules_first, "judging": judging, "temperature": options.temperature}
         return await run_stage("verify", Inputs(mismatches), work, verdicts, settings=settings,
                                sources=[probes, JUDGE_PROMPT], in_flight=config.teacher.in_flight,
-                               usage=client.usage, fresh=fresh,
+                               usage=client.usage, fresh=fresh, later=later,
                                follow=None if prober is None else Follow(probes, Probe, prober, mismatch, probes))
 
 
@@ -157,9 +157,10 @@ def main() -> None:
     config = load_config(args.config, args.overrides)
     files = round_files(args, config)
     probes, folder = args.probes or files.probes, args.output or files.folder
+    verdicts = folder / "verdicts.jsonl"
     if args.undone is not None:
         take_back(files, folder, args.undone)
-    meta = asyncio.run(verify_probes(config, probes, folder / "verdicts.jsonl", args.fresh, args.follow))
+    meta = asyncio.run(verify_probes(config, probes, verdicts, args.fresh, args.follow, files.made_from(verdicts)))
     counts = write_consequences(config, probes, folder, files.round, args.undone)
     _log.info("%s", summary(meta, counts, files.round))
 

@@ -83,11 +83,11 @@ def left_out(files: RoundFiles) -> int:
 def describe(config: Config, files: RoundFiles, model: str) -> Header:
     """What makes two trainings the same: data, starting policy, and every setting but the machine's."""
     train = {key: value for key, value in msgspec.structs.asdict(config.train).items() if key not in MACHINE}
-    settings = {"train": train, "student": config.student, "seed": config.seed, "start": fingerprint(model)}
+    settings = {"train": train, "student": config.student, "seed": config.seed, "start": weights_digest(model)}
     return make_header("train", settings, [files.train_parquet, files.test_parquet], files.policy)
 
 
-def fingerprint(model: str) -> str:
+def weights_digest(model: str) -> str:
     """A hash of a policy's weights by size and by first and last MiB of every file; a hub name as it stands."""
     if not Path(model).is_dir():
         return model

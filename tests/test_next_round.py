@@ -27,6 +27,7 @@ from looptool.answers import CallFailed
 from looptool.config import ROOT, Mix, Simulation, load_config
 from looptool.fingerprints import IdSet, fingerprint
 from looptool.foreign import Refused
+from looptool.meta import read_meta
 from looptool.records import ErrorSeed, InputError, Probe, Sample, read_jsonl, write_jsonl
 from looptool.run_files import RoundFiles, RunFiles
 from looptool.sample_rules import sample_faults
@@ -385,6 +386,28 @@ def test_with_a_judge_wrong_labels_go_too(script, tmp_path, judging):
     assert kept == [sample for sample in valid if is_right(sample, sample.label)] and 10 < len(kept) < len(valid) - 10
     refused = Counter(refusal.code for refusal in read_jsonl(tmp_path / "out_refused.jsonl", Refused))
     assert refused["refused_by_judge"] == len(valid) - len(kept) and refused["refused_by_judge"] < refused.total()
+
+
+@pytest.mark.parametrize("script", [filter_grpo_sample, seed_filter])
+def test_other_samples_are_judged_with_fresh(script, tmp_path, judging):
+    flags = ["--input", str(tmp_path / "in.jsonl"), "--output", str(tmp_path / "out.jsonl")]
+    for count in (10, 12):
+        write_jsonl(tmp_path / "in.jsonl", [probe.sample for probe in world(12)[:count]])
+        if count == 12:
+            with pytest.raises(InputError, match="use --fresh"):
+                judging(script, *flags)
+        judging(script, *flags, "--fresh")
+    assert sum(read_meta(tmp_path / "out_judged.jsonl").counts.values()) > 10
+
+
+def test_the_seed_dataset_says_who_judged_it(tmp_path, judging, monkeypatch):
+    flags = ["--input", str(tmp_path / "in.jsonl"), "--output", str(tmp_path / "out.jsonl")]
+    write_jsonl(tmp_path / "in.jsonl", [probe.sample for probe in world(10)])
+    judging(seed_filter, *flags)
+    assert read_meta(tmp_path / "out.jsonl").settings == {"judge": "m"}
+    monkeypatch.setattr(sys, "argv", ["filter_grpo_sample.py", *flags])
+    seed_filter.main()
+    assert read_meta(tmp_path / "out.jsonl").settings == {"judge": None}
 
 
 def test_in_place_the_judge_is_asked_once_and_what_it_took_out_stays_to_be_seen(tmp_path, judging):
