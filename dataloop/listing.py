@@ -75,7 +75,7 @@ class Listing:
         return np.frombuffer(self._table, _ROW)["perplexity"][rows]
 
     def random_order(self, rows: Rows, key: str) -> NDArray[np.intp]:
-        """Positions in `rows`, in an order that depends on the samples and the key only, not on where they come from."""
+        """Positions in `rows`, in an order that depends on the samples and the key only, not on where they are from."""
         return reordered(self.ids(rows), key).argsort(kind="stable")
 
     def shuffled(self, rows: Rows, key: str) -> Rows:
@@ -85,7 +85,8 @@ class Listing:
     def records(self, rows: Rows) -> Iterator[Any]:
         """The records again, in this order."""
         with ExitStack() as stack:
-            opened = [(stack.enter_context(path.open("rb", buffering=0)).fileno(), decoder(kind)) for path, kind in self._files]
+            opened = [(stack.enter_context(path.open("rb", buffering=0)).fileno(), decoder(kind))
+                      for path, kind in self._files]
             for _, _, place, length, number in map(self._row, map(int, rows)):
                 file, decode = opened[number]
                 yield decode(os.pread(file, length, place))

@@ -103,10 +103,13 @@ def mix_parts(supply: Supply, mix: Mix, round: int, seed: int) -> Mixture:
     counts = {origin: sum(len(rows) for part, rows in chosen if part == origin) for origin in PARTS}
     if room := mix.size - sum(counts.values()):
         notes.append(f"{room} samples short of {mix.size}, as nothing is left to fill D_{round} with")
-    left_out = {"EE": len(parts["expanded"]) - counts["expanded"], "ES": len(parts["error_seed"]) - counts["error_seed"],
-                "contaminated": supply.contaminated, "duplicate": sum(map(len, listed.values())) - sum(map(len, unique))}
+    left_out = {"EE": len(parts["expanded"]) - counts["expanded"],
+                "ES": len(parts["error_seed"]) - counts["error_seed"],
+                "contaminated": supply.contaminated,
+                "duplicate": sum(map(len, listed.values())) - sum(map(len, unique))}
     samples = np.concatenate([rows for _, rows in chosen])
-    origins = np.repeat([ORIGINS.index(origin) for origin, _ in chosen], [len(rows) for _, rows in chosen]).astype(np.uint8)
+    numbers = np.array([ORIGINS.index(origin) for origin, _ in chosen], np.uint8)
+    origins = numbers.repeat([len(rows) for _, rows in chosen])
     order = listing.random_order(samples, f"{draw}:order")
     return Mixture(samples=samples[order], origins=origins[order],
                    counts={name: counts[origin] for origin, name in PARTS.items()},

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ import numpy as np
 from dataloop.ablation import ablate
 from dataloop.contamination import Benchmark, benchmark_files
 from dataloop.listing import NO_ROWS, Listing
+from dataloop.loop_files import read_some
 from dataloop.mixing import Mixture, Supply, is_used, mix_parts
 from dataloop.seeds import near_boundary
 from looptool.config import ROOT, Config, argument_parser, load_config
@@ -72,8 +73,8 @@ def dataset_ids(files: RoundFiles) -> tuple[IdSet, IdSet]:
 
 
 class RoundCheck:
-    """Refuses what does not come from D_j and from the probes of its policy; error seeds come before what was made of them,
-    high-perplexity probes before all probes. Its methods are True for a record that comes from there.
+    """Refuses what does not come from D_j and from the probes of its policy; error seeds come before what was made of
+    them, high-perplexity probes before all probes. Its methods are True for a record that comes from there.
 
     Raises:
         InputError: a record does not; names its kind and id.
@@ -120,6 +121,18 @@ def _measured(probe: Probe) -> str:
     return f"{probe.sample.id} {probe.perplexity}"
 
 
+def check_there(paths: Mapping[str, Path]) -> None:
+    """Refuse a file of the round that is absent, so that it is named before one of an earlier round is; only the probes
+    may not be empty.
+
+    Raises:
+        InputError: one is absent, or its first line does not hold such a record.
+    """
+    for name, record_type in (("error_seeds", ErrorSeed), ("expanded", Sample), ("high_ppl", Probe)):
+        next(read_some(paths[name], record_type), None)
+    next(read_jsonl(paths["probes"], Probe))
+
+
 def check_fresh(files: RoundFiles) -> None:
     """Refuse a file that was made from another version of its source than the one that now lies beside it.
 
@@ -145,16 +158,19 @@ def round_supply(args: argparse.Namespace, config: Config, files: RoundFiles) ->
     supply = Supply(listing=listing)
     seed_path = args.seed_samples or RunFiles(config).seed
     sources = [seed_path]
+    paths = {name: getattr(args, name) or getattr(files, name)
+             for name in ("error_seeds", "expanded", "high_ppl", "probes")}
     if files.round:
+        check_there(paths)
         check_fresh(files)
     own, used = dataset_ids(files)
     check = RoundCheck(files.round, own)
     if files.round:
-        paths = {name: getattr(args, name) or getattr(files, name) for name in ("error_seeds", "expanded", "high_ppl", "probes")}
         supply.error_seeds = listing.add(paths["error_seeds"], ErrorSeed, check.error_seed)
         supply.expanded = listing.add(paths["expanded"], Sample, check.expanded)
         supply.high_ppl = listing.add(paths["high_ppl"], Probe, check.high_ppl)
-        sources += [*paths.values(), *(RoundFiles(files.run_dir, number).dataset for number in range(1, files.round + 1))]
+        datasets = [RoundFiles(files.run_dir, number).dataset for number in range(1, files.round + 1)]
+        sources += [*paths.values(), *datasets]
     fresh = listing.add(seed_path, Sample, lambda sample: not is_used(sample, used))
     supply.seed_new = listing.shuffled(fresh, f"{config.seed}")
     if files.round:

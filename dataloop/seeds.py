@@ -85,8 +85,8 @@ def label_changes(verdicts: Iterable[Verdict], round: int, undone: bool = False)
 
 def near_boundary(listing: Listing, candidates: Rows, count: int | None = None, share: float = 1.0,
                   threshold: float = 0.0) -> Rows:
-    """Of mastered samples and those whose two answers are both correct, the `count` with the highest perplexity, or all,
-    the highest first (section 4.2); at most this share of them, and none under the threshold."""
+    """Of mastered samples and those whose two answers are both correct, the `count` with the highest perplexity, or
+    all, the highest first (section 4.2); at most this share of them, and none under the threshold."""
     near = candidates[listing.perplexities(candidates) >= threshold]
     order = np.lexsort((listing.ids(near), -listing.perplexities(near)))
     most = math.ceil(share * len(candidates) - 1e-9)  # 0.1 * 30 is a little more than 3

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 NEW_IDS = 1 << 16
 """So many ids of a set are kept as Python holds them, some 100 bytes each, before they join the array."""
 BUCKET_BITS = 16
-"""So many first bits of a fingerprint say where in a sorted array to look: a million ids take 4 steps in place of 20."""
+"""So many first bits of a fingerprint say where in a sorted array it is: a million ids take 4 steps, not 20."""
 
 
 def fingerprint(id: str) -> int:
@@ -29,8 +29,8 @@ def fingerprints(numbers: Iterable[int] = ()) -> array[int]:
 
 
 def reordered(numbers: NDArray[np.uint64], key: str) -> NDArray[np.uint64]:
-    """Other numbers for the fingerprints, by which they are in a random order that depends on them and the key only; the
-    finalizer of MurmurHash3."""
+    """Other numbers for the fingerprints, by which they are in a random order that depends on them and the key only;
+    the finalizer of MurmurHash3."""
     import numpy as np
 
     mixed = numbers ^ np.uint64(fingerprint(key))

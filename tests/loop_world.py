@@ -130,7 +130,8 @@ class Held(Listing):
         super().__init__()
         self._folder = TemporaryDirectory()
 
-    def put(self, records: list[Record], record_type: type[Record] = Sample, *is_wanted: Callable[[Record], bool]) -> Rows:
+    def put(self, records: list[Record], record_type: type[Record] = Sample,
+            *is_wanted: Callable[[Record], bool]) -> Rows:
         path = Path(self._folder.name) / f"{len(self._files)}.jsonl"
         write_jsonl(path, records)
         return self.add(path, record_type, *is_wanted)
