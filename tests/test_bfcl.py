@@ -162,6 +162,20 @@ def test_only_what_failed_is_asked_again_and_nothing_is_scored_before(tmp_path: 
 
 
 @v3
+def test_a_model_that_was_downloaded_meanwhile_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    flags = ("--subset", "2", "--categories", "simple", "--model", "some/one")
+    with LocalServer(Oracle(data_folder("v3")).reply, fault=lambda payload, tries: (400, b"no")) as server:
+        evaluate("v3", tmp_path / "out", server.url, *flags, fails=True)
+        server.fault = lambda payload, tries: None
+        reference = tmp_path / "models--some--one" / "refs" / "main"
+        reference.parent.mkdir(parents=True)
+        reference.write_text("abc")
+        evaluate("v3", tmp_path / "out", server.url, *flags)
+    assert read_card(tmp_path / "out").card.revision == "commit abc"
+
+
+@v3
 def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
     flags = ("--categories", "simple", "--in-flight", "4")
     with LocalServer(Oracle(data_folder("v3")).reply, latency=0.02) as server:
