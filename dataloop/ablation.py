@@ -12,19 +12,17 @@ static                  the seed dataset D_1 again in every round
 """
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator
 from itertools import cycle, islice
 
+import numpy as np
 from msgspec.structs import replace
 
-from dataloop.listing import Listed
-from dataloop.mixing import PARTS, Supply, mix_parts, planned
+from dataloop.listing import NO_ROWS, Listing, Rows
+from dataloop.mixing import PARTS, Supply, mix_parts, planned, without_repeats
 from looptool.config import Ablation, Mix
 
 
-def ablate(ablation: Ablation, supply: Supply, mix: Mix, round: int, seed: int,
-           first: list[Listed]) -> tuple[Supply, Mix]:
+def ablate(ablation: Ablation, supply: Supply, mix: Mix, round: int, seed: int, first: Rows) -> tuple[Supply, Mix]:
     """What D_round is mixed of, and how, in one variant.
 
     Args:
@@ -32,29 +30,28 @@ def ablate(ablation: Ablation, supply: Supply, mix: Mix, round: int, seed: int,
     """
     if round == 1 or ablation in ("none", "no_jglv"):
         return supply, mix
+    listing = supply.listing
     if ablation == "static":
-        return Supply(error_seeds=[], expanded=[], high_ppl=[], seed_new=first), replace(mix, seed_new=[mix.size], high_ppl=0)
+        return Supply(listing=listing, seed_new=first), replace(mix, seed_new=[mix.size], high_ppl=0)
     if ablation == "no_high_ppl":
-        mastered = sorted(by_id(supply.high_ppl, supply.mastered).values(), key=lambda sample: sample.id)
-        random.Random(f"{seed}:{round}:mastered").shuffle(mastered)
+        mastered = listing.shuffled(all_mastered(supply), f"{seed}:{round}:mastered")
         count = len(supply.high_ppl)
         return replace(supply, high_ppl=mastered[:count], mastered=mastered[count:]), mix
     places = mix_parts(supply, mix, round, seed).counts[PARTS["expanded"]]
     if ablation == "high_ppl_replace":
-        high_ppl = list(by_id(supply.high_ppl, supply.mastered).values())
         own = min(planned(mix, round)["high_ppl"], len(supply.high_ppl))
-        return replace(supply, expanded=[], high_ppl=high_ppl), replace(mix, high_ppl=[own + places])
+        return replace(supply, expanded=NO_ROWS, high_ppl=all_mastered(supply)), replace(mix, high_ppl=[own + places])
     if ablation == "error_seed_repetition":
-        return replace(supply, expanded=list(islice(repeated(supply.error_seeds), places))), mix
-    return replace(supply, expanded=[]), mix
+        return replace(supply, expanded=repeated(listing, supply.error_seeds, places)), mix
+    return replace(supply, expanded=NO_ROWS), mix
 
 
-def by_id(*parts: list[Listed]) -> dict[str, Listed]:
-    """The samples of all parts in their order, each once."""
-    return {sample.id: sample for part in parts for sample in part}
+def all_mastered(supply: Supply) -> Rows:
+    """Those of high perplexity and the further ones, each once."""
+    return np.concatenate(without_repeats(supply.listing, [supply.high_ppl, supply.mastered]))
 
 
-def repeated(samples: list[Listed]) -> Iterator[Listed]:
-    """The samples again and again, each time under another id."""
-    for number, sample in enumerate(cycle(samples)):
-        yield replace(sample, id=f"{sample.id}-{2 + number // len(samples)}", parent=sample.id)
+def repeated(listing: Listing, rows: Rows, count: int) -> Rows:
+    """So many samples: these again and again, each time under another id."""
+    again = (listing.add_again(row, 2 + number // len(rows)) for number, row in enumerate(islice(cycle(rows), count)))
+    return np.fromiter(again, np.uint32)

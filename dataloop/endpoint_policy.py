@@ -21,6 +21,7 @@ from looptool.records import InputError, Sample
 from looptool.run_files import RunFiles
 from looptool.stage import Inputs, Outcome, run_stage
 
+PROBE = ("probe.model", "probe.base_urls")
 AHEAD = 64
 """Prompts that are made ready while as many as may be are in flight, so that none of these places stays empty."""
 
@@ -37,7 +38,7 @@ async def probe_by_endpoint(job: Job) -> StageMeta:
                          f"{job.model} --port 8001) and set probe.base_urls=[http://localhost:8001/v1], or set "
                          "probe.engine=transformers")
     tokenizer = load_tokenizer(job.model)
-    async with Client.from_config(config, RunFiles(config).answers, probing.base_urls, probing.in_flight) as client:
+    async with Client.from_config(config, RunFiles(config).answers, probing.base_urls, probing.in_flight, PROBE) as client:
         how = Continuation(model=await served_name(client, probing.model, job.model, config.student),
                            max_tokens=config.student.max_response_tokens, stop_token_ids=end_tokens(job.model, tokenizer))
         prober = EndpointProber(client, tokenizer, config.student, how)

@@ -24,14 +24,14 @@ from dataloop.scenarios import SCENARIOS, draw_scenarios, read_scenarios
 from dataloop.seeds import error_seed
 from looptool.asking import make_ask
 from looptool.checking import CHECKER_PROMPT, checker_of
-from looptool.config import Config, argument_parser, load_config
+from looptool.config import Config, argument_parser, load_config, student_path
 from looptool.follow import Follow, id_with
 from looptool.llm import Client, Sampling
 from looptool.meta import StageMeta
 from looptool.prompt import fit, render_system
 from looptool.prompt_length import StudentFits, leave_torch_out
 from looptool.records import ErrorSeed, Sample, Verdict
-from looptool.run_files import RunFiles, round_files
+from looptool.run_files import RoundFiles, RunFiles, round_files
 from looptool.stage import Inputs, Outcome, run_main, run_stage
 
 _log = logging.getLogger(__name__)
@@ -49,6 +49,12 @@ def student_window(config: Config) -> Fits:
     return fits
 
 
+def tokenizer_files(config: Config) -> list[Path]:
+    """The files of the student's folder that decide how long a prompt is; none for a name of the hub."""
+    names = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
+    return [path for name in names if (path := Path(student_path(config)) / name).is_file()]
+
+
 async def expand_seeds(config: Config, seeds: Path, scenarios: Path, output: Path, round: int, fits: Fits,
                        fresh: bool = False, verifier: tuple[Path, int] | None = None) -> StageMeta:
     """Expand every error seed; see looptool.stage.run_stage.
@@ -58,7 +64,7 @@ async def expand_seeds(config: Config, seeds: Path, scenarios: Path, output: Pat
     """
     options, models = config.expand, config.teacher.models
     checker = checker_of(config) if options.check else None
-    known = read_scenarios(scenarios, options.per_seed)
+    known, tokenizer = read_scenarios(scenarios, options.per_seed), tokenizer_files(config)
 
     def members(seed: ErrorSeed) -> Iterator[tuple[str, tuple[Family, int]]]:
         drawn = draw_scenarios(known, options.per_seed, config.seed, seed.sample)
@@ -85,10 +91,12 @@ async def expand_seeds(config: Config, seeds: Path, scenarios: Path, output: Pat
             return Outcome([], new) if isinstance(new, str) else Outcome([new], "accepted")
 
         settings = {"world": client.world, "models": models[:1], "checker": checker, "expand": options,
-                    "seed": config.seed, "max_prompt_tokens": config.student.max_prompt_tokens, "round": round}
+                    "seed": config.seed, "round": round, "model": "" if tokenizer else config.student.model,
+                    **{key: getattr(config.student, key) for key in ("instructions", "max_prompt_tokens", "max_user_turns")}}
         return await run_stage("expand", Inputs(all_members), work, output, settings=settings,
-                               sources=[seeds, scenarios, GENERATOR_PROMPT, CHECKER_PROMPT],
+                               sources=[seeds, scenarios, GENERATOR_PROMPT, CHECKER_PROMPT, *tokenizer],
                                in_flight=config.teacher.in_flight, usage=client.usage, fresh=fresh,
+                               later=RoundFiles(config.run_dir, round).made_from(output),
                                follow=None if verifier is None else Follow(
                                    verifier[0], Verdict, verifier[1], members_of, seeds))
 

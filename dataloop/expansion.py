@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 from collections.abc import Callable
 from difflib import SequenceMatcher
 from functools import partial
@@ -16,6 +15,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from dataloop.contamination import WORD
 from dataloop.scenarios import Scenario
 from looptool.asking import Ask, ask_until_read, chat_about, one_line, read_json
 from looptool.checking import is_correct
@@ -111,8 +111,9 @@ def _result_faults(messages: list[Message]) -> list[str]:
 
 
 def spoken(messages: list[Message]) -> list[str]:
-    """The words of the users in lower case, without signs: equal for two copies that differ in dress."""
-    return re.findall(r"\w+", " ".join(message.content for message in messages if message.role == "user").lower())
+    """The words of the users in lower case, of Chinese its characters, without signs: equal for two copies that differ in
+    dress."""
+    return WORD.findall(" ".join(message.content for message in messages if message.role == "user").lower())
 
 
 def likeness(words: list[str], others: list[str]) -> float:

@@ -5,7 +5,7 @@ repetitions, and with --judge without those whose label a model does not find co
 expanded_refused.jsonl keeps it with its reason. Expansion does both itself, so this finds something only where samples
 were edited by hand, come from elsewhere, or were expanded without a check (expand.check):
 
-    python filter_grpo_sample.py [--judge] [--input FILE] [--output FILE]
+    python filter_grpo_sample.py [--judge [--fresh]] [--input FILE] [--output FILE]
 
 Rules and judge are those of grpotool/dataset/utils/filter_grpo_sample.py.
 """
@@ -34,12 +34,14 @@ def main() -> None:
     parser.add_argument("--input", type=Path, metavar="FILE", help="samples (default: round_j/expanded.jsonl)")
     parser.add_argument("--output", type=Path, metavar="FILE", help="default: the input file itself")
     parser.add_argument("--judge", action="store_true", help="ask a model about each sample that keeps to the rules")
+    parser.add_argument("--fresh", action="store_true", help="forget what a model has said of the samples before")
     args = parser.parse_args()
     config = load_config(args.config, args.overrides)
     source = args.input or round_files(args, config).expanded
     output = args.output or source
     checks = output.with_name(f"{output.stem}_judged.jsonl")
-    judged = asyncio.run(refusals(config, source, checks)) if args.judge and any(read_some(source, Sample)) else {}
+    asks = args.judge and any(read_some(source, Sample))
+    judged = asyncio.run(refusals(config, source, checks, args.fresh)) if asks else {}
     counts: Counter[str] = Counter()
     refused: list[Refused] = []
     write_jsonl(output, keep_valid(read_some(source, Sample), counts, refused, judged))

@@ -26,7 +26,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dataloop.batches import Policy, probe_in_batches
@@ -43,7 +43,8 @@ from looptool.stage import run_main
 _log = logging.getLogger(__name__)
 
 
-async def probe_samples(config: Config, samples: Path, output: Path, model: str, fresh: bool = False) -> StageMeta:
+async def probe_samples(config: Config, samples: Path, output: Path, model: str, fresh: bool = False,
+                        later: Sequence[Path] = ()) -> StageMeta:
     """Write the probes of a file of samples; see looptool.stage.run_stage.
 
     Raises:
@@ -54,7 +55,7 @@ async def probe_samples(config: Config, samples: Path, output: Path, model: str,
                 "instructions": student.instructions, "max_prompt_tokens": student.max_prompt_tokens,
                 "max_response_tokens": student.max_response_tokens, "max_user_turns": student.max_user_turns}
     job = Job(config, model, samples, {"name": "probe", "output": output, "settings": settings,
-                                       "sources": [samples, *weights], "fresh": fresh})
+                                       "sources": [samples, *weights], "fresh": fresh, "later": later})
     if config.probe.engine == "endpoint":
         return await probe_by_endpoint(job)
     if config.probe.engine == "ray":
@@ -130,7 +131,7 @@ def main() -> None:
     model = policy_path(config, files, args.model)
     if config.probe.engine == "endpoint":
         leave_torch_out()
-    meta = asyncio.run(probe_samples(config, samples, output, model, args.fresh))
+    meta = asyncio.run(probe_samples(config, samples, output, model, args.fresh, files.made_from(output)))
     _log.info("%s", summary(meta, count_cases(output), files.round))
 
 

@@ -24,10 +24,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from dataloop.listing import list_records, read_listed
+from dataloop.listing import Listing
 from dataloop.loop_files import read_some
 from dataloop.mixing import planned
 from dataloop.seeds import error_seeds, label_changes, near_boundary
@@ -52,7 +52,7 @@ def mismatch(probe: Probe) -> Iterator[tuple[str, Probe]]:
 
 
 async def verify_probes(config: Config, probes: Path, verdicts: Path, fresh: bool = False,
-                        prober: int | None = None) -> StageMeta:
+                        prober: int | None = None, later: Sequence[Path] = ()) -> StageMeta:
     """Judge every mismatch, as the process `prober` finds them if there is one; see looptool.stage.run_stage."""
     options, judges = config.verify, config.teacher.judges or config.teacher.models[:1]
     judges = judges[:1] if options.preset == "paper" else judges
@@ -76,7 +76,7 @@ async def verify_probes(config: Config, probes: Path, verdicts: Path, fresh: boo
                     "rules_first": options.rules_first, "judging": judging, "temperature": options.temperature}
         return await run_stage("verify", Inputs(mismatches), work, verdicts, settings=settings,
                                sources=[probes, JUDGE_PROMPT], in_flight=config.teacher.in_flight,
-                               usage=client.usage, fresh=fresh,
+                               usage=client.usage, fresh=fresh, later=later,
                                follow=None if prober is None else Follow(probes, Probe, prober, mismatch, probes))
 
 
@@ -98,9 +98,11 @@ def write_consequences(config: Config, probes: Path, folder: Path, round: int, u
     write_jsonl(ledger, label_changes(verdicts(), round, undone))
     mix = config.mix
     both_correct = IdSet(verdict.probe.sample.id for verdict in verdicts() if verdict.verdict == "BOTH_CORRECT")
-    candidates = (listed for listed, probe in list_records(probes, Probe) if probe.matches or listed.id in both_correct)
-    high = near_boundary(candidates, planned(mix, round + 1)["high_ppl"], mix.high_ppl_share, mix.high_ppl_threshold)
-    counts["high_ppl"] = write_jsonl(folder / "high_ppl.jsonl", read_listed(high, {probes: Probe}))
+    listing = Listing()
+    candidates = listing.add(probes, Probe, lambda probe: probe.matches or probe.sample.id in both_correct)
+    high = near_boundary(listing, candidates, planned(mix, round + 1)["high_ppl"], mix.high_ppl_share,
+                         mix.high_ppl_threshold)
+    counts["high_ppl"] = write_jsonl(folder / "high_ppl.jsonl", listing.records(high))
     return counts
 
 
@@ -155,9 +157,10 @@ def main() -> None:
     config = load_config(args.config, args.overrides)
     files = round_files(args, config)
     probes, folder = args.probes or files.probes, args.output or files.folder
+    verdicts = folder / "verdicts.jsonl"
     if args.undone is not None:
         take_back(files, folder, args.undone)
-    meta = asyncio.run(verify_probes(config, probes, folder / "verdicts.jsonl", args.fresh, args.follow))
+    meta = asyncio.run(verify_probes(config, probes, verdicts, args.fresh, args.follow, files.made_from(verdicts)))
     counts = write_consequences(config, probes, folder, files.round, args.undone)
     _log.info("%s", summary(meta, counts, files.round))
 

@@ -1,66 +1,107 @@
-"""Samples by their id and their place in a file, some 200 bytes each whatever they hold: so a million can be mixed.
+"""Samples of files as the rows of a table, some 30 bytes each whatever they hold: so a million can be mixed.
 
-In: files of records that hold a sample (Sample, Probe, ErrorSeed). Out: a Listed for each, and records read back.
+In: files of records that hold a sample (Sample, Probe, ErrorSeed). Out: a row for each that is wanted, and records read
+back. Parts of what is listed are arrays of row numbers.
 """
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TypeVar
+from struct import Struct
+from typing import Any, TypeAlias, TypeVar, get_args
 
-import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from dataloop.loop_files import read_placed
+from looptool.fingerprints import fingerprint, reordered
 from looptool.records import ErrorSeed, Origin, Probe, Sample, decoder
 
 R = TypeVar("R", Sample, Probe, ErrorSeed)
+Rows: TypeAlias = NDArray[np.uint32]
+"""Numbers of rows, in an order that means something."""
+NO_ROWS: Rows = np.zeros(0, np.uint32)
+ORIGINS: tuple[Origin, ...] = get_args(Origin)
+_ROW = np.dtype([("id", "<u8"), ("perplexity", "<f8"), ("place", "<u8"), ("length", "<u4"), ("file", "u1")])
+_PACKED = Struct("<QdQIB")
+"""The same for one row."""
 
 
-class Listed(msgspec.Struct, gc=False):
-    """A sample without its content."""
+class Listing:
+    """Where the samples are, and what they are chosen by."""
 
-    id: str
-    path: Path
-    place: int
-    """Of its record's line in the file."""
-    origin: Origin
-    parent: str | None = None
-    """Only of one that is listed again under another id."""
-    perplexity: float = 0.0
+    def __init__(self) -> None:
+        self._files: list[tuple[Path, type]] = []
+        self._table = bytearray()
+        self._again: dict[int, int] = {}
+        """Of a row that lists a sample again, how many times it was listed before."""
 
+    def __len__(self) -> int:
+        return len(self._table) // _PACKED.size
 
-def list_records(path: Path, record_type: type[R], origin: Origin = "seed") -> Iterator[tuple[Listed, R]]:
-    """Every record of a file, which may be empty, with how it is listed.
+    def add(self, path: Path, record_type: type[R], is_wanted: Callable[[R], bool] = lambda record: True) -> Rows:
+        """List the records of a file, which may be empty; their rows, in the file's order.
 
-    Raises:
-        InputError: the file is absent, or a line does not hold such a record.
-    """
-    for place, record in read_placed(path, record_type):
-        perplexity = record.perplexity if isinstance(record, Probe) else 0.0
-        yield Listed(sample_of(record).id, path, place, origin, perplexity=perplexity), record
+        Raises:
+            InputError: the file is absent, or a line does not hold such a record.
+        """
+        first, file = len(self), len(self._files)
+        self._files.append((path, record_type))
+        for place, length, record in read_placed(path, record_type):
+            if is_wanted(record):
+                perplexity = record.perplexity if isinstance(record, Probe) else 0.0
+                self.add_row(fingerprint(sample_of(record).id), perplexity, place, length, file)
+        return np.arange(first, len(self), dtype=np.uint32)
 
+    def add_row(self, id: int, perplexity: float = 0.0, place: int = 0, length: int = 0, file: int = 0) -> int:
+        """List one sample, by the fingerprint of its id; the new row."""
+        self._table += _PACKED.pack(id, perplexity, place, length, file)
+        return len(self) - 1
 
-def read_listed(listed: Iterable[Listed], kinds: Mapping[Path, type[R]]) -> Iterator[R]:
-    """The records again, in this order.
+    def add_again(self, row: int, times: int) -> int:
+        """List a sample that was listed so many times already, under another id; the new row."""
+        id, *place = self._row(row)
+        again = self.add_row(fingerprint(f"{id}-{times}"), *place)
+        self._again[again] = times
+        return again
 
-    Args:
-        kinds: what the records of each file are.
-    """
-    with ExitStack() as stack:
-        opened = {path: (stack.enter_context(path.open("rb")), decoder(kind)) for path, kind in kinds.items()}
-        for one in listed:
-            file, decode = opened[one.path]
-            file.seek(one.place)
-            yield decode(file.readline())
+    def ids(self, rows: Rows) -> NDArray[np.uint64]:
+        """Fingerprints of the ids."""
+        return np.frombuffer(self._table, _ROW)["id"][rows]
 
+    def perplexities(self, rows: Rows) -> NDArray[np.float64]:
+        return np.frombuffer(self._table, _ROW)["perplexity"][rows]
 
-def read_samples(listed: Sequence[Listed], kinds: Mapping[Path, type[R]]) -> Iterator[Sample]:
-    """The samples of the records, under the ids and with the origins that they are listed with."""
-    for one, record in zip(listed, read_listed(listed, kinds), strict=True):
-        sample = sample_of(record)
-        parent = sample.parent if one.parent is None else one.parent
-        yield msgspec.structs.replace(sample, id=one.id, parent=parent, origin=one.origin)
+    def random_order(self, rows: Rows, key: str) -> NDArray[np.intp]:
+        """Positions in `rows`, in an order that depends on the samples and the key only, not on where they come from."""
+        return reordered(self.ids(rows), key).argsort(kind="stable")
+
+    def shuffled(self, rows: Rows, key: str) -> Rows:
+        """The rows in that order."""
+        return rows[self.random_order(rows, key)]
+
+    def records(self, rows: Rows) -> Iterator[Any]:
+        """The records again, in this order."""
+        with ExitStack() as stack:
+            opened = [(stack.enter_context(path.open("rb", buffering=0)).fileno(), decoder(kind)) for path, kind in self._files]
+            for _, _, place, length, number in map(self._row, map(int, rows)):
+                file, decode = opened[number]
+                yield decode(os.pread(file, length, place))
+
+    def samples(self, rows: Rows, origins: NDArray[np.uint8] | None = None) -> Iterator[Sample]:
+        """The samples of the records, each with the origin of this number in ORIGINS, or its own."""
+        for place, (row, record) in enumerate(zip(rows, self.records(rows), strict=True)):
+            sample = sample_of(record)
+            if origins is not None:
+                sample.origin = ORIGINS[origins[place]]
+            if times := self._again.get(row):
+                sample.id, sample.parent = f"{sample.id}-{times}", sample.id
+            yield sample
+
+    def _row(self, row: int) -> tuple[int, float, int, int, int]:
+        return _PACKED.unpack_from(self._table, row * _PACKED.size)
 
 
 def sample_of(record: Sample | Probe | ErrorSeed) -> Sample:

@@ -22,11 +22,11 @@ def read_some(path: Path | str, record_type: type[R]) -> Iterator[R]:
     return read_jsonl(path, record_type)
 
 
-def read_placed(path: Path | str, record_type: type[R]) -> Iterator[tuple[int, R]]:
-    """`read_some`, each record with the place of its line in the file."""
+def read_placed(path: Path | str, record_type: type[R]) -> Iterator[tuple[int, int, R]]:
+    """`read_some`, each record with the place and the length of its line in the file."""
     place = 0
     for record, line in zip(read_some(path, record_type), _lines(path)):
-        yield place, record
+        yield place, len(line), record
         place += len(line)
 
 

@@ -11,15 +11,15 @@ out. A sample is taken once, by the first part in the order above that has it.
 """
 from __future__ import annotations
 
-import hashlib
-import random
-from collections import Counter
-from collections.abc import Container, Iterable
+from collections.abc import Sequence
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
-from dataloop.listing import Listed
+from dataloop.listing import NO_ROWS, ORIGINS, Listing, Rows
 from looptool.config import Mix, Part
+from looptool.fingerprints import IdSet
 from looptool.records import Origin, Sample
 
 ERROR_SEED_SHARE = 1 / 3
@@ -29,44 +29,50 @@ PARTS: dict[Origin, str] = {"error_seed": "ES", "expanded": "EE", "high_ppl": "H
 
 
 class Supply(msgspec.Struct, kw_only=True):
-    """What D_{j+1} can be made of; each list in the order in which it is used."""
+    """What D_{j+1} can be made of; each part in the order in which it is used."""
 
-    error_seeds: list[Listed]
-    expanded: list[Listed]
-    high_ppl: list[Listed]
+    listing: Listing
+    """All of its samples."""
+    error_seeds: Rows = NO_ROWS
+    expanded: Rows = NO_ROWS
+    high_ppl: Rows = NO_ROWS
     """D_HPPL, the highest perplexity first."""
-    seed_new: list[Listed]
+    seed_new: Rows = NO_ROWS
     """Seed samples that no round has used, in the run's order."""
-    mastered: list[Listed] = []
+    mastered: Rows = NO_ROWS
     """Further mastered samples, the highest perplexity first: to fill up with."""
     contaminated: int = 0
-    """Samples that were taken out of the lists, as a benchmark has them."""
+    """Samples that were taken out of the parts, as a benchmark has them."""
 
-    def parts(self) -> dict[str, list[Listed]]:
-        """The lists by their names."""
+    def parts(self) -> dict[str, Rows]:
+        """The parts by their names."""
         return {name: getattr(self, name) for name in ("error_seeds", "expanded", "high_ppl", "seed_new", "mastered")}
 
-    def without(self, seen: set[str]) -> Supply:
-        """What a benchmark has not; `seen` are the ids of the samples that it has."""
-        return Supply(**{name: [sample for sample in samples if sample.id not in seen]
-                         for name, samples in self.parts().items()}, contaminated=len(seen))
+    def size(self) -> int:
+        """Samples in all parts, each counted once."""
+        ids = self.listing.ids(np.concatenate([*self.parts().values()]))
+        ids.sort()
+        return min(len(ids), 1) + np.count_nonzero(ids[1:] != ids[:-1])
+
+    def without(self, seen: Rows) -> Supply:
+        """What a benchmark has not; `seen` are the samples that it has, under any row."""
+        ids = np.unique(self.listing.ids(seen))
+        unseen = {name: rows[~np.isin(self.listing.ids(rows), ids)] for name, rows in self.parts().items()}
+        return msgspec.structs.replace(self, **unseen, contaminated=len(ids))
 
 
 class Mixture(msgspec.Struct, kw_only=True):
     """D_{j+1}, shuffled, and how it came about."""
 
-    samples: list[Listed]
+    samples: Rows
+    origins: NDArray[np.uint8]
+    """Of each of them, as numbers in ORIGINS."""
     counts: dict[str, int]
     """Samples by part."""
     left_out: dict[str, int]
     """Samples that were there but not taken: "duplicate", "contaminated", and ES and EE for which there was no room."""
     notes: list[str]
     """Where the parts did not give what was asked, in words."""
-
-
-def run_order(seed: int, id: str) -> bytes:
-    """Sorts the seed samples of a run: a random order that does not depend on their number or place in a file."""
-    return hashlib.sha256(f"{seed}:{id}".encode()).digest()
 
 
 def planned(mix: Mix, round: int) -> dict[Origin, int]:
@@ -86,35 +92,35 @@ def _count(part: Part, size: int, number: int) -> int:
 
 def mix_parts(supply: Supply, mix: Mix, round: int, seed: int) -> Mixture:
     """The samples of D_round."""
-    draw = random.Random(f"{seed}:{round}:mix")
-    taken: set[str] = set()
-    left_out: Counter[str] = Counter({"contaminated": supply.contaminated} if supply.contaminated else {})
-    expanded, error_seeds = (draw.sample(part, len(part)) for part in (supply.expanded, supply.error_seeds))
-    parts = {origin: _unique(samples, taken, origin, left_out) for origin, samples in (
-        ("error_seed", error_seeds), ("expanded", expanded), ("high_ppl", supply.high_ppl),
-        ("seed", supply.seed_new))}
-    mastered = _unique(supply.mastered, taken, "high_ppl", Counter())
+    listing, draw = supply.listing, f"{seed}:{round}:mix"
+    listed: dict[Origin, Rows] = {
+        "error_seed": listing.shuffled(supply.error_seeds, draw), "expanded": listing.shuffled(supply.expanded, draw),
+        "high_ppl": supply.high_ppl, "seed": supply.seed_new}
+    *unique, mastered = without_repeats(listing, [*listed.values(), supply.mastered])
+    parts = dict(zip(listed, unique, strict=True))
     notes: list[str] = []
     chosen = _take(parts, mastered, planned(mix, round), mix.size, notes)
-    if room := mix.size - len(chosen):
+    counts = {origin: sum(len(rows) for part, rows in chosen if part == origin) for origin in PARTS}
+    if room := mix.size - sum(counts.values()):
         notes.append(f"{room} samples short of {mix.size}, as nothing is left to fill D_{round} with")
-    counts = Counter(sample.origin for sample in chosen)
-    for origin in ("error_seed", "expanded"):
-        if len(parts[origin]) > counts[origin]:
-            left_out[PARTS[origin]] = len(parts[origin]) - counts[origin]
-    chosen.sort(key=lambda sample: sample.id)
-    draw.shuffle(chosen)
-    return Mixture(samples=chosen, counts={name: counts[origin] for origin, name in PARTS.items()},
-                   left_out=dict(sorted(left_out.items())), notes=notes)
+    left_out = {"EE": len(parts["expanded"]) - counts["expanded"], "ES": len(parts["error_seed"]) - counts["error_seed"],
+                "contaminated": supply.contaminated, "duplicate": sum(map(len, listed.values())) - sum(map(len, unique))}
+    samples = np.concatenate([rows for _, rows in chosen])
+    origins = np.repeat([ORIGINS.index(origin) for origin, _ in chosen], [len(rows) for _, rows in chosen]).astype(np.uint8)
+    order = listing.random_order(samples, f"{draw}:order")
+    return Mixture(samples=samples[order], origins=origins[order],
+                   counts={name: counts[origin] for origin, name in PARTS.items()},
+                   left_out={reason: count for reason, count in left_out.items() if count}, notes=notes)
 
 
-def _take(parts: dict[Origin, list[Listed]], mastered: list[Listed], plan: dict[Origin, int], size: int,
-          notes: list[str]) -> list[Listed]:
+def _take(parts: dict[Origin, Rows], mastered: Rows, plan: dict[Origin, int], size: int,
+          notes: list[str]) -> list[tuple[Origin, Rows]]:
     """At most `size` samples: what is wanted of each part, in their order; then the filling."""
-    chosen: list[Listed] = []
-    rest: dict[Origin, list[Listed]] = {}
+    chosen: list[tuple[Origin, Rows]] = []
+    rest: dict[Origin, Rows] = {}
+    room = size
     for origin in ("seed", "high_ppl", "error_seed", "expanded"):
-        room, asked = size - len(chosen), len(parts[origin])
+        asked = len(parts[origin])
         if origin in ("seed", "high_ppl"):
             asked = min(plan[origin], asked)
         count = min(asked, room)
@@ -123,28 +129,29 @@ def _take(parts: dict[Origin, list[Listed]], mastered: list[Listed], plan: dict[
             count = min(count, max(room - len(parts["expanded"]), share))
         if count < asked:
             notes.append(f"{asked - count} of {asked} {PARTS[origin]} left out, as there is no more room")
-        chosen += parts[origin][:count]
+        chosen.append((origin, parts[origin][:count]))
         rest[origin] = parts[origin][count:]
-    for origin, filling in (("seed", rest["seed"]), ("high_ppl", rest["high_ppl"] + mastered)):
-        more = filling[:size - len(chosen)]
-        if more:
+        room -= count
+    for origin, filling in (("seed", rest["seed"]), ("high_ppl", np.concatenate([rest["high_ppl"], mastered]))):
+        more = filling[:room]
+        if len(more):
             notes.append(f"{len(more)} more {PARTS[origin]} than planned, as the other parts are short")
-        chosen += more
+        chosen.append((origin, more))
+        room -= len(more)
     return chosen
 
 
-def _unique(samples: Iterable[Listed], taken: set[str], origin: Origin, left_out: Counter[str]) -> list[Listed]:
-    """The samples that no part has yet, marked with their origin."""
-    part = []
-    for sample in samples:
-        if sample.id in taken:
-            left_out["duplicate"] += 1
-            continue
-        taken.add(sample.id)
-        part.append(sample if sample.origin == origin else msgspec.structs.replace(sample, origin=origin))
-    return part
+def without_repeats(listing: Listing, parts: Sequence[Rows]) -> list[Rows]:
+    """The parts, each without the samples that come before in it or in a part before it."""
+    ids = listing.ids(np.concatenate(parts))
+    order = ids.argsort(kind="stable")
+    ids = ids[order]
+    is_first = np.ones(len(ids), bool)
+    is_first[order[1:][ids[1:] == ids[:-1]]] = False
+    ends = np.cumsum([len(part) for part in parts])
+    return [part[first] for part, first in zip(parts, np.split(is_first, ends[:-1]), strict=True)]
 
 
-def is_used(sample: Sample, used: Container[str]) -> bool:
+def is_used(sample: Sample, used: IdSet) -> bool:
     """Whether a dataset has had it, by its id or by that of the sample it was relabeled from."""
     return sample.id in used or sample.parent in used

@@ -14,24 +14,22 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from dataloop.ablation import ablate
 from dataloop.contamination import Benchmark, benchmark_files
-from dataloop.listing import Listed, list_records, read_samples
-from dataloop.loop_files import read_some
-from dataloop.mixing import Mixture, Supply, is_used, mix_parts, run_order
+from dataloop.listing import NO_ROWS, Listing
+from dataloop.mixing import Mixture, Supply, is_used, mix_parts
 from dataloop.seeds import near_boundary
 from looptool.config import ROOT, Config, argument_parser, load_config
 from looptool.fingerprints import IdSet
 from looptool.meta import make_header, read_meta
-from looptool.records import (
-    ErrorSeed, InputError, Origin, Probe, Record, Sample, encode_line, read_jsonl, write_atomic)
+from looptool.records import ErrorSeed, InputError, Probe, Record, Sample, encode_line, read_jsonl, write_atomic
 from looptool.run_files import RoundFiles, RunFiles, round_files
 from looptool.stage import run_main
 
@@ -57,43 +55,69 @@ class Manifest(Record):
     """The same for the checkpoint whose probes the round is made of; before round 1 there is none."""
 
 
-def used_ids(files: RoundFiles) -> IdSet:
-    """Ids of all samples of rounds 1 to j, and of the samples that they were made from."""
-    used = IdSet()
-    for number in range(1, files.round + 1):
+def dataset_ids(files: RoundFiles) -> tuple[IdSet, IdSet]:
+    """Ids of D_j; and ids of all samples of rounds 1 to j, and of the samples that they were made from."""
+    own, used = IdSet(), IdSet()
+
+    def ids(number: int) -> Iterator[str]:
         for sample in read_jsonl(RoundFiles(files.run_dir, number).dataset, Sample):
-            used.add(sample.id)
             if sample.parent is not None:
                 used.add(sample.parent)
-    return used
+            yield sample.id
+
+    for number in range(1, files.round + 1):
+        own = IdSet(ids(number))
+        used.update(own)
+    return own, used
 
 
-def check_one_round(files: RoundFiles, paths: Mapping[str, Path]) -> None:
-    """Refuse what does not come from D_j and from the probes of its policy.
+class RoundCheck:
+    """Refuses what does not come from D_j and from the probes of its policy; error seeds come before what was made of them,
+    high-perplexity probes before all probes. Its methods are True for a record that comes from there.
 
     Raises:
-        InputError: some record does not; names its kind and id.
+        InputError: a record does not; names its kind and id.
     """
-    ids = IdSet(sample.id for sample in read_jsonl(files.dataset, Sample))
-    again = f"not made from D_{files.round}; run scripts/05_probe.sh, 06_verify.sh and 07_expand.sh for this round again"
-    unsure = {probe.sample.id: probe.perplexity for probe in read_some(paths["high_ppl"], Probe)}
-    for probe in read_jsonl(paths["probes"], Probe):
-        if probe.sample.id not in ids:
-            raise InputError(f"probe {probe.sample.id}: its file was {again}")
-        if unsure.get(probe.sample.id) == probe.perplexity:
-            del unsure[probe.sample.id]
-    if unsure:
-        raise InputError(f"high-perplexity probe {min(unsure)}: its file was {again}")
-    seed_ids = IdSet()
-    for seed in read_some(paths["error_seeds"], ErrorSeed):
+
+    def __init__(self, round: int, ids: IdSet):
+        """`ids` are those of D_j."""
+        self._round, self._ids = round, ids
+        self._seeds, self._unsure, self._found = IdSet(), IdSet(), IdSet()
+
+    def error_seed(self, seed: ErrorSeed) -> bool:
         sample = seed.sample
-        seed_ids.add(sample.id)
-        is_known = sample.parent in ids and sample.round == files.round if seed.cause == "relabeled" else sample.id in ids
+        self._seeds.add(sample.id)
+        is_known = (sample.parent in self._ids and sample.round == self._round if seed.cause == "relabeled"
+                    else sample.id in self._ids)
+        return self._need(is_known, "error seed", sample)
+
+    def expanded(self, sample: Sample) -> bool:
+        return self._need(sample.parent in self._seeds and sample.round == self._round, "expanded sample", sample)
+
+    def high_ppl(self, probe: Probe) -> bool:
+        self._unsure.add(_measured(probe))
+        return True
+
+    def probe(self, probe: Probe) -> bool:
+        if (measured := _measured(probe)) in self._unsure:
+            self._found.add(measured)
+        return self._need(probe.sample.id in self._ids, "probe", probe.sample)
+
+    def all_found(self, high_ppl: Iterable[Probe]) -> None:
+        """Once all probes were seen: whether the high-perplexity ones are among them."""
+        if len(self._found) < len(self._unsure):
+            for probe in high_ppl:
+                self._need(_measured(probe) in self._found, "high-perplexity probe", probe.sample)
+
+    def _need(self, is_known: bool, kind: str, sample: Sample) -> bool:
         if not is_known:
-            raise InputError(f"error seed {sample.id}: its file was {again}")
-    for sample in read_some(paths["expanded"], Sample):
-        if sample.parent not in seed_ids or sample.round != files.round:
-            raise InputError(f"expanded sample {sample.id}: its file was {again}")
+            raise InputError(f"{kind} {sample.id}: its file was not made from D_{self._round}; run scripts/05_probe.sh, "
+                             "06_verify.sh and 07_expand.sh for this round again")
+        return True
+
+
+def _measured(probe: Probe) -> str:
+    return f"{probe.sample.id} {probe.perplexity}"
 
 
 def check_fresh(files: RoundFiles) -> None:
@@ -111,53 +135,48 @@ def check_fresh(files: RoundFiles) -> None:
                 raise InputError(f"{made}: was made from another {source.name}; run its step again with --fresh")
 
 
-def list_origin(path: Path, record_type: type[Sample] | type[Probe] | type[ErrorSeed], origin: Origin) -> list[Listed]:
-    return [listed for listed, _ in list_records(path, record_type, origin)]
-
-
-def round_supply(args: argparse.Namespace, config: Config, files: RoundFiles) -> tuple[Supply, dict[Path, type], list[Path]]:
-    """What round j has left for D_{j+1}, what the records of its files are, and all files that were read; of round 0 the
-    seed samples only.
+def round_supply(args: argparse.Namespace, config: Config, files: RoundFiles) -> tuple[Supply, list[Path]]:
+    """What round j has left for D_{j+1}, and all files that were read; of round 0 the seed samples only.
 
     Raises:
         InputError: a file is absent, unreadable, or of another round.
     """
+    listing = Listing()
+    supply = Supply(listing=listing)
     seed_path = args.seed_samples or RunFiles(config).seed
-    supply = Supply(error_seeds=[], expanded=[], high_ppl=[], seed_new=[])
-    kinds, datasets, seen = {seed_path: Sample}, [], []
+    sources = [seed_path]
     if files.round:
-        kinds_of = {"error_seeds": ErrorSeed, "expanded": Sample, "high_ppl": Probe, "probes": Probe}
-        paths = {name: getattr(args, name) or getattr(files, name) for name in kinds_of}
-        kinds |= {path: kinds_of[name] for name, path in paths.items()}
-        supply.error_seeds = list_origin(paths["error_seeds"], ErrorSeed, "error_seed")
-        supply.expanded = list_origin(paths["expanded"], Sample, "expanded")
-        supply.high_ppl = list_origin(paths["high_ppl"], Probe, "high_ppl")
         check_fresh(files)
-        check_one_round(files, paths)
-        datasets = [RoundFiles(files.run_dir, number).dataset for number in range(1, files.round + 1)]
-    used = used_ids(files)
-    fresh = [listed for listed, sample in list_records(seed_path, Sample) if not is_used(sample, used)]
-    supply.seed_new = sorted(fresh, key=lambda sample: run_order(config.seed, sample.id))
+    own, used = dataset_ids(files)
+    check = RoundCheck(files.round, own)
     if files.round:
-        known = IdSet(sample.id for part in supply.parts().values() for sample in part)
-        mastered = (listed for listed, probe in list_records(paths["probes"], Probe, "high_ppl")
-                    if probe.matches and listed.id not in known)
-        supply.mastered = near_boundary(mastered, filling(config, len(known)))
+        paths = {name: getattr(args, name) or getattr(files, name) for name in ("error_seeds", "expanded", "high_ppl", "probes")}
+        supply.error_seeds = listing.add(paths["error_seeds"], ErrorSeed, check.error_seed)
+        supply.expanded = listing.add(paths["expanded"], Sample, check.expanded)
+        supply.high_ppl = listing.add(paths["high_ppl"], Probe, check.high_ppl)
+        sources += [*paths.values(), *(RoundFiles(files.run_dir, number).dataset for number in range(1, files.round + 1))]
+    fresh = listing.add(seed_path, Sample, lambda sample: not is_used(sample, used))
+    supply.seed_new = listing.shuffled(fresh, f"{config.seed}")
+    if files.round:
+        is_short = may_be_short(config, supply)
+        mastered = listing.add(paths["probes"], Probe, lambda probe: check.probe(probe) and probe.matches and is_short)
+        check.all_found(listing.records(supply.high_ppl))
+        supply.mastered = near_boundary(listing, mastered)
     if config.mix.benchmarks:
         seen = benchmark_files(ROOT / place for place in config.mix.benchmarks)
         benchmark = Benchmark(seen)
-        supply = supply.without({sample.id for listed in supply.parts().values() for sample in read_samples(listed, kinds)
-                                 if benchmark.reason(sample) is not None})
-    return supply, kinds, [*kinds, *datasets, *seen]
+        rows = np.concatenate([*supply.parts().values()])
+        is_seen = [benchmark.reason(sample) is not None for sample in listing.samples(rows)]
+        supply = supply.without(rows[is_seen])
+        sources += seen
+    return supply, sources
 
 
-def filling(config: Config, known: int) -> int:
-    """How many mastered samples may be needed beside the `known` ones of all parts: in the variants of Table 4 more."""
-    if config.ablation == "no_high_ppl":
-        return sys.maxsize
+def may_be_short(config: Config, supply: Supply) -> bool:
+    """Whether mastered samples may be needed beside the parts: in the variants of Table 4 always."""
     if config.ablation not in ("none", "no_jglv") or config.mix.benchmarks:
-        return config.mix.size
-    return max(config.mix.size - known, 0)
+        return True
+    return supply.size() < config.mix.size
 
 
 def write_dataset(samples: Callable[[], Iterator[Sample]], manifest: Manifest, output: Path, fresh: bool) -> bool:
@@ -186,13 +205,12 @@ def build(args: argparse.Namespace, config: Config, files: RoundFiles) -> Mixtur
     """
     output = args.output or files.next().dataset
     number = files.round + 1
-    supply, kinds, sources = round_supply(args, config, files)
-    first: list[Listed] = []
+    supply, sources = round_supply(args, config, files)
+    first = NO_ROWS
     if files.round and config.ablation == "static":
-        start = RoundFiles(files.run_dir, 1).dataset
-        first, kinds = list_origin(start, Sample, "seed"), {**kinds, start: Sample}
+        first = supply.listing.add(RoundFiles(files.run_dir, 1).dataset, Sample)
     mixture = mix_parts(*ablate(config.ablation, supply, config.mix, number, config.seed, first), number, config.seed)
-    if not mixture.samples:
+    if not len(mixture.samples):
         raise InputError(f"{output}: not written, as there is no sample for D_{number}; check seed.jsonl and the round's "
                          "files")
     probed = read_meta(args.probes or files.probes) if files.round else None
@@ -201,7 +219,7 @@ def build(args: argparse.Namespace, config: Config, files: RoundFiles) -> Mixtur
                         sources=make_header("next_round", None, sources, output).sources,
                         checkpoint={path: digest for path, digest in (probed.sources if probed else {}).items()
                                     if not path.endswith(files.dataset.name)})
-    if not write_dataset(lambda: read_samples(mixture.samples, kinds), manifest, output, args.fresh):
+    if not write_dataset(lambda: supply.listing.samples(mixture.samples, mixture.origins), manifest, output, args.fresh):
         _log.info("next_round: %s is complete, nothing to do", output)
     return mixture
 

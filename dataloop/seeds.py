@@ -5,14 +5,14 @@ Nothing here asks a model. BOTH_WRONG and UNDECIDED lead to nothing (sections 4.
 """
 from __future__ import annotations
 
-import heapq
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Protocol, TypeVar
 
 import msgspec
+import numpy as np
 
+from dataloop.listing import Listing, Rows
 from dataloop.verification import shown_prediction
 from looptool.fingerprints import IdSet
 from looptool.records import ErrorSeed, LabelChange, Message, Probe, Sample, Verdict, Vote, sample_id
@@ -69,8 +69,7 @@ def error_seeds(verdicts: Iterable[Verdict], round: int, counts: Counter[str],
             counts["rolled_back"] += 1
             continue
         counts[seed.cause] += 1
-        if seed.sample.id not in seen:  # two samples with one context may get the same new label
-            seen.add(seed.sample.id)
+        if seen.add(seed.sample.id):  # two samples with one context may get the same new label
             yield seed
 
 
@@ -84,27 +83,11 @@ def label_changes(verdicts: Iterable[Verdict], round: int, undone: bool = False)
                               round=round, votes=verdict.votes, undone=undone)
 
 
-class Measured(Protocol):
-    """What is ranked by its perplexity."""
-
-    id: str
-    perplexity: float
-
-
-M = TypeVar("M", bound=Measured)
-
-
-def near_boundary(candidates: Iterable[M], count: int, share: float = 1.0, threshold: float = 0.0) -> list[M]:
-    """Of mastered samples and those whose two answers are both correct, the `count` with the highest perplexity, the
-    highest first (section 4.2); at most this share of them, and none under the threshold."""
-    seen = 0
-
-    def over() -> Iterator[M]:
-        nonlocal seen
-        for candidate in candidates:
-            seen += 1
-            if candidate.perplexity >= threshold:
-                yield candidate
-
-    highest = heapq.nsmallest(count, over(), key=lambda candidate: (-candidate.perplexity, candidate.id))
-    return highest[:math.ceil(share * seen - 1e-9)]  # 0.1 * 30 is a little more than 3
+def near_boundary(listing: Listing, candidates: Rows, count: int | None = None, share: float = 1.0,
+                  threshold: float = 0.0) -> Rows:
+    """Of mastered samples and those whose two answers are both correct, the `count` with the highest perplexity, or all,
+    the highest first (section 4.2); at most this share of them, and none under the threshold."""
+    near = candidates[listing.perplexities(candidates) >= threshold]
+    order = np.lexsort((listing.ids(near), -listing.perplexities(near)))
+    most = math.ceil(share * len(candidates) - 1e-9)  # 0.1 * 30 is a little more than 3
+    return near[order][:most][:count]

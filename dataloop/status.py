@@ -14,7 +14,8 @@ writes them (/proc/locks of this machine). Out, on standard output:
     next: wait, 2 steps are running
 
 "stopped" is killed or failed: run again, the step goes on. "done, 3 failed" are inputs whose call got no answer: run again,
-the step tries them again.
+the step tries them again, but not once a later one has begun with what is there. Not shown are steps that a run has no
+need of: those before D_1 where it was made from tasks of others, and held-out tasks where a real teacher's run has none.
 """
 from __future__ import annotations
 
@@ -68,19 +69,26 @@ class Line(NamedTuple):
 
 
 def first_steps(config: Config) -> list[Step]:
-    """What comes before the rounds."""
-    run, dialogs = RunFiles(config), "02_generate_dialogs.sh"
+    """What comes before the rounds; once there is D_1, as far as it was done for it."""
+    run, dialogs, first = RunFiles(config), "02_generate_dialogs.sh", RoundFiles(config.run_dir, 1).dataset
     checks = [] if config.dialogs.verify == "none" else [
         Step("checks", dialogs, run.dialog_checks, lambda: lines(run.dialogs))]
-    return [Step("tools", "01_synthesize_tools.sh", run.tools),
-            Step("dialogs", dialogs, run.dialogs, lambda: config.dialogs.count), *checks,
-            Step("samples", "03_make_samples.sh", run.samples), Step("seed", "03_make_samples.sh", run.seed),
-            Step("D_1", "03_make_samples.sh", RoundFiles(config.run_dir, 1).dataset), heldout(config, 0)]
+    steps = [Step("tools", "01_synthesize_tools.sh", run.tools),
+             Step("dialogs", dialogs, run.dialogs, lambda: config.dialogs.count), *checks,
+             Step("samples", "03_make_samples.sh", run.samples), Step("seed", "03_make_samples.sh", run.seed),
+             Step("D_1", "03_make_samples.sh", first)]
+    if first.exists():
+        steps = [step for step in steps if step.output.exists() or step.done() is not None]
+    return steps + heldout(config, 0)
 
 
-def heldout(config: Config, number: int) -> Step:
-    return Step("held-out", f"evaluate_heldout.sh --round {number}", RoundFiles(config.run_dir, number).heldout_probes,
-                lambda: lines(RunFiles(config).heldout))
+def heldout(config: Config, number: int) -> list[Step]:
+    """The step that measures a policy; none where there are no held-out tasks and nobody makes them."""
+    tasks = RunFiles(config).heldout
+    if not tasks.exists() and "simulated" not in config.teacher.base_urls:
+        return []
+    return [Step("held-out", f"evaluate_heldout.sh --round {number}", RoundFiles(config.run_dir, number).heldout_probes,
+                 lambda: lines(tasks))]
 
 
 def round_steps(config: Config, number: int) -> list[Step]:
@@ -103,7 +111,7 @@ def round_steps(config: Config, number: int) -> list[Step]:
             Step("probe", f"05_probe.sh --round {number}", files.probes, lambda: lines(files.dataset)),
             Step("verify", f"06_verify.sh --round {number}", files.verdicts, mismatches),
             Step("expand", f"07_expand.sh --round {number}", files.expanded, tries),
-            Step("mix", f"08_next_round.sh --round {number}", files.next().dataset), heldout(config, number)]
+            Step("mix", f"08_next_round.sh --round {number}", files.next().dataset), *heldout(config, number)]
 
 
 def look(step: Step, writers: dict[int, int]) -> Line:
@@ -151,7 +159,8 @@ def table(config: Config, flags: str) -> Iterator[str]:
         yield f"next: wait, {running} step{'s are' if running > 1 else ' is'} running"
     elif following:
         yield f"next: bash scripts/{following}{flags}"
-        yield f"  or: bash scripts/run_loop.sh{flags}, for all that is left"
+        if RunFiles(config).dialogs.exists() or not RoundFiles(config.run_dir, 1).dataset.exists():
+            yield f"  or: bash scripts/run_loop.sh{flags}, for all that is left"
     else:
         yield f"next: nothing, see {report}" if report.exists() else f"next: bash scripts/11_report.sh{flags}"
 

@@ -123,7 +123,8 @@ async def crawl(config: Config, pool: ToolPool | GroupPool, sources: list[Path],
         prompts = ["planner", "user", assistant, "tool", *(["world"] if code else [])]
         return await run_stage("dialogs", Inputs(scenes), work, output, settings=settings,
                                sources=[*sources, *code, *(prompt_file(name, dialogs.language) for name in prompts)],
-                               in_flight=config.teacher.in_flight, usage=client.usage, fresh=fresh)
+                               in_flight=config.teacher.in_flight, usage=client.usage, fresh=fresh,
+                               later=RunFiles(config).made_from(output))
 
 
 class Progress:

@@ -102,4 +102,5 @@ async def design_tools(config: Config, trees: Trees, sources: list[Path], count:
         settings = {"world": client.world, "seed": config.seed, "models": models[:1], "count": count,
                     "temperature": config.dialogs.temperature}
         return await run_stage("design", Inputs(draws), work, output, settings=settings, sources=[*sources, PROMPT],
-                               in_flight=config.teacher.in_flight, usage=client.usage, fresh=fresh)
+                               in_flight=config.teacher.in_flight, usage=client.usage, fresh=fresh,
+                               later=RunFiles(config).made_from(output))

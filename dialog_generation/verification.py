@@ -100,7 +100,8 @@ async def check_dialogs(config: Config, dialogs: Path, checks: Path, fresh: bool
         settings = {"world": client.world, "judge": judge, "temperature": config.verify.temperature}
         return await run_stage("check dialogs", Inputs(inputs), work, checks, settings=settings,
                                sources=[dialogs, CHECKER_PROMPT], in_flight=config.teacher.in_flight,
-                               usage=client.usage, fresh=fresh)
+                               usage=client.usage, fresh=fresh,
+                               later=RunFiles(config).made_from(checks))
 
 
 def write_verified(dialogs: Path, checks: Path, output: Path) -> Counter[str]:

@@ -106,9 +106,13 @@ class Cluster:
 
 
 def start(host: Host, shell: str, arguments: Sequence[str], log: Path) -> Member:
-    """Start Ray on a host; it lives as long as the pipe to it."""
+    """Start Ray on a host; it lives as long as the pipe to it.
+
+    Left to itself, a head asks for a token wherever its home has one, and a node that joins brings none: so all are told.
+    """
     way = shlex.split(shell.format(host=host.name))
-    command = [sys.executable, str(ROOT / "grpotool" / "ray_node.py"), *arguments]
+    authentication = os.environ.get("RAY_AUTH_MODE", "disabled")
+    command = [sys.executable, str(ROOT / "grpotool" / "ray_node.py"), authentication, *arguments]
     if Path(way[0]).name == "ssh":  # which hands one line to the other side's shell
         command = [shlex.join(command)]
     with log.open("wb") as output:

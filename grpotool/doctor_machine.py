@@ -2,17 +2,14 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 
-import msgspec
 import openai
 from packaging.requirements import Requirement
 
@@ -20,8 +17,10 @@ from grpotool.finding import Finding, fail, ok, skip, warn
 from grpotool.overrides import compose, environment
 from grpotool.train import policy_before
 from looptool.config import ROOT, Config
+from looptool.packages import RAY_ENGINE, missing_packages
 from looptool.records import InputError
 from looptool.run_files import RoundFiles
+from looptool.weights import count_parameters
 
 BYTES_A_PARAMETER = 4 + 2 * 16
 """The policy in fp32, and two checkpoints with weights, two moments of Adam and an export, all in fp32."""
@@ -47,25 +46,6 @@ def check_paths(config: Config, files: RoundFiles) -> Iterator[Finding]:
         yield ok(f"training starts from {model}")
     else:
         yield skip(f"training starts from {model}", "a hub name, which is not looked up here")
-
-
-def count_parameters(policy: Path) -> int:
-    """Parameters of a Hugging Face folder, by the headers of its safetensors files.
-
-    Raises:
-        InputError: it has none, or one is damaged.
-    """
-    shards, count = sorted(policy.glob("*.safetensors")), 0
-    for shard in shards:
-        try:
-            with shard.open("rb") as file:
-                header = msgspec.json.decode(file.read(int.from_bytes(file.read(8), "little")))
-            count += sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
-        except (OSError, OverflowError, MemoryError, msgspec.DecodeError, AttributeError, TypeError, KeyError):
-            raise InputError(f"{shard}: is damaged; copy or train the policy again") from None
-    if not shards:
-        raise InputError(f"{policy}: holds no *.safetensors; set student.model to a folder with weights")
-    return count
 
 
 def check_disk(config: Config, files: RoundFiles) -> Iterator[Finding]:
@@ -135,8 +115,8 @@ def check_gpus(config: Config, files: RoundFiles) -> Iterator[Finding]:
         yield skip(f"{train.nodes} nodes", "only this machine is looked at; Ray counts the others when training starts")
 
 
-def served_models(url: str) -> set[str]:
-    """The models that an endpoint lists.
+def served_models(url: str, key: str) -> set[str]:
+    """The models that an endpoint lists, which the config names under `key`.
 
     Raises:
         InputError: it does not answer, or refuses.
@@ -150,7 +130,7 @@ def served_models(url: str) -> set[str]:
                          "ends in /v1") from None
     except (openai.OpenAIError, ValueError, TypeError, AttributeError) as error:
         raise InputError(f"{url}: does not list its models ({type(error).__name__}); start the server or mend "
-                         "teacher.base_urls") from None
+                         f"{key}") from None
 
 
 def check_endpoints(config: Config, files: RoundFiles) -> Iterator[Finding]:
@@ -161,12 +141,13 @@ def check_endpoints(config: Config, files: RoundFiles) -> Iterator[Finding]:
     for url in urls:
         if url == "simulated":
             yield skip("teacher", "it is the embedded simulation, which serves any model")
-            return
+            served |= {*teacher.models, *teacher.judges}
+            continue
         if not url.startswith(("http://", "https://")):
             yield fail(f"teacher.base_urls: {url!r} is no URL", "set it, or the environment variable OPENAI_BASE_URL")
             continue
         try:
-            models = served_models(url)
+            models = served_models(url, "teacher.base_urls")
         except InputError as error:
             yield fail(*str(error).split("; ", 1))
         else:
@@ -177,22 +158,41 @@ def check_endpoints(config: Config, files: RoundFiles) -> Iterator[Finding]:
 
 
 def check_probing(config: Config, files: RoundFiles) -> Iterator[Finding]:
-    """Where the policy is probed over an endpoint, that is named; where inside Ray Data, its packages are there."""
+    """Where the policy is probed over endpoints, they are named, and serve it once it is there; where inside Ray Data, its
+    packages are there."""
     if config.probe.engine == "endpoint" and not config.probe.base_urls:
         yield fail("probe.engine is endpoint, and probe.base_urls is empty", "name the policy's server there")
-    elif config.probe.engine == "endpoint":
+    elif config.probe.engine == "endpoint" and not files.policy.exists():
         yield skip(", ".join(config.probe.base_urls), "serves the policy, which is there after training only")
+    elif config.probe.engine == "endpoint":
+        yield from check_policy_servers(config, files)
     elif config.probe.engine == "ray":
-        missing = [name for name in ("ray", "pyarrow", "vllm") if find_spec(name) is None]
-        if missing:
+        if missing := missing_packages(RAY_ENGINE):
             yield fail(f"probe.engine is ray, and {', '.join(missing)} is not installed", "pip install -r requirements-gpu.txt")
         else:
             yield ok("Ray Data and vLLM, which probe the policy, are installed")
 
 
+def check_policy_servers(config: Config, files: RoundFiles) -> Iterator[Finding]:
+    """Every server of the policy lists probe.model, or one model where that is not set."""
+    wanted = config.probe.model
+    for url in config.probe.base_urls:
+        try:
+            models = served_models(url, "probe.base_urls")
+        except InputError as error:
+            yield fail(*str(error).split("; ", 1))
+            continue
+        listed = ", ".join(sorted(models)) or "nothing"
+        if wanted in models or not wanted and len(models) == 1:
+            yield ok(f"{url} answers and serves {listed}")
+        else:
+            yield fail(f"{url} serves {listed}, not {wanted or 'one model'}",
+                       f"start it with {files.policy}, or set probe.model")
+
+
 def check_verl(config: Config, files: RoundFiles) -> Iterator[Finding]:
     """verl's own code composes and validates the overrides, in a process of its own."""
-    if find_spec("verl") is None:
+    if missing_packages(["verl"]):
         yield skip("verl's check of the config", "verl is not installed")
         return
     command = [sys.executable, "-m", "grpotool.verl_config"]

@@ -1,11 +1,14 @@
-"""GRPO over several nodes: brings Ray up on all of them, waits for every GPU, trains, and says which node was lost.
+"""GRPO over the config's nodes: brings Ray up on all of them, waits for every GPU, trains, and says which node was lost.
 
 In: the machines, by one of
-    --hosts a,b,c,d    names for ssh; NAME=ADDRESS where the others reach it by another address; the first one leads
+    --hosts a,b,c,d    names for ssh (or $LOOPTOOL_HOSTS); NAME=ADDRESS where the others reach it by another address; the
+                       first one leads
     a SLURM job        its own nodes, if --hosts is not given
     --address URL      a cluster that is running, of which http://HEAD:8265 takes jobs (or $RAY_API_SERVER_ADDRESS)
 and the flags of train.py, which runs as a Ray job on the head. Out: what train.py leaves; run_dir and this repository
 must lie on a file system that all nodes share. Ctrl-C, or the end of this process, ends the job and the nodes it started.
+
+With one node and no machines named, train.py takes the place of this process; so it does where there is nothing to train.
 """
 from __future__ import annotations
 
@@ -51,10 +54,14 @@ def open_cluster(args: argparse.Namespace, config: Config, files: RoundFiles) ->
         yield cluster
 
 
+def train_command(config_file: str, flags: list[str]) -> list[str]:
+    """train.py with this process's interpreter and flags."""
+    return [sys.executable, str(ROOT / "grpotool" / "train.py"), "--config", str(Path(config_file).resolve()), *flags]
+
+
 def entrypoint(config_file: str, flags: list[str]) -> str:
-    """The job's shell command: train.py with this process's folder, interpreter and flags."""
-    command = [sys.executable, str(ROOT / "grpotool" / "train.py"), "--config", str(Path(config_file).resolve()), *flags]
-    return f"cd {shlex.quote(os.getcwd())} && exec {shlex.join(command)}"
+    """The job's shell command, in this process's folder."""
+    return f"cd {shlex.quote(os.getcwd())} && exec {shlex.join(train_command(config_file, flags))}"
 
 
 async def follow(cluster: Cluster, command: str, addresses: set[str]) -> None:
@@ -99,7 +106,8 @@ async def follow(cluster: Cluster, command: str, addresses: set[str]) -> None:
 
 def main() -> None:
     parser = argument_parser(__doc__, with_round=True)
-    parser.add_argument("--hosts", default="", metavar="A,B,...", help="machines to start Ray on, the head first")
+    parser.add_argument("--hosts", default=os.environ.get("LOOPTOOL_HOSTS", ""), metavar="A,B,...",
+                        help="machines to start Ray on, the head first (default: $LOOPTOOL_HOSTS)")
     parser.add_argument("--shell", default="", metavar="COMMAND",
                         help=f"how to run a command on a host (default for --hosts: {SSH!r}, in SLURM: {SRUN!r})")
     parser.add_argument("--address", default=os.environ.get("RAY_API_SERVER_ADDRESS", ""), metavar="URL",
@@ -112,6 +120,10 @@ def main() -> None:
     flags += ["--round", str(files.round), *(word for override in args.overrides for word in ("--set", override))]
     if args.hosts and args.address:
         raise InputError("--hosts and --address: give one of them")
+    alone = config.train.nodes == 1 and not (args.hosts or args.address)
+    if alone or "--dry-run" in flags or files.policy.exists() and "--fresh" not in flags:
+        command = train_command(args.config, flags)
+        os.execv(command[0], command)
     try:
         with open_cluster(args, config, files) as cluster:
             for line in wait_for_all(cluster, config.train.nodes, config.train.gpus_per_node, args.wait):

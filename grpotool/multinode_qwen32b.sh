@@ -8,7 +8,4 @@ set -euo pipefail
 grpotool="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 export LOOPTOOL_CONFIG="${LOOPTOOL_CONFIG:-$grpotool/../configs/qwen3_32b.yaml}"
 
-if [[ " $* " == *" --dry-run "* ]]; then
-  exec python "$grpotool/train.py" "$@"
-fi
 exec python "$grpotool/multinode.py" "$@"

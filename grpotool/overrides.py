@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import sys
 from pathlib import Path
 
 from looptool.config import ROOT, Config
@@ -16,6 +17,8 @@ from looptool.run_files import RoundFiles
 
 REWARD = ROOT / "grpotool" / "reward.py"
 NO_ROUTER = ROOT / "grpotool" / "cpu" / "no_router.yaml"
+IN_PROCESS = "in_process"
+"""verl's name of the rollouts of grpotool.cpu.verl_rollout."""
 
 
 def common(config: Config, files: RoundFiles, model: str) -> list[str]:
@@ -61,7 +64,7 @@ def common(config: Config, files: RoundFiles, model: str) -> list[str]:
     ]
 
 
-def gpu(config: Config, steps_per_epoch: int) -> list[str]:
+def gpu(config: Config, files: RoundFiles, steps_per_epoch: int) -> list[str]:
     """One to many nodes with NVIDIA GPUs: vLLM, packed sequences, a checkpoint and a test after each epoch."""
     train, student = config.train, config.student
     actor, rollout = "actor_rollout_ref.actor", "actor_rollout_ref.rollout"
@@ -76,15 +79,36 @@ def gpu(config: Config, steps_per_epoch: int) -> list[str]:
         f"{actor}.ppo_max_token_len_per_gpu={tokens}",
         f"{actor}.fsdp_config.param_offload=False",
         f"{actor}.fsdp_config.optimizer_offload=True",
-        f"{rollout}.name=vllm",
-        f"{rollout}.tensor_model_parallel_size={train.tensor_parallel}",
-        f"{rollout}.gpu_memory_utilization={train.gpu_memory_share}",
+        *(in_process(files) if samples_in_process(config) else [
+            f"{rollout}.name=vllm",
+            f"{rollout}.tensor_model_parallel_size={train.tensor_parallel}",
+            f"{rollout}.gpu_memory_utilization={train.gpu_memory_share}"]),
         f"{rollout}.log_prob_use_dynamic_bsz=True",
         f"{rollout}.log_prob_max_token_len_per_gpu={tokens}",
         f"trainer.nnodes={train.nodes}",
         f"trainer.n_gpus_per_node={train.gpus_per_node}",
         f"trainer.save_freq={train.save_every or steps_per_epoch}",
         f"trainer.test_freq={train.test_every or steps_per_epoch}",
+    ]
+
+
+def samples_in_process(config: Config) -> bool:
+    """Whether rollouts are sampled by grpotool.cpu.verl_rollout."""
+    return config.train.profile == "cpu" or config.train.rollout_engine == "transformers"
+
+
+def in_process(files: RoundFiles) -> list[str]:
+    """Rollouts in the process that leads the training."""
+    rollout = "actor_rollout_ref.rollout"
+    return [
+        "reward.num_workers=0",
+        "actor_rollout_ref.model.external_lib=grpotool.cpu.verl_rollout",
+        f"{rollout}.name={IN_PROCESS}",
+        f"+{rollout}.engine_kwargs.{IN_PROCESS}.weights={quote(checkpoints(files) / 'rollout.safetensors')}",
+        f"+{rollout}.agent.agent_loop_manager_class=grpotool.cpu.verl_rollout.RolloutManager",
+        f"{rollout}.tensor_model_parallel_size=1",
+        f"{rollout}.free_cache_engine=False",
+        f"{rollout}.router_config_path={quote(NO_ROUTER)}",
     ]
 
 
@@ -104,8 +128,7 @@ def cpu(config: Config, files: RoundFiles) -> list[str]:
     return [
         "algorithm.rollout_correction.bypass_mode=True",  # log-probabilities of the rollouts are the trainer's to 1e-5
         "data.dataloader_num_workers=0",
-        "reward.num_workers=0",
-        "actor_rollout_ref.model.external_lib=grpotool.cpu.verl_rollout",
+        *in_process(files),
         "+actor_rollout_ref.model.override_config.attn_implementation=sdpa",
         "actor_rollout_ref.model.use_remove_padding=False",
         "actor_rollout_ref.model.enable_gradient_checkpointing=False",
@@ -114,13 +137,7 @@ def cpu(config: Config, files: RoundFiles) -> list[str]:
         f"{actor}.fsdp_config.use_torch_compile=False",
         *(f"{precision}.{kind}=fp32" for kind in ("param_dtype", "reduce_dtype", "buffer_dtype")),
         f"{actor}.ppo_micro_batch_size_per_gpu={micro}",
-        f"{rollout}.name=cpu",
-        f"+{rollout}.engine_kwargs.cpu.weights={quote(checkpoints(files) / 'rollout.safetensors')}",
-        f"{rollout}.tensor_model_parallel_size=1",
         f"{rollout}.log_prob_micro_batch_size_per_gpu={micro}",
-        f"+{rollout}.agent.agent_loop_manager_class=grpotool.cpu.verl_rollout.RolloutManager",
-        f"{rollout}.free_cache_engine=False",
-        f"{rollout}.router_config_path={quote(NO_ROUTER)}",
         "transfer_queue.backend.SimpleStorage.num_data_storage_units=1",
         "trainer.device=cpu",
         f"trainer.nnodes={train.nodes}",
@@ -149,11 +166,17 @@ def ray_of_the_job(config: Config, files: RoundFiles) -> list[str]:
 
 def compose(config: Config, files: RoundFiles, model: str, steps_per_epoch: int, resume: Path | None) -> list[str]:
     """The whole list; `resume` is a checkpoint folder of the same round, None to start with a fresh optimizer."""
-    machine = cpu(config, files) if config.train.profile == "cpu" else gpu(config, steps_per_epoch)
+    machine = cpu(config, files) if config.train.profile == "cpu" else gpu(config, files, steps_per_epoch)
     begin = ["trainer.resume_mode=disable"] if resume is None else [
         "trainer.resume_mode=resume_path", f"trainer.resume_from_path={quote(resume.resolve())}"]
     cluster = ray_of_the_job(config, files) if config.train.nodes > 1 else []
     return [*common(config, files, model), *machine, *cluster, *begin]
+
+
+def verl_command(config: Config, files: RoundFiles, model: str, steps_per_epoch: int, resume: Path | None) -> list[str]:
+    """What starts verl; see `compose`."""
+    module = "grpotool.cpu.verl_main" if samples_in_process(config) else "verl.trainer.main_ppo"
+    return [sys.executable, "-m", module, *compose(config, files, model, steps_per_epoch, resume)]
 
 
 def quote(value: Path | str) -> str:

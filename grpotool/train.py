@@ -23,7 +23,7 @@ from typing import IO
 import msgspec
 
 from grpotool.batches import batch_lines, check_batches
-from grpotool.overrides import checkpoints, compose, environment
+from grpotool.overrides import checkpoints, environment, verl_command
 from grpotool.rows import count_rows
 from grpotool.verl_process import Metrics, VerlFailed, run_verl
 from looptool.config import Config, argument_parser, load_config, student_path
@@ -34,7 +34,7 @@ from looptool.stage import run_main
 
 _log = logging.getLogger(__name__)
 MACHINE = ("profile", "preset", "save_every", "test_every", "gpus_per_node", "nodes", "tensor_parallel", "gpu_memory_share",
-           "attention", "test_share")
+           "rollout_engine", "attention", "test_share")
 """Keys of the config's train section that do not change what is learnt, or have done their work in json2parquet."""
 
 
@@ -83,11 +83,11 @@ def left_out(files: RoundFiles) -> int:
 def describe(config: Config, files: RoundFiles, model: str) -> Header:
     """What makes two trainings the same: data, starting policy, and every setting but the machine's."""
     train = {key: value for key, value in msgspec.structs.asdict(config.train).items() if key not in MACHINE}
-    settings = {"train": train, "student": config.student, "seed": config.seed, "start": fingerprint(model)}
+    settings = {"train": train, "student": config.student, "seed": config.seed, "start": weights_digest(model)}
     return make_header("train", settings, [files.train_parquet, files.test_parquet], files.policy)
 
 
-def fingerprint(model: str) -> str:
+def weights_digest(model: str) -> str:
     """A hash of a policy's weights by size and by first and last MiB of every file; a hub name as it stands."""
     if not Path(model).is_dir():
         return model
@@ -159,8 +159,7 @@ def train(config: Config, files: RoundFiles, header: Header, model: str, rows: i
     done, checkpoint = last_checkpoint(files)
     metrics = Metrics(files, done, config.train.reward)
     if done < steps:
-        command = [sys.executable, "-m", "verl.trainer.main_ppo", *compose(config, files, model, epoch, checkpoint)]
-        run_verl(command, environment(config, files), files.training / "verl.log", metrics, steps,
+        run_verl(verl_command(config, files, model, epoch, checkpoint), environment(config, files), files.training / "verl.log", metrics, steps,
                  f"train: round {files.round}")
     seconds = time.monotonic() - begun
     export(files, config, model, steps, header, seconds)
@@ -183,9 +182,7 @@ def main() -> None:
     for line in batch_lines(config.train, rows, left_out(files)):
         _log.info("%s", line)
     if args.dry_run:
-        resume = last_checkpoint(files)[1]
-        _log.info("%s", shlex.join([sys.executable, "-m", "verl.trainer.main_ppo",
-                                    *compose(config, files, model, rows // config.train.batch_size, resume)]))
+        _log.info("%s", shlex.join(verl_command(config, files, model, rows // config.train.batch_size, last_checkpoint(files)[1])))
         return
     check_current(files)
     with alone(files):

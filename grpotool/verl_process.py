@@ -37,7 +37,8 @@ class Metrics:
 
     verl empties its own file at every start, so it is given another one, and the lines of both are kept here: those of
     earlier runs up to the step that this run begins after, then this run's. To each line comes how many rollouts of the
-    step earned which reason, from verl's dump of them; of the dumps the newest stays.
+    step earned which reason, from verl's dump of them; of the dumps the newest stays. verl logs a step after its checkpoint:
+    a kill between the two leaves that one step without a line.
     """
 
     def __init__(self, files: RoundFiles, done: int, mode: str):

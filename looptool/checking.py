@@ -53,7 +53,7 @@ class Refusal(Record):
     """"refused_by_judge", or "unjudged" where no reply could be read."""
 
 
-async def refusals(config: Config, samples: Path, output: Path) -> dict[str, str]:
+async def refusals(config: Config, samples: Path, output: Path, fresh: bool = False) -> dict[str, str]:
     """The reason for each sample of a file that keeps to the rules and is not accepted by the checker.
 
     They are written to `output` by a stage, so that a run that was killed goes on; see looptool.stage.run_stage.
@@ -74,7 +74,7 @@ async def refusals(config: Config, samples: Path, output: Path) -> dict[str, str
 
         settings = {"world": client.world, "checker": checker_of(config), "temperature": config.verify.temperature}
         meta = await run_stage("judge", Inputs(inputs), work, output, settings=settings, sources=[samples, CHECKER_PROMPT],
-                               in_flight=config.teacher.in_flight, usage=client.usage)
+                               in_flight=config.teacher.in_flight, usage=client.usage, fresh=fresh)
     if meta.failed:
         raise InputError(f"{samples}: {meta.failed:,} samples got no answer, so nothing is filtered yet; run it again")
     return {refusal.id: refusal.reason for refusal in read_jsonl(output, Refusal)} if meta.records else {}

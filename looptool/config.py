@@ -154,6 +154,8 @@ class Train(Section):
     nodes: AtLeastOne = 1
     tensor_parallel: AtLeastOne = 1
     gpu_memory_share: Share = 0.7
+    rollout_engine: Literal["vllm", "transformers"] = "vllm"
+    """On GPUs: "transformers" samples in the trainer's process, for one GPU without vLLM. A CPU always does so."""
     attention: Literal["flash_attention_2", "sdpa"] = "flash_attention_2"
     """On GPUs: "sdpa" is PyTorch's own, for a machine without flash-attn; rows are padded then. A CPU always has it."""
 

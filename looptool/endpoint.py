@@ -66,8 +66,8 @@ class Endpoint:
         self.rests_until = time.monotonic() + min(0.25 * 2 ** min(self.failures, 8), LONGEST_PAUSE)
 
 
-def connect(url: str, config: Config) -> tuple[openai.AsyncOpenAI, bytes]:
-    """The connection to `url`, and what its answers depend on beside the request.
+def connect(url: str, config: Config, key: str) -> tuple[openai.AsyncOpenAI, bytes]:
+    """The connection to `url`, which `key` of the config names, and what its answers depend on beside the request.
 
     Raises:
         InputError: `url` is none.
@@ -76,8 +76,8 @@ def connect(url: str, config: Config) -> tuple[openai.AsyncOpenAI, bytes]:
         from looptool.simulation.server import simulated_connection  # the only line that knows of the simulation
         return simulated_connection(config)
     if not url.startswith(("http://", "https://")):
-        raise InputError(f"teacher.base_urls: {url!r} is no URL; set it, or the environment variable OPENAI_BASE_URL, "
-                         "to something like http://localhost:8000/v1")
+        environment = ", or the environment variable OPENAI_BASE_URL," if key == "teacher.base_urls" else ""
+        raise InputError(f"{key}: {url!r} is no URL; set it{environment} to something like http://localhost:8000/v1")
     timeout = openai.Timeout(config.teacher.timeout_seconds, connect=min(30.0, config.teacher.timeout_seconds))
     limits = httpx2.Limits(max_connections=_MANY_CONNECTIONS, keepalive_expiry=3)
     http_client = openai.DefaultAioHttpClient(timeout=timeout, limits=limits, verify=_certificates())

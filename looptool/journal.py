@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from looptool.fingerprints import Places, fingerprint
-from looptool.meta import Header
+from looptool.meta import FOLLOWED, Header
 from looptool.records import InputError
 
 
@@ -32,6 +32,25 @@ class Entry(msgspec.Struct, kw_only=True):
 
 def journal_path(output: Path) -> Path:
     return output.with_name(output.name + ".journal")
+
+
+def is_made_from_whole(output: Path) -> bool:
+    """Whether an output is there, or was begun from whole sources, not by following a step that still ran.
+
+    Raises:
+        InputError: the journal's first line is damaged.
+    """
+    if output.exists():
+        return True
+    path = journal_path(output)
+    try:
+        with path.open("rb") as file:
+            line = file.readline()
+        return line.endswith(b"\n") and FOLLOWED not in msgspec.json.decode(line, type=Header).sources.values()
+    except FileNotFoundError:
+        return False
+    except msgspec.DecodeError as error:
+        raise InputError(f"{path}:1: damaged line ({error}); remove the file, and run again") from None
 
 
 class Journal:

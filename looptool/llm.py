@@ -31,6 +31,8 @@ from looptool.records import InputError
 
 __all__ = ["CallFailed", "Client", "Continuation", "Reply", "Sampling", "Usage"]
 
+TEACHER = ("teacher.models", "teacher.base_urls")
+"""Where the config names models and addresses, for what only the user can mend."""
 HOME_ADVANTAGE = 16
 """Calls that an endpoint may have in flight above the least busy one, and still gets what it has the beginning of."""
 
@@ -73,13 +75,15 @@ class Continuation(msgspec.Struct, frozen=True, kw_only=True):
 class Client:
     """Asks models; an async context manager. `usage` holds the accounts by role."""
 
-    def __init__(self, endpoints: list[Endpoint], cache: Path, config: Config, in_flight: int):
+    def __init__(self, endpoints: list[Endpoint], cache: Path, config: Config, in_flight: int,
+                 keys: tuple[str, str] = TEACHER):
         self.usage: defaultdict[str, Usage] = defaultdict(Usage)
         self.backoff_seconds = 0.5
         """Pause before the second try; doubled for each further one, and drawn between half and all of it."""
         self._endpoints = endpoints
         self._cache = AnswerCache(cache)
         self._teacher = config.teacher
+        self._keys = keys
         self._slots = asyncio.Semaphore(in_flight)
         self.world = b"".join(endpoint.world for endpoint in endpoints).hex()
         """What answers depend on beside the request; "" for servers of models. Part of what a stage's settings are."""
@@ -87,15 +91,15 @@ class Client:
 
     @classmethod
     def from_config(cls, config: Config, cache: Path, base_urls: list[str] | None = None,
-                    in_flight: int | None = None) -> Client:
-        """A client for the teacher, or with `base_urls` and `in_flight` for other servers.
+                    in_flight: int | None = None, keys: tuple[str, str] = TEACHER) -> Client:
+        """A client for the teacher, or with `base_urls` and `in_flight` for other servers, which `keys` of the config name.
 
         Raises:
             InputError: no endpoint is configured, or one is no URL.
         """
         urls = base_urls or config.teacher.base_urls or [os.environ.get("OPENAI_BASE_URL", "")]
-        return cls([Endpoint(url, *connect(url, config)) for url in urls], cache, config,
-                   in_flight or config.teacher.in_flight)
+        return cls([Endpoint(url, *connect(url, config, keys[1])) for url in urls], cache, config,
+                   in_flight or config.teacher.in_flight, keys)
 
     async def __aenter__(self) -> Client:
         return self
@@ -230,8 +234,8 @@ class Client:
         able = [endpoint for endpoint in self._endpoints if model not in endpoint.lacks]
         if not able:
             said = "; ".join(f"{endpoint.url}: 404 {endpoint.lacks[model]}" for endpoint in self._endpoints)
-            raise InputError(f"no endpoint serves the model {model!r} ({said}); check teacher.models, and "
-                             "teacher.base_urls, which mostly end in /v1")
+            raise InputError(f"no endpoint serves the model {model!r} ({said}); check {self._keys[0]}, and "
+                             f"{self._keys[1]}, which mostly end in /v1")
         now, near = time.monotonic(), None if home is None else self._endpoints[home % len(self._endpoints)]
         return min(able, key=lambda endpoint: (endpoint.rests_until > now,
                                                endpoint.in_flight - (HOME_ADVANTAGE if endpoint is near else 0)))

@@ -35,7 +35,7 @@ class StageMeta(Header, kw_only=True):
     counts: dict[str, int]
     """Finished inputs by reason."""
     failed: int
-    """Inputs whose call failed: without records, tried again by the next run."""
+    """Inputs whose call failed: without records, tried again by the next run, unless a later step has been run since."""
     failures: dict[str, int]
     """Failed inputs by cause."""
     records: int

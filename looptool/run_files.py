@@ -29,6 +29,10 @@ class RoundFiles:
         self.expanded = self.folder / "expanded.jsonl"
         self.heldout_probes = self.folder / "heldout_probes.jsonl"
 
+    def made_from(self, output: Path) -> list[Path]:
+        """What later steps make from the output of one; nothing where it is none of the round's own files."""
+        return _after(output, [self.probes, self.verdicts, self.expanded, self.next().dataset])
+
     def next(self) -> RoundFiles:
         return RoundFiles(self.run_dir, self.round + 1)
 
@@ -53,6 +57,14 @@ class RunFiles:
         self.heldout = self.run_dir / "heldout.jsonl"
         self.answers = self.run_dir / "answers.sqlite"
         self.report = self.run_dir / "report.html"
+
+    def made_from(self, output: Path) -> list[Path]:
+        """As that of RoundFiles. What no call makes is left out, as it is made again in seconds."""
+        return _after(output, [self.designed_tools, self.dialogs, self.dialog_checks, RoundFiles(self.run_dir, 1).dataset])
+
+
+def _after(output: Path, order: list[Path]) -> list[Path]:
+    return order[order.index(output) + 1:] if output in order else []
 
 
 def newest_unfinished_round(config: Config) -> int:

@@ -51,10 +51,9 @@ def keep_valid(samples: Iterable[Sample], counts: Counter[str], refused: list[Re
     """
     seen = IdSet()
     for sample in samples:
-        faults = ["duplicate"] if sample.id in seen else sample_faults(sample)
+        faults = sample_faults(sample) if seen.add(sample.id) else ["duplicate"]
         if not faults and sample.id in judged:
             faults = [judged[sample.id]]
-        seen.add(sample.id)
         counts[fault_kind(faults[0]) if faults else "kept"] += 1
         if faults:
             refused.append(Refused(place=sample.source or sample.id, code=fault_kind(faults[0]),

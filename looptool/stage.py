@@ -4,9 +4,9 @@ In: (id, record) pairs and a coroutine that works on one record. Out: `<output>`
 inputs in the order of the inputs, and `<output>.meta.json` with what they were made from and what they cost.
 
 While a stage runs, each finished input is a line of `<output>.journal`. A run that was killed goes on from there; an
-input whose call failed has no line, so it is tried again by the next run, and until then it has no record. The same run
-under other settings or on other sources is refused with the difference. A stage can work ahead while the one before it
-still runs: looptool/follow.py.
+input whose call failed has no line, so it is tried again by the next run, and until then it has no record; once a later
+output was made from what is there, it stays out. The same run under other settings or on other sources is refused with
+the difference. A stage can work ahead while the one before it still runs: looptool/follow.py.
 """
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ import msgspec
 from looptool.answers import Usage
 from looptool.fingerprints import IdSet, fingerprint
 from looptool.follow import Follow
-from looptool.journal import Journal, journal_path
+from looptool.journal import Journal, is_made_from_whole, journal_path
 from looptool.meta import Header, StageMeta, cost_of_a_record, make_header, meta_path, read_meta, refuse_changes
 from looptool.records import InputError, encode_line, write_atomic
 from looptool.workers import Outcome, Pipeline, Run, StageFailed
@@ -50,7 +50,7 @@ async def run_stage(name: str, inputs: Sequence[tuple[str, R]] | Inputs,
                     work: Callable[[R], Awaitable[Outcome]] | Pipeline, output: Path | str, *, settings: Any,
                     sources: Sequence[Path | str], in_flight: int = 1,
                     usage: Mapping[str, Usage] | None = None, fresh: bool = False,
-                    follow: Follow | None = None) -> StageMeta:
+                    follow: Follow | None = None, later: Sequence[Path] = ()) -> StageMeta:
     """Work on every input, at most `in_flight` at a time; see the module's docstring.
 
     Args:
@@ -64,6 +64,8 @@ async def run_stage(name: str, inputs: Sequence[tuple[str, R]] | Inputs,
         fresh: forget what an earlier run has written.
         follow: work ahead on what the stage before has finished so far, until it has ended; only then are `inputs`, and
             the source that it writes, read.
+        later: outputs that are made from this one. Once one of them is there or begun, another content would lead to a
+            refusal there, so inputs that failed stay out.
 
     Raises:
         InputError: other settings or sources than before, an id twice, a folder that cannot be written, or another
@@ -73,10 +75,14 @@ async def run_stage(name: str, inputs: Sequence[tuple[str, R]] | Inputs,
     output, usage = Path(output), {} if usage is None else usage
     if follow is not None:
         header = make_header(name, settings, sources, output, follow.source)
-        await _work_ahead(header, follow, work, output, in_flight, usage, fresh)
+        await _work_ahead(header, follow, work, output, in_flight, usage, fresh, later)
         fresh = False
     header, path = make_header(name, settings, sources, output), journal_path(output)
-    if not fresh and (done := _finished(output, header)) is not None:
+    if not fresh and (done := _finished(output, header, later)) is not None:
+        if done.failed:
+            _log.info("%s: %s is complete, %d failed earlier stay out, as %s was made from what is there (--fresh begins "
+                      "anew)", name, output, done.failed, _first_made(later))
+            return done
         if path.exists():  # killed before its last act
             Journal(path).close(remove=True)
         _log.info("%s: %s is complete, nothing to do", name, output)
@@ -92,16 +98,16 @@ async def run_stage(name: str, inputs: Sequence[tuple[str, R]] | Inputs,
     finally:  # what is still to be done goes on from the journal
         journal.close(remove=not len(journal) if meta is None else not meta.failed)
     if run.first_failure:
-        _log.warning("%s: %d failed, the first: %s; run it again to try them again", name, meta.failed,
+        _log.warning("%s: %d failed, the first: %s; run it again before the next step to try them again", name, meta.failed,
                      run.first_failure)
     _log.info("%s", meta.line())
     return meta
 
 
 async def _work_ahead(header: Header, follow: Follow, work: Callable[[Any], Awaitable[Outcome]], output: Path,
-                      in_flight: int, usage: Mapping[str, Usage], fresh: bool) -> None:
+                      in_flight: int, usage: Mapping[str, Usage], fresh: bool, later: Sequence[Path]) -> None:
     """Fill the journal with what can be done already; where the output is complete, only wait."""
-    if not fresh and _finished(output, header) is not None:
+    if not fresh and _finished(output, header, later) is not None:
         async for _ in follow.inputs():
             pass
         return
@@ -124,19 +130,22 @@ def _check(inputs: Iterable[tuple[str, Any]], name: str) -> int:
     """Read all inputs through; returns how many there are."""
     seen, count = IdSet(), 0
     for count, (id, _) in enumerate(inputs, 1):
-        if id in seen:
+        if not seen.add(id):
             raise InputError(f"{name}: two inputs have the id {id!r}; remove one of them from its source file")
-        seen.add(id)
     return count
 
 
-def _finished(output: Path, header: Header) -> StageMeta | None:
-    """The .meta.json of an output that needs no further work; None where work is left."""
+def _finished(output: Path, header: Header, later: Sequence[Path]) -> StageMeta | None:
+    """The .meta.json of an output that needs no further work, or can have none any more; None where work is left."""
     meta = read_meta(output)
     if meta is None or not output.exists():
         return None
     refuse_changes(meta, header, output)
-    return None if meta.failed else meta
+    return None if meta.failed and _first_made(later) is None else meta
+
+
+def _first_made(later: Sequence[Path]) -> Path | None:
+    return next(filter(is_made_from_whole, later), None)
 
 
 def _prepare(journal: Journal, header: Header, output: Path, fresh: bool) -> None:
@@ -190,7 +199,8 @@ def _write(output: Path, header: Header, journal: Journal, run: Run) -> StageMet
 
 
 def run_main(main: Callable[[], None]) -> None:
-    """What every script calls: log to stderr; a wrong input is one line and exit code 2, Ctrl-C is 130, `| head` 141."""
+    """What every script calls: log to stderr. A wrong input is one line and exit code 2, a stage that no server answers
+    any more one line and 1, Ctrl-C is 130, `| head` 141."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for name in _NOISY:
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -200,8 +210,8 @@ def run_main(main: Callable[[], None]) -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that nothing is flushed into it at exit
         sys.exit(141)
-    except InputError as error:
+    except (InputError, StageFailed) as error:
         _log.error("%s", " ".join(str(error).split()))
-        sys.exit(2)
+        sys.exit(2 if isinstance(error, InputError) else 1)
     except KeyboardInterrupt:
         sys.exit(130)

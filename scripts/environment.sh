@@ -5,7 +5,7 @@ root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 
 use_environment() {  # FOLDER REQUIREMENTS [FLAGS of pip]
   local venv="$1" requirements="$2" wanted
-  wanted="$(cksum < "$root/$requirements")"
+  wanted="$(cat "$root/$requirements" "$root/pyproject.toml" | cksum)"  # the latter names our packages, which pip links
   if [[ "$(cat "$venv/.requirements" 2>/dev/null || true)" != "$wanted" ]]; then
     "${PYTHON:-python3}" -c 'import sys; assert (3, 10) <= sys.version_info[:2] <= (3, 12), "LoopTool needs Python 3.10, 3.11 or 3.12: set PYTHON=python3.11"'
     echo "setting up $venv (1 to 2 minutes, once)"

@@ -7,12 +7,16 @@ import random
 from collections import defaultdict
 from collections.abc import Callable
 from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from dataloop.listing import Listing, Rows
+from dataloop.mixing import Mixture, Supply
 from looptool.answers import CallFailed
 from looptool.calls import render_calls, tool_match
 from looptool.config import Config, Expand, Mix, Simulation, Student, Teacher, Verify
 from looptool.llm import Reply
-from looptool.records import Call, Message, Probe, Sample, Tool, Verdict, Vote, sample_id
+from looptool.records import Call, Message, Probe, Record, Sample, Tool, Verdict, Vote, sample_id, write_jsonl
 from looptool.simulation.catalogue import catalogue
 from looptool.simulation.noise import corrupt
 from looptool.simulation.tasks import draw_task, draw_tools
@@ -117,3 +121,26 @@ def loop_config(run_dir, **sections) -> Config:
                 "teacher": Teacher(base_urls=["simulated"], models=["m"]), "simulation": Simulation(),
                 "verify": Verify(), "expand": Expand(), "mix": Mix(size=40, seed_new=12, high_ppl=8)}
     return Config(run_dir=str(run_dir), **defaults | sections)
+
+
+class Held(Listing):
+    """A listing with files of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self._folder = TemporaryDirectory()
+
+    def put(self, records: list[Record], record_type: type[Record] = Sample, *is_wanted: Callable[[Record], bool]) -> Rows:
+        path = Path(self._folder.name) / f"{len(self._files)}.jsonl"
+        write_jsonl(path, records)
+        return self.add(path, record_type, *is_wanted)
+
+
+def supply_of(**parts: list[Sample]) -> Supply:
+    listing = Held()
+    return Supply(listing=listing, **{name: listing.put(samples) for name, samples in parts.items()})
+
+
+def taken(supply: Supply, mixture: Mixture) -> list[Sample]:
+    """The samples of a mixture."""
+    return list(supply.listing.samples(mixture.samples, mixture.origins))

@@ -14,6 +14,7 @@ import pytest
 from test_verl_cpu import tasks
 from tiny_policy import make_policy
 
+from grpotool import multinode as multinode_script
 from grpotool.cluster import NodeMissing, launch, parse_host, start, wait_for_all
 from grpotool.multinode import entrypoint
 from looptool.config import ROOT, load_config
@@ -67,8 +68,9 @@ class Network:
         ip("link", "set", f"lt-veth{number}", "down")
 
     def close(self) -> None:
-        for host in self.hosts:
-            ip("netns", "del", host.partition("=")[0])
+        for number in range(len(self.hosts)):
+            ip("link", "del", f"lt-veth{number}")  # at once; with its namespace it would go some time later
+            ip("netns", "del", f"lt{number}")
         ip("link", "del", "lt-bridge")
 
 
@@ -168,6 +170,39 @@ def test_entrypoint_keeps_odd_words(tmp_path, monkeypatch):
     words = shlex.split(command)
     assert words[:4] == ["cd", str(tmp_path), "&&", "exec"]
     assert words[-4:] == ["--config", str(tmp_path / "my config.yaml"), "--set", "run_dir=a b"]
+
+
+class Replaced(Exception):
+    """By another program, whose command it holds."""
+
+
+@pytest.mark.parametrize("nodes, flags, trained, local", [
+    (1, [], False, True), (4, [], False, False), (4, ["--dry-run"], False, True), (4, [], True, True),
+    (4, ["--fresh"], True, False), (1, ["--hosts", "a,b"], False, False)])
+def test_one_node_and_nothing_to_do_need_no_cluster(tmp_path, monkeypatch, nodes, flags, trained, local):
+    def replaced(program, command):
+        raise Replaced(command)
+
+    monkeypatch.setattr(multinode_script.os, "execv", replaced)
+    for name in [*os.environ]:
+        if name.startswith(("SLURM", "RAY", "LOOPTOOL_HOSTS")):
+            monkeypatch.delenv(name)
+    config = str(ROOT / "configs" / "qwen3_32b.yaml")
+    settings = [word for value in (f"run_dir={tmp_path}", f"train.nodes={nodes}") for word in ("--set", value)]
+    monkeypatch.setattr(sys, "argv", ["multinode.py", "--config", config, "--round", "1", *settings, *flags])
+    if trained:
+        RoundFiles(tmp_path, 1).policy.mkdir(parents=True)
+    with pytest.raises(Replaced if local else InputError) as ended:
+        multinode_script.main()
+    if local:
+        assert ended.value.args[0][1:] == [str(ROOT / "grpotool" / "train.py"), "--config", config, *flags, "--round", "1", *settings]
+
+
+def test_the_loop_names_its_hosts_by_the_environment(tmp_path):
+    done = subprocess.run(["bash", ROOT / "grpotool" / "multinode_qwen32b.sh", "--round", "1", "--set", f"run_dir={tmp_path}"],
+                          capture_output=True, text=True, cwd=ROOT, env={
+                              **os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "LOOPTOOL_HOSTS": "a,b"})
+    assert done.returncode == 2 and done.stderr == "2 hosts (a, b) and train.nodes=4; make them agree\n"
 
 
 @pytest.mark.parametrize("flags, words", [

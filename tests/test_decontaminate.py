@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from loop_world import supply_of, taken
 
 from dataloop import decontaminate
 from dataloop.contamination import Benchmark, benchmark_files
-from dataloop.mixing import Supply, mix_parts
+from dataloop.mixing import mix_parts
 from looptool.config import Mix
 from looptool.foreign import Refused
 from looptool.records import InputError, Message, Sample, Tool, read_jsonl, write_jsonl
@@ -135,10 +136,10 @@ def test_bad_benchmarks(tmp_path):
 
 
 def test_a_round_is_mixed_without_what_was_seen(benchmark):
-    supply = Supply(error_seeds=[], expanded=[], high_ppl=[], seed_new=[sample(QUESTION), sample("Something else.")])
-    seen = {left.id for left in supply.seed_new if benchmark.reason(left)}
-    mixture = mix_parts(supply.without(seen), Mix(size=5), 1, 0)
-    assert [left.messages[0].content for left in mixture.samples] == ["Something else."]
+    supply = supply_of(seed_new=[sample(QUESTION), sample("Something else.")])
+    is_seen = [benchmark.reason(left) is not None for left in supply.listing.samples(supply.seed_new)]
+    mixture = mix_parts(supply.without(supply.seed_new[is_seen]), Mix(size=5), 1, 0)
+    assert [left.messages[0].content for left in taken(supply, mixture)] == ["Something else."]
     assert mixture.left_out == {"contaminated": 1}
 
 

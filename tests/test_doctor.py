@@ -24,6 +24,7 @@ from grpotool.dataset.utils.json2parquet import convert
 from grpotool.doctor import findings
 from grpotool.finding import Finding, fail, ok, skip, warn
 from grpotool.rows import METADATA, SCHEMA
+from looptool import packages
 from looptool.config import ROOT, Config, Probing, Student, Teacher, Train
 from looptool.records import Call, InputError, Message, Sample, read_jsonl, write_jsonl
 from looptool.run_files import RoundFiles
@@ -242,7 +243,10 @@ def test_endpoints_that_serve(tmp_path, monkeypatch):
         monkeypatch.setenv("OPENAI_BASE_URL", one.url)
         assert asked(tmp_path) == [f"ok   {one.url} answers and serves m"]
         assert asked(tmp_path, two.url)[-1].startswith("FAIL no endpoint serves the model 'm' -> serve it")
-    assert asked(tmp_path, "simulated") == ["skip teacher: it is the embedded simulation, which serves any model"]
+    simulated = "skip teacher: it is the embedded simulation, which serves any model"
+    assert asked(tmp_path, "simulated") == [simulated]
+    found = asked(tmp_path, "simulated", "nowhere")
+    assert found[0] == simulated and found[1].startswith("FAIL teacher.base_urls: 'nowhere' is no URL") and len(found) == 2
 
 
 @pytest.mark.parametrize("status, body, words", [
@@ -272,10 +276,24 @@ def test_probing(tmp_path, config, urls, start):
     assert run(doctor_machine.check_probing, config, RoundFiles(tmp_path, 1)) == []
 
 
+@pytest.mark.parametrize("said, named, start", [
+    (listed("policy"), "", "ok   {url} answers and serves policy"), (listed("a", "p"), "p", "ok   {url} answers and serves a, p"),
+    (listed("a", "p"), "", "FAIL {url} serves a, p, not one model -> start it with {policy}, or set probe.model"),
+    (listed("a"), "p", "FAIL {url} serves a, not p -> start it with {policy}"),
+    ("[]", "", "FAIL {url}: does not list its models (AttributeError) -> start the server or mend probe.base_urls")])
+def test_probing_of_a_policy_that_is_there(tmp_path, said, named, start):
+    files = RoundFiles(tmp_path, 1)
+    files.policy.mkdir(parents=True)
+    with Listing(200, said) as server:
+        config = make_config(tmp_path, probe=Probing(engine="endpoint", base_urls=[server.url], model=named))
+        (line,) = run(doctor_machine.check_probing, config, files)
+        assert line.startswith(start.format(url=server.url, policy=files.policy)), line
+
+
 @pytest.mark.parametrize("missing, start", [({"vllm"}, "FAIL probe.engine is ray, and vllm is not installed -> pip install"),
                                             (set(), "ok   Ray Data and vLLM")])
 def test_probing_inside_ray(tmp_path, monkeypatch, missing, start):
-    monkeypatch.setattr(doctor_machine, "find_spec", lambda name: None if name in missing else name)
+    monkeypatch.setattr(packages, "find_spec", lambda name: None if name in missing else name)
     (line,) = run(doctor_machine.check_probing, make_config(tmp_path, probe=Probing(engine="ray")), RoundFiles(tmp_path, 1))
     assert line.startswith(start)
 
@@ -290,7 +308,7 @@ def test_verl(tmp_path, reward, start):
 
 
 def test_verl_that_is_absent(tmp_path, config, monkeypatch):
-    monkeypatch.setattr(doctor_machine, "find_spec", lambda name: None)
+    monkeypatch.setattr(packages, "find_spec", lambda name: None)
     assert run(doctor_machine.check_verl, config, RoundFiles(tmp_path, 1)) == [
         "skip verl's check of the config: verl is not installed"]
 

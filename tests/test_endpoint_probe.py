@@ -94,6 +94,12 @@ def test_a_server_that_is_not_there_is_named(folder, tmp_path):
         probe(folder, tmp_path, tmp_path / "samples.jsonl", engine="endpoint", base_urls=["http://127.0.0.1:9/v1"])
 
 
+def test_a_server_that_lists_the_policy_and_lacks_it_is_named_by_the_keys_of_probing(folder, tmp_path):
+    write_jsonl(tmp_path / "samples.jsonl", [task("Rome")])
+    with LocalServer(fault=lambda *_: (404, b"{}")) as server, pytest.raises(InputError, match="probe.model, and probe.base_urls"):
+        probe(folder, tmp_path, tmp_path / "samples.jsonl", engine="endpoint", base_urls=[server.url])
+
+
 @pytest.mark.parametrize("reply, finish, perplexity", [
     (Reply(text="Hi", logprobs=[-1.0, -3.0]), "stop", math.exp(2)), (Reply(text=" ", logprobs=[-1.0]), "empty", math.e),
     (Reply(text="H", finish="length", logprobs=[0.0]), "length", 1.0)])

@@ -17,7 +17,7 @@ from dataloop.expansion import Family, candidate_faults, likeness, read_candidat
 from dataloop.scenarios import SCENARIOS, Scenario, draw_scenarios, read_scenarios, turns_of
 from dataloop.seeds import error_seed
 from looptool.answers import CallFailed
-from looptool.config import Expand, Simulation
+from looptool.config import Expand, Simulation, Student
 from looptool.prompt import render_conversation
 from looptool.records import Call, ErrorSeed, InputError, Message, Sample, encode_line, read_jsonl, sample_id, write_jsonl
 from looptool.run_files import RoundFiles
@@ -211,6 +211,7 @@ def test_any_reply_is_read_without_an_exception(text):
 def test_copies_are_compared_by_what_users_say():
     assert spoken([user("Hello, Zoë!"), says("hi"), user("42")]) == spoken([user(" hello ZOË "), user("42.")])
     assert spoken([user("Rome")]) != spoken([user("Oslo")])
+    assert likeness(spoken([user("明天罗马天气怎么样?")]), spoken([user("明天巴黎天气怎么样")])) == 7 / 9
     assert likeness("a b c d".split(), "a b x d".split()) == 0.75 and likeness(["a"], ["a"]) == 1 > likeness(["a", "b"], ["b", "a"])
 
 
@@ -271,6 +272,27 @@ def test_the_second_tier_can_be_left_out_and_the_number_of_tries_set(simulated):
     seeds = world_seeds(8)
     samples = list(read_jsonl(simulated(seeds, expand=Expand(per_seed=2, check=False), generator_error=1.0).expanded, Sample))
     assert 0 < len(samples) <= 16 and not all(is_right(sample, sample.label) for sample in samples)
+
+
+@pytest.mark.parametrize("changed", [{"instructions": "full"}, {"max_prompt_tokens": 99}, {"max_user_turns": 3}, {"model": "o"}])
+def test_one_file_is_of_one_window(tmp_path, changed):
+    files = RoundFiles(tmp_path, 1)
+    write_jsonl(files.error_seeds, world_seeds(1))
+    student = {"model": "none", "instructions": "short", "max_prompt_tokens": 4096}
+
+    def expand(**more):
+        config = loop_config(tmp_path, student=Student(**student | more))
+        asyncio.run(script.expand_seeds(config, files.error_seeds, SCENARIOS, files.expanded, 1, lambda sample: True))
+
+    expand()
+    with pytest.raises(InputError, match=f"settings.{next(iter(changed))}: "):
+        expand(**changed)
+
+
+def test_the_students_tokenizer_is_a_source(tmp_path):
+    (tmp_path / "tokenizer.json").touch()
+    config = loop_config(tmp_path, student=Student(model=str(tmp_path)))
+    assert script.tokenizer_files(config) == [tmp_path / "tokenizer.json"] and not script.tokenizer_files(loop_config(tmp_path))
 
 
 def test_no_seed_no_sample(simulated):

@@ -19,6 +19,17 @@ def test_a_set_of_ids(ids: list[str], other: str, new: int) -> None:
     assert all(id in known for id in ids) and (other in known) == (other in ids) and len(known) == len(set(ids))
 
 
+@given(IDS, IDS, st.text(max_size=3), st.integers(1, 4))
+def test_sets_grow_by_ids_and_by_other_sets(first: list[str], second: list[str], other: str, new: int) -> None:
+    with patch.object(looptool.fingerprints, "NEW_IDS", new):
+        known, more, expected = IdSet(), IdSet(second), set(first)
+        assert [known.add(id) for id in first] == [id not in first[:place] for place, id in enumerate(first)]
+        known.update(more)
+        expected |= set(second)
+        assert known.add(other) == (other not in expected) and other in known
+    assert len(known) == len(expected | {other}) and all(id in known for id in expected)
+
+
 @given(IDS, IDS, st.text(max_size=3))
 def test_what_was_added_last_is_found_once_it_is_sorted(first: list[str], second: list[str], other: str) -> None:
     places = Places()

@@ -274,6 +274,15 @@ def test_address_that_is_none(tmp_path, urls, monkeypatch):
         Client.from_config(client_config(*urls), tmp_path / "answers.sqlite")
 
 
+def test_keys_of_other_servers_are_named(tmp_path):
+    keys = ("probe.model", "probe.base_urls")
+    with pytest.raises(InputError, match="^probe.base_urls: 'here' is no URL; set it to something like"):
+        Client.from_config(client_config(), tmp_path / "answers.sqlite", ["here"], keys=keys)
+    with LocalServer(fault=lambda *_: (404, b"{}")) as server:
+        with pytest.raises(InputError, match="check probe.model, and probe.base_urls, which"):
+            with_client(tmp_path, client_config(), ask_all("q"), base_urls=[server.url], keys=keys)
+
+
 def test_address_from_the_environment(tmp_path, monkeypatch):
     with LocalServer() as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)

@@ -5,24 +5,29 @@ import asyncio
 import json
 import sys
 from collections import Counter
+from itertools import count
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 from golden_files import check_golden
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from loop_world import is_right, judged, loop_config, probed, says, task, weather, world
+from loop_world import is_right, judged, loop_config, probed, says, supply_of, taken, task, weather, world
 
 from dataloop import filter_grpo_sample
 from dataloop import next_round as script
+from dataloop.listing import Listing
 from dataloop.mixing import Supply, is_used, mix_parts
 from dataloop.seeds import error_seed
 from grpotool.dataset.utils import filter_grpo_sample as seed_filter
 from looptool import checking
 from looptool.answers import CallFailed
 from looptool.config import ROOT, Mix, Simulation, load_config
+from looptool.fingerprints import IdSet, fingerprint
 from looptool.foreign import Refused
+from looptool.meta import read_meta
 from looptool.records import ErrorSeed, InputError, Probe, Sample, read_jsonl, write_jsonl
 from looptool.run_files import RoundFiles, RunFiles
 from looptool.sample_rules import sample_faults
@@ -34,8 +39,8 @@ def samples(name: str, count: int, **fields) -> list[Sample]:
 
 
 def supply(error_seeds=0, expanded=0, high_ppl=0, seed_new=0) -> Supply:
-    return Supply(error_seeds=samples("es", error_seeds), expanded=samples("ee", expanded),
-                  high_ppl=samples("hp", high_ppl), seed_new=samples("new", seed_new))
+    return supply_of(error_seeds=samples("es", error_seeds), expanded=samples("ee", expanded),
+                     high_ppl=samples("hp", high_ppl), seed_new=samples("new", seed_new))
 
 
 # The mix
@@ -60,12 +65,13 @@ def supply(error_seeds=0, expanded=0, high_ppl=0, seed_new=0) -> Supply:
     (1, (0, 0, 0, 50), 40, (0, 0, 0, 40), ""),
     (1, (0, 0, 0, 30), 40, (0, 0, 0, 30), "10 samples short of 40")])
 def test_mixes(round, available, size, expected, noted):
-    mixture = mix_parts(supply(*available), Mix(size=size, seed_new=12, high_ppl=8), round, seed=0)
+    parts = supply(*available)
+    mixture = mix_parts(parts, Mix(size=size, seed_new=12, high_ppl=8), round, seed=0)
     assert tuple(mixture.counts[part] for part in ("ES", "EE", "HPPL", "Seed-new")) == expected
     assert len(mixture.samples) == sum(expected)
     notes = "; ".join(mixture.notes)
     assert noted in notes if noted else not notes
-    origins = Counter(sample.origin for sample in mixture.samples)
+    origins = Counter(sample.origin for sample in taken(parts, mixture))
     assert tuple(origins[name] for name in ("error_seed", "expanded", "high_ppl", "seed")) == expected
 
 
@@ -73,13 +79,12 @@ def test_mixes(round, available, size, expected, noted):
 def test_the_papers_table(config):
     """Table 3: with enough of everything, the counts of every round are the paper's."""
     mix = load_config(ROOT / "configs" / f"{config}.yaml").mix
-    one = task("Rome", label=says("x"))
+    listing, ids = Listing(), count()
 
-    def many(name, count):
-        return [msgspec.structs.replace(one, id=f"{name}{index}") for index in range(count)]
+    def many(size):
+        return np.array([listing.add_row(fingerprint(f"{next(ids)}")) for _ in range(size)])
 
-    plenty = Supply(error_seeds=many("es", 9000), expanded=many("ee", 36000), high_ppl=many("hp", 6000),
-                    seed_new=many("new", 28000))
+    plenty = Supply(listing=listing, error_seeds=many(9000), expanded=many(36000), high_ppl=many(6000), seed_new=many(28000))
     counts = [tuple(mix_parts(plenty, mix, round, seed=0).counts.values()) for round in (1, 2, 3, 4)]
     assert counts == [(0, 0, 0, 18304), (1919, 6566, 4187, 5632), (3386, 8066, 4036, 2816), (3731, 8169, 4996, 1408)]
 
@@ -104,49 +109,51 @@ def test_what_is_below_the_threshold_only_fills_up():
     """High-perplexity samples are those that verification chose; other mastered ones enter where nothing else is left."""
     mastered = samples("hp", 2) + samples("sure", 20)
     for new, expected in ((30, (0, 0, 2, 18)), (9, (0, 0, 11, 9))):
-        parts = Supply(error_seeds=[], expanded=[], high_ppl=samples("hp", 2), seed_new=samples("new", new), mastered=mastered)
+        parts = supply_of(high_ppl=samples("hp", 2), seed_new=samples("new", new), mastered=mastered)
         mixture = mix_parts(parts, Mix(size=20, seed_new=5, high_ppl=8), 2, seed=0)
         assert tuple(mixture.counts.values()) == expected and not mixture.left_out
 
 
 def test_highest_perplexity_and_the_runs_order_come_first():
-    chosen = mix_parts(supply(0, 0, 20, 20), Mix(size=9, seed_new=4, high_ppl=5), 2, seed=0).samples
+    parts = supply(0, 0, 20, 20)
+    chosen = taken(parts, mix_parts(parts, Mix(size=9, seed_new=4, high_ppl=5), 2, seed=0))
     by_origin = {origin: {sample.source for sample in chosen if sample.origin == origin} for origin in ("high_ppl", "seed")}
     assert by_origin == {"high_ppl": {f"d1#hp{i}" for i in range(5)}, "seed": {f"d1#new{i}" for i in range(4)}}
 
 
 def test_a_sample_enters_once_by_the_first_part_that_has_it():
     shared = task("shared")
-    both = Supply(error_seeds=[shared], expanded=[shared, task("a"), task("a")], high_ppl=[shared, task("b")],
-                  seed_new=[task("a"), task("c")])
+    both = supply_of(error_seeds=[shared], expanded=[shared, task("a"), task("a")], high_ppl=[shared, task("b")],
+                     seed_new=[task("a"), task("c")])
     mixture = mix_parts(both, Mix(size=10, seed_new=5, high_ppl=5), 2, seed=0)
-    assert {sample.source: sample.origin for sample in mixture.samples} == {
+    assert {sample.source: sample.origin for sample in taken(both, mixture)} == {
         "d1#shared": "error_seed", "d1#a": "expanded", "d1#b": "high_ppl", "d1#c": "seed"}
-    assert len(mixture.samples) == 4 and mixture.left_out == {"duplicate": 4}
+    assert len(mixture.samples) == both.size() == 4 and mixture.left_out == {"duplicate": 4}
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.tuples(*[st.integers(0, 6)] * 4), st.integers(1, 20), st.integers(1, 4))
 def test_nothing_is_taken_twice_or_beyond_the_size(available, size, round):
-    mixture = mix_parts(supply(*available), Mix(size=size, seed_new=3, high_ppl=2), round, seed=1)
-    ids = [sample.id for sample in mixture.samples]
+    parts = supply(*available)
+    mixture = mix_parts(parts, Mix(size=size, seed_new=3, high_ppl=2), round, seed=1)
+    ids = [sample.id for sample in taken(parts, mixture)]
     assert len(set(ids)) == len(ids) <= size and sum(mixture.counts.values()) == len(ids)
     assert len(ids) == min(size, sum(available)) or mixture.counts["EE"] == available[1]
 
 
 def test_the_shuffle_depends_on_seed_and_round_and_not_on_the_order_of_the_files():
     def order(parts, seed=0, round=2):
-        return [sample.id for sample in mix_parts(parts, Mix(size=20, seed_new=5, high_ppl=5), round, seed).samples]
+        return [sample.id for sample in taken(parts, mix_parts(parts, Mix(size=20, seed_new=5, high_ppl=5), round, seed))]
 
-    turned = supply(5, 5, 5, 5)
-    turned.error_seeds.reverse()
+    turned = supply_of(seed_new=samples("new", 5), high_ppl=samples("hp", 5), expanded=samples("ee", 5)[::-1],
+                       error_seeds=samples("es", 5)[::-1])
     assert order(supply(5, 5, 5, 5)) == order(turned)
     assert order(supply(5, 5, 5, 5)) != order(supply(5, 5, 5, 5), seed=1) != order(supply(5, 5, 5, 5), round=3)
 
 
 def test_a_relabeled_sample_uses_up_the_one_it_was_made_from():
     old, child = task("Rome"), task("Oslo", parent=task("Rome").id)
-    assert [is_used(sample, {old.id}) for sample in (old, child, task("Bern"))] == [True, True, False]
+    assert [is_used(sample, IdSet([old.id])) for sample in (old, child, task("Bern"))] == [True, True, False]
 
 
 # The script, over rounds
@@ -379,6 +386,28 @@ def test_with_a_judge_wrong_labels_go_too(script, tmp_path, judging):
     assert kept == [sample for sample in valid if is_right(sample, sample.label)] and 10 < len(kept) < len(valid) - 10
     refused = Counter(refusal.code for refusal in read_jsonl(tmp_path / "out_refused.jsonl", Refused))
     assert refused["refused_by_judge"] == len(valid) - len(kept) and refused["refused_by_judge"] < refused.total()
+
+
+@pytest.mark.parametrize("script", [filter_grpo_sample, seed_filter])
+def test_other_samples_are_judged_with_fresh(script, tmp_path, judging):
+    flags = ["--input", str(tmp_path / "in.jsonl"), "--output", str(tmp_path / "out.jsonl")]
+    for count in (10, 12):
+        write_jsonl(tmp_path / "in.jsonl", [probe.sample for probe in world(12)[:count]])
+        if count == 12:
+            with pytest.raises(InputError, match="use --fresh"):
+                judging(script, *flags)
+        judging(script, *flags, "--fresh")
+    assert sum(read_meta(tmp_path / "out_judged.jsonl").counts.values()) > 10
+
+
+def test_the_seed_dataset_says_who_judged_it(tmp_path, judging, monkeypatch):
+    flags = ["--input", str(tmp_path / "in.jsonl"), "--output", str(tmp_path / "out.jsonl")]
+    write_jsonl(tmp_path / "in.jsonl", [probe.sample for probe in world(10)])
+    judging(seed_filter, *flags)
+    assert read_meta(tmp_path / "out.jsonl").settings == {"judge": "m"}
+    monkeypatch.setattr(sys, "argv", ["filter_grpo_sample.py", *flags])
+    seed_filter.main()
+    assert read_meta(tmp_path / "out.jsonl").settings == {"judge": None}
 
 
 def test_in_place_the_judge_is_asked_once_and_what_it_took_out_stays_to_be_seen(tmp_path, judging):

@@ -178,17 +178,30 @@ def test_whoever_is_killed_the_next_run_goes_on_and_ends_alike(loop: World, seri
     assert loop.policy.count - asked <= SAMPLES + 2 * 4  # what was finished is not asked again; 4 are in flight
 
 
-@pytest.mark.parametrize("flags, overlapped", [(["--overlap"], True), ([], False), (["--tools", "X", "--overlap"], True)])
-def test_the_loops_first_flags_go_where_they_belong(tmp_path: Path, flags: list[str], overlapped: bool) -> None:
-    python = tmp_path / "python"
+def steps_of(folder: Path, script: str, flags: list[str]) -> list[str]:
+    """What a script runs, by a python that only tells it."""
+    python = folder / "python"
     python.write_text('#!/bin/bash\n[[ "$*" == *looptool.config* ]] && echo 1 || echo "$(basename "$1") ${*:2}"\n')
     python.chmod(0o755)
-    said = subprocess.run(["bash", ROOT / "scripts" / "run_loop.sh", *flags, "--set", "a=b"], check=True, text=True,
-                          stdout=subprocess.PIPE, env={"PATH": f"{tmp_path}:{os.environ['PATH']}"}).stdout.splitlines()
+    return subprocess.run(["bash", ROOT / "scripts" / script, *flags], check=True, text=True, stdout=subprocess.PIPE,
+                          env={"PATH": f"{folder}:{os.environ['PATH']}"}).stdout.splitlines()
+
+
+@pytest.mark.parametrize("flags, overlapped", [
+    (["--overlap", "--set", "a=b"], True), (["--set", "a=b"], False), (["--tools", "X", "--overlap", "--set", "a=b"], True),
+    (["--overlap", "--tools", "X", "--set", "a=b"], True), (["--set", "a=b", "--tools", "X", "--overlap"], True)])
+def test_the_loops_own_flags_go_where_they_belong_in_any_order(tmp_path: Path, flags: list[str], overlapped: bool) -> None:
+    said = steps_of(tmp_path, "run_loop.sh", flags)
     assert all(line.endswith("--set a=b") and "--overlap" not in line for line in said)
     assert ("overlap.py --set a=b" in said) == overlapped
     assert (f"{STEPS[1]} --set a=b" in said) != overlapped
     assert [line for line in said if "--tools" in line] == (["synthesize_tools.py --tools X --set a=b"] if "X" in flags else [])
+
+
+@pytest.mark.parametrize("flags", [["--overlap", "--round", "2"], ["--round", "2", "--overlap"]])
+def test_a_round_overlaps_wherever_the_flag_stands(tmp_path: Path, flags: list[str]) -> None:
+    said = steps_of(tmp_path, "run_round.sh", flags)
+    assert said[-3:] == ["multinode.py --round 2", "overlap.py --round 2", "next_round.py --round 2"] and len(said) == 5
 
 
 def test_a_step_that_fails_ends_the_others() -> None:

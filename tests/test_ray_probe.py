@@ -13,6 +13,7 @@ from tiny_policy import make_policy
 
 from dataloop import greedy_capability_prob as script
 from dataloop import ray_policy
+from looptool import packages
 from looptool.config import Probing, Student, Train
 from looptool.records import InputError, Probe, read_jsonl, write_jsonl
 from looptool.stage import StageFailed
@@ -38,7 +39,7 @@ def test_engines_that_do_not_fit_are_refused(tmp_path, nodes, probing, message):
 
 
 def test_what_is_not_installed_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(ray_policy, "find_spec", lambda name: None if name == "vllm" else name)
+    monkeypatch.setattr(packages, "find_spec", lambda name: None if name == "vllm" else name)
     write_jsonl(tmp_path / "samples.jsonl", [task("Rome")])
     with pytest.raises(InputError, match="probe.engine=ray: vllm is not installed; pip install -r requirements-gpu.txt"):
         asyncio.run(script.probe_samples(loop_config(tmp_path, probe=Probing(engine="ray")), tmp_path / "samples.jsonl",
@@ -78,7 +79,7 @@ def test_a_cluster_writes_the_probes_of_one_process_and_goes_on_after_a_breakdow
     write_jsonl(samples, [*(probe.sample for probe in world(20)), task(f"Rome, {BROKEN}"), task("Rome " * 6000)])
     monkeypatch.setattr(ray_policy, "Engine", Weights)
     monkeypatch.setattr(ray_policy, "BLOCK", 4)
-    monkeypatch.setattr(ray_policy, "find_spec", lambda name: name)
+    monkeypatch.setattr(packages, "find_spec", lambda name: name)
     monkeypatch.setenv("RAY_ADDRESS", "local")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]))
 

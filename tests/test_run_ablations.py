@@ -14,7 +14,7 @@ from dataloop.reporting.comparison import (
     FULL, PAPER, T_95, Result, data_quality, figure_2, figure_3, interval, picture, table_4)
 from dataloop.reporting.figures import (
     DatasetFigures, ExpansionFigures, HeldoutFigures, Rate, ReplacedFigures, Report, RoundFigures)
-from dataloop.run_ablations import VARIANTS, copy_beginning, ordered, read_results, run_variant, student_size
+from dataloop.run_ablations import VARIANTS, copy_beginning, ordered, read_results, run_variant, settings_of, student_size
 from looptool.config import ROOT, load_config
 from looptool.records import InputError
 
@@ -34,7 +34,10 @@ def test_interval_is_students():
     values = [50.0, 52.0, 57.0]
     assert interval(values) == f"53.0 ± {4.303 * statistics.stdev(values) / 3 ** 0.5:.1f}"
     assert interval([4.0]) == "4.0" and interval([4.0], "+") == "+4.0" and interval([]) == "-"
-    assert all(T_95[count] > T_95[count + 1] for count in range(2, 10))
+    assert all(T_95[count] > T_95[count + 1] for count in range(2, 30)) and T_95[12] == 2.201  # 11 degrees of freedom
+    assert interval([*range(30)]) == f"14.5 ± {2.045 * statistics.stdev(range(30)) / 30 ** 0.5:.1f}"
+    with pytest.raises(InputError, match="31 seeds: intervals are known for up to 30"):
+        interval([*range(31)])
 
 
 def make_run(folder: Path) -> Path:
@@ -97,6 +100,19 @@ def test_figure_2_is_a_picture():
     assert [len(line.get("points").split()) for line in lines] == [3, 3, 5, 5]
     assert "SIMULATED <tasks>" in "".join(drawn.itertext())
     assert ElementTree.fromstring(picture(ordered([result("no_edde", 0, 1, 2)]), 1, "tasks")) is not None
+
+
+@pytest.mark.parametrize("override, same", [
+    ("teacher.in_flight=7", True), ("probe.in_flight=7", True), ("train.gpus_per_node=4", True), ("probe.replicas=4", True),
+    ("train.learning_rate=0.5", False), ("probe.dtype=bfloat16", False), ("teacher.models=[o]", False)])
+def test_results_of_several_machines_stand_in_one_table(override, same):
+    assert (settings_of(load_config(LAPTOP)) == settings_of(load_config(LAPTOP, [override]))) == same
+
+
+def test_the_address_of_a_teacher_tells_no_results_apart_unless_it_is_simulated():
+    one, other, simulated = (settings_of(load_config(LAPTOP, ["teacher.models=[m]", f"teacher.base_urls=[{url}]"]))
+                             for url in ("http://a/v1", "http://b/v1", "simulated"))
+    assert one == other != simulated
 
 
 def test_the_students_parameters_are_counted():

@@ -12,8 +12,8 @@ import msgspec
 import pytest
 
 from looptool.answers import CallFailed, Usage
-from looptool.journal import Journal
-from looptool.meta import StageMeta
+from looptool.journal import Journal, journal_path
+from looptool.meta import FOLLOWED, Header, StageMeta
 from looptool.records import InputError
 from looptool.stage import Inputs, Outcome, StageFailed, run_main, run_stage
 
@@ -120,6 +120,30 @@ def test_failed_input_has_no_record_and_is_tried_again(tmp_path, caplog):
     meta = run(tmp_path)
     assert (meta.failed, meta.inputs) == (0, 40) and (tmp_path / "out.jsonl").read_bytes() == EXPECTED
     assert files(tmp_path) == ["out.jsonl", "out.jsonl.meta.json"]
+
+
+@pytest.mark.parametrize("header, tried", [
+    (None, True), ({"source.jsonl": "1a2b"}, False), ({"source.jsonl": FOLLOWED}, True)])
+def test_what_failed_stays_out_once_a_later_output_has_begun_with_what_is_there(tmp_path, caplog, header, tried):
+    caplog.set_level(logging.INFO)
+    later, worked_on = tmp_path / "later.jsonl", []
+    first = run(tmp_path, work=failing(4, 5))
+    if header:
+        journal = Journal(journal_path(later))
+        journal.start(Header(stage="later", settings={}, sources=header))
+        journal.close()
+    meta = run(tmp_path, work=recording(failing(4, 5), worked_on), later=[tmp_path / "absent.jsonl", later])
+    assert meta.failed == 2 and sorted(worked_on) == ([4, 5] if tried else []) and (meta == first) != tried
+    assert tried or caplog.messages[-1] == (f"test: {tmp_path}/out.jsonl is complete, 2 failed earlier stay out, as {later} "
+                                            "was made from what is there (--fresh begins anew)")
+    assert run(tmp_path, later=[later], fresh=True).failed == 0
+
+
+def test_a_damaged_journal_of_a_later_output_is_named(tmp_path):
+    run(tmp_path, work=failing(4))
+    journal_path(tmp_path / "later.jsonl").write_bytes(b"{\n")
+    with pytest.raises(InputError, match="later.jsonl.journal:1: damaged line"):
+        run(tmp_path, later=[tmp_path / "later.jsonl"])
 
 
 def test_all_failed_is_an_error_with_the_first_cause_and_writes_nothing(tmp_path):
@@ -331,7 +355,8 @@ def test_quiet_under_ci_and_where_nobody_looks(tmp_path, capfd, monkeypatch):
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize("raised, code", [(InputError("wrong.jsonl:3: mend\nthis"), 2), (KeyboardInterrupt(), 130)])
+@pytest.mark.parametrize("raised, code", [
+    (InputError("wrong.jsonl:3: mend\nthis"), 2), (StageFailed("wrong.jsonl:3: mend\nthis"), 1), (KeyboardInterrupt(), 130)])
 def test_run_main_exits(raised, code, caplog):
     def main():
         raise raised
@@ -339,7 +364,7 @@ def test_run_main_exits(raised, code, caplog):
     with pytest.raises(SystemExit) as end:
         run_main(main)
     assert end.value.code == code
-    assert caplog.messages == (["wrong.jsonl:3: mend this"] if code == 2 else [])
+    assert caplog.messages == (["wrong.jsonl:3: mend this"] if code < 130 else [])
 
 
 def test_run_main_hides_no_bug():

@@ -102,6 +102,32 @@ def test_all_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     assert out[0] == str(tmp_path) and out[-2].endswith(f"04_train.sh --round 2 --set run_dir={tmp_path} --set rounds=2")
 
 
+def real(config: Config) -> Config:
+    """The same with a teacher that is none of ours."""
+    config.teacher.base_urls = ["http://teacher:8000/v1"]
+    return config
+
+
+def test_a_real_run_without_heldout_tasks_is_done_without_them(tmp_path: Path) -> None:
+    config = real(loop_config(tmp_path, rounds=1, dialogs=Dialogs(verify="none")))
+    for step in [*status.first_steps(config), *status.round_steps(config, 1)]:
+        write_jsonl(step.output, [])
+    assert "held-out" not in str(shown(config)) and shown(config)[-1] == "next: bash scripts/11_report.sh".split()
+    write_jsonl(RunFiles(config).heldout, [task("Rome")])
+    assert shown(config)[-2] == "next: bash scripts/evaluate_heldout.sh --round 0".split()
+
+
+def test_imported_tasks_need_no_tools_and_no_dialogs_of_ours(tmp_path: Path) -> None:
+    config, files = real(loop_config(tmp_path, rounds=1)), RoundFiles(tmp_path, 1)
+    for path in (RunFiles(config).samples, RunFiles(config).seed):
+        write_stage(path, 4)
+    assert shown(config)[-2] == "next: bash scripts/01_synthesize_tools.sh".split()
+    write_jsonl(files.dataset, [task(city) for city in CITIES])
+    lines = shown(config)
+    assert [words[words.index("done") - 1] for words in lines if "done" in words] == ["samples", "seed", "D_1"]
+    assert lines[-1] == "next: bash scripts/04_train.sh --round 1".split() and "run_loop.sh" not in str(lines)
+
+
 def test_times() -> None:
     assert abs(status.begun(os.getpid()) - time.time()) < 3600 * 24
     assert status.begun(os.getpid()) <= time.time() and status.begun(1) <= status.begun(os.getpid())

@@ -14,7 +14,7 @@ import pytest
 from golden_files import check_golden
 
 from grpotool import train
-from grpotool.overrides import checkpoints, compose, environment, quote
+from grpotool.overrides import checkpoints, compose, environment, quote, verl_command
 from grpotool.rows import METADATA
 from grpotool.verl_config import compose_by_verl
 from grpotool.verl_process import Metrics, VerlFailed, read_lines, run_verl
@@ -349,6 +349,15 @@ def test_gpu_script_shows_its_command(tmp_path, script, expected):
     assert "verl.trainer.main_ppo" in done.stderr and "use_remove_padding=True" in done.stderr and expected in done.stderr and "save_freq=2" in done.stderr
 
 
+@pytest.mark.parametrize("name, overrides, module, rollouts", [
+    ("laptop", [], "grpotool.cpu.verl_main", "in_process"), ("qwen3_8b", [], "verl.trainer.main_ppo", "vllm"),
+    ("qwen3_8b", ["train.rollout_engine=transformers"], "grpotool.cpu.verl_main", "in_process")])
+def test_rollouts_in_process_have_the_task_runner_there(tmp_path, name, overrides, module, rollouts):
+    _, _, started, *run = verl_command(load(name, *overrides), RoundFiles(tmp_path, 1), "/p", 5, None)
+    assert started == module and f"actor_rollout_ref.rollout.name={rollouts}" in run
+    assert any(".gpu_memory_utilization=" in line for line in run) == (rollouts == "vllm")
+
+
 def test_one_gpu(tmp_path):
     make_round(tmp_path, rows=300)
     command = ["bash", ROOT / "grpotool" / "train_grpo_qwen.sh", "--dry-run", "--round", "1", "--set", f"run_dir={tmp_path}",
@@ -365,9 +374,10 @@ def test_one_gpu(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name, preset", [(name, preset) for name in CONFIGS for preset in PRESETS] + [("laptop", "two nodes"), ("qwen3_8b", "sdpa")])
+@pytest.mark.parametrize("name, preset", [(name, preset) for name in CONFIGS for preset in PRESETS] + [
+    ("laptop", "two nodes"), ("qwen3_8b", "sdpa"), ("qwen3_8b", "transformers")])
 def test_verl_accepts_the_list(tmp_path, name, preset):
-    others = {"two nodes": "train.nodes=2", "sdpa": "train.attention=sdpa"}
+    others = {"two nodes": "train.nodes=2", "sdpa": "train.attention=sdpa", "transformers": "train.rollout_engine=transformers"}
     chosen = load(name, others.get(preset, f"train.preset={preset}"))
     config = compose_by_verl(compose(chosen, RoundFiles(tmp_path / "a 'b' =c,d", 1), str(tmp_path), 5, None))
     assert config.trainer.default_local_dir == f"{tmp_path.resolve()}/a 'b' =c,d/round_1/training/checkpoints"

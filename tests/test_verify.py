@@ -5,8 +5,8 @@ import asyncio
 import json
 import sys
 from collections import Counter
-from pathlib import Path
 
+import numpy as np
 import pytest
 from golden_files import check_golden
 from hypothesis import given, settings
@@ -16,13 +16,14 @@ from loop_world import (
 
 from dataloop import judgement_label_verification as script
 from looptool.asking import read_object
-from dataloop.listing import Listed
+from dataloop.listing import Listing
 from dataloop.loop_files import read_some
 from dataloop.seeds import error_seed, error_seeds, label_changes, near_boundary, relabeled
 from dataloop.verification import Judgement, agreed, shown_prediction, verdict_of, verify_one
 from looptool.answers import CallFailed
 from looptool.calls import check_calls, parse_reply
 from looptool.config import ROOT, Mix, Simulation, Verify, load_config
+from looptool.fingerprints import fingerprint
 from looptool.llm import Reply
 from looptool.meta import meta_path
 from looptool.records import (
@@ -280,16 +281,16 @@ def test_near_the_boundary_are_mastered_and_both_correct_samples_the_least_sure_
     assert script.write_consequences(config, tmp_path / "probes.jsonl", tmp_path, 1)["high_ppl"] == 4
     chosen = list(read_jsonl(tmp_path / "high_ppl.jsonl", Probe))
     assert [probe.perplexity for probe in chosen] == [1.9, 1.8, 1.5, 1.5]
-    assert [probe.sample.id for probe in chosen[2:]] == sorted(probe.sample.id for probe in mastered[2:])
+    assert [probe.sample.id for probe in chosen[2:]] == sorted((probe.sample.id for probe in mastered[2:]), key=fingerprint)
 
 
 @pytest.mark.parametrize("count, share, threshold, expected", [
     (9, 1.0, 0.0, 4), (3, 1.0, 0.0, 3), (9, 0.5, 0.0, 2), (9, 0.51, 0.0, 3), (1, 0.5, 0.0, 1), (9, 1.0, 1.5, 3),
     (9, 1.0, 2.0, 0), (9, 0.25, 1.5, 1), (9, 0.0, 0.0, 0)])
 def test_how_many_are_near_the_boundary(count, share, threshold, expected):
-    mastered = [Listed(id, Path(), 0, "high_ppl", perplexity=perplexity) for id, perplexity in (
-        ("A", 1.1), ("B", 1.9), ("C", 1.5), ("D", 1.5))]
-    assert len(near_boundary(mastered, count, share, threshold)) == expected
+    listing = Listing()
+    mastered = np.array([listing.add_row(number, perplexity) for number, perplexity in enumerate((1.1, 1.9, 1.5, 1.5))])
+    assert len(near_boundary(listing, mastered, count, share, threshold)) == expected
 
 
 # The script, with the simulated judge behind the real client

@@ -195,7 +195,7 @@ def plain_logits(verl, policy: Path, data, row: int):
     from transformers import AutoModelForCausalLM
 
     model = AutoModelForCausalLM.from_pretrained(policy, attn_implementation="sdpa")
-    model.load_state_dict(load_file(verl.config.actor_rollout_ref.rollout.engine_kwargs.cpu.weights), strict=False)
+    model.load_state_dict(load_file(verl.config.actor_rollout_ref.rollout.engine_kwargs.in_process.weights), strict=False)
     model.tie_weights()
     prompt, answer = data["prompts"][row], data["responses"][row]
     logits = model(input_ids=torch.cat((prompt, answer))[None]).logits[0, len(prompt) - 1:-1]
@@ -387,6 +387,7 @@ def test_a_killed_training_goes_on_and_the_next_round_begins_anew(tmp_path, poli
             time.sleep(0.1)
         assert not any(map(alive, started))
         assert not files.policy.exists()
+        saved = int(tracker.read_text())
 
         refused = run(train, "--set", "train.learning_rate=2.0e-3")
         assert refused.returncode == 2 and "learning_rate" in refused.stderr
@@ -394,7 +395,8 @@ def test_a_killed_training_goes_on_and_the_next_round_begins_anew(tmp_path, poli
     assert second.returncode == 0, second.stderr
     assert second.stderr.splitlines()[-1].startswith(
         "train: round 1: 8 rows -> 4 steps, reward 0.00 -> 0.00 (zeros: "), second.stderr
-    assert [step for step, _ in read_lines(files.training / "metrics.jsonl")] == [1, 2, 3, 4]
+    steps = [step for step, _ in read_lines(files.training / "metrics.jsonl")]
+    assert steps == sorted(set(steps)) and {1, 2, 3, 4} - set(steps) <= {saved}  # whose line verl writes after its checkpoint
     assert sorted(prompt for step in drawn.values() for prompt in step) == prompts_of(files)
     log = (files.training / "verl.log").read_text(errors="replace")
     assert "Resuming from" in log and "setting global step to " in log

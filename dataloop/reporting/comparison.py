@@ -9,7 +9,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 
 from dataloop.reporting.charts import BOTTOM, HEIGHT, WIDTH, Axes, mark
-from looptool.records import Record
+from looptool.records import InputError, Record
 
 FULL = "none"
 PAPER: dict[str, list[float | None]] = {
@@ -19,7 +19,9 @@ PAPER: dict[str, list[float | None]] = {
 """BFCL-v3 overall of Qwen3-8B before training and after each round (Table 4; static: read off Figure 2)."""
 PAPER_GAINS = {"0.6B": 0.70, "8B": 1.80}
 """Gain of round 2 over round 1 by size of the student, the smallest and the largest of Figure 3."""
-T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
+T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262, 11: 2.228, 12: 2.201,
+        13: 2.179, 14: 2.160, 15: 2.145, 16: 2.131, 17: 2.120, 18: 2.110, 19: 2.101, 20: 2.093, 21: 2.086, 22: 2.080,
+        23: 2.074, 24: 2.069, 25: 2.064, 26: 2.060, 27: 2.056, 28: 2.052, 29: 2.048, 30: 2.045}
 """Student's t for a two-sided 95% interval, by the number of values."""
 
 
@@ -47,11 +49,17 @@ Runs = dict[str, dict[int, Result]]
 
 
 def spread(values: Sequence[float]) -> tuple[float, float | None]:
-    """Mean, and half the width of its interval; None for a single value."""
+    """Mean, and half the width of its interval; None for a single value.
+
+    Raises:
+        InputError: there are more values than the table of t has.
+    """
     mean = statistics.mean(values)
     if len(values) < 2:
         return mean, None
-    return mean, T_95.get(len(values), 1.96) * statistics.stdev(values) / len(values) ** 0.5
+    if len(values) > max(T_95):
+        raise InputError(f"{len(values)} seeds: intervals are known for up to {max(T_95)}; take some results away")
+    return mean, T_95[len(values)] * statistics.stdev(values) / len(values) ** 0.5
 
 
 def interval(values: Sequence[float], sign: str = "") -> str:

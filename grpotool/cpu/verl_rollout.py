@@ -1,7 +1,8 @@
-"""Rollouts on a CPU for verl 0.9 (rollout.name=cpu): sampled in the trainer's own process, a whole batch at once.
+"""Rollouts for verl 0.9 without a server (rollout.name=in_process): sampled where the task runner is, a whole batch at once.
 
 verl asks a server process for each rollout by itself, through an agent loop process and with the reward in one more.
-That is right for GPUs; here it would cost a minute of imports and a second a step. So RolloutManager, verl's
+That is right for many GPUs; on a CPU it would cost a minute of imports and a second a step, and on one GPU it needs vLLM.
+So RolloutManager, verl's
 agent.agent_loop_manager_class, takes a batch of prompts, samples all rollouts with grpotool.cpu.shared_prompt, scores them
 and puts them into verl's queue, where verl finds them at its first look. Prompts are tokens of the tokenizer's chat
 template, replies are decoded and scored as verl does it elsewhere. The training worker hands over the weights in a file.
@@ -27,12 +28,13 @@ from verl.workers.rollout.replica import RolloutReplica, RolloutReplicaRegistry
 
 from grpotool.cpu import verl_engine  # noqa: F401  (registers the engine where verl loads model.external_lib)
 from grpotool.cpu.shared_prompt import ATTENTION, Answer, sample
+from grpotool.overrides import IN_PROCESS
 
-NAME = "cpu"
+NAME = IN_PROCESS
 
 
-class CpuRollout(BaseRollout):
-    """The end of the rollout in the training worker: it writes the weights to rollout.engine_kwargs.cpu.weights."""
+class WeightsFile(BaseRollout):
+    """The end of the rollout in the training worker: it writes the weights to rollout.engine_kwargs.in_process.weights."""
 
     async def resume(self, tags: list[str]) -> None:
         pass
@@ -54,15 +56,15 @@ class CpuRollout(BaseRollout):
             aside.replace(path)
 
 
-class CpuReplica(RolloutReplica):
+class NoReplica(RolloutReplica):
     """verl wants to know a server; there is none."""
 
     async def launch_servers(self) -> None:
         self.servers, self._server_handle, self._server_address = [], None, NAME
 
 
-_ROLLOUT_REGISTRY[(NAME, "async")] = f"{__name__}.{CpuRollout.__name__}"
-RolloutReplicaRegistry.register(NAME, lambda: CpuReplica)
+_ROLLOUT_REGISTRY[(NAME, "async")] = f"{__name__}.{WeightsFile.__name__}"
+RolloutReplicaRegistry.register(NAME, lambda: NoReplica)
 
 
 class RolloutManager:
@@ -74,8 +76,9 @@ class RolloutManager:
         model = omega_conf_to_dataclass(config.actor_rollout_ref.model)
         self.tokenizer = model.tokenizer
         architecture = AutoConfig.from_pretrained(model.local_path)
+        self.device = torch.device(config.trainer.device)
         self.model = AutoModelForCausalLM.from_config(architecture, dtype=torch.float32, attn_implementation=ATTENTION)
-        self.model.eval()
+        self.model.eval().to(self.device)
         end = model.generation_config.eos_token_id
         self.ends = [end] if isinstance(end, int) else list(end)
         self.reward = get_custom_reward_fn(config)
@@ -110,14 +113,15 @@ class RolloutManager:
         validate = bool(prompts.get("validate", False))
         how = self.rollout.val_kwargs if validate else self.rollout
         if how.top_p != 1.0 or how.top_k > 0:
-            raise ValueError(f"the CPU rollout samples by temperature only, not with top_p={how.top_p} top_k={how.top_k}")
+            raise ValueError(f"these rollouts are sampled by temperature only, not with top_p={how.top_p} top_k={how.top_k}")
         rows = read_rows(prompts)
         step, partition = rows[0]["global_steps"], "val" if validate else "train"
         chats = [self.read_prompt(list(row["raw_prompt"])) for row in rows]
         seed = random.Random(f"{self.rollout.seed}:{partition}:{step}").getrandbits(63)
         self.load_weights(self.rollout.engine_kwargs[NAME]["weights"])
-        answers = sample(self.model, chats, [how.n] * len(rows), self.rollout.response_length, self.ends, how.temperature,
-                         torch.Generator().manual_seed(seed))
+        with self.device:  # where the sampler's tensors are made
+            answers = sample(self.model, chats, [how.n] * len(rows), self.rollout.response_length, self.ends,
+                             how.temperature, torch.Generator(self.device).manual_seed(seed))
         keys, fields, tags = [], [], []
         # prompts of like length lie together within an update, so that micro batches have little padding
         for i in sorted(range(len(rows)), key=lambda i: (i // self.prompts_an_update, len(chats[i]))):

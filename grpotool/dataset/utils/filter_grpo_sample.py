@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-from looptool.checking import refusals
+from looptool.checking import checker_of, refusals
 from looptool.config import argument_parser, load_config
 from looptool.foreign import Refused, write_refused
 from looptool.meta import StageMeta
@@ -24,12 +24,12 @@ from looptool.stage import run_main
 from looptool.transform import run_transform
 
 
-def filter_samples(source: Path, output: Path, judged: Mapping[str, str] = {}) -> StageMeta:
-    """Write the seed dataset, and aside what was refused, by a rule or by a judge (looptool.checking.refusals)."""
+def filter_samples(source: Path, output: Path, judge: str | None = None, judged: Mapping[str, str] = {}) -> StageMeta:
+    """Write the seed dataset, and aside what was refused, by a rule or by the model `judge` (looptool.checking.refusals)."""
     counts: Counter[str] = Counter()
     refused: list[Refused] = []
     meta = run_transform("seed", keep_valid(read_jsonl(source, Sample), counts, refused, judged), output, counts,
-                         settings={}, sources=[source])
+                         settings={"judge": judge}, sources=[source])
     write_refused(output, refused)
     return meta
 
@@ -39,12 +39,16 @@ def main() -> None:
     parser.add_argument("--input", type=Path, metavar="FILE", help="samples (default: run_dir/samples.jsonl)")
     parser.add_argument("--output", type=Path, metavar="FILE", help="seed dataset (default: run_dir/seed.jsonl)")
     parser.add_argument("--judge", action="store_true", help="ask a model about each sample that keeps to the rules")
+    parser.add_argument("--fresh", action="store_true", help="forget what a model has said of the samples before")
     args = parser.parse_args()
     config = load_config(args.config, args.overrides)
     files = RunFiles(config)
     source, output = args.input or files.samples, args.output or files.seed
-    judged = asyncio.run(refusals(config, source, output.with_name(f"{output.stem}_judged.jsonl"))) if args.judge else {}
-    filter_samples(source, output, judged)
+    if not args.judge:
+        filter_samples(source, output)
+        return
+    checks = output.with_name(f"{output.stem}_judged.jsonl")
+    filter_samples(source, output, checker_of(config), asyncio.run(refusals(config, source, checks, args.fresh)))
 
 
 if __name__ == "__main__":
