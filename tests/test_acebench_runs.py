@@ -248,7 +248,7 @@ def test_how_an_episode_ends_is_counted(benchmark, tmp_path, steps, kind, counte
 def test_a_prompt_beyond_the_context_gets_a_shorter_reply_or_none(benchmark, tmp_path):
     def fault(payload: dict[str, Any], tries: int) -> tuple[int, bytes] | None:
         room = 300 if "Rome" in payload["messages"][-1]["content"] else 0
-        return (400, b"This model's maximum context length is 99 tokens") if payload["max_tokens"] > room else None
+        return (400, b"the request exceeds the available context size") if payload["max_tokens"] > room else None
 
     with LocalServer(model, fault=fault) as server:
         done = evaluate(benchmark, tmp_path / "out", server.url, only="normal_atom_list")

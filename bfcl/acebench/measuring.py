@@ -31,8 +31,9 @@ from looptool.stage import StageFailed
 
 HANDLER = [*(ROOT / "bfcl" / "acebench" / f"{name}.py" for name in (
     "answers", "brackets", "prompting", "inference", "episodes", "episode_process", "containment")),
-    *sorted(PROMPTS.rglob("*.md")), ROOT / "bfcl" / "system_text.py", *(ROOT / "looptool" / name for name in (
-        "calls.py", "prompt.py", "schema.py", "type_names.py", "system_prompt_full.md", "system_prompt_short.md"))]
+    *sorted(PROMPTS.rglob("*.md")), *(ROOT / name for name in (
+        "bfcl/room.py", "bfcl/system_text.py", "looptool/calls.py", "looptool/prompt.py", "looptool/schema.py",
+        "looptool/type_names.py", "looptool/system_prompt_full.md", "looptool/system_prompt_short.md"))]
 """Our files between the benchmark and the model."""
 USER_SAMPLING = llm.Sampling(temperature=0.0, top_p=1.0, max_tokens=4096)
 """The benchmark has temperature 0.001, and 1,000 tokens, which a model that reasons needs for that alone."""
