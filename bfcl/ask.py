@@ -1,6 +1,6 @@
 """One model behind an OpenAI-compatible server, asked from many threads: what both benchmarks put their prompts to.
 
-In: chat messages. Out: a looptool.answers.Reply. A server that is gone ends the run within two minutes, for all threads.
+In: chat messages. Out: a looptool.answers.Reply. A server that is gone ends the run in two minutes, for all threads.
 """
 from __future__ import annotations
 

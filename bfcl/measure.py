@@ -86,7 +86,7 @@ def measure(job: Job) -> Scored:
         ask = Asker(served.url, served.name, job.sampling)
         with _ended_by_signals(ask, served):
             launch.generate(ask, job.prompt, ids, job.in_flight)
-    errors = Errors(counts=dict(check_results(launch.results, ids, job.sampling.max_tokens)), where=WHERE)
+    errors = Errors(counts=dict(check_results(launch.results, ids)), where=WHERE)
     launch.evaluate(ids)
     scored = _score(launch, job, settings, served, errors)
     write_card(job.folder, scored)

@@ -196,6 +196,26 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
     assert read_card(tmp_path).correct == {"simple": 400}
 
 
+@versions
+def test_a_reply_that_the_context_cuts_is_counted_as_cut(version: str, tmp_path: Path) -> None:
+    oracle, category = Oracle(data_folder(version)), "simple" if version == "v3" else "simple_python"
+
+    def fault(payload: dict, tries: int) -> tuple[int, bytes] | None:
+        return (400, b"maximum context length is 2048") if payload["max_tokens"] > 1024 else None
+
+    def answer(payload: dict) -> dict:
+        reply = oracle.reply(payload)
+        if payload["user"].startswith("simple"):
+            reply["choices"][0]["finish_reason"] = "length"
+        elif len([message for message in payload["messages"] if message["role"] == "assistant"]) == 1:
+            reply["choices"][0]["finish_reason"] = "length"
+        return reply
+
+    with LocalServer(answer, fault=fault) as server:
+        evaluate(version, tmp_path, server.url, "--subset", "2", "--categories", category, "irrelevance", "multi_turn_base")
+    assert read_card(tmp_path).card.errors.counts == {"cut": 4}
+
+
 @v3
 def test_no_server_and_no_such_category_are_errors_that_say_what_to_do(tmp_path: Path) -> None:
     told = evaluate("v3", tmp_path, "http://127.0.0.1:9/v1", "--subset", "1", fails=True)

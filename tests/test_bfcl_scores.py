@@ -105,19 +105,18 @@ def test_failures_and_torn_lines_are_asked_again_and_all_else_is_kept(tmp_path: 
 def test_no_failure_is_ever_scored(tmp_path: Path) -> None:
     write_results(tmp_path, FAILED)
     with pytest.raises(InputError, match="1 of 1 entries failed.*irrelevance_1.*status 500.*asked again"):
-        check_results(tmp_path, {"irrelevance": ["irrelevance_1"]}, 100)
+        check_results(tmp_path, {"irrelevance": ["irrelevance_1"]})
     write_results(tmp_path, FULL)
     with pytest.raises(InputError, match="1 entries have no result, the first simple_4"):
-        check_results(tmp_path, {"simple": ["simple_4"]}, 100)
+        check_results(tmp_path, {"simple": ["simple_4"]})
 
 
 def test_poor_replies_are_counted(tmp_path: Path) -> None:
     broken = "<tool_call>\n{\"name\": \n</tool_call>"
-    write_results(tmp_path, FULL, {"id": "simple_1", "result": broken, "output_token_count": 100},
-                  {"id": "multi_turn_base_2", "result": [["fine"], [broken, broken]],
-                   "output_token_count": [[5], [9, 100]]},
-                  {"id": "simple_2", "result": "fine", "output_token_count": 99})
-    assert check_results(tmp_path, {}, 100) == {"context_full": 1, "malformed": 2, "cut": 2}
+    write_results(tmp_path, FULL, {"id": "simple_1", "result": broken, "finish": ["length"]},
+                  {"id": "multi_turn_base_2", "result": [["fine"], [broken, broken]], "finish": ["stop", "length", "length"]},
+                  {"id": "simple_2", "result": "fine", "finish": ["stop"]})
+    assert check_results(tmp_path, {}) == {"context_full": 1, "malformed": 2, "cut": 2}
 
 
 def test_a_request_says_how_to_draw() -> None:
