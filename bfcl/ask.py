@@ -1,20 +1,20 @@
 """One model behind an OpenAI-compatible server, asked from many threads: what both benchmarks put their prompts to.
 
-In: chat messages. Out: a looptool.answers.Reply. A server that is gone ends the run within a minute, for every thread.
+In: chat messages. Out: a looptool.answers.Reply. A server that is gone ends the run in two minutes, for all threads.
 """
 from __future__ import annotations
 
 import http.client
-import os
 import time
 import urllib.error
-import urllib.request
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from bfcl.card import Sampling
+from bfcl.fetching import fetch
+from bfcl.room import is_too_long, rooms
 from looptool.answers import Reply, Transient, read_completion
 from looptool.prompt import ChatMessage
 from looptool.records import InputError
@@ -23,8 +23,6 @@ PAUSES = (1, 2, 4, 8, 16)
 """Seconds between the tries of one request: a server that is down is given half a minute."""
 LONGEST_ANSWER = 1800
 """Seconds; a server that is silent for longer counts as gone."""
-SHORTEST_REPLY = 128
-"""Tokens; a prompt that leaves less room than this in the context is not asked."""
 
 
 class ContextFull(Exception):
@@ -41,6 +39,7 @@ class Asker:
     def __init__(self, url: str, model: str, sampling: Sampling, pauses: tuple[float, ...] = PAUSES):
         self.url, self.model, self.sampling = url, model, sampling
         self._pauses = pauses
+        self._answered = 0
         self._gone = ""
 
     def stop(self, reason: str) -> None:
@@ -56,8 +55,8 @@ class Asker:
 
         Raises:
             ContextFull: the prompt does not fit.
-            ServerGone: no answer after all tries, or the key is refused.
-            RuntimeError: the server refuses or fails this request.
+            ServerGone: no answer after all tries to any request, or the key is refused.
+            RuntimeError: the server refuses this request, or fails it while it answers others.
         """
         request: dict[str, Any] = {
             "model": self.model, "messages": chat,
@@ -68,53 +67,51 @@ class Asker:
             request["user"] = task
         if tools is not None:
             request |= {"tools": tools, "tool_choice": "none"}
-        room = self.sampling.max_tokens
-        while room >= min(SHORTEST_REPLY, self.sampling.max_tokens):
+        for room in rooms(self.sampling.max_tokens):
             try:
                 return self._post(request | {"max_tokens": room})
             except ContextFull:
-                room //= 4
+                continue
         raise ContextFull("context full: the server's context does not hold the prompt; start it with a larger one")
 
     def _post(self, request: dict[str, Any]) -> Reply:
-        body = msgspec.json.encode(request)
+        body, answered = msgspec.json.encode(request), self._answered
         for pause in (*self._pauses, None):
             if self._gone:
                 raise ServerGone(self._gone)
             try:
-                return read_completion(fetch(f"{self.url}/chat/completions", body, LONGEST_ANSWER))
+                reply = read_completion(fetch(f"{self.url}/chat/completions", body, LONGEST_ANSWER))
+                self._answered += 1
+                return reply
             except TimeoutError:
                 self.stop(f"{self.url}: silent for {LONGEST_ANSWER} s; look at the server's log, then run this again")
             except urllib.error.HTTPError as error:
-                self._judge(error, last=pause is None)
+                self._judge(error, last=pause is None, alone=self._answered == answered)
             except (Transient, OSError, http.client.HTTPException) as error:
                 if pause is None:
-                    self.stop(f"{self.url}: no answer ({error}); start the server again, then run this again: it goes "
-                              "on where it was")
+                    self._give_up(str(error))
             time.sleep(0 if self._gone else pause or 0)
         raise ServerGone(self._gone)
 
-    def _judge(self, error: urllib.error.HTTPError, last: bool) -> None:
-        """Raise what a refusal means; return where another try may help."""
+    def _give_up(self, reason: str) -> None:
+        self.stop(f"{self.url}: no answer ({reason}); start the server again, then run this again: it goes on where it "
+                  "was")
+
+    def _judge(self, error: urllib.error.HTTPError, last: bool, alone: bool) -> None:
+        """Raise what a refusal means; return where another try may help, or where nothing is left to try.
+
+        Args:
+            alone: nothing else was answered since the first try. A gateway's 502 is then a server that is down.
+        """
         words = " ".join(error.read().decode(errors="replace").split())[:300]
         if error.code in (401, 403):
             self.stop(f"{self.url}: {error.code}, the server refuses the key; set OPENAI_API_KEY")
-        elif error.code == 400 and any(sign in words for sign in ("context length", "max_model_len", "too large")):
+        elif error.code == 400 and is_too_long(words):
             raise ContextFull(words)
-        elif error.code not in (408, 425, 429) and error.code < 500 or last:
+        elif error.code not in (408, 425, 429) and error.code < 500 or last and not alone:
             raise RuntimeError(f"status {error.code}: {words}")
-
-
-def fetch(url: str, body: bytes | None = None, timeout: float = 10) -> bytes:
-    """What a server answers, to a POST where there is a body.
-
-    Raises:
-        TimeoutError, OSError, urllib.error.HTTPError, http.client.HTTPException: as they come.
-    """
-    key = os.environ.get("OPENAI_API_KEY") or "none"
-    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
-    with urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=timeout) as response:
-        return response.read()
+        elif last:
+            self._give_up(f"status {error.code}: {words}")
 
 
 class Served(msgspec.Struct):

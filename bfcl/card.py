@@ -22,6 +22,8 @@ from looptool.records import InputError, Record, write_atomic
 
 CHECKPOINT_FILES = ("*.safetensors", "*.bin", "*.json", "*.jinja", "*.txt", "*.model")
 """Files of a local checkpoint that decide what it answers."""
+UNKNOWN = "not known here: the server has it"
+"""The revision of a hub model that is not in the local cache."""
 
 
 class Errors(Record, kw_only=True):
@@ -188,4 +190,4 @@ def model_revision(model: str) -> str:
     home = os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface")
     cache = Path(os.environ.get("HF_HUB_CACHE", Path(home) / "hub"))
     reference = cache / f"models--{model.replace('/', '--')}" / "refs" / "main"
-    return f"commit {reference.read_text().strip()}" if reference.is_file() else "not known here: the server has it"
+    return f"commit {reference.read_text().strip()}" if reference.is_file() else UNKNOWN

@@ -24,6 +24,7 @@ from bfcl.flags import asked_sampling, benchmark_parser, for_base, named_model, 
 from bfcl.launch import installed_version
 from bfcl.measure import Job, measure
 from bfcl.scores import score_table
+from bfcl.server import end_on_sigterm
 from looptool.config import Config, load_config
 from looptool.records import write_atomic
 from looptool.stage import run_main
@@ -59,14 +60,21 @@ def base_job(args: argparse.Namespace, config: Config) -> Job:
 
 
 def measure_apart(job: Job) -> Scored:
-    """`measure` in a process of its own: bfcl-eval keeps to one folder in a process."""
-    done = subprocess.run([sys.executable, "-m", "bfcl.measure"], input=msgspec.json.encode(job, enc_hook=str))
-    if done.returncode:
-        sys.exit(done.returncode)
+    """`measure` in a process of its own, which ends with this one: bfcl-eval keeps to one folder in a process."""
+    process = subprocess.Popen([sys.executable, "-m", "bfcl.measure"], stdin=subprocess.PIPE)
+    try:
+        process.communicate(msgspec.json.encode(job, enc_hook=str))
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait()
+    if process.returncode:
+        sys.exit(process.returncode)
     return read_card(job.folder)
 
 
 def main() -> None:
+    end_on_sigterm()
     args = parse_arguments(sys.argv[1:])
     config = load_config(args.config, args.overrides)
     job = make_job(args, config)

@@ -5,32 +5,33 @@ with a Job as JSON on stdin.
 """
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from bfcl.ask import Asker, Served, ServerGone
+from bfcl.begun import Settings, go_on, once_served
 from bfcl.card import (Card, Errors, Sampling, Scored, environment, hash_files, model_revision, read_card, today,
                        write_card)
 from bfcl.launch import COMMITS, Launch, installed_files, installed_version
 from bfcl.results import WHERE, check_results, remove_failures
 from bfcl.scores import figures, read_tallies
-from bfcl.server import server
+from bfcl.server import end_on_sigterm, server
 from bfcl.subset import chosen, scope
 from looptool.config import ROOT
-from looptool.meta import Header, refuse_changes
-from looptool.records import InputError, write_atomic
+from looptool.records import InputError
 from looptool.stage import run_main
 
 _log = logging.getLogger(__name__)
 HANDLER = [ROOT / name for name in (
-    "bfcl/qwentool.py", "bfcl/launch.py", "bfcl/ask.py", "bfcl/system_text.py", "looptool/answers.py",
-    "looptool/calls.py", "looptool/prompt.py", "looptool/schema.py", "looptool/type_names.py",
+    "bfcl/qwentool.py", "bfcl/launch.py", "bfcl/ask.py", "bfcl/room.py", "bfcl/system_text.py",
+    "looptool/answers.py", "looptool/calls.py", "looptool/prompt.py", "looptool/schema.py", "looptool/type_names.py",
     "looptool/system_prompt_full.md", "looptool/system_prompt_short.md")]
 """Our files between the benchmark and the model."""
 
@@ -55,6 +56,11 @@ class Job(msgspec.Struct, kw_only=True):
     in_flight: int
     fresh: bool
 
+    @property
+    def begun(self) -> Path:
+        """Where its settings stand."""
+        return self.folder / "run.json"
+
 
 def measure(job: Job) -> Scored:
     """The scores of a job; what is done already is not done again.
@@ -68,56 +74,66 @@ def measure(job: Job) -> Scored:
     settings = {"version": installed_version(), "model": job.model, "revision": model_revision(job.model),
                 "prompt": launch.prompt_id(job.prompt), "handler": hash_files(HANDLER),
                 "sampling": msgspec.to_builtins(job.sampling), "scope": scope(job.categories, job.per_category)}
-    if _is_done(job, settings):
+    settings = _begin(job, settings)
+    if (job.folder / "card.json").exists():
         _log.info("bfcl: %s holds this score already", job.folder)
         return read_card(job.folder)
     before = remove_failures(launch.results)
     wanted = sum(map(len, ids.values()))
     _log.info("bfcl: %s: %s of %s entries are answered", job.label, f"{before:,}", f"{wanted:,}")
     with server(job.model, job.endpoint, job.served_name, job.server_flags, job.folder / "server.log") as served:
+        settings = once_served(job.begun, "bfcl", settings)
         ask = Asker(served.url, served.name, job.sampling)
-        _stop_on_signal(ask, served)
-        try:
+        with _ended_by_signals(ask, served):
             launch.generate(ask, job.prompt, ids, job.in_flight)
-        except ServerGone as error:
-            raise InputError(str(error)) from None
-    errors = Errors(counts=dict(check_results(launch.results, ids, job.sampling.max_tokens)), where=WHERE)
+    errors = Errors(counts=dict(check_results(launch.results, ids)), where=WHERE)
     launch.evaluate(ids)
     scored = _score(launch, job, settings, served, errors)
     write_card(job.folder, scored)
     return scored
 
 
-def _is_done(job: Job, settings: dict[str, Any]) -> bool:
-    """Whether the folder holds the card; else it is made ready.
-
-    Raises:
-        InputError: the folder was begun with other settings.
-    """
-    begun, card = job.folder / "run.json", job.folder / "card.json"
+def _begin(job: Job, settings: Settings) -> Settings:
+    """Make the folder ready; see bfcl.begun.go_on."""
     if job.fresh:
-        for path in (begun, card):
+        for path in (job.begun, job.folder / "card.json"):
             path.unlink(missing_ok=True)
         for name in ("result", "score"):
             shutil.rmtree(job.folder / name, ignore_errors=True)
-    header = Header(stage="bfcl", settings=settings, sources={})
-    if begun.exists():
-        refuse_changes(msgspec.json.decode(begun.read_bytes(), type=Header), header, job.folder)
-    write_atomic(begun, [msgspec.json.format(msgspec.json.encode(header), indent=2) + b"\n"])
-    return card.exists()
+    return go_on(job.begun, "bfcl", settings)
 
 
-def _stop_on_signal(ask: Asker, served: Served) -> None:
-    """Let Ctrl-C and SIGTERM end the run: bfcl-eval's threads would first go through all that is left."""
-    def stop(*_: object) -> None:
+@contextlib.contextmanager
+def _ended_by_signals(ask: Asker, served: Served) -> Iterator[None]:
+    """Asking, which Ctrl-C and SIGTERM end at once, before they do what they always do.
+
+    Without this, bfcl-eval's threads would first go through all that is left.
+
+    Raises:
+        InputError: the server is gone.
+    """
+    signs: list[int] = []
+
+    def stop(sign: int, _: object) -> None:
+        signs.append(sign)
         ask.stop("interrupted; run this again, it goes on where it was")
         served.end()
 
-    for sign in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(sign, stop)
+    before = {sign: signal.signal(sign, stop) for sign in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    except ServerGone as error:
+        if not signs:
+            raise InputError(str(error)) from None
+        _log.error("%s", error)
+    finally:
+        for sign, handler in before.items():
+            signal.signal(sign, handler)
+    if signs:
+        signal.raise_signal(signs[0])
 
 
-def _score(launch: Launch, job: Job, settings: dict[str, Any], served: Served, errors: Errors) -> Scored:
+def _score(launch: Launch, job: Job, settings: Settings, served: Served, errors: Errors) -> Scored:
     tallies = read_tallies(launch.scores)
     card = Card(
         benchmark=f"BFCL {launch.version}", version=f"bfcl-eval {settings['version']}",
@@ -131,6 +147,7 @@ def _score(launch: Launch, job: Job, settings: dict[str, Any], served: Served, e
 
 
 def main() -> None:
+    end_on_sigterm()
     measure(msgspec.json.decode(sys.stdin.buffer.read(), type=Job, dec_hook=lambda kind, value: kind(value)))
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import builtins
 import json
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +29,7 @@ from bfcl_eval.model_handler import utils as handler_utils
 from bfcl_eval.model_handler.base_handler import BaseHandler
 
 from bfcl.card import hash_text
+from bfcl.results import FINISHES
 from bfcl.system_text import system_text
 from looptool.answers import Reply
 from looptool.calls import parse_reply
@@ -101,6 +103,12 @@ class LoopToolHandler(BaseHandler):
         super().__init__(*args, **kwargs)
         self.is_fc_model = False
         self.model_style = None  # v3 starts a server of its own for one style
+        self._entry = threading.local()  # a thread asks for one entry at a time, from its first step to its last
+
+    def inference(self, *args: Any, **kwargs: Any) -> tuple[Any, dict]:
+        self._entry.finishes = []
+        result, metadata = super().inference(*args, **kwargs)
+        return result, metadata | {FINISHES: self._entry.finishes}
 
     def _pre_query_processing_prompting(self, test_entry: dict) -> dict:
         category = test_entry["id"].rsplit("_", 1)[0]
@@ -124,6 +132,7 @@ class LoopToolHandler(BaseHandler):
         inference_data["inference_input_log"] = {"messages": chat}
         started = time.monotonic()
         reply = self.ask(chat, native_tools(tools) if self.prompt == "native" else None, inference_data["id"])
+        self._entry.finishes.append(reply.finish)
         return reply, time.monotonic() - started
 
     def _parse_query_response_prompting(self, api_response: Reply) -> dict:

@@ -22,6 +22,8 @@ CONTEXT_FULL = f"{ERROR} context full:"
 WHERE = ("context_full is in the denominator, as wrong; malformed and cut replies are scored as replies without a "
          "call, as bfcl-eval does; any other failure would have ended the run")
 """What the card says of errors."""
+FINISHES = "finish"
+"""The key of a result under which our handler stores why each reply ended, step by step."""
 
 Result = dict[str, Any]
 
@@ -55,8 +57,8 @@ def remove_failures(folder: Path) -> int:
     return sum(map(len, kept.values()))
 
 
-def check_results(folder: Path, ids: Mapping[str, Sequence[str]], max_tokens: int) -> Counter[str]:
-    """Poor replies by kind: context_full, malformed, cut (at max_tokens).
+def check_results(folder: Path, ids: Mapping[str, Sequence[str]]) -> Counter[str]:
+    """Poor replies by kind: context_full, malformed, cut (at --max-tokens, or where the context ended).
 
     Raises:
         InputError: an entry failed or has no result.
@@ -73,18 +75,18 @@ def check_results(folder: Path, ids: Mapping[str, Sequence[str]], max_tokens: in
         raise InputError(f"{folder}: {len(missing):,} entries have no result, the first {missing[0]}; run this again")
     counts: Counter[str] = Counter()
     for result in results.values():
-        counts.update(_poor(result, max_tokens))
+        counts.update(_poor(result))
     return counts
 
 
-def _poor(result: Result, max_tokens: int) -> Iterator[str]:
+def _poor(result: Result) -> Iterator[str]:
     """The kinds of poor replies in one entry, each once."""
     if isinstance(result["result"], str) and result["result"].startswith(CONTEXT_FULL):
         yield "context_full"
         return
     if any(parse_reply(text).faults for text in _flat(result["result"])):
         yield "malformed"
-    if max_tokens in _flat(result.get("output_token_count", 0)):
+    if "length" in result[FINISHES]:
         yield "cut"
 
 

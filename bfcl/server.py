@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,6 +18,11 @@ from looptool.records import InputError
 
 LONGEST_START = 3600
 """Seconds; a model of the hub may have to be downloaded first."""
+
+
+def end_on_sigterm() -> None:
+    """SIGTERM ends this process as Ctrl-C does, and with it what it has started; the exit code is 143."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
 @contextlib.contextmanager
@@ -60,13 +66,19 @@ def _wait(process: subprocess.Popen, url: str, log: Path) -> Served:
 
 
 def _end(process: subprocess.Popen) -> None:
-    """End the server and the engines that it started."""
-    for sign, seconds in ((signal.SIGTERM, 60), (signal.SIGKILL, 10)):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, sign)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(seconds)
-            return
+    """End the server and the engines that it started; without patience where a signal comes meanwhile."""
+    try:
+        _send(process, signal.SIGTERM, 60)
+    finally:
+        if process.poll() is None:
+            _send(process, signal.SIGKILL, 10)
+
+
+def _send(process: subprocess.Popen, sign: int, seconds: float) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, sign)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(seconds)
 
 
 def _free_port() -> int:

@@ -7,4 +7,4 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 use_bfcl "${BFCL:-v3}"
 
-python "$root/bfcl/evaluate.py" "$@"
+exec python "$root/bfcl/evaluate.py" "$@"

@@ -4,4 +4,4 @@
 set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 
-python "$root/bfcl/acebench/evaluate.py" "$@"
+exec python "$root/bfcl/acebench/evaluate.py" "$@"

@@ -19,6 +19,7 @@ use_environment() {  # FOLDER REQUIREMENTS [FLAGS of pip]
 use_looptool() { use_environment "${LOOPTOOL_VENV:-$root/.venv}" requirements.txt; }
 
 use_bfcl() {  # v3 | v4
+  export SERVE_PYTHON="${SERVE_PYTHON:-$(command -v python || true)}"  # vLLM is in the environment that was active before
   case "$1" in
     v3) BFCL_EVAL=2025.6.14 use_environment "$root/.venv-bfcl" requirements-bfcl.txt --no-deps ;;
     v4) BFCL_EVAL=2026.3.23 use_environment "$root/.venv-bfcl-v4" requirements-bfcl.txt --no-deps ;;

@@ -179,6 +179,23 @@ def test_another_prompt_or_sampling_is_refused_until_fresh(benchmark, tmp_path):
         assert "chat_template_kwargs" not in server.payloads[0]
 
 
+def test_a_model_that_was_downloaded_meanwhile_is_gone_on_with(benchmark, tmp_path):
+    def fault(payload: dict[str, Any], tries: int) -> tuple[int, bytes] | None:
+        return (422, b"no") if "Oslo" in payload["messages"][-1]["content"] else None
+
+    reference = tmp_path / "models--some--one" / "refs" / "main"
+    with LocalServer(model, fault=fault) as server:
+        words = command(benchmark, tmp_path / "out", server.url, "--model", "some/one", only="normal_atom_list")
+        for code in (2, 0):
+            done = subprocess.run(words, capture_output=True, text=True, env=ENVIRONMENT | {"HF_HUB_CACHE": str(tmp_path)})
+            assert done.returncode == code, done.stderr
+            reference.parent.mkdir(parents=True, exist_ok=True)
+            reference.write_text("abc")
+            server.fault = lambda payload, tries: None
+        assert sum("Rome" in payload["messages"][-1]["content"] for payload in server.payloads) == 1
+    assert read_card(tmp_path / "out").card.revision == "commit abc"
+
+
 def test_replies_of_each_bad_kind_are_counted_and_scored_as_they_are(benchmark, tmp_path):
     replies = {"Rome": "<tool_call>{oops}</tool_call>", "York": call("5G"), "Oslo": call("crash"),
                "Ghent": "[plan(cities=['Ghent'])]"}
@@ -231,7 +248,7 @@ def test_how_an_episode_ends_is_counted(benchmark, tmp_path, steps, kind, counte
 def test_a_prompt_beyond_the_context_gets_a_shorter_reply_or_none(benchmark, tmp_path):
     def fault(payload: dict[str, Any], tries: int) -> tuple[int, bytes] | None:
         room = 300 if "Rome" in payload["messages"][-1]["content"] else 0
-        return (400, b"This model's maximum context length is 99 tokens") if payload["max_tokens"] > room else None
+        return (400, b"the request exceeds the available context size") if payload["max_tokens"] > room else None
 
     with LocalServer(model, fault=fault) as server:
         done = evaluate(benchmark, tmp_path / "out", server.url, only="normal_atom_list")

@@ -162,6 +162,20 @@ def test_only_what_failed_is_asked_again_and_nothing_is_scored_before(tmp_path: 
 
 
 @v3
+def test_a_model_that_was_downloaded_meanwhile_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    flags = ("--subset", "2", "--categories", "simple", "--model", "some/one")
+    with LocalServer(Oracle(data_folder("v3")).reply, fault=lambda payload, tries: (400, b"no")) as server:
+        evaluate("v3", tmp_path / "out", server.url, *flags, fails=True)
+        server.fault = lambda payload, tries: None
+        reference = tmp_path / "models--some--one" / "refs" / "main"
+        reference.parent.mkdir(parents=True)
+        reference.write_text("abc")
+        evaluate("v3", tmp_path / "out", server.url, *flags)
+    assert read_card(tmp_path / "out").card.revision == "commit abc"
+
+
+@v3
 def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
     flags = ("--categories", "simple", "--in-flight", "4")
     with LocalServer(Oracle(data_folder("v3")).reply, latency=0.02) as server:
@@ -180,6 +194,26 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
         evaluate("v3", tmp_path, server.url, *flags)
         assert len(server.payloads) == 400 - done
     assert read_card(tmp_path).correct == {"simple": 400}
+
+
+@versions
+def test_a_reply_that_the_context_cuts_is_counted_as_cut(version: str, tmp_path: Path) -> None:
+    oracle, category = Oracle(data_folder(version)), "simple" if version == "v3" else "simple_python"
+
+    def fault(payload: dict, tries: int) -> tuple[int, bytes] | None:
+        return (400, b"maximum context length is 2048") if payload["max_tokens"] > 1024 else None
+
+    def answer(payload: dict) -> dict:
+        reply = oracle.reply(payload)
+        if payload["user"].startswith("simple"):
+            reply["choices"][0]["finish_reason"] = "length"
+        elif len([message for message in payload["messages"] if message["role"] == "assistant"]) == 1:
+            reply["choices"][0]["finish_reason"] = "length"
+        return reply
+
+    with LocalServer(answer, fault=fault) as server:
+        evaluate(version, tmp_path, server.url, "--subset", "2", "--categories", category, "irrelevance", "multi_turn_base")
+    assert read_card(tmp_path).card.errors.counts == {"cut": 4}
 
 
 @v3

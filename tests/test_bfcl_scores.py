@@ -1,11 +1,14 @@
 """Around the benchmark, without it: figures and tables, what is kept of a broken run, client, server, curves."""
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import msgspec
@@ -13,6 +16,7 @@ import pytest
 from golden_files import FOLDER
 from local_server import LocalServer, completion
 
+from bfcl import fetching
 from bfcl.ask import Asker, ContextFull, ServerGone, find_server
 from bfcl.card import Sampling, Scored, write_card
 from bfcl.results import check_results, read_results, remove_failures
@@ -101,19 +105,18 @@ def test_failures_and_torn_lines_are_asked_again_and_all_else_is_kept(tmp_path: 
 def test_no_failure_is_ever_scored(tmp_path: Path) -> None:
     write_results(tmp_path, FAILED)
     with pytest.raises(InputError, match="1 of 1 entries failed.*irrelevance_1.*status 500.*asked again"):
-        check_results(tmp_path, {"irrelevance": ["irrelevance_1"]}, 100)
+        check_results(tmp_path, {"irrelevance": ["irrelevance_1"]})
     write_results(tmp_path, FULL)
     with pytest.raises(InputError, match="1 entries have no result, the first simple_4"):
-        check_results(tmp_path, {"simple": ["simple_4"]}, 100)
+        check_results(tmp_path, {"simple": ["simple_4"]})
 
 
 def test_poor_replies_are_counted(tmp_path: Path) -> None:
     broken = "<tool_call>\n{\"name\": \n</tool_call>"
-    write_results(tmp_path, FULL, {"id": "simple_1", "result": broken, "output_token_count": 100},
-                  {"id": "multi_turn_base_2", "result": [["fine"], [broken, broken]],
-                   "output_token_count": [[5], [9, 100]]},
-                  {"id": "simple_2", "result": "fine", "output_token_count": 99})
-    assert check_results(tmp_path, {}, 100) == {"context_full": 1, "malformed": 2, "cut": 2}
+    write_results(tmp_path, FULL, {"id": "simple_1", "result": broken, "finish": ["length"]},
+                  {"id": "multi_turn_base_2", "result": [["fine"], [broken, broken]], "finish": ["stop", "length", "length"]},
+                  {"id": "simple_2", "result": "fine", "finish": ["stop"]})
+    assert check_results(tmp_path, {}) == {"context_full": 1, "malformed": 2, "cut": 2}
 
 
 def test_a_request_says_how_to_draw() -> None:
@@ -126,10 +129,16 @@ def test_a_request_says_how_to_draw() -> None:
         assert request["chat_template_kwargs"] == {"enable_thinking": False} and request["skip_special_tokens"] is False
 
 
-def test_a_context_that_is_nearly_full_gets_a_shorter_reply_and_a_full_one_none() -> None:
+TOO_LONG = pytest.mark.parametrize("said", [
+    "This model's maximum context length is 2048 tokens", "please pass a smaller max_model_len", "max_tokens is too large: 4096",
+    "the request exceeds the available context size", '{"code": "context_length_exceeded"}'])
+
+
+@TOO_LONG
+def test_a_context_that_is_nearly_full_gets_a_shorter_reply_and_a_full_one_none(said: str) -> None:
     def fault(payload: dict, tries: int) -> tuple[int, bytes] | None:
         long = payload["max_tokens"] > 1024 or "full" in payload["messages"][0]["content"]
-        return (400, b'{"message": "maximum context length is 2048"}') if long else None
+        return (400, said.encode()) if long else None
 
     with LocalServer(lambda payload: completion("Hello"), fault=fault) as local:
         ask = Asker(local.url, "m", SAMPLING)
@@ -143,17 +152,71 @@ def test_what_may_pass_is_tried_again_and_what_may_not_is_raised() -> None:
 
     def fault(payload: dict, tries: int) -> str | tuple[int, bytes] | None:
         kind = payload["messages"][0]["content"]
-        for_good = {"bad": (422, b"no such field"), "broken": (500, b"bug")}
+        for_good = {"bad": (422, b"no such field"), "large": (413, b"Request Entity Too Large")}
         return for_good.get(kind) or (answers[kind] if tries < 2 else None)
 
     with LocalServer(lambda payload: completion("Hello"), fault=fault) as local:
         ask = Asker(local.url, "m", SAMPLING, pauses=(0, 0))
         assert all(ask([{"role": "user", "content": kind}]).text == "Hello" for kind in answers)
-        for kind, count, words in (("bad", 1, "status 422: no such field"), ("broken", 3, "status 500: bug")):
+        for kind, words in (("bad", "status 422: no such field"), ("large", "status 413")):
             before = local.count
             with pytest.raises(RuntimeError, match=words):
                 ask([{"role": "user", "content": kind}])
-            assert local.count == before + count
+            assert local.count == before + 1
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504, 429])
+def test_a_gateway_without_its_server_is_a_server_that_is_gone(status: int) -> None:
+    with LocalServer(fault=lambda payload, tries: (status, b"bad gateway")) as local:
+        ask = Asker(local.url, "m", SAMPLING, pauses=(0, 0))
+        with pytest.raises(ServerGone, match=rf"status {status}: bad gateway\); start the server again"):
+            ask(CHAT)
+        with pytest.raises(ServerGone):
+            ask(CHAT)
+        assert local.count == 3
+
+
+def test_a_server_that_answers_others_fails_only_this_request() -> None:
+    def fault(payload: dict, tries: int) -> tuple[int, bytes] | None:
+        return (500, b"bug") if payload["messages"][0]["content"] == "broken" else None
+
+    with LocalServer(lambda payload: completion("Hello"), fault=fault) as local:
+        ask, done = Asker(local.url, "m", SAMPLING, pauses=(0.2, 0.2)), threading.Event()
+
+        def others() -> None:
+            while not done.wait(0.02):
+                ask(CHAT)
+
+        thread = threading.Thread(target=others)
+        thread.start()
+        try:
+            with pytest.raises(RuntimeError, match="status 500: bug"):
+                ask([{"role": "user", "content": "broken"}])
+        finally:
+            done.set()
+            thread.join()
+
+
+def test_a_host_that_drops_packets_is_a_server_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetching, "LONGEST_CONNECT", 0.3)
+    with contextlib.ExitStack() as sockets:
+        deaf = sockets.enter_context(socket.socket())
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(0)
+        for _ in range(4):  # its queue is full now, so that what else comes is dropped
+            waiting = sockets.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(deaf.getsockname())
+        started = time.monotonic()
+        with pytest.raises(ServerGone, match=r"no answer \(.*timed out.*start the server again"):
+            Asker(f"http://127.0.0.1:{deaf.getsockname()[1]}/v1", "m", SAMPLING, pauses=(0,))(CHAT)
+        assert time.monotonic() - started < 10
+
+
+def test_a_server_may_think_longer_than_it_may_take_to_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetching, "LONGEST_CONNECT", 0.2)
+    with LocalServer(lambda payload: completion("Hello"), latency=0.6) as local:
+        assert Asker(local.url, "m", SAMPLING, pauses=())(CHAT).text == "Hello"
 
 
 def test_a_server_that_is_gone_ends_the_run_for_all_threads() -> None:

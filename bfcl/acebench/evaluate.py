@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import get_args
@@ -31,6 +30,7 @@ from bfcl.acebench.scoring import Way
 from bfcl.card import Scored, card_text, differences
 from bfcl.flags import asked_sampling, benchmark_parser, for_base, named_model, parse_words
 from bfcl.scores import tallies_of
+from bfcl.server import end_on_sigterm
 from looptool.config import Config, load_config
 from looptool.records import InputError, write_atomic
 from looptool.stage import run_main
@@ -98,7 +98,7 @@ def report(measured: dict[str, dict[Way, Scored]]) -> str:
 
 
 def main() -> None:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as Ctrl-C: a server that was started here is ended
+    end_on_sigterm()
     args = parse_arguments(sys.argv[1:])
     config = load_config(args.config, args.overrides)
     job = make_job(args, config)

@@ -18,7 +18,7 @@ from bfcl.acebench.answers import CONTEXT_FULL, Answer, make_answer
 from bfcl.acebench.checkout import AGENT, USER, Checkout, Language, Row
 from bfcl.acebench.episodes import AT_ONCE, Ask, Episode
 from bfcl.acebench.prompting import read_conversation, render_task
-from bfcl.ask import SHORTEST_REPLY
+from bfcl.room import is_too_long, rooms
 from looptool.llm import CallFailed, Client, Reply, Sampling, Usage
 from looptool.prompt import ChatMessage
 from looptool.records import read_jsonl
@@ -26,8 +26,6 @@ from looptool.stage import Inputs, Outcome, run_stage
 
 CONVERSATIONS = "conversations"
 """The group of all tasks that are answered by one reply."""
-_TOO_LONG = ("context length", "max_model_len")
-"""How servers say that prompt and reply do not fit."""
 
 
 def asker(client: Client, role: str, model: str, sampling: Sampling) -> Ask:
@@ -36,16 +34,13 @@ def asker(client: Client, role: str, model: str, sampling: Sampling) -> Ask:
     A prompt that does not fit at all gets an empty reply that says so.
     """
     async def ask(chat: list[ChatMessage]) -> Reply:
-        room = sampling.max_tokens
-        while True:
+        for room in rooms(sampling.max_tokens):
             try:
                 return await client.ask(role, chat, msgspec.structs.replace(sampling, max_tokens=room), model=model)
             except CallFailed as error:
-                if not any(sign in str(error) for sign in _TOO_LONG):
+                if not is_too_long(str(error)):
                     raise
-            room //= 4
-            if room < min(SHORTEST_REPLY, sampling.max_tokens):
-                return Reply(finish=CONTEXT_FULL)
+        return Reply(finish=CONTEXT_FULL)
 
     return ask
 

@@ -6,7 +6,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import msgspec
 
@@ -18,6 +18,7 @@ from bfcl.acebench.prompting import PROMPTS, prompt_id
 from bfcl.acebench.scorer_process import KEEPS
 from bfcl.acebench.scoring import CategoryScore, Way, score
 from bfcl.ask import Served
+from bfcl.begun import Settings, go_on, once_served
 from bfcl.card import (
     Card, Errors, Sampling, Scored, environment, hash_files, model_revision, read_card, today, write_card)
 from bfcl.scores import Tally
@@ -25,14 +26,14 @@ from bfcl.server import server
 from bfcl.subset import chosen, scope
 from looptool import llm
 from looptool.config import ROOT, Config
-from looptool.meta import Header, refuse_changes
-from looptool.records import InputError, write_atomic
+from looptool.records import InputError
 from looptool.stage import StageFailed
 
 HANDLER = [*(ROOT / "bfcl" / "acebench" / f"{name}.py" for name in (
     "answers", "brackets", "prompting", "inference", "episodes", "episode_process", "containment")),
-    *sorted(PROMPTS.rglob("*.md")), ROOT / "bfcl" / "system_text.py", *(ROOT / "looptool" / name for name in (
-        "calls.py", "prompt.py", "schema.py", "type_names.py", "system_prompt_full.md", "system_prompt_short.md"))]
+    *sorted(PROMPTS.rglob("*.md")), *(ROOT / name for name in (
+        "bfcl/room.py", "bfcl/system_text.py", "looptool/calls.py", "looptool/prompt.py", "looptool/schema.py",
+        "looptool/type_names.py", "looptool/system_prompt_full.md", "looptool/system_prompt_short.md"))]
 """Our files between the benchmark and the model."""
 USER_SAMPLING = llm.Sampling(temperature=0.0, top_p=1.0, max_tokens=4096)
 """The benchmark has temperature 0.001, and 1,000 tokens, which a model that reasons needs for that alone."""
@@ -80,7 +81,12 @@ class Job(msgspec.Struct, kw_only=True):
         silent = USER in (self.categories or CATEGORIES) and not self.user_model
         return f"{asked}; without {USER}, whose user nobody played" if silent else asked
 
-    def settings(self) -> dict[str, Any]:
+    @property
+    def begun(self) -> Path:
+        """Where its settings stand."""
+        return self.out / "settings.json"
+
+    def settings(self) -> Settings:
         """What changes the answers."""
         return {"benchmark": self.checkout.content, "language": self.language, "model": self.model,
                 "revision": model_revision(self.model), "prompt": prompt_id(self.language, self.prompt),
@@ -93,12 +99,16 @@ def measure(job: Job, config: Config) -> dict[Way, Scored]:
     Raises:
         InputError: other settings than before, no server, or tasks that got no answer.
     """
-    rows, settings = job.rows(), job.settings()
+    rows = job.rows()
     if not rows:
         raise InputError(f"{USER} needs somebody who plays its user; name a model with --user-model")
-    if begin(job, settings):
+    if job.fresh:
+        forget(job)
+    settings = go_on(job.begun, "acebench", job.settings())
+    if is_done(job):
         return {way: read_card(card_folder(job, way)) for way in get_args(Way)}
     with server(job.model, job.endpoint, job.served_name, job.server_flags, job.out / "server.log") as served:
+        settings = once_served(job.begun, "acebench", settings)
         try:
             answers, failed = asyncio.run(infer(job, config, rows, settings, served))
         except StageFailed as error:
@@ -113,19 +123,14 @@ def measure(job: Job, config: Config) -> dict[Way, Scored]:
         job.checkout, job.language, rows, answers, way, job.out / way)) for way in get_args(Way)}
 
 
-def begin(job: Job, settings: dict[str, Any]) -> bool:
-    """Whether the scores are there; else the folder is in a state that this run can go on from.
+def forget(job: Job) -> None:
+    """Take away what was answered and scored."""
+    for file in [*job.out.glob("*answers*"), *job.out.glob("**/card.*"), job.begun]:
+        file.unlink(missing_ok=True)
 
-    Raises:
-        InputError: what is there was answered under other settings.
-    """
-    path, header = job.out / "settings.json", Header(stage="acebench", settings=settings, sources={})
-    if job.fresh:
-        for file in [*job.out.glob("*answers*"), *job.out.glob("**/card.*"), path]:
-            file.unlink(missing_ok=True)
-    elif path.exists():
-        refuse_changes(msgspec.json.decode(path.read_bytes(), type=Header), header, job.out)
-    write_atomic(path, [msgspec.json.format(msgspec.json.encode(header), indent=2) + b"\n"])
+
+def is_done(job: Job) -> bool:
+    """Whether the scores that are asked for are there."""
     if not all((card_folder(job, way) / "card.json").exists() for way in get_args(Way)):
         return False
     card = read_card(job.out).card
@@ -137,7 +142,7 @@ def card_folder(job: Job, way: Way) -> Path:
     return job.out if way == "official" else job.out / way
 
 
-async def infer(job: Job, config: Config, rows: Mapping[str, list[Row]], settings: dict[str, Any],
+async def infer(job: Job, config: Config, rows: Mapping[str, list[Row]], settings: Settings,
                 served: Served) -> tuple[dict[str, Answer], int]:
     """Ask for all answers; see inference.Inference.run."""
     sampling = llm.Sampling(temperature=job.sampling.temperature, top_p=job.sampling.top_p,
@@ -150,7 +155,8 @@ async def infer(job: Job, config: Config, rows: Mapping[str, list[Row]], setting
             client = await stack.enter_async_context(
                 llm.Client.from_config(config, job.out / "user_answers.sqlite", [job.user_endpoint], job.in_flight))
             user = User(job.user_model, asker(client, "user", job.user_model, USER_SAMPLING), client.usage["user"])
-        inference = Inference(job.checkout, job.language, job.prompt, job.out, settings, job.in_flight)
+        stays = {name: value for name, value in settings.items() if name != "revision"}  # which job.begun guards
+        inference = Inference(job.checkout, job.language, job.prompt, job.out, stays, job.in_flight)
         return await inference.run(rows, policy, lambda role: asker(policy, role, served.name, sampling), user)
 
 
@@ -162,7 +168,7 @@ def count_errors(answers: Mapping[str, Answer], failed: int) -> Counter[str]:
     return errors + Counter(no_answer=failed)
 
 
-def write_score(job: Job, settings: dict[str, Any], served: Served, errors: Counter[str], way: Way,
+def write_score(job: Job, settings: Settings, served: Served, errors: Counter[str], way: Way,
                 scores: Mapping[str, CategoryScore]) -> Scored:
     """The card of one way of scoring, with its figures."""
     tallies = {category: Tally(one.right, one.total) for category, one in scores.items()}

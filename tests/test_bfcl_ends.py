@@ -1,0 +1,110 @@
+"""How an evaluation on BFCL ends before its time: by Ctrl-C or SIGTERM, with the server that it has started."""
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from test_bfcl_scores import SAMPLING
+from test_bfcl import STUDENT, environment, v3
+
+from bfcl.ask import Asker, Served, ServerGone
+from bfcl.measure import _ended_by_signals
+from looptool.config import ROOT
+from looptool.records import InputError
+
+FAKE_VLLM = """
+import os, sys, time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+open({pid!r}, "a").write(f"{{os.getpid()}}\\n")
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        if {loads!r}: time.sleep(60)
+        body = b'{{"data": [{{"id": "m"}}], "version": "9"}}'
+        self.send_response(200), self.send_header("Content-Length", str(len(body))), self.end_headers(), self.wfile.write(body)
+    def do_POST(self):
+        open({asked!r}, "w"), time.sleep(60)
+ThreadingHTTPServer(("127.0.0.1", int(sys.argv[sys.argv.index("--port") + 1])), Handler).serve_forever()
+"""
+PYTHON = """#!/bin/bash
+PYTHONPATH="{path}" exec {real} "$@"
+"""
+
+
+def wait_for(file: Path) -> None:
+    deadline = time.monotonic() + 120
+    while not (file.exists() and file.read_text().endswith("\n")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert file.exists(), "the server was never started"
+
+
+def gone(pid: int) -> bool:
+    """Whether a process has ended; the test is not the one to reap it."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+@v3
+@pytest.mark.slow
+@pytest.mark.parametrize("sign, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize("asking", [False, True], ids=["while it loads", "while it is asked"])
+@pytest.mark.parametrize("base", [[], ["--base"]], ids=["the model", "the base"])
+def test_the_server_ends_with_the_command(tmp_path: Path, sign: int, code: int, asking: bool, base: list[str]) -> None:
+    pid, asked = tmp_path / "pid", tmp_path / "asked"
+    module = tmp_path / "vllm" / "entrypoints" / "openai" / "api_server.py"
+    module.parent.mkdir(parents=True)
+    module.write_text(FAKE_VLLM.format(pid=str(pid), asked=str(asked), loads=not asking))
+    (tmp_path / "python").write_text(PYTHON.format(path=tmp_path, real=sys.executable))
+    (tmp_path / "python").chmod(0o755)
+    flags = ["--model", str(STUDENT), "--out", str(tmp_path / "out"), "--subset", "1", "--categories", "simple", *base]
+    process = subprocess.Popen(
+        ["bash", str(ROOT / "scripts" / "09_evaluate_bfcl.sh"), "--set", f"run_dir={tmp_path}", *flags],
+        env=environment() | {"SERVE_PYTHON": str(tmp_path / "python")}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    wait_for(pid)
+    while asking and not asked.exists() and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(sign)
+    said = process.communicate(timeout=60)[1].decode()
+    server = int(pid.read_text())
+    if not gone(server):
+        os.kill(server, signal.SIGKILL)
+        pytest.fail("the server goes on alone")
+    assert process.returncode == code, said
+    assert ("interrupted; run this again" in said) == asking and "Traceback" not in said
+
+
+@pytest.fixture
+def asker():
+    return Asker("http://127.0.0.1:9/v1", "m", SAMPLING, pauses=())
+
+
+@pytest.mark.parametrize("sign, error", [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
+def test_a_signal_ends_the_asking_and_then_does_what_it_always_does(asker, monkeypatch, sign, error) -> None:
+    ended = []
+    handlers = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        with pytest.raises(error), _ended_by_signals(asker, Served("", "m", end=lambda: ended.append(1))):
+            signal.raise_signal(sign)
+            with pytest.raises(ServerGone, match="interrupted"):
+                asker([])
+            asker([])
+        assert ended == [1] and signal.getsignal(signal.SIGINT) is handlers[signal.SIGINT]
+        with pytest.raises(error):
+            signal.raise_signal(sign)  # while results are scored
+    finally:
+        for each, handler in handlers.items():
+            signal.signal(each, handler)
+
+
+def test_a_server_that_is_gone_is_an_error_of_its_own(asker) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(InputError, match="start the server again"), _ended_by_signals(asker, Served("", "m")):
+        asker([])
+    assert signal.getsignal(signal.SIGTERM) is before
