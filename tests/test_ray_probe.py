@@ -63,7 +63,7 @@ class Weights(ray_policy.Engine):
 
     async def generate(self, prompt: list[int]):
         if BROKEN in self._policy.tokenizer.decode(prompt) and (self._folder / BROKEN).exists():
-            for _ in range(600):  # until other blocks are done and handed over; a minute at most
+            for _ in range(3000):  # until other blocks are done and handed over; five minutes at most
                 if journal_lines(self._folder.with_name("ray.jsonl.journal")) > 0:
                     break
                 await asyncio.sleep(0.1)
