@@ -133,7 +133,7 @@ CASES = [
     Case("round is no number", NEXT, "--round two", fine, ("--round two", "whole number")),
     Case("round 0 has no training", TRAIN, "--round 0", fine, ("--round 0", "round 1")),
     Case("round before is not trained", TRAIN, "--round 3", fine, ("{run}/round_2/policy", "train round 2 first")),
-    Case("round not begun", NEXT, "--round 7", fine, ("{run}/round_2/dataset.jsonl", "run the step")),
+    Case("round not begun", NEXT, "--round 7", fine, ("{run}/round_7/error_seeds.jsonl", "run the step")),
     Case("file of another round", NEXT, "--round 1", swap("round_1/expanded.jsonl", '"round":1', '"round":4'),
          ("expanded sample bc0e71d693233ad0", "07_expand.sh")),
     Case("dataset would change", NEXT, "--round 1", put("round_2/dataset.jsonl", "{}\n"),

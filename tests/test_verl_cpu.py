@@ -397,7 +397,9 @@ def test_a_killed_training_goes_on_and_the_next_round_begins_anew(tmp_path, poli
         "train: round 1: 8 rows -> 4 steps, reward 0.00 -> 0.00 (zeros: "), second.stderr
     steps = [step for step, _ in read_lines(files.training / "metrics.jsonl")]
     assert steps == sorted(set(steps)) and {1, 2, 3, 4} - set(steps) <= {saved}  # whose line verl writes after its checkpoint
-    assert sorted(prompt for step in drawn.values() for prompt in step) == prompts_of(files)
+    assert {1, 2, 3, 4} - set(drawn) <= {saved}  # the same for its rollouts
+    rows = [prompt for step in drawn.values() for prompt in step]
+    assert len(rows) == len(set(rows)) == 2 * len(drawn) and set(rows) <= set(prompts_of(files))
     log = (files.training / "verl.log").read_text(errors="replace")
     assert "Resuming from" in log and "setting global step to " in log
     assert list((files.training / "tensorboard").iterdir())
