@@ -89,6 +89,7 @@ class RayPipeline(Pipeline):
 
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars, context.retried_map_errors = False, False  # an engine that broke down stays so
+        context.execution_options.preserve_order = False  # a block is handed over, and journalled, once it is done
         logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # the stage has its own bar, last line and error
         config, number = self._job.config, -(-len(places) // BLOCK)
         engines, gpus = engines_of(config, node_gpus())
