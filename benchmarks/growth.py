@@ -44,7 +44,7 @@ from looptool.answers import AnswerCache
 from looptool.calls import render_calls
 from looptool.config import Config, Mix, Probing, Student, Teacher, Train
 from looptool.llm import Reply
-from looptool.records import Call, Message, Sample, write_jsonl
+from looptool.records import Message, Sample, write_jsonl
 from looptool.run_files import RoundFiles, RunFiles
 from looptool.simulation.catalogue import catalogue
 from looptool.simulation.tasks import draw_task, draw_tools

@@ -27,7 +27,6 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from aiohttp import web
 
 from dataloop.overlap import STEPS

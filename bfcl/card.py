@@ -143,9 +143,16 @@ def card_text(card: Card) -> str:
     return "".join(f"  {name:<12} {text}\n" for name, text in [*lines.items(), *notes])
 
 
+MACHINE = {"python": "", "platform": ""}
+"""What `environment` says of it."""
+
+
 def differences(one: Card, other: Card) -> list[str]:
-    """The fields beside the model in which two cards differ: scores with any are not compared without a word."""
-    ours, theirs = msgspec.structs.asdict(one), msgspec.structs.asdict(other)
+    """The fields beside the model in which two cards differ: scores with any are not compared without a word.
+
+    Of the environment the packages count; the machine, which differs from day to day, does not.
+    """
+    ours, theirs = (msgspec.structs.asdict(card) | {"environment": card.environment | MACHINE} for card in (one, other))
     return [name for name in ours if name not in ("model", "revision", "errors", "date") and ours[name] != theirs[name]]
 
 

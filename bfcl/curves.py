@@ -11,22 +11,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
 
 from bfcl.card import Scored, differences, read_card
 from bfcl.scores import FIGURES, accuracy, tallies_of
+from dataloop.reporting.curves import Curve, draw
 from looptool.config import ArgumentParser
+from looptool.paper_figures import BY_ROUND, FULL, GAINS
 from looptool.records import InputError, write_atomic
 from looptool.stage import run_main
 
-Point = tuple[float, float]
-"""A figure and half its 95% interval, in percent."""
-
-PAPER_CURVES = {"paper: LoopTool-8B": (65.19, 71.20, 73.00, 74.34, 74.93),
-                "paper: static data only": (65.19, 71.20, 73.3, 73.5, 72.2)}
-"""Figure 2, rounds 0 to 4; the static curve is read off the figure."""
-PAPER_GAINS = "paper: the gain grows with the model, from +0.70 for 0.6B to +1.80 for 8B"
+PAPER_CURVES = {f"paper: {name}": {number: (figure, None) for number, figure in enumerate(BY_ROUND[variant])}
+                for name, variant in (("LoopTool-8B", FULL), ("static data only", "static"))}
 
 
 def read_rounds(run_dir: Path, benchmark: str) -> dict[int, Scored]:
@@ -42,8 +38,8 @@ def read_rounds(run_dir: Path, benchmark: str) -> dict[int, Scored]:
     return dict(sorted(rounds.items()))
 
 
-def overall(scored: Scored) -> Point:
-    """The benchmark's first figure that was measured.
+def overall(scored: Scored) -> tuple[float, float]:
+    """The benchmark's first figure that was measured, and half its 95% interval, in percent.
 
     Raises:
         InputError: none was.
@@ -67,22 +63,22 @@ def refuse_unlike(scores: Sequence[Scored]) -> None:
                              f"({', '.join(fields)}); measure one of them again")
 
 
-def round_table(curves: Mapping[str, Mapping[int, Point]], paper: bool) -> str:
+def round_table(curves: Mapping[str, Curve]) -> str:
     """A row a curve, a column a round."""
-    shown = {name: {number: f"{value:.2f} ±{half:.1f}" for number, (value, half) in curve.items()}
-             for name, curve in curves.items()}
-    if paper:
-        shown |= {name: {number: f"{value:.2f}" for number, value in enumerate(values)}
-                  for name, values in PAPER_CURVES.items()}
-    last = max(max(curve) for curve in shown.values())
-    width = max(map(len, shown)) + 2
+    last, width = max(map(max, curves.values())), max(map(len, curves)) + 2
     lines = [" " * width + "".join(f"{f'round {number}':>14}" for number in range(last + 1))]
-    lines += [f"{name:<{width}}" + "".join(f"{curve.get(number, '-'):>14}" for number in range(last + 1))
-              for name, curve in shown.items()]
+    for name, curve in curves.items():
+        cells = (cell(*curve[number]) if number in curve else "-" for number in range(last + 1))
+        lines.append(f"{name:<{width}}" + "".join(f"{shown:>14}" for shown in cells))
     return "\n".join(lines) + "\n"
 
 
-def size_table(runs: Mapping[str, Mapping[int, Point]]) -> str:
+def cell(value: float, half: float | None) -> str:
+    """"74.34 ±1.4"."""
+    return f"{value:.2f}" + ("" if half is None else f" ±{half:.1f}")
+
+
+def size_table(runs: Mapping[str, Curve]) -> str:
     """A row a run: rounds 1 and 2, and the gain."""
     width = max(map(len, runs)) + 2
     lines = [" " * width + f"{'round 1':>14}{'round 2':>14}{'gain':>10}"]
@@ -90,36 +86,22 @@ def size_table(runs: Mapping[str, Mapping[int, Point]]) -> str:
         missing = {1, 2} - points.keys()
         if missing:
             raise InputError(f"{name}: round {min(missing)} is not measured; run scripts/09_evaluate_bfcl.sh for it")
-        (one, half), (two, other) = points[1], points[2]
-        cells = f"{f'{one:.2f} ±{half:.1f}':>14}{f'{two:.2f} ±{other:.1f}':>14}{two - one:>+10.2f}"
-        lines.append(f"{name:<{width}}{cells}")
-    return "\n".join(lines) + f"\n{PAPER_GAINS}\n"
+        lines.append(f"{name:<{width}}{cell(*points[1]):>14}{cell(*points[2]):>14}{points[2][0] - points[1][0]:>+10.2f}")
+    return "\n".join([*lines, "paper: " + ", ".join(f"{size} {gain:+.2f}" for size, gain in GAINS.items())]) + "\n"
 
 
-def chart(curves: Mapping[str, Mapping[int, Point]]) -> str:
-    """The same as a picture: lines over rounds with their intervals."""
-    values = [value + sign * half for curve in curves.values() for value, half in curve.values() for sign in (-1, 1)]
-    low, high, last = min(values), max(values), max(max(curve) for curve in curves.values())
+def named(runs: Sequence[Path], static: Sequence[Path]) -> dict[str, Path]:
+    """Each run by the name of its folder, or by its path where two folders have one name.
 
-    def x(number: int) -> float:
-        return 60 + 480 * number / max(last, 1)
-
-    def y(value: float) -> float:
-        return 280 - 240 * (value - low) / max(high - low, 1)
-
-    parts = [f'<text x="{x(number):.0f}" y="310" text-anchor="middle">round {number}</text>'
-             for number in range(last + 1)]
-    for color, (name, curve) in zip(("#0b6", "#888", "#06b", "#b60", "#609"), curves.items()):
-        points = " ".join(f"{x(number):.1f},{y(value):.1f}" for number, (value, _) in curve.items())
-        parts.append(f'<polyline points="{points}" fill="none" stroke="{color}" stroke-width="2"/>')
-        for number, (value, half) in curve.items():
-            parts.append(f'<path d="M{x(number):.1f} {y(value - half):.1f}V{y(value + half):.1f}" stroke="{color}"/>'
-                         f'<text x="{x(number) + 6:.0f}" y="{y(value) - 6:.0f}" fill="{color}">{value:.1f}</text>')
-        number, (value, _) = max(curve.items())
-        parts.append(f'<text x="{x(number) - 6:.0f}" y="{y(value) + 18:.0f}" fill="{color}" text-anchor="end">'
-                     f"{escape(name)}</text>")
-    return ('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 600 320" font-family="sans-serif" font-size="11">'
-            f"{''.join(parts)}</svg>\n")
+    Raises:
+        InputError: a run is given twice.
+    """
+    given = [(run, "") for run in runs] + [(run, " (static)") for run in static]
+    short = [f"{run.resolve().name}{kind}" for run, kind in given]
+    names = short if len(set(short)) == len(short) else [f"{run}{kind}" for run, kind in given]
+    if len(set(names)) < len(names):
+        raise InputError(f"{max(names, key=names.count)}: is given twice; name each run once")
+    return dict(zip(names, (run for run, _ in given)))
 
 
 def main() -> None:
@@ -131,13 +113,13 @@ def main() -> None:
     parser.add_argument("--benchmark", default="bfcl_v3", help="folder of a round (bfcl_v3, bfcl_v3_subset, ...)")
     parser.add_argument("--out", type=Path, metavar="SVG")
     args = parser.parse_args()
-    named = {run.name: run for run in args.runs} | {f"{run.name} (static)": run for run in args.static}
-    scores = {name: read_rounds(run, args.benchmark) for name, run in named.items()}
+    scores = {name: read_rounds(run, args.benchmark) for name, run in named(args.runs, args.static).items()}
     refuse_unlike([scored for rounds in scores.values() for scored in rounds.values()])
     curves = {name: {number: overall(scored) for number, scored in rounds.items()} for name, rounds in scores.items()}
-    sys.stdout.write(size_table(curves) if args.sizes else round_table(curves, paper=args.benchmark == "bfcl_v3"))
+    paper = PAPER_CURVES if args.benchmark == "bfcl_v3" else {}
+    sys.stdout.write(size_table(curves) if args.sizes else round_table(curves | paper))
     if args.out:
-        write_atomic(args.out, [chart(curves).encode()])
+        write_atomic(args.out, [draw({args.benchmark: curves} | ({"paper": paper} if paper else {})).encode()])
 
 
 if __name__ == "__main__":

@@ -20,14 +20,13 @@ import sys
 import msgspec
 
 from bfcl.card import Scored, read_card
-from bfcl.flags import asked_sampling, benchmark_parser, for_base, named_model, parse_words
+from bfcl.flags import asked_sampling, benchmark_parser, for_base, named_model, parse_words, refuse_own_base
 from bfcl.launch import installed_version
 from bfcl.measure import Job, measure
 from bfcl.scores import score_table
-from bfcl.server import end_on_sigterm
 from looptool.config import Config, load_config
 from looptool.records import write_atomic
-from looptool.stage import run_main
+from looptool.stage import end_on_sigterm, run_main
 
 
 def parse_arguments(words: list[str]) -> argparse.Namespace:
@@ -81,6 +80,7 @@ def main() -> None:
     rows = {}
     if args.base is not None:
         base = base_job(args, config)
+        refuse_own_base(job.label, job.folder, base.folder)
         rows[base.label] = measure_apart(base)
     rows[job.label] = measure(job)
     table = score_table(rows)

@@ -78,6 +78,16 @@ def for_base(args: argparse.Namespace) -> argparse.Namespace:
                                               "endpoint": args.base_endpoint, "served_name": ""})
 
 
+def refuse_own_base(label: str, out: Path, base: Path) -> None:
+    """A model is not held against itself.
+
+    Raises:
+        InputError: --base is the model that is measured: their results lie in one folder.
+    """
+    if out.resolve() == base.resolve():
+        raise InputError(f"--base: is the model that is measured, {label}; name another one")
+
+
 def asked_sampling(args: argparse.Namespace) -> Sampling:
     """How replies are drawn."""
     return Sampling(thinking=not args.no_thinking, temperature=args.temperature, top_p=args.top_p,

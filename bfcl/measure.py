@@ -22,11 +22,11 @@ from bfcl.card import (Card, Errors, Sampling, Scored, environment, hash_files, 
 from bfcl.launch import COMMITS, Launch, installed_files, installed_version
 from bfcl.results import WHERE, check_results, remove_failures
 from bfcl.scores import figures, read_tallies
-from bfcl.server import end_on_sigterm, server
+from bfcl.server import server
 from bfcl.subset import chosen, scope
 from looptool.config import ROOT
 from looptool.records import InputError
-from looptool.stage import run_main
+from looptool.stage import end_on_sigterm, run_main
 
 _log = logging.getLogger(__name__)
 HANDLER = [ROOT / name for name in (

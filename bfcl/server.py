@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,11 +17,6 @@ from looptool.records import InputError
 
 LONGEST_START = 3600
 """Seconds; a model of the hub may have to be downloaded first."""
-
-
-def end_on_sigterm() -> None:
-    """SIGTERM ends this process as Ctrl-C does, and with it what it has started; the exit code is 143."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
 @contextlib.contextmanager

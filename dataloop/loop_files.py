@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from looptool.records import InputError, read_jsonl
+from looptool.records import read_jsonl
 
 R = TypeVar("R")
 

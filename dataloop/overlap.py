@@ -22,7 +22,7 @@ from pathlib import Path
 from looptool.config import argument_parser, load_config
 from looptool.records import InputError
 from looptool.run_files import round_files
-from looptool.stage import run_main
+from looptool.stage import end_on_sigterm, run_main
 
 _log = logging.getLogger(__name__)
 STEPS = ("greedy_capability_prob.py", "judgement_label_verification.py", "error_data_expansion.py")
@@ -78,7 +78,7 @@ def main() -> None:
     args = parser.parse_args()
     config = load_config(args.config, args.overrides)
     round = round_files(args, config).round
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the steps are ended on the way out
+    end_on_sigterm()
     wait(start(["--config", args.config, "--round", str(round), *(
         word for override in args.overrides for word in ("--set", override))]))
     _log.info("overlap: round %d: probed, verified and expanded", round)

@@ -10,7 +10,6 @@ from array import array
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import msgspec
 
 from dataloop.loop_files import read_placed
 from looptool.records import Sample, content_id, decoder

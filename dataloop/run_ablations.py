@@ -24,9 +24,10 @@ from typing import Any, get_args
 import msgspec
 
 from dataloop.report import is_simulated
-from dataloop.reporting.comparison import FULL, Result, Runs, data_quality, figure_2, figure_3, picture, table_4
+from dataloop.reporting.comparison import Result, Runs, data_quality, figure_2, figure_3, picture, table_4
 from dataloop.reporting.figures import Rate, Report
 from looptool.config import ROOT, Ablation, Config, argument_parser, load_config, student_path
+from looptool.paper_figures import FULL
 from looptool.records import InputError, content_id, write_atomic
 from looptool.run_files import RoundFiles
 from looptool.stage import run_main

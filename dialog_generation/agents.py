@@ -24,7 +24,7 @@ from looptool.config import Dialogs
 from looptool.conversations import reports_error, write_tools, write_turns
 from looptool.llm import Reply
 from looptool.prompt import (
-    ChatMessage, fill, read_prompt, render_conversation, render_messages, render_tools, without_turn_markers)
+    fill, read_prompt, render_conversation, render_messages, render_tools, without_turn_markers)
 from looptool.records import Call, Message, Need, Tool
 
 PROMPTS = Path(__file__).resolve().parent / "prompts"

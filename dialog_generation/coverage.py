@@ -27,7 +27,7 @@ def coverage(designs: Iterable[tuple[Design, str]], trees: Trees) -> dict[Leaf, 
     """
     table: dict[Leaf, Counter[str]] = {leaf: Counter() for leaf in leaves(trees)}
     for design, reason in designs:
-        table["context", *design.paths.context][reason] += 1
+        table[("context", *design.paths.context)][reason] += 1
         for level, branch in design.paths.constraints.items():
             table["constraint", level, branch][reason] += 1
     return table

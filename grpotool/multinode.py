@@ -17,7 +17,6 @@ import asyncio
 import logging
 import os
 import shlex
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +26,7 @@ from grpotool.cluster import SRUN, SSH, Cluster, NodeMissing, launch, lost, pars
 from looptool.config import ROOT, Config, argument_parser, load_config
 from looptool.records import InputError
 from looptool.run_files import RoundFiles, round_files
-from looptool.stage import run_main
+from looptool.stage import end_on_sigterm, run_main
 
 _log = logging.getLogger(__name__)
 WATCH_SECONDS = 5.0
@@ -114,7 +113,7 @@ def main() -> None:
                         help="dashboard of a running Ray cluster (default: $RAY_API_SERVER_ADDRESS)")
     parser.add_argument("--wait", type=float, default=300, metavar="SECONDS", help="for all nodes to join (default 300)")
     args, flags = parser.parse_known_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the nodes are given back on the way out
+    end_on_sigterm()
     config = load_config(args.config, args.overrides)
     files = round_files(args, config)
     flags += ["--round", str(files.round), *(word for override in args.overrides for word in ("--set", override))]

@@ -11,7 +11,6 @@ import fcntl
 import logging
 import shlex
 import shutil
-import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -30,7 +29,7 @@ from looptool.config import Config, argument_parser, load_config, student_path
 from looptool.meta import Header, StageMeta, make_header, meta_path, read_meta, refuse_changes
 from looptool.records import InputError, content_id, write_atomic
 from looptool.run_files import RoundFiles, round_files
-from looptool.stage import run_main
+from looptool.stage import end_on_sigterm, run_main
 
 _log = logging.getLogger(__name__)
 MACHINE = ("profile", "preset", "save_every", "test_every", "gpus_per_node", "nodes", "tensor_parallel", "gpu_memory_share",
@@ -173,7 +172,7 @@ def main() -> None:
     parser.add_argument("--dry-run", action="store_true", help="show verl's command and do nothing")
     parser.add_argument("--fresh", action="store_true", help="forget an earlier training of this round and its policy")
     args = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that verl is ended on the way out
+    end_on_sigterm()
     config = load_config(args.config, args.overrides)
     files = round_files(args, config)
     model = policy_before(config, files)

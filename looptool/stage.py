@@ -13,6 +13,7 @@ from __future__ import annotations
 import glob
 import logging
 import os
+import signal
 import sys
 from array import array
 from collections import Counter, defaultdict
@@ -196,6 +197,11 @@ def _write(output: Path, header: Header, journal: Journal, run: Run) -> StageMet
                      cost_of_a_record=cost_of_a_record(accounts, records), seconds=round(seconds, 3))
     write_atomic(meta_path(output), [msgspec.json.format(msgspec.json.encode(meta), indent=2) + b"\n"])
     return meta
+
+
+def end_on_sigterm() -> None:
+    """SIGTERM ends this process as Ctrl-C does, so that what it has started is ended on the way out; exit code 143."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
 def run_main(main: Callable[[], None]) -> None:

@@ -87,7 +87,7 @@ def compare(folder: Path, every: int = 1) -> dict[str, Any]:
     Args:
         every: only each so manyth truth.
     """
-    launch = Launch(folder)
+    Launch(folder)  # which bfcl-eval has to be told before it is imported
     import bfcl_eval
     from bfcl_eval.eval_checker.ast_eval.ast_checker import ast_checker
 
@@ -125,7 +125,7 @@ def explain(kind: str, calls: Calls, label: Calls, truth: list[dict], language: 
     at = next((at for at, pair in enumerate(zip(calls, label)) if repr(pair[0]) != repr(pair[1])), None)
     if at is None or len(calls) != len(label):
         return ""
-    (name, new), (_, old) = calls[at], label[at]
+    (_, new), (_, old) = calls[at], label[at]
     possible = next(iter(truth[at].values()))
     key = next((key for key in old if key not in new or repr(new[key]) != repr(old[key])), None)
     if key is None:

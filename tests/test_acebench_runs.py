@@ -350,6 +350,8 @@ def test_the_base_is_measured_by_the_same_command(benchmark, tmp_path):
     assert [read_card(folder).correct["normal_atom_list"] for folder in folders] == [0, 2]
     assert done.stdout.count("; handler ") == 2 and f"base {base}, official" in done.stdout
     assert "The two differ in more" not in done.stdout
+    own = evaluate(benchmark, folders[0], untrained.url, *flags, only="normal_atom_list")
+    assert own.returncode == 2 and "--base: is the model that is measured" in own.stderr
 
 
 def test_a_killed_run_goes_on_where_it_was(benchmark, tmp_path):

@@ -250,3 +250,6 @@ def test_the_base_model_is_measured_by_the_same_command(tmp_path: Path) -> None:
     assert row.split()[1] == "+100.00" and "BEWARE" not in told
     assert read_card(tmp_path / "run" / "round_0" / "bfcl_v3_subset").scores["Overall"] == 0
     assert (tmp_path / "ours" / "table.txt").read_text() == told
+    own = tmp_path / "run" / "round_0" / "bfcl_v3_subset"
+    assert "--base: is the model that is measured" in evaluate(
+        "v3", own, ours.url, "--subset", "1", "--base", "--set", f"run_dir={tmp_path / 'run'}", fails=True)

@@ -19,6 +19,7 @@ from local_server import LocalServer, completion
 from bfcl import fetching
 from bfcl.ask import Asker, ContextFull, ServerGone, find_server
 from bfcl.card import Sampling, Scored, write_card
+from bfcl.curves import named
 from bfcl.results import check_results, read_results, remove_failures
 from bfcl.scores import V3, Tally, accuracy, figures, read_tallies, score_table
 from bfcl.server import server
@@ -303,3 +304,11 @@ def test_curves_by_round_and_by_size(tmp_path: Path) -> None:
     refused = run_curves(str(tmp_path / "small"))
     assert refused.returncode == 2 and "measured in different ways (prompt)" in refused.stderr
     assert "run scripts/09_evaluate_bfcl.sh" in run_curves(str(tmp_path)).stderr
+
+
+def test_curves_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    one, two = tmp_path / "a" / "qwen", tmp_path / "b" / "qwen"
+    assert named([one, tmp_path / "other"], [two]) == {"qwen": one, "other": tmp_path / "other", "qwen (static)": two}
+    assert named([one, two], []) == {str(one): one, str(two): two}
+    with pytest.raises(InputError, match="is given twice"):
+        named([one, one], [])

@@ -45,6 +45,14 @@ def test_cards_of_two_models_differ_in_what_matters() -> None:
     assert differences(CARD, other) == ["prompt"] and not differences(CARD, CARD)
 
 
+def test_of_the_environment_the_packages_count() -> None:
+    def of(**environment: str) -> Card:
+        return msgspec.structs.replace(CARD, environment=environment)
+
+    assert not differences(of(python="3.11.7", numpy="2.1"), of(python="3.12.1", numpy="2.1", platform="Linux"))
+    assert differences(of(numpy="2.1"), of(numpy="2.2")) == ["environment"]
+
+
 def test_folders(tmp_path: Path) -> None:
     assert folder("run", "bfcl_v3", round=2) == Path("run/round_2/bfcl_v3")
     assert folder("run", "bfcl_v3", model="Qwen/Qwen3-8B", subset=True) == Path("run/bfcl_v3_subset/Qwen--Qwen3-8B")

@@ -17,7 +17,7 @@ from tiny_policy import make_policy
 from grpotool import multinode as multinode_script
 from grpotool.cluster import NodeMissing, launch, parse_host, start, wait_for_all
 from grpotool.multinode import entrypoint
-from looptool.config import ROOT, load_config
+from looptool.config import ROOT
 from looptool.records import InputError, write_jsonl
 from looptool.run_files import RoundFiles
 

@@ -1,15 +1,15 @@
 """Inputs that got no answer: tried again until a later step was run, then left out, so that a loop can always go on."""
 from __future__ import annotations
 
-
-from collections.abc import Callable
-from pathlib import Path
-from types import ModuleType
 import os
-import pytest
 import re
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
 from loop_world import world
 
 from dataloop import error_data_expansion, greedy_capability_prob, judgement_label_verification, next_round

@@ -399,9 +399,9 @@ def test_with_a_judge_wrong_labels_go_too(script, tmp_path, judging):
 @pytest.mark.parametrize("script", [filter_grpo_sample, seed_filter])
 def test_other_samples_are_judged_with_fresh(script, tmp_path, judging):
     flags = ["--input", str(tmp_path / "in.jsonl"), "--output", str(tmp_path / "out.jsonl")]
-    for count in (10, 12):
-        write_jsonl(tmp_path / "in.jsonl", [probe.sample for probe in world(12)[:count]])
-        if count == 12:
+    for number in (10, 12):
+        write_jsonl(tmp_path / "in.jsonl", [probe.sample for probe in world(12)[:number]])
+        if number == 12:
             with pytest.raises(InputError, match="use --fresh"):
                 judging(script, *flags)
         judging(script, *flags, "--fresh")

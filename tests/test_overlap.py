@@ -21,7 +21,7 @@ from dataloop.judgement_label_verification import verify_probes, write_consequen
 from dataloop.overlap import STEPS, wait
 from dataloop.probing import prompt_ids
 from dataloop.scenarios import SCENARIOS
-from looptool.config import ROOT, Config, load_config
+from looptool.config import ROOT, load_config
 from looptool.follow import Follow, Tail, id_with, is_running
 from looptool.journal import Entry, Journal
 from looptool.meta import Header, StageMeta, read_meta

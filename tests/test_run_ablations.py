@@ -11,11 +11,12 @@ import pytest
 
 from dataloop import run_ablations
 from dataloop.reporting.comparison import (
-    FULL, PAPER, T_95, Result, data_quality, figure_2, figure_3, interval, picture, table_4)
+    T_95, Result, data_quality, figure_2, figure_3, interval, picture, table_4)
 from dataloop.reporting.figures import (
     DatasetFigures, ExpansionFigures, HeldoutFigures, Rate, ReplacedFigures, Report, RoundFigures)
 from dataloop.run_ablations import VARIANTS, copy_beginning, ordered, read_results, run_variant, settings_of, student_size
 from looptool.config import ROOT, load_config
+from looptool.paper_figures import BY_ROUND, FULL
 from looptool.records import InputError
 
 LAPTOP = ROOT / "configs" / "laptop.yaml"
@@ -27,7 +28,7 @@ def result(variant: str, seed: int, *accuracies: float, **more) -> Result:
 
 
 def test_every_variant_has_the_papers_figures():
-    assert set(PAPER) == set(VARIANTS) and all(len(figures) >= 4 for figures in PAPER.values())
+    assert set(BY_ROUND) == set(VARIANTS) and all(len(figures) >= 4 for figures in BY_ROUND.values())
 
 
 def test_interval_is_students():

@@ -8,7 +8,6 @@ import sys
 import time
 from pathlib import Path
 
-import msgspec
 import pytest
 from loop_world import loop_config, probed, says, task, weather
 

@@ -28,12 +28,11 @@ from bfcl.acebench.measuring import Job, measure
 from bfcl.acebench.scorer_process import KEEPS, STRIPS
 from bfcl.acebench.scoring import Way
 from bfcl.card import Scored, card_text, differences
-from bfcl.flags import asked_sampling, benchmark_parser, for_base, named_model, parse_words
+from bfcl.flags import asked_sampling, benchmark_parser, for_base, named_model, parse_words, refuse_own_base
 from bfcl.scores import tallies_of
-from bfcl.server import end_on_sigterm
 from looptool.config import Config, load_config
 from looptool.records import InputError, write_atomic
-from looptool.stage import run_main
+from looptool.stage import end_on_sigterm, run_main
 
 
 def parse_arguments(words: list[str]) -> argparse.Namespace:
@@ -102,9 +101,10 @@ def main() -> None:
     args = parse_arguments(sys.argv[1:])
     config = load_config(args.config, args.overrides)
     job = make_job(args, config)
-    jobs = [*([base_job(args, config)] if args.base is not None else []), job]
-    if len({one.out for one in jobs}) < len(jobs):
-        raise InputError(f"--base: is the model that is measured, {job.label}; name another one")
+    jobs = [job]
+    if args.base is not None:
+        jobs.insert(0, base_job(args, config))
+        refuse_own_base(job.label, job.out, jobs[0].out)
     text = report({one.label: measure(one, config) for one in jobs})
     write_atomic(job.out / "table.txt", [text.encode()])
     sys.stdout.write(text)

@@ -8,17 +8,10 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Sequence
 
-from dataloop.reporting.charts import BOTTOM, HEIGHT, WIDTH, Axes, mark
+from dataloop.reporting.curves import draw
+from looptool.paper_figures import BY_ROUND, FULL, GAINS
 from looptool.records import InputError, Record
 
-FULL = "none"
-PAPER: dict[str, list[float | None]] = {
-    FULL: [65.19, 71.20, 73.00, 74.34, 74.93], "static": [65.19, 71.20, 73.3, 73.5, 72.2],
-    "no_high_ppl": [None, None, 72.31, 73.50], "no_jglv": [None, None, 71.30, 72.61], "no_edde": [None, None, 71.50, 73.12],
-    "high_ppl_replace": [None, None, 72.50, 73.28], "error_seed_repetition": [None, None, 72.38, 73.43]}
-"""BFCL-v3 overall of Qwen3-8B before training and after each round (Table 4; static: read off Figure 2)."""
-PAPER_GAINS = {"0.6B": 0.70, "8B": 1.80}
-"""Gain of round 2 over round 1 by size of the student, the smallest and the largest of Figure 3."""
 T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262, 11: 2.228, 12: 2.201,
         13: 2.179, 14: 2.160, 15: 2.145, 16: 2.131, 17: 2.120, 18: 2.110, 19: 2.101, 20: 2.093, 21: 2.086, 22: 2.080,
         23: 2.074, 24: 2.069, 25: 2.064, 26: 2.060, 27: 2.056, 28: 2.052, 29: 2.048, 30: 2.045}
@@ -88,9 +81,9 @@ def table_4(runs: Runs, rounds: int) -> Iterable[str]:
     yield (f"{'variant':22}{'seeds':>6}" + "".join(f"{head:>14}" for head in heads) + f"{'last - full':>14}   paper: "
            + " / ".join(heads) + ", last - full")
     for variant in runs:
-        paper = PAPER[variant][:rounds + 1]
+        paper = BY_ROUND[variant][:rounds + 1]
         shown = " / ".join("-" if figure is None else f"{figure:.2f}" for figure in paper)
-        less, full = differences(runs, variant, FULL, rounds), PAPER[FULL][:rounds + 1]
+        less, full = differences(runs, variant, FULL, rounds), BY_ROUND[FULL][:rounds + 1]
         own = variant == FULL
         yield (f"{'full loop' if own else variant:22}{len(runs[variant]):6}"
                + "".join(f"{interval(after(runs, variant, step)):>14}" for step in range(rounds + 1))
@@ -116,7 +109,7 @@ def figure_2(runs: Runs, rounds: int) -> Iterable[str]:
     """The loop against training on the same data in every round."""
     yield f"{'after':10}{'loop':>14}{'static':>14}{'loop - static':>16}   paper: loop, static, difference"
     for step in range(rounds + 1):
-        loop, static = (PAPER[name][step] if step < len(PAPER[name]) else None for name in (FULL, "static"))
+        loop, static = (BY_ROUND[name][step] if step < len(BY_ROUND[name]) else None for name in (FULL, "static"))
         paper = "" if loop is None or static is None else f"{loop:.2f}, {static:.2f}, {loop - static:+.2f}"
         yield (f"{f'round {step}' if step else 'start':10}{interval(after(runs, FULL, step)):>14}"
                f"{interval(after(runs, 'static', step)):>14}{interval(differences(runs, FULL, 'static', step), '+'):>16}   {paper}")
@@ -128,44 +121,14 @@ def figure_3(by_student: dict[str, Runs]) -> Iterable[str]:
         gains = [result.accuracies[2] - result.accuracies[1] for result in runs.get(FULL, {}).values()
                  if len(result.accuracies) > 2]
         yield f"{student:10}{interval(gains, '+'):>14}"
-    yield "paper:    " + ", ".join(f"{size} {gain:+.2f}" for size, gain in PAPER_GAINS.items())
-
-
-STYLE = """<style>svg { font: 13px system-ui, sans-serif; background: #fff } .grid { stroke: #dfe4e8 } .tick { fill: #5d6b78 }
-.loop { color: #2f6690 } .static { color: #b3402e } circle.loop, circle.static, text.loop, text.static { fill: currentColor }
-polyline, path { fill: none; stroke: currentColor; stroke-width: 1.8 }</style>"""
+    yield "paper:    " + ", ".join(f"{size} {gain:+.2f}" for size, gain in GAINS.items())
 
 
 def picture(runs: Runs, rounds: int, of: str) -> str:
     """Figure 2 as an SVG file: the loop against static training, ours on the left, the paper's on the right."""
-    ours = {name: [spread(values) for step in range(rounds + 1) if (values := after(runs, key, step))]
-            for name, key in (("loop", FULL), ("static", "static"))}
-    paper = {name: [(figure, None) for figure in PAPER[key] if figure] for name, key in (("loop", FULL), ("static", "static"))}
-    panels = [(f"Here: {of}", ours), ("Paper: BFCL-v3 overall, Qwen3-8B", paper)]
-    drawn = "".join(f'<g transform="translate({index * WIDTH} 0)">{"".join(panel(title, lines))}</g>'
-                    for index, (title, lines) in enumerate(panels))
-    return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {2 * WIDTH} {HEIGHT}" width="{2 * WIDTH}">{STYLE}'
-            f"{drawn}</svg>\n")
-
-
-def panel(title: str, lines: dict[str, list[tuple[float, float | None]]]) -> Iterable[str]:
-    """One pair of curves with their intervals."""
-    points = [point for line in lines.values() for point in line]
-    if not points:
-        return
-    low, high = (edge(mean + sign * (half or 0) for mean, half in points) for edge, sign in ((min, -1), (max, 1)))
-    axes, steps = Axes(low - 1, high + 1), max(map(len, lines.values()))
-    yield from axes.grid(as_percent=False)
-    yield mark("text", title, x=axes.left, y=14)
-    for step in range(steps):
-        yield mark("text", f"round {step}" if step else "start", class_="tick", x=axes.x((step + 0.5) / steps),
-                   y=HEIGHT - 10, text_anchor="middle")
-    for place, (name, line) in enumerate(lines.items()):
-        spots = [(axes.x((step + 0.5) / steps) + 6 * place, mean, half) for step, (mean, half) in enumerate(line)]
-        yield mark("polyline", class_=name, points=" ".join(f"{x:.1f},{axes.y(mean):.1f}" for x, mean, _ in spots))
-        for x, mean, half in spots:
-            yield mark("circle", class_=name, cx=x, cy=axes.y(mean), r=3.5)
-            if half:
-                yield mark("path", class_=name, d=f"M{x:.1f} {axes.y(mean - half):.1f}V{axes.y(mean + half):.1f}")
-        if spots:
-            yield mark("text", name, class_=name, x=WIDTH - 60, y=HEIGHT - BOTTOM - 8 - 18 * place)
+    lines = (("loop", FULL), ("static", "static"))
+    ours = {name: {step: spread(values) for step in range(rounds + 1) if (values := after(runs, key, step))}
+            for name, key in lines}
+    paper = {name: {step: (figure, None) for step, figure in enumerate(BY_ROUND[key]) if figure is not None}
+             for name, key in lines}
+    return draw({f"Here: {of}": ours, "Paper: BFCL-v3 overall, Qwen3-8B": paper})

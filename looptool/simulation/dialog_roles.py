@@ -14,8 +14,8 @@ from looptool.simulation.catalogue import catalogue, lore_of
 from looptool.simulation.language import Request, Voice, phrases
 from looptool.simulation.noise import corrupt
 from looptool.simulation.tasks import (
-    TRANSIENT_ERROR, Unspeakable, changed, draw_request, draw_sequence, incomplete, missing_cues, user)
-from looptool.simulation.teacher import NotUnderstood, Prompt, read_chat
+    TRANSIENT_ERROR, changed, draw_request, draw_sequence, incomplete, missing_cues, user)
+from looptool.simulation.teacher import Prompt, read_chat
 from looptool.simulation.truth import Truth, reports_error, truth
 from looptool.simulation.values import draw_value
 
