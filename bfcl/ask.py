@@ -7,7 +7,6 @@ from __future__ import annotations
 import http.client
 import time
 import urllib.error
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -45,6 +44,23 @@ class Asker:
     def stop(self, reason: str) -> None:
         """Every call from now on, and every one that is being tried again, raises ServerGone."""
         self._gone = self._gone or reason
+
+    def refuse_hidden_tools(self) -> None:
+        """Ask twice, with a tool and without: a server whose template shows tools then counts other tokens.
+
+        Raises:
+            InputError: it shows none, or refuses tools.
+            ServerGone: no answer.
+        """
+        tool = {"type": "function", "function": {"name": "find_city", "parameters": {"type": "object", "properties": {}}}}
+        chat: list[ChatMessage] = [{"role": "user", "content": "Hello"}]
+        try:
+            bare, shown = (self(chat, tools, "are tools shown").prompt_tokens for tools in (None, [tool]))
+        except RuntimeError as error:
+            raise InputError(f"--prompt native: {self.url} does not take tools ({error}); use --prompt full") from None
+        if shown and shown == bare:
+            raise InputError(f"--prompt native: the template of {self.url} shows no tools where no call may be parsed; "
+                             "start vLLM 0.10 or newer without --exclude-tools-when-tool-choice-none, or use --prompt full")
 
     def __call__(self, chat: list[ChatMessage], tools: list[dict[str, Any]] | None = None, task: str = "") -> Reply:
         """The reply to a rendered prompt.
@@ -104,6 +120,8 @@ class Asker:
             alone: nothing else was answered since the first try. A gateway's 502 is then a server that is down.
         """
         words = " ".join(error.read().decode(errors="replace").split())[:300]
+        if error.code == 429:  # in its own words bfcl-eval would see a reason to ask half an entry again
+            words = "the server is too busy; ask fewer at a time with --in-flight"
         if error.code in (401, 403):
             self.stop(f"{self.url}: {error.code}, the server refuses the key; set OPENAI_API_KEY")
         elif error.code == 400 and is_too_long(words):
@@ -112,41 +130,3 @@ class Asker:
             raise RuntimeError(f"status {error.code}: {words}")
         elif last:
             self._give_up(f"status {error.code}: {words}")
-
-
-class Served(msgspec.Struct):
-    """What a server says of itself."""
-
-    url: str
-    name: str
-    """Under which the model is asked."""
-    root: str = ""
-    """The checkpoint that it has loaded, where it tells."""
-    context: int = 0
-    """Tokens; 0 where it does not tell."""
-    server: str = "an OpenAI-compatible server"
-    end: Callable[[], None] = lambda: None
-    """Ends it at once, if it is ours."""
-
-
-def find_server(url: str, wanted: str = "") -> Served:
-    """The model at `url`: `wanted`, or the only one there.
-
-    Raises:
-        InputError: no server, another model, or several.
-    """
-    try:
-        listed = msgspec.json.decode(fetch(f"{url}/models"))["data"]
-    except (OSError, http.client.HTTPException, ValueError, KeyError) as error:
-        raise InputError(f"{url}/models: no list of models ({error}); start a server, for instance with bash "
-                         "scripts/serve.sh, or name its address with --endpoint http://HOST:PORT/v1") from None
-    models = {model["id"]: model for model in listed}
-    if not wanted and len(models) != 1 or wanted and wanted not in models:
-        raise InputError(f"{url}: serves {', '.join(sorted(models)) or 'nothing'}; name one of them with --served-name")
-    model = models[wanted or next(iter(models))]
-    served = Served(url, model["id"], model.get("root") or "", model.get("max_model_len") or 0)
-    try:
-        served.server = "vllm " + msgspec.json.decode(fetch(f"{url.removesuffix('/v1')}/version"))["version"]
-    except (OSError, http.client.HTTPException, ValueError, KeyError):
-        pass  # not vLLM
-    return served

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import re
 import time
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
@@ -64,7 +65,9 @@ class Card(Record, kw_only=True):
     revision: str
     """Commit of a hub model, hash of the files of a local one."""
     server: str
-    """What served it, with its version where it tells."""
+    """What served it, with its version where it tells, and the flags that we have started it with."""
+    served_as: str = ""
+    """What the server calls the model, where that is another name or folder."""
     sampling: Sampling
     context_length: int
     """Tokens of prompt and reply that the server takes; 0 where it does not tell."""
@@ -130,7 +133,7 @@ def card_text(card: Card) -> str:
     lines = {
         "benchmark": f"{card.benchmark}: {card.version}, commit {card.commit}{content}",
         "model": f"{card.model}, revision {card.revision}",
-        "served by": f"{card.server}, context {card.context_length or 'not told'}",
+        "served by": f"{card.server}{f' as {card.served_as}' if card.served_as else ''}, context {card.context_length or 'not told'}",
         "sampling": f"thinking {'on' if sampling.thinking else 'off'}, temperature {sampling.temperature:g}, "
                     f"top_p {sampling.top_p:g}, at most {sampling.max_tokens:,} tokens a reply",
         "prompt": f"{card.prompt}; handler {card.handler}",
@@ -147,13 +150,17 @@ MACHINE = {"python": "", "platform": ""}
 """What `environment` says of it."""
 
 
+OF_THE_MODEL = ("model", "revision", "served_as", "errors", "date")
+"""Fields of a card in which two models may differ."""
+
+
 def differences(one: Card, other: Card) -> list[str]:
     """The fields beside the model in which two cards differ: scores with any are not compared without a word.
 
     Of the environment the packages count; the machine, which differs from day to day, does not.
     """
     ours, theirs = (msgspec.structs.asdict(card) | {"environment": card.environment | MACHINE} for card in (one, other))
-    return [name for name in ours if name not in ("model", "revision", "errors", "date") and ours[name] != theirs[name]]
+    return [name for name in ours if name not in OF_THE_MODEL and ours[name] != theirs[name]]
 
 
 def today() -> str:
@@ -189,12 +196,18 @@ def hash_files(paths: Iterable[Path]) -> str:
     return total.hexdigest()[:16]
 
 
-def model_revision(model: str) -> str:
-    """What pins a model: a hash of the files of a local checkpoint, or the commit of a hub model in the local cache."""
+def model_revision(model: str, wanted: str = "") -> str:
+    """What pins a model: a hash of the files of a local checkpoint, or the commit of a hub model in the local cache.
+
+    Args:
+        wanted: branch, tag or commit of a hub model; by default main.
+    """
     if Path(model).is_dir():
         files = {file for pattern in CHECKPOINT_FILES for file in Path(model).glob(pattern)}
         return f"files {hash_files(files)}"
     home = os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface")
     cache = Path(os.environ.get("HF_HUB_CACHE", Path(home) / "hub"))
-    reference = cache / f"models--{model.replace('/', '--')}" / "refs" / "main"
-    return f"commit {reference.read_text().strip()}" if reference.is_file() else UNKNOWN
+    reference = cache / f"models--{model.replace('/', '--')}" / "refs" / (wanted or "main")
+    if reference.is_file():
+        return f"commit {reference.read_text().strip()}"
+    return f"commit {wanted}" if re.fullmatch("[0-9a-f]{7,40}", wanted) else UNKNOWN

@@ -6,7 +6,8 @@ behind a running server (--endpoint). Out, in the folder that bfcl/card.py names
 environment, which scripts/09_evaluate_bfcl.sh makes.
 
     bash scripts/09_evaluate_bfcl.sh --config configs/qwen3_8b.yaml --round 2 --base
-    bash scripts/09_evaluate_bfcl.sh --model zhuiguang-ning/LoopTool-8B -- --tensor-parallel-size 8
+    bash scripts/09_evaluate_bfcl.sh --config configs/qwen3_8b.yaml --model zhuiguang-ning/LoopTool-8B --prompt FILE \\
+        -- --tensor-parallel-size 8
 
 Killed and run again it goes on where it was; entries that failed are asked again. Where it departs from bfcl-eval's own
 handler of Qwen3 stands in bfcl/qwentool.py.

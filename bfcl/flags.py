@@ -2,11 +2,11 @@
 from __future__ import annotations
 
 import argparse
-import re
 from pathlib import Path
 from typing import NamedTuple
 
 from bfcl.card import Sampling, folder
+from bfcl.served import HUB_NAME
 from looptool.config import Config, argument_parser, student_path
 from looptool.records import InputError
 from looptool.run_files import round_files
@@ -67,7 +67,7 @@ def named_model(args: argparse.Namespace, config: Config, benchmark: str) -> Nam
         files = round_files(args, config)
         label, model = f"round {files.round}", student_path(config) if files.round == 0 else str(files.policy)
         out = folder(config.run_dir, benchmark, round=files.round, subset=subset)
-    if not Path(model).is_dir() and not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", model):
+    if not Path(model).is_dir() and not HUB_NAME.fullmatch(model):
         raise InputError(f"{model}: there is no such checkpoint; run scripts/04_train.sh first, or name one by --model")
     return Named(label, model, args.out or out)
 

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import msgspec
 
-from bfcl.ask import Asker, Served, ServerGone
-from bfcl.begun import Settings, go_on, once_served
-from bfcl.card import (Card, Errors, Sampling, Scored, environment, hash_files, model_revision, read_card, today,
-                       write_card)
+from bfcl.ask import Asker, ServerGone
+from bfcl.begun import Settings, go_on, model_settings, once_served
+from bfcl.card import (Card, Errors, Sampling, Scored, environment, hash_files, read_card, today, write_card)
 from bfcl.launch import COMMITS, Launch, installed_files, installed_version
 from bfcl.results import WHERE, check_results, remove_failures
 from bfcl.scores import figures, read_tallies
+from bfcl.served import Served
 from bfcl.server import server
 from bfcl.subset import chosen, scope
 from looptool.config import ROOT
@@ -71,20 +71,21 @@ def measure(job: Job) -> Scored:
     launch = Launch(job.folder)
     ids = {category: chosen(launch.entry_ids(category), job.per_category)
            for category in job.categories or launch.categories()}
-    settings = {"version": installed_version(), "model": job.model, "revision": model_revision(job.model),
-                "prompt": launch.prompt_id(job.prompt), "handler": hash_files(HANDLER),
-                "sampling": msgspec.to_builtins(job.sampling), "scope": scope(job.categories, job.per_category)}
-    settings = _begin(job, settings)
+    settings = _begin(job, model_settings(job.model, job.server_flags) | {
+        "version": installed_version(), "prompt": launch.prompt_id(job.prompt), "handler": hash_files(HANDLER),
+        "sampling": msgspec.to_builtins(job.sampling), "scope": scope(job.categories, job.per_category)})
     if (job.folder / "card.json").exists():
         _log.info("bfcl: %s holds this score already", job.folder)
         return read_card(job.folder)
-    before = remove_failures(launch.results)
+    before = remove_failures(launch.results, ids)
     wanted = sum(map(len, ids.values()))
     _log.info("bfcl: %s: %s of %s entries are answered", job.label, f"{before:,}", f"{wanted:,}")
     with server(job.model, job.endpoint, job.served_name, job.server_flags, job.folder / "server.log") as served:
-        settings = once_served(job.begun, "bfcl", settings)
+        settings = once_served(job.begun, "bfcl", settings, served.context)
         ask = Asker(served.url, served.name, job.sampling)
         with _ended_by_signals(ask, served):
+            if job.prompt == "native":
+                ask.refuse_hidden_tools()
             launch.generate(ask, job.prompt, ids, job.in_flight)
     errors = Errors(counts=dict(check_results(launch.results, ids)), where=WHERE)
     launch.evaluate(ids)
@@ -138,9 +139,9 @@ def _score(launch: Launch, job: Job, settings: Settings, served: Served, errors:
     card = Card(
         benchmark=f"BFCL {launch.version}", version=f"bfcl-eval {settings['version']}",
         commit=COMMITS[settings["version"]], content=hash_files(installed_files()),
-        handler=settings["handler"], prompt=settings["prompt"], model=job.model,
-        revision=settings["revision"], server=served.server, sampling=job.sampling, context_length=served.context,
-        errors=errors, scope=settings["scope"], counts={category: tally.total for category, tally in tallies.items()},
+        handler=settings["handler"], prompt=settings["prompt"], model=job.model, revision=settings["revision"],
+        server=served.server, served_as=served.shown_as(job.model), sampling=job.sampling,
+        context_length=served.context, errors=errors, scope=settings["scope"], counts={category: tally.total for category, tally in tallies.items()},
         environment=environment("bfcl-eval", "numpy", "mpmath", "tree-sitter", "looptool"), date=today())
     return Scored(card=card, scores=figures(card.benchmark, tallies),
                   correct={category: tally.correct for category, tally in tallies.items()})

@@ -19,8 +19,8 @@ from looptool.records import InputError, write_atomic
 
 ERROR = "Error during inference:"
 CONTEXT_FULL = f"{ERROR} context full:"
-WHERE = ("context_full is in the denominator, as wrong; malformed and cut replies are scored as replies without a "
-         "call, as bfcl-eval does; any other failure would have ended the run")
+WHERE = ("context_full is in the denominator, as wrong; of malformed and cut replies the calls count that can be read, "
+         "none or not, so that they may be right where no call is asked for; any other failure would have ended the run")
 """What the card says of errors."""
 FINISHES = "finish"
 """The key of a result under which our handler stores why each reply ended, step by step."""
@@ -46,37 +46,51 @@ def is_failure(result: Result) -> bool:
     return not (text.startswith(CONTEXT_FULL) and result["id"].startswith("multi_turn"))
 
 
-def remove_failures(folder: Path) -> int:
-    """Take out what a next run must ask again, and what is torn; returns how many results are left."""
+def remove_failures(folder: Path, ids: Mapping[str, Sequence[str]]) -> int:
+    """Take out what a next run must ask again, and what is torn; returns how many results are left.
+
+    bfcl-eval asks for an id that has no result. v3 has one id twice, for two tasks: with one result of two, both go.
+    """
     kept: dict[Path, list[Result]] = {path: [] for path in folder.rglob("*_result.json")}
     for path, result in read_results(folder):
         if not is_failure(result):
             kept[path].append(result)
+    missing = _wanted(ids) - Counter(result["id"] for results in kept.values() for result in results)
     for path, results in kept.items():
+        results[:] = [result for result in results if result["id"] not in missing]
         write_atomic(path, (json.dumps(result).encode() + b"\n" for result in results))
     return sum(map(len, kept.values()))
 
 
 def check_results(folder: Path, ids: Mapping[str, Sequence[str]]) -> Counter[str]:
-    """Poor replies by kind: context_full, malformed, cut (at --max-tokens, or where the context ended).
+    """Poor replies by kind: context_full, malformed, cut (at --max-tokens, or where the context ended); apart those
+    of irrelevance, which may be right.
 
     Raises:
         InputError: an entry failed or has no result.
     """
-    results = {result["id"]: result for _, result in read_results(folder)}
-    failures = [result for result in results.values() if is_failure(result)]
+    results = [result for _, result in read_results(folder)]
+    failures = [result for result in results if is_failure(result)]
     if failures:
         first = failures[0]
         raise InputError(f"{len(failures):,} of {len(results):,} entries failed, so nothing is scored. The first, "
                          f"{first['id']}: {first['result'][:300]}. Mend it, then run this again: only these are asked "
                          "again")
-    missing = [id for category in ids.values() for id in category if id not in results]
-    if missing:
-        raise InputError(f"{folder}: {len(missing):,} entries have no result, the first {missing[0]}; run this again")
+    if missing := _wanted(ids) - Counter(result["id"] for result in results):
+        raise InputError(f"{folder}: {missing.total():,} entries have no result, the first {next(iter(missing))}; run this "
+                         "again")
     counts: Counter[str] = Counter()
-    for result in results.values():
-        counts.update(_poor(result))
+    for result in results:
+        counts.update(f"{kind}{' where no call is asked for' * _is_irrelevance(result)}" for kind in _poor(result))
     return counts
+
+
+def _wanted(ids: Mapping[str, Sequence[str]]) -> Counter[str]:
+    return Counter(id for category in ids.values() for id in category)
+
+
+def _is_irrelevance(result: Result) -> bool:
+    return result["id"].startswith(("irrelevance", "live_irrelevance"))
 
 
 def _poor(result: Result) -> Iterator[str]:

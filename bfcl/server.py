@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bfcl.ask import Served, find_server
+from bfcl.served import NoServer, Served, find_server, refuse_another, told_by
 from looptool.config import ROOT
 from looptool.records import InputError
 
@@ -27,10 +27,8 @@ def server(model: str, endpoint: str, name: str, flags: Sequence[str], log: Path
         InputError: no server is there or comes up, or it has loaded another checkpoint.
     """
     if endpoint:
-        served = find_server(endpoint.rstrip("/"), name)
-        folders = served.root and Path(model).is_dir() and Path(served.root).is_dir()
-        if folders and not Path(served.root).samefile(model):
-            raise InputError(f"{endpoint}: the server has loaded {served.root}, not {model}; start it with that")
+        served = find_server(endpoint.rstrip("/"), model, name)
+        refuse_another(served, model)
         yield served
         return
     port = _free_port()
@@ -40,20 +38,21 @@ def server(model: str, endpoint: str, name: str, flags: Sequence[str], log: Path
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
                                    start_new_session=True)
     try:
-        served = _wait(process, f"http://127.0.0.1:{port}/v1", log)
+        served = _wait(process, f"http://127.0.0.1:{port}/v1", model, name, log)
+        served.server += told_by(flags)
         served.end = functools.partial(_end, process)
         yield served
     finally:
         _end(process)
 
 
-def _wait(process: subprocess.Popen, url: str, log: Path) -> Served:
+def _wait(process: subprocess.Popen, url: str, model: str, name: str, log: Path) -> Served:
     """What the server says of itself once it answers."""
     deadline = time.monotonic() + LONGEST_START
     while process.poll() is None and time.monotonic() < deadline:
         try:
-            return find_server(url)
-        except InputError:
+            return find_server(url, model, name)
+        except NoServer:
             time.sleep(2)
     last = " / ".join(log.read_text(errors="replace").strip().splitlines()[-3:])
     raise InputError(f"{log}: the server did not come up; its last words: {last or 'none'}")

@@ -49,6 +49,7 @@ class LocalServer:
                  hold: Callable[[LocalServer], bool] = lambda server: False):
         self.answer, self.latency, self.fault, self.hold = answer, latency, fault, hold
         self.models: list[dict[str, str]] = [{"id": "m"}]
+        self.models_status = 200
         self.requests: Counter[bytes] = Counter()
         """Requests by the sha256 of their body, which is the client's cache key."""
         self.payloads: list[dict] = []
@@ -84,7 +85,7 @@ class LocalServer:
 
     async def _list(self, request: web.Request) -> web.Response:
         return web.json_response({"object": "list", "data": [
-            {"object": "model", "created": 0, "owned_by": "us", **model} for model in self.models]})
+            {"object": "model", "created": 0, "owned_by": "us", **model} for model in self.models]}, status=self.models_status)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()

@@ -228,11 +228,20 @@ def test_no_server_and_no_such_category_are_errors_that_say_what_to_do(tmp_path:
 def test_the_system_text_is_ours_or_a_files_or_the_chat_templates(tmp_path: Path) -> None:
     (tmp_path / "own.md").write_text("Compose calls. Now: {{date}}.\n{{tools}}")
     flags = ("--subset", "1", "--categories", "simple", "--prompt")
-    with LocalServer(Oracle(data_folder("v3")).reply) as server:
+    oracle, tokens = Oracle(data_folder("v3")), {True: 50, False: 7}
+
+    def reply(payload: dict[str, Any]) -> dict[str, Any]:
+        said = oracle.reply(payload)
+        said["usage"]["prompt_tokens"] = tokens["tools" in payload]
+        return said
+
+    with LocalServer(reply) as server:
         for prompt in ("full", str(tmp_path / "own.md"), "native"):
             evaluate("v3", tmp_path / Path(prompt).stem, server.url, *flags, prompt)
             assert read_card(tmp_path / Path(prompt).stem).card.prompt.startswith(f"{Path(prompt).name} ")
-        ours, own, native = server.payloads
+        ours, own, _, _, native = server.payloads
+        tokens[True] = 7
+        assert "shows no tools" in evaluate("v3", tmp_path / "hidden", server.url, *flags, "native", fails=True)
         assert "one that --help names" in evaluate("v3", tmp_path / "bad", server.url, *flags, "fulll", fails=True)
     assert ours["messages"][0]["content"].startswith("You solve") and "tools" not in ours
     assert own["messages"][0]["content"].startswith('Compose calls. Now: unknown.\n{"name": ')

@@ -12,8 +12,9 @@ import pytest
 from test_bfcl_scores import SAMPLING
 from test_bfcl import STUDENT, environment, v3
 
-from bfcl.ask import Asker, Served, ServerGone
+from bfcl.ask import Asker, ServerGone
 from bfcl.measure import _ended_by_signals
+from bfcl.served import Served
 from looptool.config import ROOT
 from looptool.records import InputError
 

@@ -17,11 +17,12 @@ from golden_files import FOLDER
 from local_server import LocalServer, completion
 
 from bfcl import fetching
-from bfcl.ask import Asker, ContextFull, ServerGone, find_server
+from bfcl.ask import Asker, ContextFull, ServerGone
 from bfcl.card import Sampling, Scored, write_card
 from bfcl.curves import named
 from bfcl.results import check_results, read_results, remove_failures
 from bfcl.scores import V3, Tally, accuracy, figures, read_tallies, score_table
+from bfcl.served import NoServer, Served, find_server, refuse_another, telling, value_of
 from bfcl.server import server
 from bfcl.subset import chosen, scope
 from looptool.config import ROOT
@@ -99,8 +100,19 @@ FULL = {"id": "multi_turn_base_1", "result": "Error during inference: context fu
 def test_failures_and_torn_lines_are_asked_again_and_all_else_is_kept(tmp_path: Path) -> None:
     good = {"id": "live_relevance_3-3-0", "result": "Hello"}
     write_results(tmp_path, good, FAILED, good, FULL, FULL | {"id": "irrelevance_2"}, tail='{"id": "simple_9", "res')
-    assert remove_failures(tmp_path) == 3  # one id stands twice in the data of v3
+    assert remove_failures(tmp_path, {}) == 3
     assert [result for _, result in read_results(tmp_path)] == [good, good, FULL]
+
+
+def test_an_id_that_stands_for_two_tasks_needs_two_results(tmp_path: Path) -> None:
+    good, other = ({"id": id, "result": "Hello", "finish": ["stop"]} for id in ("live_relevance_3-3-0", "simple_1"))
+    ids = {"live_relevance": [good["id"]] * 2, "simple": ["simple_1"]}
+    write_results(tmp_path, good, other)
+    with pytest.raises(InputError, match="1 entries have no result, the first live_relevance_3-3-0"):
+        check_results(tmp_path, ids)
+    assert remove_failures(tmp_path, ids) == 1 and [result for _, result in read_results(tmp_path)] == [other]
+    write_results(tmp_path, good, other, good)
+    assert remove_failures(tmp_path, ids) == 3 and not check_results(tmp_path, ids)
 
 
 def test_no_failure_is_ever_scored(tmp_path: Path) -> None:
@@ -116,8 +128,10 @@ def test_poor_replies_are_counted(tmp_path: Path) -> None:
     broken = "<tool_call>\n{\"name\": \n</tool_call>"
     write_results(tmp_path, FULL, {"id": "simple_1", "result": broken, "finish": ["length"]},
                   {"id": "multi_turn_base_2", "result": [["fine"], [broken, broken]], "finish": ["stop", "length", "length"]},
-                  {"id": "simple_2", "result": "fine", "finish": ["stop"]})
-    assert check_results(tmp_path, {}) == {"context_full": 1, "malformed": 2, "cut": 2}
+                  {"id": "simple_2", "result": "fine", "finish": ["stop"]},
+                  {"id": "live_irrelevance_7-1-0", "result": "", "finish": ["length"]})
+    assert check_results(tmp_path, {}) == {"context_full": 1, "malformed": 2, "cut": 2,
+                                           "cut where no call is asked for": 1}
 
 
 def test_a_request_says_how_to_draw() -> None:
@@ -166,11 +180,12 @@ def test_what_may_pass_is_tried_again_and_what_may_not_is_raised() -> None:
             assert local.count == before + 1
 
 
-@pytest.mark.parametrize("status", [500, 502, 503, 504, 429])
-def test_a_gateway_without_its_server_is_a_server_that_is_gone(status: int) -> None:
+@pytest.mark.parametrize("status, says", [
+    *((status, "bad gateway") for status in (500, 502, 503, 504)), (429, "the server is too busy; .* --in-flight")])
+def test_a_gateway_without_its_server_is_a_server_that_is_gone(status: int, says: str) -> None:
     with LocalServer(fault=lambda payload, tries: (status, b"bad gateway")) as local:
         ask = Asker(local.url, "m", SAMPLING, pauses=(0, 0))
-        with pytest.raises(ServerGone, match=rf"status {status}: bad gateway\); start the server again"):
+        with pytest.raises(ServerGone, match=rf"status {status}: {says}\); start the server again"):
             ask(CHAT)
         with pytest.raises(ServerGone):
             ask(CHAT)
@@ -179,7 +194,7 @@ def test_a_gateway_without_its_server_is_a_server_that_is_gone(status: int) -> N
 
 def test_a_server_that_answers_others_fails_only_this_request() -> None:
     def fault(payload: dict, tries: int) -> tuple[int, bytes] | None:
-        return (500, b"bug") if payload["messages"][0]["content"] == "broken" else None
+        return {"broken": (500, b"bug"), "busy": (429, b"Rate limit reached")}.get(payload["messages"][0]["content"])
 
     with LocalServer(lambda payload: completion("Hello"), fault=fault) as local:
         ask, done = Asker(local.url, "m", SAMPLING, pauses=(0.2, 0.2)), threading.Event()
@@ -191,8 +206,10 @@ def test_a_server_that_answers_others_fails_only_this_request() -> None:
         thread = threading.Thread(target=others)
         thread.start()
         try:
-            with pytest.raises(RuntimeError, match="status 500: bug"):
-                ask([{"role": "user", "content": "broken"}])
+            for content, says in (("broken", "status 500: bug"), ("busy", "status 429: the server is too busy")):
+                with pytest.raises(RuntimeError, match=says) as raised:
+                    ask([{"role": "user", "content": content}])
+                assert "Rate limit" not in str(raised.value)  # by these words bfcl-eval plays a task a second time
         finally:
             done.set()
             thread.join()
@@ -243,12 +260,36 @@ def test_a_server_that_is_gone_ends_the_run_for_all_threads() -> None:
 def test_the_server_says_what_it_serves(tmp_path: Path) -> None:
     with LocalServer() as local:
         local.models = [{"id": "a", "root": str(tmp_path), "max_model_len": 4096}, {"id": "b"}]
-        found = find_server(local.url, "a")
-        assert (found.name, found.root, found.context) == ("a", str(tmp_path), 4096)
+        for found in (find_server(local.url, wanted="a"), find_server(local.url, "a"), find_server(local.url, str(tmp_path))):
+            assert (found.name, found.root, found.context) == ("a", str(tmp_path), 4096)
+        assert found.shown_as("a") == str(tmp_path) and found.shown_as("org/a") == f"a, {tmp_path}"
         with pytest.raises(InputError, match="serves a, b; name one"):
-            find_server(local.url)
+            find_server(local.url, "c")
         with pytest.raises(InputError, match="has loaded"), server(str(ROOT), local.url, "a", [], tmp_path / "log"):
             pass
+        local.models_status = 401
+        with pytest.raises(InputError, match="OPENAI_API_KEY") as refused:
+            find_server(local.url)
+        assert not isinstance(refused.value, NoServer)
+
+
+@pytest.mark.parametrize("model, name, root, is_same", [
+    ("Qwen/Qwen3-8B", "Qwen/Qwen3-8B", "", True), ("Qwen/Qwen3-8B", "m", "Qwen/Qwen3-8B", True),
+    ("Qwen/Qwen3-8B", "m", "/cache/models--Qwen--Qwen3-8B/snapshots/1f", True),
+    ("Qwen/Qwen3-8B", "m", "/models/Qwen3-8B", True), ("Qwen/Qwen3-8B", "m", "", True),
+    ("Qwen/Qwen3-8B", "Qwen/Qwen3-32B", "", False), ("Qwen/Qwen3-8B", "m", "Qwen/Qwen3-32B", False),
+    ("Qwen/Qwen3-8B", "m", "/models/Qwen3-8B-Base", False), ("Qwen/Qwen3-8B", "m", "/runs/round_1/policy", False),
+    (str(ROOT), "m", "/elsewhere/policy", True), (str(ROOT), "m", "Qwen/Qwen3-32B", False),
+    (str(ROOT), "m", str(ROOT / "tests"), False), (str(ROOT), "m", str(ROOT / "tests" / ".."), True)])
+def test_another_model_behind_the_address_is_refused(model: str, name: str, root: str, is_same: bool) -> None:
+    with contextlib.nullcontext() if is_same else pytest.raises(InputError, match="has loaded .*, not "):
+        refuse_another(Served("http://host/v1", name, root), model)
+
+
+def test_flags_that_move_a_score() -> None:
+    flags = ["--host", "0.0.0.0", "--quantization", "fp8", "-tp", "8", "--dtype=half", "--enforce-eager", "--port=1"]
+    assert telling(flags) == ["--quantization", "fp8", "--dtype=half", "--enforce-eager"]
+    assert value_of("--dtype", flags) == "half" and value_of("-tp", flags) == "8" and value_of("--seed", flags) == ""
 
 
 STAND_IN = """#!{python}
@@ -273,7 +314,7 @@ def test_a_server_is_started_and_ended(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     with server("org/model", "", "", ["--flag"], tmp_path / "log") as served:
-        assert (served.name, served.server) == ("stand-in", "vllm 1.2.3")
+        assert (served.name, served.server) == ("stand-in", "vllm 1.2.3 --flag")
         find_server(served.url)
     with pytest.raises(InputError, match="no list of models"):
         find_server(served.url)

@@ -17,11 +17,11 @@ from bfcl.acebench.inference import Inference, User, asker
 from bfcl.acebench.prompting import PROMPTS, prompt_id
 from bfcl.acebench.scorer_process import KEEPS
 from bfcl.acebench.scoring import CategoryScore, Way, score
-from bfcl.ask import Served
-from bfcl.begun import Settings, go_on, once_served
+from bfcl.begun import LEARNED, Settings, go_on, model_settings, once_served
 from bfcl.card import (
-    Card, Errors, Sampling, Scored, environment, hash_files, model_revision, read_card, today, write_card)
+    Card, Errors, Sampling, Scored, environment, hash_files, read_card, today, write_card)
 from bfcl.scores import Tally
+from bfcl.served import Served
 from bfcl.server import server
 from bfcl.subset import chosen, scope
 from looptool import llm
@@ -88,9 +88,10 @@ class Job(msgspec.Struct, kw_only=True):
 
     def settings(self) -> Settings:
         """What changes the answers."""
-        return {"benchmark": self.checkout.content, "language": self.language, "model": self.model,
-                "revision": model_revision(self.model), "prompt": prompt_id(self.language, self.prompt),
-                "handler": hash_files(HANDLER), "sampling": msgspec.to_builtins(self.sampling)}
+        return model_settings(self.model, self.server_flags) | {
+            "benchmark": self.checkout.content, "language": self.language,
+            "prompt": prompt_id(self.language, self.prompt), "handler": hash_files(HANDLER),
+            "sampling": msgspec.to_builtins(self.sampling)}
 
 
 def measure(job: Job, config: Config) -> dict[Way, Scored]:
@@ -108,7 +109,7 @@ def measure(job: Job, config: Config) -> dict[Way, Scored]:
     if is_done(job):
         return {way: read_card(card_folder(job, way)) for way in get_args(Way)}
     with server(job.model, job.endpoint, job.served_name, job.server_flags, job.out / "server.log") as served:
-        settings = once_served(job.begun, "acebench", settings)
+        settings = once_served(job.begun, "acebench", settings, served.context)
         try:
             answers, failed = asyncio.run(infer(job, config, rows, settings, served))
         except StageFailed as error:
@@ -155,7 +156,7 @@ async def infer(job: Job, config: Config, rows: Mapping[str, list[Row]], setting
             client = await stack.enter_async_context(
                 llm.Client.from_config(config, job.out / "user_answers.sqlite", [job.user_endpoint], job.in_flight))
             user = User(job.user_model, asker(client, "user", job.user_model, USER_SAMPLING), client.usage["user"])
-        stays = {name: value for name, value in settings.items() if name != "revision"}  # which job.begun guards
+        stays = {name: value for name, value in settings.items() if name not in LEARNED}  # which job.begun guards
         inference = Inference(job.checkout, job.language, job.prompt, job.out, stays, job.in_flight)
         return await inference.run(rows, policy, lambda role: asker(policy, role, served.name, sampling), user)
 
@@ -178,7 +179,7 @@ def write_score(job: Job, settings: Settings, served: Served, errors: Counter[st
     card = Card(benchmark=f"ACEBench {job.language}", version=REPOSITORY, commit=job.checkout.commit,
                 content=job.checkout.content, handler=settings["handler"], model=job.model,
                 prompt=settings["prompt"], revision=settings["revision"], server=served.server,
-                sampling=job.sampling, context_length=served.context, scope=job.scope(),
+                served_as=served.shown_as(job.model), sampling=job.sampling, context_length=served.context, scope=job.scope(),
                 errors=Errors(counts=dict(errors + Counter(scorer_crash=crashes)), where=WHERE),
                 counts={category: tally.total for category, tally in tallies.items()},
                 environment=environment("looptool"), date=today(), notes=notes)
