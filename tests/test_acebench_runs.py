@@ -274,6 +274,22 @@ def test_without_a_user_its_tasks_are_left_out_and_said_so(benchmark, tmp_path):
     assert "name a model with --user-model" in subprocess.run(alone, capture_output=True, text=True, env=ENVIRONMENT).stderr
 
 
+@pytest.mark.parametrize("said, words, flags", [
+    (completion("Send h", "length"), "simulated user was cut at its limit of tokens", ["--fresh"]),
+    (completion(" ", reasoning_content="I am done."), "simulated user is empty", ["--fresh"]),
+    (None, "simulated user has no room for a reply; start it with a larger context", [])])
+def test_a_user_that_says_nothing_whole_is_not_charged_to_the_policy(benchmark, tmp_path, said, words, flags):
+    def fault(payload: dict[str, Any], tries: int) -> tuple[int, bytes] | None:
+        return (400, b"context length") if payload["model"] == "user" and said is None else None
+
+    with LocalServer(lambda payload: said if payload["model"] == "user" else model(payload), fault=fault) as server:
+        done = evaluate(benchmark, tmp_path / "out", server.url, only="agent_multi_turn")
+        assert done.returncode == 2 and words in done.stderr and not (tmp_path / "out" / "card.json").exists(), done.stderr
+        server.answer, server.fault = model, lambda payload, tries: None
+        mended = evaluate(benchmark, tmp_path / "out", server.url, *flags, only="agent_multi_turn")
+    assert mended.returncode == 0 and read_card(tmp_path / "out").correct == {"agent_multi_turn": 1}
+
+
 def test_another_user_is_another_measurement(benchmark, tmp_path):
     def fault(payload: dict[str, Any], tries: int) -> tuple[int, bytes] | None:
         return (422, b"no") if payload["model"] == "user" else None

@@ -14,11 +14,11 @@ from typing import Any
 
 import msgspec
 
-from bfcl.acebench.answers import Answer, Kind, read_reply
+from bfcl.acebench.answers import CONTEXT_FULL, Answer, Kind, read_reply
 from bfcl.acebench.checkout import Checkout, Language, Row
 from bfcl.acebench.child import command, environment
 from bfcl.acebench.prompting import kind_of, render_task
-from looptool.llm import Reply
+from looptool.llm import CallFailed, Reply
 from looptool.prompt import ChatMessage
 from looptool.records import InputError, Message
 
@@ -43,7 +43,8 @@ class Episode:
         """Run it to its end.
 
         Raises:
-            CallFailed: a call got no answer; nothing is lost, as all answers so far are in the client's cache.
+            CallFailed: a call got no answer, or the user's is none; nothing is lost, as all answers so far are in the
+                clients' caches.
             InputError: the environment does not start.
         """
         with tempfile.TemporaryDirectory() as scratch, tempfile.TemporaryFile() as log:
@@ -84,7 +85,21 @@ class Episode:
         return read.result
 
     async def _user(self, messages: list[ChatMessage]) -> str:
-        return (await self._ask_user(messages)).text
+        """What the simulated user says.
+
+        Raises:
+            CallFailed: nothing, or no more than a part of it. The policy is not to blame, so the task has no answer.
+        """
+        reply = await self._ask_user(messages)
+        if reply.finish == CONTEXT_FULL:
+            raise CallFailed("the server of the simulated user has no room for a reply; start it with a larger context, "
+                             "then run this again")
+        if reply.finish == "length" or not reply.text.strip():
+            how = "was cut at its limit of tokens" if reply.finish == "length" else "is empty"
+            raise CallFailed(f"the reply of the simulated user {how}, and is kept, so that the next run gets it again; "
+                             "begin anew with --fresh and another --user-model, or this one served without thinking or "
+                             "with a larger context; or count the task as wrong with --failed-as-wrong")
+        return reply.text
 
     def _messages(self, dialogue: list[dict[str, Any]]) -> list[Message]:
         """The dialogue as the policy lived it: its own turns are what it wrote."""
