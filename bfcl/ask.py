@@ -24,6 +24,16 @@ LONGEST_ANSWER = 1800
 """Seconds; a server that is silent for longer counts as gone."""
 
 
+def drawing(sampling: Sampling) -> dict[str, Any]:
+    """The fields of a request that say how its reply is drawn and shown, for whichever benchmark asks.
+
+    Special tokens are shown, without spaces between them: some models write <tool_call> as one.
+    """
+    return {"temperature": sampling.temperature, "top_p": sampling.top_p, **sampling.others,
+            "skip_special_tokens": False, "spaces_between_special_tokens": False,
+            "chat_template_kwargs": {"enable_thinking": sampling.thinking}}
+
+
 class ContextFull(Exception):
     """The prompt leaves no room for a reply in the server's context."""
 
@@ -74,11 +84,7 @@ class Asker:
             ServerGone: no answer after all tries to any request, or the key is refused.
             RuntimeError: the server refuses this request, or fails it while it answers others.
         """
-        request: dict[str, Any] = {
-            "model": self.model, "messages": chat,
-            "temperature": self.sampling.temperature, "top_p": self.sampling.top_p,
-            "skip_special_tokens": False, "spaces_between_special_tokens": False,
-            "chat_template_kwargs": {"enable_thinking": self.sampling.thinking}}
+        request: dict[str, Any] = {"model": self.model, "messages": chat, **drawing(self.sampling)}
         if task:
             request["user"] = task
         if tools is not None:

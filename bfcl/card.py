@@ -44,6 +44,13 @@ class Sampling(Record, kw_only=True):
     top_p: float
     max_tokens: int
     """Of one reply, reasoning included."""
+    others: dict[str, int | float] = {}
+    """What else the request said, by vLLM's names; empty on cards whose requests left it to the server."""
+
+
+NEUTRAL = {"top_k": -1, "min_p": 0, "repetition_penalty": 1, "presence_penalty": 0, "frequency_penalty": 0}
+"""`Sampling.others` that change nothing: what a request leaves out, vLLM takes from the model's generation_config.json.
+For no top_k old and new versions of it take -1, old ones no 0."""
 
 
 class Card(Record, kw_only=True):
@@ -130,12 +137,13 @@ def card_text(card: Card) -> str:
     content = f", files {card.content}" if card.content else ""
     categories = ", ".join(f"{name} {count:,}" for name, count in card.counts.items())
     failed = ", ".join(f"{count:,} {kind}" for kind, count in sorted(card.errors.counts.items())) or "none"
+    others = "".join(f", {name} {value:g}" for name, value in sampling.others.items())
     lines = {
         "benchmark": f"{card.benchmark}: {card.version}, commit {card.commit}{content}",
         "model": f"{card.model}, revision {card.revision}",
         "served by": f"{card.server}{f' as {card.served_as}' if card.served_as else ''}, context {card.context_length or 'not told'}",
         "sampling": f"thinking {'on' if sampling.thinking else 'off'}, temperature {sampling.temperature:g}, "
-                    f"top_p {sampling.top_p:g}, at most {sampling.max_tokens:,} tokens a reply",
+                    f"top_p {sampling.top_p:g}{others}, at most {sampling.max_tokens:,} tokens a reply",
         "prompt": f"{card.prompt}; handler {card.handler}",
         "scope": f"{card.scope}: {sum(card.counts.values()):,} entries ({categories})",
         "errors": f"{failed}; {card.errors.where}",

@@ -5,7 +5,7 @@ import argparse
 from pathlib import Path
 from typing import NamedTuple
 
-from bfcl.card import Sampling, folder
+from bfcl.card import NEUTRAL, Sampling, folder
 from bfcl.served import HUB_NAME
 from looptool.config import Config, argument_parser, student_path
 from looptool.records import InputError
@@ -91,4 +91,4 @@ def refuse_own_base(label: str, out: Path, base: Path) -> None:
 def asked_sampling(args: argparse.Namespace) -> Sampling:
     """How replies are drawn."""
     return Sampling(thinking=not args.no_thinking, temperature=args.temperature, top_p=args.top_p,
-                    max_tokens=args.max_tokens)
+                    max_tokens=args.max_tokens, others=NEUTRAL)

@@ -49,13 +49,16 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Return the log-probability of each token of the answer."""
     thinking: bool | None = None
     """Switch a Qwen3-style template's thinking on or off; None leaves the template's default."""
+    extra: dict[str, Any] = {}
+    """Further fields of the request, which not every server knows."""
 
     def body(self) -> dict[str, Any]:
         """The fields of the request."""
         body = msgspec.to_builtins(self)
+        extra = body.pop("extra", {})
         if self.thinking is not None:
             body["chat_template_kwargs"] = {"enable_thinking": body.pop("thinking")}
-        return body
+        return body | extra
 
 
 class Continuation(msgspec.Struct, frozen=True, kw_only=True):

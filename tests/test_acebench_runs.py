@@ -15,6 +15,7 @@ from acebench_world import make_benchmark
 from local_server import LocalServer, completion
 
 from bfcl.acebench.answers import Answer
+from bfcl.ask import drawing
 from bfcl.card import read_card
 from looptool.config import ROOT
 from looptool.records import read_jsonl
@@ -114,6 +115,17 @@ def test_the_card_is_printed_with_the_score(run):
     assert {"eval_main.log", "result.json", "data_normal_atom_list_score.json"} <= set(os.listdir(out / "official"))
 
 
+def test_the_policy_is_asked_as_by_bfcl_and_its_user_as_any_api_takes_it(run):
+    out, printed, payloads = run
+    asked = drawing(read_card(out).card.sampling)
+    assert asked["top_k"] == -1 and "repetition_penalty 1, " in printed and asked["skip_special_tokens"] is False
+    for payload in payloads:
+        if payload["model"] == "m":
+            assert asked.items() <= payload.items()
+        else:
+            assert payload.keys() == {"model", "messages", "temperature", "top_p", "max_tokens", "seed"}
+
+
 def test_prompts_are_the_renderers(run):
     _, _, payloads = run
     policy = [payload for payload in payloads if payload["model"] == "m"]
@@ -176,7 +188,7 @@ def test_another_prompt_or_sampling_is_refused_until_fresh(benchmark, tmp_path):
         done = evaluate(benchmark, tmp_path / "out", server.url, "--no-thinking", "--fresh", only="special_incomplete")
         assert done.returncode == 0 and "thinking off" in done.stdout
         assert server.payloads[-1]["chat_template_kwargs"] == {"enable_thinking": False}
-        assert "chat_template_kwargs" not in server.payloads[0]
+        assert server.payloads[0]["chat_template_kwargs"] == {"enable_thinking": True}
 
 
 def test_a_model_that_was_downloaded_meanwhile_is_gone_on_with(benchmark, tmp_path):

@@ -18,7 +18,7 @@ from local_server import LocalServer, completion
 
 from bfcl import fetching
 from bfcl.ask import Asker, ContextFull, ServerGone
-from bfcl.card import Sampling, Scored, write_card
+from bfcl.card import NEUTRAL, Sampling, Scored, write_card
 from bfcl.curves import named
 from bfcl.results import check_results, read_results, remove_failures
 from bfcl.scores import V3, Tally, accuracy, figures, read_tallies, score_table
@@ -29,7 +29,7 @@ from looptool.config import ROOT
 from looptool.records import InputError
 from test_card import CARD
 
-SAMPLING = Sampling(thinking=False, temperature=0.5, top_p=0.9, max_tokens=4096)
+SAMPLING = Sampling(thinking=False, temperature=0.5, top_p=0.9, max_tokens=4096, others=NEUTRAL)
 CHAT = [{"role": "user", "content": "Hi"}]
 OFFICIAL = json.loads((FOLDER / "bfcl_v3_official.json").read_text())
 
@@ -136,12 +136,14 @@ def test_poor_replies_are_counted(tmp_path: Path) -> None:
 
 def test_a_request_says_how_to_draw() -> None:
     with LocalServer(lambda payload: completion("<think>\nwell\n</think>\n\nHello")) as local:
-        reply = Asker(local.url, "m", SAMPLING)(CHAT, [{"type": "function"}], "simple_1")
+        given = msgspec.json.decode(msgspec.json.encode(SAMPLING), type=Sampling)  # as the base model's process
+        reply = Asker(local.url, "m", given)(CHAT, [{"type": "function"}], "simple_1")
         assert (reply.text, reply.reasoning, reply.completion_tokens) == ("Hello", "well", 3)
         request, = local.payloads
         assert request["messages"] == CHAT and request["user"] == "simple_1" and request["tool_choice"] == "none"
         assert (request["temperature"], request["top_p"], request["max_tokens"]) == (0.5, 0.9, 4096)
         assert request["chat_template_kwargs"] == {"enable_thinking": False} and request["skip_special_tokens"] is False
+        assert NEUTRAL.items() <= request.items() and isinstance(request["top_k"], int)
 
 
 TOO_LONG = pytest.mark.parametrize("said", [

@@ -12,7 +12,8 @@ from looptool.records import InputError
 
 CARD = Card(benchmark="BFCL v3", version="bfcl-eval 2025.6.14", commit="1bb65c95", content="c0ffee", handler="abad1dea",
             prompt="full deadbeef", model="Qwen/Qwen3-8B", revision="commit b968826d", server="vllm 0.24.0",
-            sampling=Sampling(thinking=True, temperature=0.001, top_p=0.95, max_tokens=4321), context_length=40960,
+            sampling=Sampling(thinking=True, temperature=0.001, top_p=0.95, max_tokens=4321, others={"top_k": -1}),
+            context_length=40960,
             errors=Errors(counts={"context_full": 3}, where="in the denominator, as wrong"), scope="full",
             counts={"simple": 400, "java": 100}, environment={"python": "3.11.7"}, date="2026-01-31", notes=["a word"])
 
@@ -27,8 +28,8 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 def test_everything_on_the_card_is_printed() -> None:
     text = card_text(CARD)
     for value in ("BFCL v3", "2025.6.14", "1bb65c95", "c0ffee", "abad1dea", "full deadbeef", "Qwen/Qwen3-8B",
-                  "b968826d", "vllm 0.24.0", "thinking on", "0.001", "0.95", "4,321", "40960", "3 context_full",
-                  "denominator", "full: 500 entries", "java 100", "python 3.11.7", "2026-01-31", "a word"):
+                  "b968826d", "vllm 0.24.0", "thinking on", "0.001", "0.95", "top_k -1", "4,321", "40960",
+                  "3 context_full", "denominator", "full: 500 entries", "java 100", "python 3.11.7", "2026-01-31", "a word"):
         assert value in text
 
 

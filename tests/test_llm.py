@@ -80,19 +80,20 @@ def test_answer_without_content_is_no_answer():
 
 def test_request_holds_the_sampling(tmp_path):
     sampling = Sampling(temperature=1.0, top_p=0.9, presence_penalty=1.2, max_tokens=8, stop=["x"], logprobs=True,
-                        thinking=False)
+                        thinking=False, extra={"top_k": -1})
     with LocalServer() as server:
         with_client(tmp_path, client_config(server.url), lambda client: client.ask(
             "judge", user("q"), sampling, draw=3, tools=[{"type": "function", "function": {"name": "f"}}]))
     assert server.payloads == [{
         "model": "m", "messages": user("q"), "temperature": 1.0, "top_p": 0.9, "presence_penalty": 1.2, "max_tokens": 8,
-        "stop": ["x"], "logprobs": True, "chat_template_kwargs": {"enable_thinking": False}, "seed": 3,
+        "stop": ["x"], "logprobs": True, "chat_template_kwargs": {"enable_thinking": False}, "top_k": -1, "seed": 3,
         "tools": [{"type": "function", "function": {"name": "f"}}]}]
 
 
 ASK = {"role": "judge", "messages": user("q"), "sampling": SAMPLING}
 OTHER_KEY = [{"model": "n"}, {"messages": user("r")}, {"sampling": Sampling(temperature=0.7)}, {"draw": 1},
-             {"tools": [{"type": "function"}]}, {"sampling": Sampling(temperature=0.6, thinking=True)}]
+             {"tools": [{"type": "function"}]}, {"sampling": Sampling(temperature=0.6, thinking=True)},
+             {"sampling": Sampling(temperature=0.6, extra={"top_k": -1})}]
 
 
 @pytest.mark.parametrize("change", [*OTHER_KEY, {"role": "user"}, {"draw": 0}, {"model": "m"}])

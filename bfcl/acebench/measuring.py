@@ -17,6 +17,7 @@ from bfcl.acebench.inference import Inference, User, asker
 from bfcl.acebench.prompting import PROMPTS, prompt_id
 from bfcl.acebench.scorer_process import KEEPS
 from bfcl.acebench.scoring import CategoryScore, Way, score
+from bfcl.ask import drawing
 from bfcl.begun import LEARNED, Settings, go_on, model_settings, once_served
 from bfcl.card import (
     Card, Errors, Sampling, Scored, environment, hash_files, read_card, today, write_card)
@@ -146,8 +147,7 @@ def card_folder(job: Job, way: Way) -> Path:
 async def infer(job: Job, config: Config, rows: Mapping[str, list[Row]], settings: Settings,
                 served: Served) -> tuple[dict[str, Answer], int]:
     """Ask for all answers; see inference.Inference.run."""
-    sampling = llm.Sampling(temperature=job.sampling.temperature, top_p=job.sampling.top_p,
-                            max_tokens=job.sampling.max_tokens, thinking=None if job.sampling.thinking else False)
+    sampling = llm.Sampling(max_tokens=job.sampling.max_tokens, extra=drawing(job.sampling))
     async with contextlib.AsyncExitStack() as stack:
         policy = await stack.enter_async_context(
             llm.Client.from_config(config, job.out / "answers.sqlite", [served.url], job.in_flight))
