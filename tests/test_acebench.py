@@ -1,6 +1,8 @@
 """ACEBench's adapters without a checkout: brackets, replies, prompts, containment, figures, the checkout's check."""
 from __future__ import annotations
 
+import ast
+from pathlib import Path
 
 import pytest
 from acebench_world import PLAN, make_benchmark
@@ -13,6 +15,7 @@ from bfcl.acebench.brackets import read_brackets, write_brackets
 from bfcl.acebench.checkout import AGENT, NORMAL, SPECIAL, Row, open_checkout
 from bfcl.acebench.containment import arithmetic, method_caller
 from bfcl.acebench.figures import COLUMNS, PAPER, category_table, difference, figures, table
+from bfcl.acebench.measuring import HANDLER
 from bfcl.acebench.prompting import (
     KINDS, kind_of, prompt_id, read_conversation, read_date, read_tools, render_task)
 from bfcl.acebench.scorer_process import KEEPS, STRIPS, corrected
@@ -187,6 +190,28 @@ def test_a_model_trained_with_another_system_text_gets_it_from_a_file(tmp_path):
     for file, reason in (("none.md", "has no {{tools}}"), ("absent.md", "No such file.*a file with {{tools}}")):
         with pytest.raises(InputError, match=reason):
             render_task(task(), "en", [], str(tmp_path / file))
+
+
+# The handler's hash
+
+AROUND = {"bfcl.acebench.evaluate", "bfcl.acebench.figures", "bfcl.acebench.measuring"}
+"""What calls the handler, and what averages its scores."""
+CARRIES = {"bfcl.card", "bfcl.fetching", "looptool.check", "looptool.config", "looptool.endpoint", "looptool.records",
+           "looptool.stage"}
+"""Modules that the handler's import to hold, send, hash or store what they make; looptool.check is only passed on."""
+
+
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+
+
+def test_whatever_makes_an_answer_or_a_score_is_in_the_handlers_hash():
+    code = [path for path in HANDLER if path.suffix == ".py"]
+    hashed = {module_name(path) for path in code}
+    imports = [node for path in code for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+    names = {name for node in imports for name in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))}
+    assert {name for name in names if (ROOT / f"{name.replace('.', '/')}.py").is_file()} - hashed == CARRIES
+    assert {module_name(path) for path in (ROOT / "bfcl" / "acebench").glob("*.py")} - hashed == AROUND
 
 
 # Containment

@@ -24,6 +24,8 @@ from looptool.prompt import ChatMessage
 from looptool.records import read_jsonl
 from looptool.stage import Inputs, Outcome, run_stage
 
+USER_SAMPLING = Sampling(temperature=0.0, top_p=1.0, max_tokens=4096)
+"""The benchmark has temperature 0.001, and 1,000 tokens, which a model that reasons needs for that alone."""
 CONVERSATIONS = "conversations"
 """The group of all tasks that are answered by one reply."""
 

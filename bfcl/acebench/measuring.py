@@ -13,7 +13,7 @@ import msgspec
 from bfcl.acebench.answers import FAULTY, Answer, no_answer
 from bfcl.acebench.checkout import CATEGORIES, REPOSITORY, USER, Checkout, Language, Row
 from bfcl.acebench.figures import figures
-from bfcl.acebench.inference import Inference, User, asker
+from bfcl.acebench.inference import USER_SAMPLING, Inference, User, asker
 from bfcl.acebench.prompting import PROMPTS, prompt_id
 from bfcl.acebench.scorer_process import KEEPS
 from bfcl.acebench.scoring import CategoryScore, Way, score
@@ -31,13 +31,13 @@ from looptool.records import InputError
 from looptool.stage import StageFailed
 
 HANDLER = [*(ROOT / "bfcl" / "acebench" / f"{name}.py" for name in (
-    "answers", "brackets", "prompting", "inference", "episodes", "episode_process", "containment")),
+    "answers", "brackets", "checkout", "child", "containment", "episode_process", "episodes", "inference", "prompting",
+    "scorer_process", "scoring")),
     *sorted(PROMPTS.rglob("*.md")), *(ROOT / name for name in (
-        "bfcl/room.py", "bfcl/system_text.py", "looptool/calls.py", "looptool/prompt.py", "looptool/schema.py",
-        "looptool/type_names.py", "looptool/system_prompt_full.md", "looptool/system_prompt_short.md"))]
-"""Our files between the benchmark and the model."""
-USER_SAMPLING = llm.Sampling(temperature=0.0, top_p=1.0, max_tokens=4096)
-"""The benchmark has temperature 0.001, and 1,000 tokens, which a model that reasons needs for that alone."""
+        "bfcl/ask.py", "bfcl/room.py", "bfcl/system_text.py", "looptool/answers.py", "looptool/calls.py",
+        "looptool/llm.py", "looptool/match.py", "looptool/prompt.py", "looptool/schema.py", "looptool/type_names.py",
+        "looptool/system_prompt_full.md", "looptool/system_prompt_short.md"))]
+"""Our files between the benchmark and the model, and around its scorer."""
 WHERE = ("all in the denominator: no_answer and scorer_crash as wrong, replies of the other kinds as the scorer judges "
          "them; those inside of agent tasks are counted apart")
 
