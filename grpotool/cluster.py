@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -168,12 +168,13 @@ def wait_for_head(head: Host, member: Member, seconds: float = 120) -> None:
     raise NodeMissing(f"the head {head} does not answer at ports {PORT} and {DASHBOARD_PORT}: {member.last_words()}")
 
 
-def wait_for_all(cluster: Cluster, wanted: int, gpus: int, seconds: float) -> Iterator[str]:
-    """Lines that say who has joined, until all nodes with all of their GPUs have.
+def wait_for_all(cluster: Cluster, wanted: int, gpus: int, seconds: float, say: Callable[[str], None]) -> set[str]:
+    """Say who has joined until all nodes with all of their GPUs have; the addresses of all that are alive then.
 
     Args:
         wanted: nodes.
         gpus: of each.
+        say: takes a line.
 
     Raises:
         NodeMissing: after `seconds`, or once nothing but nodes whose process has ended is missing; it names them.
@@ -183,11 +184,11 @@ def wait_for_all(cluster: Cluster, wanted: int, gpus: int, seconds: float) -> It
         nodes = {address: node["gpus"] for address, node in cluster.nodes().items() if node["alive"]}
         ready = {address for address, count in nodes.items() if count >= gpus}
         for address in sorted(ready - seen):
-            yield f"cluster: {cluster.name(address)} joined with {nodes[address]} GPUs, {len(ready)} of {wanted}"
+            say(f"cluster: {cluster.name(address)} joined with {nodes[address]} GPUs, {len(ready)} of {wanted}")
         seen |= ready
         ended = [member for member in cluster.members if member.process.poll() is not None]
         if len(ready) >= wanted and not ended:
-            return
+            return set(nodes)
         coming = [member for member in cluster.members if member not in ended and member.host.address not in ready]
         if time.monotonic() > until or ended and not coming:
             listed = [f"{cluster.name(address)} has {count} GPUs, not {gpus}" for address, count in sorted(nodes.items())

@@ -125,9 +125,8 @@ def main() -> None:
         os.execv(command[0], command)
     try:
         with open_cluster(args, config, files) as cluster:
-            for line in wait_for_all(cluster, config.train.nodes, config.train.gpus_per_node, args.wait):
-                _log.info("%s", line)
-            asyncio.run(follow(cluster, entrypoint(args.config, flags), set(cluster.nodes())))
+            addresses = wait_for_all(cluster, config.train.nodes, config.train.gpus_per_node, args.wait, _log.info)
+            asyncio.run(follow(cluster, entrypoint(args.config, flags), addresses))
     except NodeMissing as error:
         _log.error("%s", error)
         sys.exit(1)

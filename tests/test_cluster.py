@@ -9,13 +9,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from test_verl_cpu import tasks
 from tiny_policy import make_policy
 
+from grpotool import cluster as cluster_module
 from grpotool import multinode as multinode_script
-from grpotool.cluster import NodeMissing, launch, parse_host, start, wait_for_all
+from grpotool.cluster import Cluster, NodeMissing, launch, lost, parse_host, start, wait_for_all
 from grpotool.multinode import entrypoint
 from looptool.config import ROOT
 from looptool.records import InputError, write_jsonl
@@ -112,8 +114,7 @@ def test_four_come_and_the_fifth_is_named(network, shell, tmp_path):
     network.cut(4)
     hosts, lines = [parse_host(host) for host in network.hosts], []
     with launch(hosts, shell, tmp_path, gpus=1) as cluster, pytest.raises(NodeMissing) as missing:
-        for line in wait_for_all(cluster, wanted=5, gpus=1, seconds=45):
-            lines.append(line)
+        wait_for_all(cluster, wanted=5, gpus=1, seconds=45, say=lines.append)
     assert len(lines) == 4 and "lt3 (10.77.0.4) joined with 1 GPUs" in "\n".join(lines)
     assert "4 of 5 nodes with 1 GPUs are there; lt4 (10.77.0.5) has not joined: " in str(missing.value)
     assert all(f"lt{number} " not in str(missing.value) for number in range(4))
@@ -152,6 +153,31 @@ def test_hosts(monkeypatch):
     assert str(parse_host("127.0.0.1")) == "127.0.0.1"
     with pytest.raises(InputError, match="no.such.host.invalid: the name has no IP address here"):
         parse_host("no.such.host.invalid")
+
+
+class Scripted(Cluster):
+    """A cluster that somebody else started; it gives one answer after another, and the last one for ever."""
+
+    def __init__(self, *answers: dict[str, dict[str, Any]]):
+        super().__init__("http://head:8265")
+        self.answers = list(answers)
+
+    def nodes(self) -> dict[str, dict[str, Any]]:
+        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+
+
+def node(alive: bool = True, gpus: int = 8, why: str = "") -> dict[str, Any]:
+    return {"alive": alive, "gpus": gpus, "why": why}
+
+
+def test_a_node_that_was_dead_before_is_not_lost(monkeypatch):
+    monkeypatch.setattr(cluster_module, "LOOK_SECONDS", 0)
+    of_old, lines = {"10.0.0.9": node(alive=False, why="of last week")}, []
+    both = {"10.0.0.1": node(gpus=0), "10.0.0.2": node(), **of_old}
+    cluster = Scripted({}, of_old, both, {}, both, both | {"10.0.0.2": node(alive=False, why="no power")})
+    addresses = wait_for_all(cluster, wanted=1, gpus=8, seconds=60, say=lines.append)
+    assert addresses == {"10.0.0.1", "10.0.0.2"} and lines == ["cluster: 10.0.0.2 joined with 8 GPUs, 1 of 1"]
+    assert [lost(cluster, addresses) for _ in range(3)] == [[], [], ["10.0.0.2 is lost: no power"]]
 
 
 def test_a_node_ends_with_its_pipe(tmp_path):
