@@ -162,9 +162,7 @@ def train(config: Config, files: RoundFiles, header: Header, model: str, rows: i
                  f"train: round {files.round}")
     seconds = time.monotonic() - begun
     export(files, config, model, steps, header, seconds)
-    first, last = metrics.reward()
-    return (f"train: round {files.round}: {rows:,} rows -> {steps} steps, reward {first:.2f} -> {last:.2f}"
-            f"{metrics.why()}, {seconds:.0f} s")
+    return f"train: round {files.round}: {rows:,} rows -> {steps} steps, {metrics.reward()}, {seconds:.0f} s"
 
 
 def main() -> None:

@@ -128,12 +128,14 @@ def test_checkpoints_and_tests_as_often_as_the_preset_says(tmp_path):
     assert often() == ["7", "7"] and often("train.preset=released_32b") == ["150", "50"]
 
 
-def test_variables_reach_verl_on_other_nodes_through_ray(tmp_path):
+@pytest.mark.parametrize("name, nodes, told", [("qwen3_32b", 2, True), ("qwen3_32b", 1, True), ("laptop", 2, True),
+                                               ("laptop", 1, False)])
+def test_variables_reach_verl_through_whatever_ray_it_joins(tmp_path, name, nodes, told):
     files = RoundFiles(tmp_path, 1)
-    one, two = (compose(load("qwen3_32b", f"train.nodes={nodes}"), files, "/p", 5, None) for nodes in (1, 2))
+    run = compose(load(name, f"train.nodes={nodes}"), files, "/p", 5, None)
     place = "+ray_kwargs.ray_init.runtime_env.env_vars."
-    assert not [line for line in one if line.startswith(place)]
-    assert f"{place}VERL_FILE_LOGGER_PATH={quote(files.verl_metrics.resolve())}" in two
+    assert (f"{place}VERL_FILE_LOGGER_PATH={quote(files.verl_metrics.resolve())}" in run) == told
+    assert any(line.startswith(f"{place}TENSORBOARD_DIR=") for line in run) == told
 
 
 # What is refused
@@ -267,8 +269,14 @@ def test_metrics_of_a_training_in_two_runs(tmp_path):
     second.verls.write_bytes(line(3, 0.5) + line(4, 0.6) + line(5, 0.7))
     second.update()
     assert second.rewards() == [0.1, 0.2, 0.5, 0.6, 0.7]
-    assert second.reward() == pytest.approx(((0.1 + 0.2 + 0.5) / 3, (0.5 + 0.6 + 0.7) / 3))
+    assert first.reward() == "reward 0.20 -> 0.20" and second.reward() == "reward 0.27 -> 0.60"
     assert [step for step, _ in read_lines(files.training / "metrics.jsonl")] == [1, 2, 3, 4, 5]
+
+
+def test_a_training_without_metrics_says_so(tmp_path):
+    files = RoundFiles(tmp_path, 1)
+    assert Metrics(files, 0, "strict").reward() == (
+        f"reward unknown ({files.training}/metrics.jsonl is empty: verl wrote no metrics, see verl.log beside it)")
 
 
 def test_each_step_says_why_its_rewards_are_zero(tmp_path):
