@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -88,8 +89,21 @@ def compare_packages(path: Path) -> Iterator[Finding]:
 
 
 def check_packages(config: Config, files: RoundFiles) -> Iterator[Finding]:
-    """What is installed is what the profile was tested with."""
-    return compare_packages(ROOT / ("requirements.txt" if config.train.profile == "cpu" else "requirements-gpu.txt"))
+    """What is installed is what the profile was tested with, and what packs sequences where they are to be packed."""
+    if config.train.profile == "cpu":
+        yield from compare_packages(ROOT / "requirements.txt")
+        return
+    yield from compare_packages(ROOT / "requirements-gpu.txt")
+    if config.train.attention == "flash_attention_2" and missing_packages(["flash_attn"]):
+        yield fail("train.attention is flash_attention_2, and flash-attn is not installed",
+                   f"{flash_attention_command(ROOT / 'requirements-gpu.txt')}, or set train.attention=sdpa")
+
+
+def flash_attention_command(requirements: Path) -> str:
+    """How to install flash-attn: a comment of the requirements file has it, as it is built against what the file installs."""
+    found = re.search(r"pip install --no-build-isolation flash-attn==[\w.]+", requirements.read_text(encoding="utf-8"))
+    assert found, f"{requirements} has lost the command that installs flash-attn"
+    return found.group()
 
 
 def count_gpus() -> int:

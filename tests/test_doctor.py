@@ -177,6 +177,24 @@ def test_our_requirements_can_be_read(name):
     assert {"verl", "torch", "transformers", "msgspec"} <= names
 
 
+@pytest.mark.parametrize("profile, attention, missing, told", [
+    ("gpu", "flash_attention_2", {"flash_attn"}, True), ("gpu", "flash_attention_2", set(), False),
+    ("gpu", "sdpa", {"flash_attn"}, False), ("cpu", "flash_attention_2", {"flash_attn"}, False)])
+def test_packed_sequences_need_flash_attention(tmp_path, monkeypatch, profile, attention, missing, told):
+    monkeypatch.setattr(packages, "find_spec", lambda name: None if name in missing else name)
+    monkeypatch.setattr(doctor_machine, "compare_packages", lambda path: iter([ok(path.name)]))
+    config = make_config(tmp_path, train=Train(profile=profile, attention=attention))
+    first, *others = run(doctor_machine.check_packages, config, RoundFiles(tmp_path, 1))
+    assert first == f"ok   requirements{'-gpu' if profile == 'gpu' else ''}.txt"
+    assert others == (["FAIL train.attention is flash_attention_2, and flash-attn is not installed -> pip install "
+                       "--no-build-isolation flash-attn==2.8.3, or set train.attention=sdpa"] if told else [])
+
+
+def test_training_md_and_the_doctor_name_one_flash_attention():
+    command = doctor_machine.flash_attention_command(ROOT / "requirements-gpu.txt")
+    assert command in (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+
+
 def with_gpus(folder: Path, monkeypatch, count: int, code: int = 0) -> None:
     """Put an nvidia-smi first on the path that lists so many GPUs."""
     lines = "".join(f"echo 'GPU {number}: NVIDIA (UUID: x)'\n" for number in range(count))
