@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +24,8 @@ PORT, DASHBOARD_PORT = 6379, 8265
 LOOK_SECONDS = 2.0
 SSH = "ssh -o BatchMode=yes -o ServerAliveInterval=15 {host}"
 SRUN = "srun --overlap --nodes=1 --ntasks=1 --nodelist={host}"
+TAKEN_ALONG, SECRET = ("NCCL_", "GLOO_", "HF_"), ("TOKEN", "KEY", "SECRET", "PASSWORD")
+"""Variables that ssh is to bring to a node, by how they begin, and parts of the names of those that it must not."""
 
 
 class NodeMissing(Exception):
@@ -105,16 +107,23 @@ class Cluster:
         return nodes
 
 
+def taken_along(environment: Mapping[str, str]) -> list[str]:
+    """NAME=VALUE of what a node needs to find network and models, which ssh leaves behind; no secret, as `ps` shows them."""
+    return [f"{name}={value}" for name, value in sorted(environment.items())
+            if name.startswith(TAKEN_ALONG) and not any(word in name for word in SECRET)]
+
+
 def start(host: Host, shell: str, arguments: Sequence[str], log: Path) -> Member:
     """Start Ray on a host; it lives as long as the pipe to it.
 
     Left to itself, a head asks for a token wherever its home has one, and a node that joins brings none: so all are told.
+    What Ray starts there, job and workers, has the environment that Ray was started in.
     """
     way = shlex.split(shell.format(host=host.name))
     authentication = os.environ.get("RAY_AUTH_MODE", "disabled")
     command = [sys.executable, str(ROOT / "grpotool" / "ray_node.py"), authentication, *arguments]
     if Path(way[0]).name == "ssh":  # which hands one line to the other side's shell
-        command = [shlex.join(command)]
+        command = [shlex.join(["env", *taken_along(os.environ), *command])]
     with log.open("wb") as output:
         process = subprocess.Popen([*way, *command], stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT,
                                    start_new_session=True)

@@ -190,6 +190,24 @@ def test_a_node_ends_with_its_pipe(tmp_path):
     assert "words: 1" in (tmp_path / "log").read_text() and "no such option" in member.last_words().lower()
 
 
+def test_ssh_takes_variables_along_but_no_secret(tmp_path, monkeypatch):
+    """A far side with an environment of its own, as sshd gives it, whose shell reads the line; Ray's start is what shows it."""
+    for name, value in {"NCCL_SOCKET_IFNAME": "ib0,it's $HOME", "GLOO_SOCKET_IFNAME": "eth0", "HF_HOME": "/m y", "HF_TOKEN": "hf_s",
+                        "HF_API_KEY": "hf_k", "OPENAI_API_KEY": "sk", "MY_NCCL_X": "1"}.items():
+        monkeypatch.setenv(name, value)
+    ssh, shown = tmp_path / "ssh", tmp_path / "python"
+    ssh.write_text('#!/bin/sh\nshift\nexec env -i PATH="$PATH" sh -c "$1"\n')
+    shown.write_text("#!/bin/sh\nenv\n")
+    for program in (ssh, shown):
+        program.chmod(0o755)
+    monkeypatch.setattr(cluster_module.sys, "executable", str(shown))
+    member = start(parse_host("127.0.0.1"), f"{ssh} {{host}}", [], tmp_path / "log")
+    assert member.process.wait(60) == 0
+    text = (tmp_path / "log").read_text()
+    assert {"NCCL_SOCKET_IFNAME=ib0,it's $HOME", "GLOO_SOCKET_IFNAME=eth0", "HF_HOME=/m y"} <= set(text.splitlines())
+    assert not any(word in text for word in ("hf_s", "hf_k", "OPENAI", "MY_NCCL"))
+
+
 def test_entrypoint_keeps_odd_words(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     command = entrypoint("my config.yaml", ["--set", "run_dir=a b"])
