@@ -56,6 +56,21 @@ def parse_host(text: str) -> Host:
         raise InputError(f"--hosts {text}: the name has no IP address here; mend it or write {name}=ADDRESS") from None
 
 
+def parse_hosts(names: Sequence[str]) -> list[Host]:
+    """The hosts of a cluster, the head first.
+
+    Raises:
+        InputError: one has no address, or, of several, one that leads each of the others to itself: a Debian machine knows
+            its own name as 127.0.1.1.
+    """
+    hosts = [parse_host(name) for name in names]
+    for host in hosts:
+        if len(hosts) > 1 and host.address.startswith("127."):
+            raise InputError(f"host {host.name}: resolves to this machine itself ({host.address}), where no other one "
+                             f"reaches it; write --hosts with {host.name}=ADDRESS, as the others know it")
+    return hosts
+
+
 def slurm_hosts() -> list[str]:
     """Names of the machines of the SLURM job that this process runs in, none outside of one."""
     if "SLURM_JOB_NODELIST" not in os.environ:

@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from grpotool.cluster import SRUN, SSH, Cluster, NodeMissing, launch, lost, parse_host, slurm_hosts, wait_for_all
+from grpotool.cluster import SRUN, SSH, Cluster, NodeMissing, launch, lost, parse_hosts, slurm_hosts, wait_for_all
 from looptool.config import ROOT, Config, argument_parser, load_config
 from looptool.records import InputError
 from looptool.run_files import RoundFiles, round_files
@@ -49,7 +49,7 @@ def open_cluster(args: argparse.Namespace, config: Config, files: RoundFiles) ->
         raise InputError(f"{len(names)} hosts ({', '.join(names)}) and train.nodes={config.train.nodes}; make them agree")
     shell = args.shell or (SSH if args.hosts else SRUN)
     declared = config.train.gpus_per_node if config.train.profile == "cpu" else None
-    with launch([parse_host(name) for name in names], shell, files.training / "ray", declared) as cluster:
+    with launch(parse_hosts(names), shell, files.training / "ray", declared) as cluster:
         yield cluster
 
 

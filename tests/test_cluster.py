@@ -17,7 +17,7 @@ from tiny_policy import make_policy
 
 from grpotool import cluster as cluster_module
 from grpotool import multinode as multinode_script
-from grpotool.cluster import Cluster, NodeMissing, launch, lost, parse_host, start, wait_for_all
+from grpotool.cluster import Cluster, NodeMissing, launch, lost, parse_host, parse_hosts, start, wait_for_all
 from grpotool.multinode import entrypoint
 from looptool.config import ROOT
 from looptool.records import InputError, write_jsonl
@@ -112,7 +112,7 @@ def steps(folder: Path) -> int:
 @pytest.mark.cluster
 def test_four_come_and_the_fifth_is_named(network, shell, tmp_path):
     network.cut(4)
-    hosts, lines = [parse_host(host) for host in network.hosts], []
+    hosts, lines = parse_hosts(network.hosts), []
     with launch(hosts, shell, tmp_path, gpus=1) as cluster, pytest.raises(NodeMissing) as missing:
         wait_for_all(cluster, wanted=5, gpus=1, seconds=45, say=lines.append)
     assert len(lines) == 4 and "lt3 (10.77.0.4) joined with 1 GPUs" in "\n".join(lines)
@@ -152,7 +152,17 @@ def test_hosts(monkeypatch):
     assert str(parse_host("n1=10.0.0.1")) == "n1 (10.0.0.1)"
     assert str(parse_host("127.0.0.1")) == "127.0.0.1"
     with pytest.raises(InputError, match="no.such.host.invalid: the name has no IP address here"):
-        parse_host("no.such.host.invalid")
+        parse_hosts(["127.0.0.1", "no.such.host.invalid"])
+
+
+def test_of_several_hosts_none_is_at_an_address_that_only_it_reaches(monkeypatch):
+    """Debian's /etc/hosts has a machine's own name at 127.0.1.1."""
+    addresses = {"n1": "127.0.1.1", "10.0.0.1": "10.0.0.1", "n2": "10.0.0.2"}
+    monkeypatch.setattr(cluster_module.socket, "gethostbyname", addresses.__getitem__)
+    with pytest.raises(InputError, match=r"host n1: resolves to this machine itself \(127.0.1.1\).* n1=ADDRESS"):
+        parse_hosts(["n2", "n1"])
+    assert [str(host) for host in parse_hosts(["n1=10.0.0.1", "n2"])] == ["n1 (10.0.0.1)", "n2 (10.0.0.2)"]
+    assert [host.address for host in parse_hosts(["n1"])] == ["127.0.1.1"]
 
 
 class Scripted(Cluster):
