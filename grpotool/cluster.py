@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from looptool.config import ROOT
 from looptool.records import InputError
@@ -106,8 +107,15 @@ class Cluster:
         """The host at an address, the address itself where the cluster is not ours."""
         return next((str(member.host) for member in self.members if member.host.address == address), address)
 
+    def head(self) -> str:
+        """The host that leads, its address where the cluster is not ours."""
+        return self.name(urlsplit(self.url).hostname or self.url)
+
     def nodes(self) -> dict[str, dict[str, Any]]:
-        """What Ray knows of its nodes, by address: "alive", "gpus" and "why" it died; nothing before Ray answers."""
+        """What Ray knows of its nodes, by address: "alive", "gpus" and "why" it died; nothing while Ray does not answer.
+
+        Returns after 10 s at the latest.
+        """
         from ray.exceptions import RayError
         from ray.util.state import list_nodes
 
@@ -223,9 +231,8 @@ def wait_for_all(cluster: Cluster, wanted: int, gpus: int, seconds: float, say: 
         time.sleep(LOOK_SECONDS)
 
 
-def lost(cluster: Cluster, before: set[str]) -> list[str]:
-    """Those nodes of `before` (addresses) that Ray has given up or no longer lists, with the reason."""
-    nodes = cluster.nodes()
+def lost(cluster: Cluster, nodes: dict[str, dict[str, Any]], before: set[str]) -> list[str]:
+    """Those of `before` (addresses) that Ray, by its answer `nodes`, has given up or no longer lists, with the reason."""
     reasons = {address: nodes[address]["why"] if address in nodes else "Ray does not list it" for address in sorted(before)
-               if nodes and not (address in nodes and nodes[address]["alive"])}
+               if not (address in nodes and nodes[address]["alive"])}
     return [f"{cluster.name(address)} is lost: {why}" for address, why in reasons.items()]
