@@ -237,18 +237,49 @@ def test_newest_complete_checkpoint(tmp_path):
     assert train.last_checkpoint(files) == (12, checkpoints(files) / "global_step_12")  # killed between open and write
 
 
-@pytest.mark.parametrize("profile, kept", [("cpu", False), ("gpu", True)])
-def test_export_puts_a_whole_policy_in_place(tmp_path, profile, kept):
+def write_weights(folder: Path, size: int = 4) -> None:
+    """A safetensors file of one number of 4 bytes, of which `size` are there."""
+    header = json.dumps({"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
+    (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(size))
+
+
+@pytest.mark.parametrize("profile", ["cpu", "gpu"])
+def test_export_puts_a_whole_policy_in_place_and_frees_the_disk(tmp_path, profile):
     files, start = make_round(tmp_path), make_policy_folder(tmp_path / "start")
     files.training.mkdir()
     exported = make_policy_folder(checkpoints(files) / "global_step_2" / "actor" / "huggingface", end=None)
-    config = load("laptop", f"train.profile={profile}")
-    header = train.describe(config, files, str(start))
-    train.export(files, config, str(start), 2, header, 12.0)
-    assert not exported.exists() and train.end_token(files.policy) == 2
-    assert checkpoints(files).exists() == kept
+    write_weights(exported)
+    header = train.describe(load("laptop", f"train.profile={profile}"), files, str(start))
+    train.export(files, str(start), 2, header, 12.0)
+    assert (files.policy / "model.safetensors").exists() and train.end_token(files.policy) == 2
+    assert not checkpoints(files).exists()
     meta = read_meta(files.policy)
     assert meta.counts == {"steps": 2} and meta.sources == header.sources
+
+
+def test_a_policy_that_is_not_whole_stays_a_checkpoint(tmp_path):
+    files, start = make_round(tmp_path), make_policy_folder(tmp_path / "start")
+    exported = make_policy_folder(checkpoints(files) / "global_step_2" / "actor" / "huggingface")
+    header = train.describe(load(), files, str(start))
+    write_weights(exported, size=3)
+    with pytest.raises(InputError, match="bytes and not .*; copy or train"):
+        train.export(files, str(start), 2, header, 12.0)
+    write_weights(exported)
+    (exported / "model.safetensors.index.json").write_text('{"weight_map": {"a": "model.safetensors", "b": "second.safetensors"}}')
+    with pytest.raises(InputError, match="names second.safetensors, which is not there"):
+        train.export(files, str(start), 2, header, 12.0)
+    assert exported.exists() and not files.policy.exists() and not meta_path(files.policy).exists()
+
+
+def test_a_kill_after_the_export_leaves_checkpoints_that_the_next_run_removes(tmp_path, monkeypatch, caplog):
+    files, start = make_round(tmp_path), make_policy_folder(tmp_path / "start")
+    files.policy.mkdir()
+    (checkpoints(files) / "global_step_2").mkdir(parents=True)
+    settings = [word for value in (f"run_dir={tmp_path}", f"student.model={start}") for word in ("--set", value)]
+    monkeypatch.setattr(sys, "argv", ["train.py", "--config", str(ROOT / "configs" / "laptop.yaml"), "--round", "1", *settings])
+    with caplog.at_level("INFO"):
+        train.main()
+    assert "already trained" in caplog.messages[-1] and not checkpoints(files).exists() and files.policy.exists()
 
 
 # verl's process
