@@ -216,10 +216,25 @@ def with_gpus(folder: Path, monkeypatch, count: int, code: int = 0) -> None:
     (8, 0, 1, 3, ["ok", "FAIL"], "train.tensor_parallel=3 does not divide 8 GPUs"),
     (8, 0, 4, 4, ["ok", "skip"], "4 nodes: only this machine")])
 def test_gpus(tmp_path, monkeypatch, here, code, nodes, parallel, states, words):
+    for name in doctor_machine.NAMES_MACHINES:
+        monkeypatch.delenv(name, raising=False)
     with_gpus(tmp_path, monkeypatch, here, code)
     config = make_config(tmp_path, train=Train(gpus_per_node=8, nodes=nodes, tensor_parallel=parallel))
     lines = run(doctor_machine.check_gpus, config, RoundFiles(tmp_path, 1))
     assert [line.split()[0] for line in lines] == states and words in lines[-1]
+
+
+@pytest.mark.parametrize("name", ["LOOPTOOL_HOSTS", "RAY_API_SERVER_ADDRESS"])
+@pytest.mark.parametrize("here, start", [
+    (0, "skip 0 GPUs on this machine, train.gpus_per_node=8: training runs on the machines that {} names; Ray counts"),
+    (8, "ok   8 GPUs on this machine")])
+def test_a_launcher_without_gpus_is_no_failure_where_other_machines_train(tmp_path, monkeypatch, name, here, start):
+    with_gpus(tmp_path, monkeypatch, here)
+    for other in doctor_machine.NAMES_MACHINES:
+        monkeypatch.setenv(other, "named" if other == name else "")
+    config = make_config(tmp_path, train=Train(gpus_per_node=8, nodes=4))
+    first, *others = run(doctor_machine.check_gpus, config, RoundFiles(tmp_path, 1))
+    assert first.startswith(start.format(name)) and [line[:4] for line in others] == ["skip"]
 
 
 def test_no_gpus(tmp_path, monkeypatch, config):
