@@ -11,11 +11,12 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from looptool.config import ROOT
 from looptool.records import InputError
@@ -24,6 +25,8 @@ PORT, DASHBOARD_PORT = 6379, 8265
 LOOK_SECONDS = 2.0
 SSH = "ssh -o BatchMode=yes -o ServerAliveInterval=15 {host}"
 SRUN = "srun --overlap --nodes=1 --ntasks=1 --nodelist={host}"
+TAKEN_ALONG, SECRET = ("NCCL_", "GLOO_", "HF_"), ("TOKEN", "KEY", "SECRET", "PASSWORD")
+"""Variables that ssh is to bring to a node, by how they begin, and parts of the names of those that it must not."""
 
 
 class NodeMissing(Exception):
@@ -52,6 +55,21 @@ def parse_host(text: str) -> Host:
         return Host(name, socket.gethostbyname(address or name))
     except OSError:
         raise InputError(f"--hosts {text}: the name has no IP address here; mend it or write {name}=ADDRESS") from None
+
+
+def parse_hosts(names: Sequence[str]) -> list[Host]:
+    """The hosts of a cluster, the head first.
+
+    Raises:
+        InputError: one has no address, or, of several, one that leads each of the others to itself: a Debian machine knows
+            its own name as 127.0.1.1.
+    """
+    hosts = [parse_host(name) for name in names]
+    for host in hosts:
+        if len(hosts) > 1 and host.address.startswith("127."):
+            raise InputError(f"host {host.name}: resolves to this machine itself ({host.address}), where no other one "
+                             f"reaches it; write --hosts with {host.name}=ADDRESS, as the others know it")
+    return hosts
 
 
 def slurm_hosts() -> list[str]:
@@ -89,8 +107,15 @@ class Cluster:
         """The host at an address, the address itself where the cluster is not ours."""
         return next((str(member.host) for member in self.members if member.host.address == address), address)
 
+    def head(self) -> str:
+        """The host that leads, its address where the cluster is not ours."""
+        return self.name(urlsplit(self.url).hostname or self.url)
+
     def nodes(self) -> dict[str, dict[str, Any]]:
-        """What Ray knows of its nodes, by address: "alive", "gpus" and "why" it died; nothing before Ray answers."""
+        """What Ray knows of its nodes, by address: "alive", "gpus" and "why" it died; nothing while Ray does not answer.
+
+        Returns after 10 s at the latest.
+        """
         from ray.exceptions import RayError
         from ray.util.state import list_nodes
 
@@ -105,16 +130,23 @@ class Cluster:
         return nodes
 
 
+def taken_along(environment: Mapping[str, str]) -> list[str]:
+    """NAME=VALUE of what a node needs to find network and models, which ssh leaves behind; no secret, as `ps` shows them."""
+    return [f"{name}={value}" for name, value in sorted(environment.items())
+            if name.startswith(TAKEN_ALONG) and not any(word in name for word in SECRET)]
+
+
 def start(host: Host, shell: str, arguments: Sequence[str], log: Path) -> Member:
     """Start Ray on a host; it lives as long as the pipe to it.
 
     Left to itself, a head asks for a token wherever its home has one, and a node that joins brings none: so all are told.
+    What Ray starts there, job and workers, has the environment that Ray was started in.
     """
     way = shlex.split(shell.format(host=host.name))
     authentication = os.environ.get("RAY_AUTH_MODE", "disabled")
     command = [sys.executable, str(ROOT / "grpotool" / "ray_node.py"), authentication, *arguments]
     if Path(way[0]).name == "ssh":  # which hands one line to the other side's shell
-        command = [shlex.join(command)]
+        command = [shlex.join(["env", *taken_along(os.environ), *command])]
     with log.open("wb") as output:
         process = subprocess.Popen([*way, *command], stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT,
                                    start_new_session=True)
@@ -168,12 +200,13 @@ def wait_for_head(head: Host, member: Member, seconds: float = 120) -> None:
     raise NodeMissing(f"the head {head} does not answer at ports {PORT} and {DASHBOARD_PORT}: {member.last_words()}")
 
 
-def wait_for_all(cluster: Cluster, wanted: int, gpus: int, seconds: float) -> Iterator[str]:
-    """Lines that say who has joined, until all nodes with all of their GPUs have.
+def wait_for_all(cluster: Cluster, wanted: int, gpus: int, seconds: float, say: Callable[[str], None]) -> set[str]:
+    """Say who has joined until all nodes with all of their GPUs have; the addresses of all that are alive then.
 
     Args:
         wanted: nodes.
         gpus: of each.
+        say: takes a line.
 
     Raises:
         NodeMissing: after `seconds`, or once nothing but nodes whose process has ended is missing; it names them.
@@ -183,11 +216,11 @@ def wait_for_all(cluster: Cluster, wanted: int, gpus: int, seconds: float) -> It
         nodes = {address: node["gpus"] for address, node in cluster.nodes().items() if node["alive"]}
         ready = {address for address, count in nodes.items() if count >= gpus}
         for address in sorted(ready - seen):
-            yield f"cluster: {cluster.name(address)} joined with {nodes[address]} GPUs, {len(ready)} of {wanted}"
+            say(f"cluster: {cluster.name(address)} joined with {nodes[address]} GPUs, {len(ready)} of {wanted}")
         seen |= ready
         ended = [member for member in cluster.members if member.process.poll() is not None]
         if len(ready) >= wanted and not ended:
-            return
+            return set(nodes)
         coming = [member for member in cluster.members if member not in ended and member.host.address not in ready]
         if time.monotonic() > until or ended and not coming:
             listed = [f"{cluster.name(address)} has {count} GPUs, not {gpus}" for address, count in sorted(nodes.items())
@@ -198,9 +231,8 @@ def wait_for_all(cluster: Cluster, wanted: int, gpus: int, seconds: float) -> It
         time.sleep(LOOK_SECONDS)
 
 
-def lost(cluster: Cluster, before: set[str]) -> list[str]:
-    """Those nodes of `before` (addresses) that Ray has given up or no longer lists, with the reason."""
-    nodes = cluster.nodes()
+def lost(cluster: Cluster, nodes: dict[str, dict[str, Any]], before: set[str]) -> list[str]:
+    """Those of `before` (addresses) that Ray, by its answer `nodes`, has given up or no longer lists, with the reason."""
     reasons = {address: nodes[address]["why"] if address in nodes else "Ray does not list it" for address in sorted(before)
-               if nodes and not (address in nodes and nodes[address]["alive"])}
+               if not (address in nodes and nodes[address]["alive"])}
     return [f"{cluster.name(address)} is lost: {why}" for address, why in reasons.items()]

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -27,6 +28,8 @@ BYTES_A_PARAMETER = 4 + 2 * 16
 PATIENCE = 10
 """Seconds that an endpoint has to list its models."""
 GB = 1e9
+NAMES_MACHINES = ("LOOPTOOL_HOSTS", "RAY_API_SERVER_ADDRESS")
+"""Variables by which multinode.py trains on other machines."""
 
 
 def existing(path: Path) -> Path:
@@ -88,8 +91,21 @@ def compare_packages(path: Path) -> Iterator[Finding]:
 
 
 def check_packages(config: Config, files: RoundFiles) -> Iterator[Finding]:
-    """What is installed is what the profile was tested with."""
-    return compare_packages(ROOT / ("requirements.txt" if config.train.profile == "cpu" else "requirements-gpu.txt"))
+    """What is installed is what the profile was tested with, and what packs sequences where they are to be packed."""
+    if config.train.profile == "cpu":
+        yield from compare_packages(ROOT / "requirements.txt")
+        return
+    yield from compare_packages(ROOT / "requirements-gpu.txt")
+    if config.train.attention == "flash_attention_2" and missing_packages(["flash_attn"]):
+        yield fail("train.attention is flash_attention_2, and flash-attn is not installed",
+                   f"{flash_attention_command(ROOT / 'requirements-gpu.txt')}, or set train.attention=sdpa")
+
+
+def flash_attention_command(requirements: Path) -> str:
+    """How to install flash-attn: a comment of the requirements file has it, as it is built against what the file installs."""
+    found = re.search(r"pip install --no-build-isolation flash-attn==[\w.]+", requirements.read_text(encoding="utf-8"))
+    assert found, f"{requirements} has lost the command that installs flash-attn"
+    return found.group()
 
 
 def count_gpus() -> int:
@@ -108,7 +124,13 @@ def check_gpus(config: Config, files: RoundFiles) -> Iterator[Finding]:
         return
     here, total = count_gpus(), train.gpus_per_node * train.nodes
     words = f"{here} GPUs on this machine, train.gpus_per_node={train.gpus_per_node}"
-    yield ok(words) if here >= train.gpus_per_node else fail(words, "train on another machine, or lower that number")
+    elsewhere = [name for name in NAMES_MACHINES if os.environ.get(name)]
+    if here >= train.gpus_per_node:
+        yield ok(words)
+    elif elsewhere:
+        yield skip(words, f"training runs on the machines that {elsewhere[0]} names; Ray counts their GPUs when it starts")
+    else:
+        yield fail(words, "train on another machine, or lower that number")
     if total % train.tensor_parallel:
         yield fail(f"train.tensor_parallel={train.tensor_parallel} does not divide {total} GPUs", "set it to a divisor")
     if train.nodes > 1:

@@ -18,18 +18,27 @@ import logging
 import os
 import shlex
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from grpotool.cluster import SRUN, SSH, Cluster, NodeMissing, launch, lost, parse_host, slurm_hosts, wait_for_all
+import aiohttp
+
+from grpotool.cluster import SRUN, SSH, Cluster, NodeMissing, launch, lost, parse_hosts, slurm_hosts, wait_for_all
 from looptool.config import ROOT, Config, argument_parser, load_config
 from looptool.records import InputError
 from looptool.run_files import RoundFiles, round_files
 from looptool.stage import end_on_sigterm, run_main
 
+if TYPE_CHECKING:
+    from ray.job_submission import JobStatus, JobSubmissionClient
+
 _log = logging.getLogger(__name__)
 WATCH_SECONDS = 5.0
+SILENCE_SECONDS = 60.0
+"""For which a head may leave every question without an answer."""
 
 
 @contextmanager
@@ -49,7 +58,7 @@ def open_cluster(args: argparse.Namespace, config: Config, files: RoundFiles) ->
         raise InputError(f"{len(names)} hosts ({', '.join(names)}) and train.nodes={config.train.nodes}; make them agree")
     shell = args.shell or (SSH if args.hosts else SRUN)
     declared = config.train.gpus_per_node if config.train.profile == "cpu" else None
-    with launch([parse_host(name) for name in names], shell, files.training / "ray", declared) as cluster:
+    with launch(parse_hosts(names), shell, files.training / "ray", declared) as cluster:
         yield cluster
 
 
@@ -63,6 +72,55 @@ def entrypoint(config_file: str, flags: list[str]) -> str:
     return f"cd {shlex.quote(os.getcwd())} && exec {shlex.join(train_command(config_file, flags))}"
 
 
+async def watch(cluster: Cluster, addresses: set[str]) -> None:
+    """Look after the nodes at these addresses, for ever.
+
+    Raises:
+        NodeMissing: a node is lost, or the head has been silent for SILENCE_SECONDS.
+    """
+    answered = time.monotonic()
+    while True:
+        if nodes := await asyncio.to_thread(cluster.nodes):
+            answered = time.monotonic()
+        silence = time.monotonic() - answered
+        gone = lost(cluster, nodes, addresses) if nodes else []
+        if silence > SILENCE_SECONDS:
+            gone = [f"the head {cluster.head()} no longer answers at {cluster.url}, for {silence:.0f} s now"]
+        if gone:
+            raise NodeMissing(f"{'; '.join(gone)}; run the same command again when it is back: training goes on from its last "
+                              "checkpoint")
+        await asyncio.sleep(WATCH_SECONDS)
+
+
+async def show(client: JobSubmissionClient, job: str) -> None:
+    """Print the job's log until the job ends, or the connection to it."""
+    try:
+        async for text in client.tail_job_logs(job):
+            print(text, end="", flush=True)
+    except (RuntimeError, aiohttp.ClientError) as error:
+        _log.warning("the job's log broke off: %s", error)
+
+
+def status_of(cluster: Cluster, client: JobSubmissionClient, job: str) -> JobStatus | None:
+    """The job's status, None where the head does not say; `client` alone would wait for minutes for one that is cut off."""
+    try:
+        return client.get_job_status(job) if cluster.nodes() else None
+    except (RuntimeError, OSError):
+        return None
+
+
+def stop(cluster: Cluster, client: JobSubmissionClient, job: str) -> None:
+    """End the job if it runs still."""
+    status = status_of(cluster, client, job)
+    try:
+        if status is not None and not status.is_terminal():
+            client.stop_job(job)
+    except (RuntimeError, OSError):
+        status = None
+    if status is None and not cluster.members:  # where we have started it, it ends with its Ray
+        _log.warning("%s does not answer, so the job may go on: ray job stop --address %s %s", cluster.url, cluster.url, job)
+
+
 async def follow(cluster: Cluster, command: str, addresses: set[str]) -> None:
     """Submit the job and print its log until it ends, with an eye on the nodes.
 
@@ -73,34 +131,29 @@ async def follow(cluster: Cluster, command: str, addresses: set[str]) -> None:
 
     client = JobSubmissionClient(cluster.url)
     job = client.submit_job(entrypoint=command, runtime_env={"env_vars": {"PYTHONUNBUFFERED": "1"}})
-
-    async def show() -> None:
-        async for text in client.tail_job_logs(job):
-            print(text, end="", flush=True)
-
-    async def watch() -> None:
-        while not (gone := await asyncio.to_thread(lost, cluster, addresses)):
-            await asyncio.sleep(WATCH_SECONDS)
-        raise NodeMissing(f"{'; '.join(gone)}; run the same command again when it is back: training goes on from its last checkpoint")
-
-    tasks = [asyncio.create_task(show()), asyncio.create_task(watch())]
+    showing, watching = asyncio.create_task(show(client, job)), asyncio.create_task(watch(cluster, addresses))
     try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        if client.get_job_status(job) == JobStatus.SUCCEEDED:
+        await asyncio.wait([showing, watching], return_when=asyncio.FIRST_COMPLETED)
+        if showing.done():
+            showing.result()
+        if not watching.done():
+            status = await asyncio.to_thread(status_of, cluster, client, job)
+            if status == JobStatus.SUCCEEDED:
+                return
+            # a job dies with its node before Ray says which: its nodes get a minute to be missed, a silent head two
+            await asyncio.wait([watching], timeout=SILENCE_SECONDS * (2 if status is None else 1))
+        if watching.done():
+            watching.result()
+        status = status_of(cluster, client, job)
+        if status == JobStatus.SUCCEEDED:
             return
-        for task in tasks:
-            if task.done():
-                task.result()
-        # a job dies with its node before Ray says which: its nodes get a minute to be missed
-        await asyncio.wait(tasks[1:], timeout=60)
-        if tasks[1].done():
-            tasks[1].result()
-        raise NodeMissing(f"the job ended as {client.get_job_info(job).status}; its log is above")
+        raise NodeMissing(f"the job ended as {status}; its log is above" if status and status.is_terminal() else
+                          "the connection to the job broke, so it is ended; run the same command again: training goes on from "
+                          "its last checkpoint")
     finally:
-        for task in tasks:
-            task.cancel()
-        if not client.get_job_status(job).is_terminal():
-            client.stop_job(job)
+        showing.cancel()
+        watching.cancel()
+        stop(cluster, client, job)
 
 
 def main() -> None:
@@ -125,9 +178,8 @@ def main() -> None:
         os.execv(command[0], command)
     try:
         with open_cluster(args, config, files) as cluster:
-            for line in wait_for_all(cluster, config.train.nodes, config.train.gpus_per_node, args.wait):
-                _log.info("%s", line)
-            asyncio.run(follow(cluster, entrypoint(args.config, flags), set(cluster.nodes())))
+            addresses = wait_for_all(cluster, config.train.nodes, config.train.gpus_per_node, args.wait, _log.info)
+            asyncio.run(follow(cluster, entrypoint(args.config, flags), addresses))
     except NodeMissing as error:
         _log.error("%s", error)
         sys.exit(1)

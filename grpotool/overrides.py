@@ -144,8 +144,13 @@ def cpu(config: Config, files: RoundFiles) -> list[str]:
         f"trainer.n_gpus_per_node={train.gpus_per_node}",
         f"trainer.save_freq={train.save_every or SAVE_EVERY}",
         f"trainer.test_freq={train.test_every or -1}",
-        *(own_ray(train.gpus_per_node) if train.nodes == 1 else []),
+        *(own_ray(train.gpus_per_node) if has_own_ray(config) else []),
     ]
+
+
+def has_own_ray(config: Config) -> bool:
+    """Whether the training starts a Ray for itself; otherwise verl joins the one that runs, if there is one."""
+    return config.train.profile == "cpu" and config.train.nodes == 1
 
 
 def own_ray(gpus: int) -> list[str]:
@@ -158,8 +163,8 @@ def own_ray(gpus: int) -> list[str]:
     ]
 
 
-def ray_of_the_job(config: Config, files: RoundFiles) -> list[str]:
-    """On several nodes Ray runs already, and only through it do variables reach verl's processes."""
+def through_ray(config: Config, files: RoundFiles) -> list[str]:
+    """The variables for verl's processes, which a Ray that ran before this training would start without them."""
     place = "+ray_kwargs.ray_init.runtime_env.env_vars"
     return [f"{place}.{name}={quote(value)}" for name, value in variables(config, files).items()]
 
@@ -169,8 +174,8 @@ def compose(config: Config, files: RoundFiles, model: str, steps_per_epoch: int,
     machine = cpu(config, files) if config.train.profile == "cpu" else gpu(config, files, steps_per_epoch)
     begin = ["trainer.resume_mode=disable"] if resume is None else [
         "trainer.resume_mode=resume_path", f"trainer.resume_from_path={quote(resume.resolve())}"]
-    cluster = ray_of_the_job(config, files) if config.train.nodes > 1 else []
-    return [*common(config, files, model), *machine, *cluster, *begin]
+    reached = [] if has_own_ray(config) else through_ray(config, files)
+    return [*common(config, files, model), *machine, *reached, *begin]
 
 
 def verl_command(config: Config, files: RoundFiles, model: str, steps_per_epoch: int, resume: Path | None) -> list[str]:
@@ -206,7 +211,7 @@ def environment(config: Config, files: RoundFiles) -> dict[str, str]:
     env = {**os.environ, **variables(config, files)}
     if config.train.profile == "cpu":
         env.pop("CUDA_VISIBLE_DEVICES", None)  # Ray stops at an empty one
-        if config.train.nodes == 1:  # a Ray of its own, that nobody else can reach
+        if has_own_ray(config):  # which nobody else can reach
             env.pop("RAY_ADDRESS", None)
             env["RAY_AUTH_MODE"] = "disabled"
     return env

@@ -30,6 +30,7 @@ from looptool.meta import Header, StageMeta, make_header, meta_path, read_meta, 
 from looptool.records import InputError, content_id, write_atomic
 from looptool.run_files import RoundFiles, round_files
 from looptool.stage import end_on_sigterm, run_main
+from looptool.weights import count_parameters
 
 _log = logging.getLogger(__name__)
 MACHINE = ("profile", "preset", "save_every", "test_every", "gpus_per_node", "nodes", "tensor_parallel", "gpu_memory_share",
@@ -114,9 +115,16 @@ def last_checkpoint(files: RoundFiles) -> tuple[int, Path | None]:
     return step, folder / f"global_step_{step}"
 
 
-def export(files: RoundFiles, config: Config, model: str, steps: int, header: Header, seconds: float) -> None:
-    """Put the last checkpoint's Hugging Face folder in place as the policy, then free the disk on a laptop."""
+def export(files: RoundFiles, model: str, steps: int, header: Header, seconds: float) -> None:
+    """Put the last checkpoint's Hugging Face folder in place as the policy, then free the disk.
+
+    Nothing reads a checkpoint any more: a finished training is not gone on with, and the next round's optimizer is new.
+
+    Raises:
+        InputError: the folder is not whole; the checkpoints are kept.
+    """
     ready = checkpoints(files) / f"global_step_{steps}" / "actor" / "huggingface"
+    count_parameters(ready)
     if end_token(ready) is None and Path(model).is_dir():
         shutil.copy(Path(model) / "generation_config.json", ready)
     rows = count_rows(files.train_parquet)
@@ -124,8 +132,7 @@ def export(files: RoundFiles, config: Config, model: str, steps: int, header: He
                      failed=0, failures={}, records=1, usage={}, seconds=round(seconds, 1))
     write_atomic(meta_path(files.policy), [msgspec.json.format(msgspec.json.encode(meta), indent=2) + b"\n"])
     ready.rename(files.policy)
-    if config.train.profile == "cpu":
-        shutil.rmtree(checkpoints(files))
+    shutil.rmtree(checkpoints(files))
 
 
 @contextmanager
@@ -161,10 +168,8 @@ def train(config: Config, files: RoundFiles, header: Header, model: str, rows: i
         run_verl(verl_command(config, files, model, epoch, checkpoint), environment(config, files), files.training / "verl.log", metrics, steps,
                  f"train: round {files.round}")
     seconds = time.monotonic() - begun
-    export(files, config, model, steps, header, seconds)
-    first, last = metrics.reward()
-    return (f"train: round {files.round}: {rows:,} rows -> {steps} steps, reward {first:.2f} -> {last:.2f}"
-            f"{metrics.why()}, {seconds:.0f} s")
+    export(files, model, steps, header, seconds)
+    return f"train: round {files.round}: {rows:,} rows -> {steps} steps, {metrics.reward()}, {seconds:.0f} s"
 
 
 def main() -> None:
@@ -192,6 +197,7 @@ def main() -> None:
         header = describe(config, files, model)
         if files.policy.exists():
             begin(files, header)
+            shutil.rmtree(checkpoints(files), ignore_errors=True)  # left by a kill just after the export
             _log.info("train: round %d: already trained, nothing to do", files.round)
             return
         try:

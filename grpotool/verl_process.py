@@ -85,10 +85,12 @@ class Metrics:
         data = [msgspec.json.decode(line)["data"] for line in self.lines.values()]
         return [record[REWARD_KEY] for record in data if REWARD_KEY in record]
 
-    def reward(self) -> tuple[float, float]:
-        """Mean of the first three steps and of the last three, as one step is noisy."""
-        rewards = self.rewards()
-        return sum(rewards[:3]) / len(rewards[:3]), sum(rewards[-3:]) / len(rewards[-3:])
+    def reward(self) -> str:
+        """Mean of the first three steps and of the last three, as one step is noisy, as a part of a sentence."""
+        first, last = self.rewards()[:3], self.rewards()[-3:]
+        if not last:
+            return f"reward unknown ({self.path} is empty: verl wrote no metrics, see verl.log beside it)"
+        return f"reward {sum(first) / len(first):.2f} -> {sum(last) / len(last):.2f}{self.why()}"
 
 
 def count_reasons(dump: Path, mode: str) -> dict[str, int]:

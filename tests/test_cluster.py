@@ -1,6 +1,7 @@
 """Ray over several machines, which here are network namespaces of one: each with its own address and its own Ray."""
 from __future__ import annotations
 
+import asyncio
 import os
 import shlex
 import shutil
@@ -8,15 +9,21 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import AsyncIterator
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
+from ray import job_submission
+from ray.job_submission import JobStatus
 from test_verl_cpu import tasks
 from tiny_policy import make_policy
 
+from grpotool import cluster as cluster_module
 from grpotool import multinode as multinode_script
-from grpotool.cluster import NodeMissing, launch, parse_host, start, wait_for_all
-from grpotool.multinode import entrypoint
+from grpotool.cluster import Cluster, NodeMissing, launch, lost, parse_host, parse_hosts, start, wait_for_all
+from grpotool.multinode import entrypoint, follow
 from looptool.config import ROOT
 from looptool.records import InputError, write_jsonl
 from looptool.run_files import RoundFiles
@@ -110,10 +117,9 @@ def steps(folder: Path) -> int:
 @pytest.mark.cluster
 def test_four_come_and_the_fifth_is_named(network, shell, tmp_path):
     network.cut(4)
-    hosts, lines = [parse_host(host) for host in network.hosts], []
+    hosts, lines = parse_hosts(network.hosts), []
     with launch(hosts, shell, tmp_path, gpus=1) as cluster, pytest.raises(NodeMissing) as missing:
-        for line in wait_for_all(cluster, wanted=5, gpus=1, seconds=45):
-            lines.append(line)
+        wait_for_all(cluster, wanted=5, gpus=1, seconds=45, say=lines.append)
     assert len(lines) == 4 and "lt3 (10.77.0.4) joined with 1 GPUs" in "\n".join(lines)
     assert "4 of 5 nodes with 1 GPUs are there; lt4 (10.77.0.5) has not joined: " in str(missing.value)
     assert all(f"lt{number} " not in str(missing.value) for number in range(4))
@@ -151,7 +157,110 @@ def test_hosts(monkeypatch):
     assert str(parse_host("n1=10.0.0.1")) == "n1 (10.0.0.1)"
     assert str(parse_host("127.0.0.1")) == "127.0.0.1"
     with pytest.raises(InputError, match="no.such.host.invalid: the name has no IP address here"):
-        parse_host("no.such.host.invalid")
+        parse_hosts(["127.0.0.1", "no.such.host.invalid"])
+
+
+def test_of_several_hosts_none_is_at_an_address_that_only_it_reaches(monkeypatch):
+    """Debian's /etc/hosts has a machine's own name at 127.0.1.1."""
+    addresses = {"n1": "127.0.1.1", "10.0.0.1": "10.0.0.1", "n2": "10.0.0.2"}
+    monkeypatch.setattr(cluster_module.socket, "gethostbyname", addresses.__getitem__)
+    with pytest.raises(InputError, match=r"host n1: resolves to this machine itself \(127.0.1.1\).* n1=ADDRESS"):
+        parse_hosts(["n2", "n1"])
+    assert [str(host) for host in parse_hosts(["n1=10.0.0.1", "n2"])] == ["n1 (10.0.0.1)", "n2 (10.0.0.2)"]
+    assert [host.address for host in parse_hosts(["n1"])] == ["127.0.1.1"]
+
+
+class Scripted(Cluster):
+    """A cluster that somebody else started; it gives one answer after another, and the last one for ever."""
+
+    def __init__(self, *answers: dict[str, dict[str, Any]]):
+        super().__init__("http://head:8265")
+        self.answers = list(answers)
+
+    def nodes(self) -> dict[str, dict[str, Any]]:
+        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+
+
+def node(alive: bool = True, gpus: int = 8, why: str = "") -> dict[str, Any]:
+    return {"alive": alive, "gpus": gpus, "why": why}
+
+
+def test_a_node_that_was_dead_before_is_not_lost(monkeypatch):
+    monkeypatch.setattr(cluster_module, "LOOK_SECONDS", 0)
+    of_old, lines = {"10.0.0.9": node(alive=False, why="of last week")}, []
+    both = {"10.0.0.1": node(gpus=0), "10.0.0.2": node(), **of_old}
+    cluster = Scripted({}, of_old, both, {})
+    addresses = wait_for_all(cluster, wanted=1, gpus=8, seconds=60, say=lines.append)
+    assert addresses == {"10.0.0.1", "10.0.0.2"} and lines == ["cluster: 10.0.0.2 joined with 8 GPUs, 1 of 1"]
+    assert lost(cluster, both, addresses) == []
+    assert lost(cluster, both | {"10.0.0.2": node(alive=False, why="no power")}, addresses) == ["10.0.0.2 is lost: no power"]
+    assert lost(cluster, of_old, {"10.0.0.1"}) == ["10.0.0.1 is lost: Ray does not list it"]
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """A launcher that looks often and loses patience soon."""
+    monkeypatch.setattr(multinode_script, "WATCH_SECONDS", 0.01)
+    monkeypatch.setattr(multinode_script, "SILENCE_SECONDS", 0.3)
+
+
+class Jobs:
+    """Stands in for Ray's JobSubmissionClient."""
+
+    def __init__(self, log: Exception | None, *statuses: JobStatus | Exception):
+        self.log, self.statuses, self.stopped = log, list(statuses), []
+
+    def submit_job(self, entrypoint: str, runtime_env: dict[str, Any]) -> str:
+        return "job-1"
+
+    async def tail_job_logs(self, job: str) -> AsyncIterator[str]:
+        yield "a line of the job\n"
+        if self.log is None:
+            await asyncio.sleep(60)
+        elif not isinstance(self.log, StopAsyncIteration):
+            raise self.log
+
+    def get_job_status(self, job: str) -> JobStatus:
+        status = self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
+        if isinstance(status, Exception):
+            raise status
+        return status
+
+    def stop_job(self, job: str) -> None:
+        self.stopped.append(job)
+
+
+HERE, GONE, ENDED = {"head": node(), "b": node()}, {"head": node(), "b": node(alive=False, why="no power")}, StopAsyncIteration()
+BROKEN, REFUSED = RuntimeError("WebSocket connection closed unexpectedly"), ConnectionError("Failed to connect to Ray")
+SILENT = "the head head no longer answers at http://head:8265, for 0 s now; run the same command again"
+
+
+@pytest.mark.parametrize("answers, log, statuses, words, stopped", [
+    ([HERE], ENDED, [JobStatus.SUCCEEDED], None, False),
+    ([HERE], ENDED, [JobStatus.FAILED], "the job ended as FAILED; its log is above", False),
+    ([HERE, {}, GONE], None, [JobStatus.RUNNING], "b is lost: no power; run the same command again", True),
+    ([HERE, HERE, HERE, GONE], ENDED, [JobStatus.FAILED], "b is lost: no power; run the same command again", False),
+    ([HERE, {}], None, [REFUSED], SILENT, False),
+    ([HERE, {}], BROKEN, [REFUSED], SILENT, False),
+    ([HERE], BROKEN, [REFUSED, JobStatus.SUCCEEDED], None, False),
+    ([HERE], BROKEN, [JobStatus.RUNNING], "the connection to the job broke, so it is ended; run the same command again", True)])
+def test_what_ends_a_job(monkeypatch, caplog, quick, answers, log, statuses, words, stopped):
+    jobs = Jobs(log, *statuses)
+    monkeypatch.setattr(job_submission, "JobSubmissionClient", lambda url: jobs)
+    cluster = Scripted(*answers)
+    with pytest.raises(NodeMissing) if words else nullcontext() as ended:
+        asyncio.run(follow(cluster, "train", {"head", "b"}))
+    assert words is None or str(ended.value).startswith(words)
+    assert jobs.stopped == (["job-1"] if stopped else [])
+    assert ("the job may go on: ray job stop --address http://head:8265 job-1" in caplog.text) == (words == SILENT)
+
+
+def test_a_reader_who_has_gone_ends_the_job_at_once(monkeypatch):
+    jobs = Jobs(BrokenPipeError(), JobStatus.RUNNING)
+    monkeypatch.setattr(job_submission, "JobSubmissionClient", lambda url: jobs)
+    with pytest.raises(BrokenPipeError):
+        asyncio.run(asyncio.wait_for(follow(Scripted(HERE), "train", {"head", "b"}), 20))
+    assert jobs.stopped == ["job-1"]
 
 
 def test_a_node_ends_with_its_pipe(tmp_path):
@@ -162,6 +271,24 @@ def test_a_node_ends_with_its_pipe(tmp_path):
     member = start(parse_host("127.0.0.1"), f"{ssh} {{host}}", ["--no-such-flag"], tmp_path / "log")
     assert member.process.wait(60) == 2
     assert "words: 1" in (tmp_path / "log").read_text() and "no such option" in member.last_words().lower()
+
+
+def test_ssh_takes_variables_along_but_no_secret(tmp_path, monkeypatch):
+    """A far side with an environment of its own, as sshd gives it, whose shell reads the line; Ray's start is what shows it."""
+    for name, value in {"NCCL_SOCKET_IFNAME": "ib0,it's $HOME", "GLOO_SOCKET_IFNAME": "eth0", "HF_HOME": "/m y", "HF_TOKEN": "hf_s",
+                        "HF_API_KEY": "hf_k", "OPENAI_API_KEY": "sk", "MY_NCCL_X": "1"}.items():
+        monkeypatch.setenv(name, value)
+    ssh, shown = tmp_path / "ssh", tmp_path / "python"
+    ssh.write_text('#!/bin/sh\nshift\nexec env -i PATH="$PATH" sh -c "$1"\n')
+    shown.write_text("#!/bin/sh\nenv\n")
+    for program in (ssh, shown):
+        program.chmod(0o755)
+    monkeypatch.setattr(cluster_module.sys, "executable", str(shown))
+    member = start(parse_host("127.0.0.1"), f"{ssh} {{host}}", [], tmp_path / "log")
+    assert member.process.wait(60) == 0
+    text = (tmp_path / "log").read_text()
+    assert {"NCCL_SOCKET_IFNAME=ib0,it's $HOME", "GLOO_SOCKET_IFNAME=eth0", "HF_HOME=/m y"} <= set(text.splitlines())
+    assert not any(word in text for word in ("hf_s", "hf_k", "OPENAI", "MY_NCCL"))
 
 
 def test_entrypoint_keeps_odd_words(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -67,11 +68,16 @@ def files(tmp_path, config) -> RoundFiles:
 
 
 def make_student(run: Path, end: int | None = 2, shapes=((1000, 1000), (500,))) -> Path:
-    tensors = {str(number): {"dtype": "F32", "shape": shape} for number, shape in enumerate(shapes)}
+    tensors, size = {}, 0
+    for number, shape in enumerate(shapes):
+        begin, size = size, size + 4 * math.prod(shape)
+        tensors[str(number)] = {"dtype": "F32", "shape": shape, "data_offsets": [begin, size]}
     header = json.dumps({"__metadata__": {"format": "pt"}} | tensors).encode()
     (run / "student").mkdir()
     (run / "student" / "generation_config.json").write_text(json.dumps({} if end is None else {"eos_token_id": end}))
-    (run / "student" / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    with (run / "student" / "model.safetensors").open("wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        file.truncate(file.tell() + size)
     return run / "student"
 
 
@@ -177,6 +183,24 @@ def test_our_requirements_can_be_read(name):
     assert {"verl", "torch", "transformers", "msgspec"} <= names
 
 
+@pytest.mark.parametrize("profile, attention, missing, told", [
+    ("gpu", "flash_attention_2", {"flash_attn"}, True), ("gpu", "flash_attention_2", set(), False),
+    ("gpu", "sdpa", {"flash_attn"}, False), ("cpu", "flash_attention_2", {"flash_attn"}, False)])
+def test_packed_sequences_need_flash_attention(tmp_path, monkeypatch, profile, attention, missing, told):
+    monkeypatch.setattr(packages, "find_spec", lambda name: None if name in missing else name)
+    monkeypatch.setattr(doctor_machine, "compare_packages", lambda path: iter([ok(path.name)]))
+    config = make_config(tmp_path, train=Train(profile=profile, attention=attention))
+    first, *others = run(doctor_machine.check_packages, config, RoundFiles(tmp_path, 1))
+    assert first == f"ok   requirements{'-gpu' if profile == 'gpu' else ''}.txt"
+    assert others == (["FAIL train.attention is flash_attention_2, and flash-attn is not installed -> pip install "
+                       "--no-build-isolation flash-attn==2.8.3, or set train.attention=sdpa"] if told else [])
+
+
+def test_training_md_and_the_doctor_name_one_flash_attention():
+    command = doctor_machine.flash_attention_command(ROOT / "requirements-gpu.txt")
+    assert command in (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+
+
 def with_gpus(folder: Path, monkeypatch, count: int, code: int = 0) -> None:
     """Put an nvidia-smi first on the path that lists so many GPUs."""
     lines = "".join(f"echo 'GPU {number}: NVIDIA (UUID: x)'\n" for number in range(count))
@@ -192,10 +216,25 @@ def with_gpus(folder: Path, monkeypatch, count: int, code: int = 0) -> None:
     (8, 0, 1, 3, ["ok", "FAIL"], "train.tensor_parallel=3 does not divide 8 GPUs"),
     (8, 0, 4, 4, ["ok", "skip"], "4 nodes: only this machine")])
 def test_gpus(tmp_path, monkeypatch, here, code, nodes, parallel, states, words):
+    for name in doctor_machine.NAMES_MACHINES:
+        monkeypatch.delenv(name, raising=False)
     with_gpus(tmp_path, monkeypatch, here, code)
     config = make_config(tmp_path, train=Train(gpus_per_node=8, nodes=nodes, tensor_parallel=parallel))
     lines = run(doctor_machine.check_gpus, config, RoundFiles(tmp_path, 1))
     assert [line.split()[0] for line in lines] == states and words in lines[-1]
+
+
+@pytest.mark.parametrize("name", ["LOOPTOOL_HOSTS", "RAY_API_SERVER_ADDRESS"])
+@pytest.mark.parametrize("here, start", [
+    (0, "skip 0 GPUs on this machine, train.gpus_per_node=8: training runs on the machines that {} names; Ray counts"),
+    (8, "ok   8 GPUs on this machine")])
+def test_a_launcher_without_gpus_is_no_failure_where_other_machines_train(tmp_path, monkeypatch, name, here, start):
+    with_gpus(tmp_path, monkeypatch, here)
+    for other in doctor_machine.NAMES_MACHINES:
+        monkeypatch.setenv(other, "named" if other == name else "")
+    config = make_config(tmp_path, train=Train(gpus_per_node=8, nodes=4))
+    first, *others = run(doctor_machine.check_gpus, config, RoundFiles(tmp_path, 1))
+    assert first.startswith(start.format(name)) and [line[:4] for line in others] == ["skip"]
 
 
 def test_no_gpus(tmp_path, monkeypatch, config):

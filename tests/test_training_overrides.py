@@ -128,12 +128,14 @@ def test_checkpoints_and_tests_as_often_as_the_preset_says(tmp_path):
     assert often() == ["7", "7"] and often("train.preset=released_32b") == ["150", "50"]
 
 
-def test_variables_reach_verl_on_other_nodes_through_ray(tmp_path):
+@pytest.mark.parametrize("name, nodes, told", [("qwen3_32b", 2, True), ("qwen3_32b", 1, True), ("laptop", 2, True),
+                                               ("laptop", 1, False)])
+def test_variables_reach_verl_through_whatever_ray_it_joins(tmp_path, name, nodes, told):
     files = RoundFiles(tmp_path, 1)
-    one, two = (compose(load("qwen3_32b", f"train.nodes={nodes}"), files, "/p", 5, None) for nodes in (1, 2))
+    run = compose(load(name, f"train.nodes={nodes}"), files, "/p", 5, None)
     place = "+ray_kwargs.ray_init.runtime_env.env_vars."
-    assert not [line for line in one if line.startswith(place)]
-    assert f"{place}VERL_FILE_LOGGER_PATH={quote(files.verl_metrics.resolve())}" in two
+    assert (f"{place}VERL_FILE_LOGGER_PATH={quote(files.verl_metrics.resolve())}" in run) == told
+    assert any(line.startswith(f"{place}TENSORBOARD_DIR=") for line in run) == told
 
 
 # What is refused
@@ -235,18 +237,49 @@ def test_newest_complete_checkpoint(tmp_path):
     assert train.last_checkpoint(files) == (12, checkpoints(files) / "global_step_12")  # killed between open and write
 
 
-@pytest.mark.parametrize("profile, kept", [("cpu", False), ("gpu", True)])
-def test_export_puts_a_whole_policy_in_place(tmp_path, profile, kept):
+def write_weights(folder: Path, size: int = 4) -> None:
+    """A safetensors file of one number of 4 bytes, of which `size` are there."""
+    header = json.dumps({"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
+    (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(size))
+
+
+@pytest.mark.parametrize("profile", ["cpu", "gpu"])
+def test_export_puts_a_whole_policy_in_place_and_frees_the_disk(tmp_path, profile):
     files, start = make_round(tmp_path), make_policy_folder(tmp_path / "start")
     files.training.mkdir()
     exported = make_policy_folder(checkpoints(files) / "global_step_2" / "actor" / "huggingface", end=None)
-    config = load("laptop", f"train.profile={profile}")
-    header = train.describe(config, files, str(start))
-    train.export(files, config, str(start), 2, header, 12.0)
-    assert not exported.exists() and train.end_token(files.policy) == 2
-    assert checkpoints(files).exists() == kept
+    write_weights(exported)
+    header = train.describe(load("laptop", f"train.profile={profile}"), files, str(start))
+    train.export(files, str(start), 2, header, 12.0)
+    assert (files.policy / "model.safetensors").exists() and train.end_token(files.policy) == 2
+    assert not checkpoints(files).exists()
     meta = read_meta(files.policy)
     assert meta.counts == {"steps": 2} and meta.sources == header.sources
+
+
+def test_a_policy_that_is_not_whole_stays_a_checkpoint(tmp_path):
+    files, start = make_round(tmp_path), make_policy_folder(tmp_path / "start")
+    exported = make_policy_folder(checkpoints(files) / "global_step_2" / "actor" / "huggingface")
+    header = train.describe(load(), files, str(start))
+    write_weights(exported, size=3)
+    with pytest.raises(InputError, match="bytes and not .*; copy or train"):
+        train.export(files, str(start), 2, header, 12.0)
+    write_weights(exported)
+    (exported / "model.safetensors.index.json").write_text('{"weight_map": {"a": "model.safetensors", "b": "second.safetensors"}}')
+    with pytest.raises(InputError, match="names second.safetensors, which is not there"):
+        train.export(files, str(start), 2, header, 12.0)
+    assert exported.exists() and not files.policy.exists() and not meta_path(files.policy).exists()
+
+
+def test_a_kill_after_the_export_leaves_checkpoints_that_the_next_run_removes(tmp_path, monkeypatch, caplog):
+    files, start = make_round(tmp_path), make_policy_folder(tmp_path / "start")
+    files.policy.mkdir()
+    (checkpoints(files) / "global_step_2").mkdir(parents=True)
+    settings = [word for value in (f"run_dir={tmp_path}", f"student.model={start}") for word in ("--set", value)]
+    monkeypatch.setattr(sys, "argv", ["train.py", "--config", str(ROOT / "configs" / "laptop.yaml"), "--round", "1", *settings])
+    with caplog.at_level("INFO"):
+        train.main()
+    assert "already trained" in caplog.messages[-1] and not checkpoints(files).exists() and files.policy.exists()
 
 
 # verl's process
@@ -267,8 +300,14 @@ def test_metrics_of_a_training_in_two_runs(tmp_path):
     second.verls.write_bytes(line(3, 0.5) + line(4, 0.6) + line(5, 0.7))
     second.update()
     assert second.rewards() == [0.1, 0.2, 0.5, 0.6, 0.7]
-    assert second.reward() == pytest.approx(((0.1 + 0.2 + 0.5) / 3, (0.5 + 0.6 + 0.7) / 3))
+    assert first.reward() == "reward 0.20 -> 0.20" and second.reward() == "reward 0.27 -> 0.60"
     assert [step for step, _ in read_lines(files.training / "metrics.jsonl")] == [1, 2, 3, 4, 5]
+
+
+def test_a_training_without_metrics_says_so(tmp_path):
+    files = RoundFiles(tmp_path, 1)
+    assert Metrics(files, 0, "strict").reward() == (
+        f"reward unknown ({files.training}/metrics.jsonl is empty: verl wrote no metrics, see verl.log beside it)")
 
 
 def test_each_step_says_why_its_rewards_are_zero(tmp_path):
