@@ -70,7 +70,7 @@ def check_current(files: RoundFiles) -> None:
         if made is not None and files.dataset.name in made.sources:
             now = make_header(made.stage, made.settings, [files.dataset], parquet)
             if now.sources != {name: made.sources[name] for name in now.sources}:
-                raise InputError(f"{parquet}: was made from another {files.dataset.name}; run json2parquet.py again")
+                raise InputError(f"{parquet}: was made from another {files.dataset.name}; run json2parquet.py again with --fresh")
 
 
 def left_out(files: RoundFiles) -> int:
