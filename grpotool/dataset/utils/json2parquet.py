@@ -36,7 +36,7 @@ from looptool.meta import Header, StageMeta, make_header, meta_path
 from looptool.prompt import Fits, render_sample
 from looptool.prompt_length import StudentFits, leave_torch_out
 from looptool.records import InputError, Sample, read_jsonl, write_atomic
-from looptool.run_files import RoundFiles, round_files
+from looptool.run_files import RoundFiles, check_made, round_files
 from looptool.stage import run_main
 
 STAGE = "json2parquet"
@@ -154,6 +154,7 @@ def main() -> None:
     if not args.fresh and is_trained(files, train, test):
         _log.info("json2parquet: round %d is trained already, so its rows stay as they are (--fresh makes them anew)", files.round)
         return
+    check_made(dataset, "scripts/03_make_samples.sh (D_1) or 08_next_round.sh", args)
     for _ in read_jsonl(dataset, Sample):  # a wrong line is found before the tokenizer is loaded
         pass
     meta = convert(dataset, train, test, config, StudentFits(config))
