@@ -40,10 +40,11 @@ def findings(checks: Iterable[Check], config: Config, files: RoundFiles) -> Iter
 def main() -> None:
     parser = argument_parser(__doc__, with_round=True)
     parser.add_argument("--training", action="store_true", help="only what a training needs, if there is one to run")
+    parser.add_argument("--fresh", action="store_true", help="there is one to run even where the round is trained already")
     args = parser.parse_args()
     config = load_config(args.config, args.overrides)
     files, counts = round_files(args, config), Counter()
-    if args.training and files.policy.exists():
+    if args.training and files.policy.exists() and not args.fresh:
         _log.info("doctor: round %d is trained already", files.round)
         return
     checks = [check for check in CHECKS if not (args.training and check in SERVERS)]

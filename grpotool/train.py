@@ -28,7 +28,7 @@ from grpotool.verl_process import Metrics, VerlFailed, run_verl
 from looptool.config import Config, argument_parser, load_config, student_path
 from looptool.meta import Header, StageMeta, make_header, meta_path, read_meta, refuse_changes
 from looptool.records import InputError, content_id, write_atomic
-from looptool.run_files import RoundFiles, round_files
+from looptool.run_files import RoundFiles, check_made, round_files
 from looptool.stage import end_on_sigterm, run_main
 from looptool.weights import count_parameters
 
@@ -71,7 +71,7 @@ def check_current(files: RoundFiles) -> None:
         if made is not None and files.dataset.name in made.sources:
             now = make_header(made.stage, made.settings, [files.dataset], parquet)
             if now.sources != {name: made.sources[name] for name in now.sources}:
-                raise InputError(f"{parquet}: was made from another {files.dataset.name}; run json2parquet.py again")
+                raise InputError(f"{parquet}: was made from another {files.dataset.name}; run json2parquet.py again with --fresh")
 
 
 def left_out(files: RoundFiles) -> int:
@@ -181,6 +181,7 @@ def main() -> None:
     config = load_config(args.config, args.overrides)
     files = round_files(args, config)
     model = policy_before(config, files)
+    check_made(files.train_parquet, "grpotool/dataset/utils/json2parquet.py", args)
     rows = count_rows(files.train_parquet)
     check_batches(config, files, rows)
     for line in batch_lines(config.train, rows, left_out(files)):

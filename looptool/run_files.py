@@ -75,6 +75,17 @@ def newest_unfinished_round(config: Config) -> int:
     return number
 
 
+def check_made(path: Path, step: str, args: argparse.Namespace) -> None:
+    """Refuse to begin without a file that `step` writes.
+
+    Raises:
+        InputError: it is not there; names the step, and the config, by which another run may have been meant.
+    """
+    if not path.exists():
+        raise InputError(f"{path}: is not there; run {step} first, or name by --config or LOOPTOOL_CONFIG another config "
+                         f"than {args.config}")
+
+
 def round_files(args: argparse.Namespace, config: Config) -> RoundFiles:
     """The files of the round that --round names, else of the newest unfinished one.
 

@@ -108,17 +108,19 @@ def test_exit_code(tmp_path, monkeypatch, caplog, found, code):
     assert caplog.messages[:2] == ["ok   x", str(found)] and caplog.messages[2].startswith("doctor: ")
 
 
-@pytest.mark.parametrize("trained", [False, True])
-def test_before_a_training_no_server_is_asked_for_and_a_trained_round_needs_no_check(tmp_path, monkeypatch, caplog, trained):
+@pytest.mark.parametrize("flags, trained, checked", [
+    ([], False, True), ([], True, False), (["--fresh"], True, True)])
+def test_before_a_training_no_server_is_asked_for_and_a_trained_round_needs_no_check(
+        tmp_path, monkeypatch, caplog, flags, trained, checked):
     monkeypatch.setattr(doctor, "CHECKS", [lambda config, files: iter([ok("x")]), doctor.check_endpoints])
     monkeypatch.setattr(sys, "argv", ["doctor.py", "--config", str(ROOT / "configs" / "qwen3_8b.yaml"), "--round", "1",
-                                      "--set", f"run_dir={tmp_path}", "--training"])
+                                      "--set", f"run_dir={tmp_path}", "--training", *flags])
     if trained:
         RoundFiles(tmp_path, 1).policy.mkdir(parents=True)
-    with caplog.at_level("INFO"), pytest.raises(SystemExit) if not trained else nullcontext() as end:
+    with caplog.at_level("INFO"), pytest.raises(SystemExit) if checked else nullcontext() as end:
         doctor.main()
-    assert caplog.messages == (["doctor: round 1 is trained already"] if trained else ["ok   x", "doctor: 1 ok, 0 failed, 0 skipped"])
-    assert trained or end.value.code == 0
+    assert caplog.messages == (["ok   x", "doctor: 1 ok, 0 failed, 0 skipped"] if checked else ["doctor: round 1 is trained already"])
+    assert not checked or end.value.code == 0
 
 
 # The machine
@@ -488,3 +490,26 @@ def test_script(tmp_path):
     states = [line.split()[0] for line in good.stderr.splitlines()]
     assert good.returncode == 0 and "FAIL" not in states and states.count("ok") >= 9, good.stderr
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("flags", [[], ["--fresh"]])
+def test_a_trained_round_is_only_looked_at_and_made_anew_with_fresh(tmp_path, flags):
+    """04_train.sh with all of its steps but the training itself, which only tells its flags."""
+    from tiny_policy import make_policy
+
+    files = make_rows(tmp_path, make_config(tmp_path), [sample(i, city="Rome") for i in range(10)])
+    files.policy.mkdir()
+    rows = files.train_parquet.read_bytes()
+    python = tmp_path / "bin" / "python"
+    python.parent.mkdir()
+    python.write_text(f'#!/bin/bash\n[[ "$1" == *multinode.py ]] && echo "${{*:2}}" || exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    given = ["--round", "1", *flags, "--config", str(ROOT / "configs/laptop.yaml"), *(word for value in (
+        f"run_dir={tmp_path}", f"student.model={make_policy(tmp_path / 'student')}", "train.batch_size=4",
+        "train.mini_batch_size=4", "train.test_share=0.4", "student.max_prompt_tokens=2000") for word in ("--set", value))]
+    done = subprocess.run(["bash", ROOT / "scripts/04_train.sh", *given], capture_output=True, text=True, cwd="/",
+                          env={**os.environ, "PATH": f"{python.parent}:{os.environ['PATH']}"})
+    assert done.returncode == 0 and done.stdout.split() == given, done.stderr
+    assert ("round 1 is trained already" in done.stderr) != bool(flags)
+    assert (files.train_parquet.read_bytes() == rows) != bool(flags)

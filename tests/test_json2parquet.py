@@ -19,6 +19,7 @@ from looptool.config import ROOT, Config, Student, Teacher, Train
 from looptool.meta import read_meta
 from looptool.prompt import ChatMessage, render_sample
 from looptool.records import Call, InputError, Message, Sample, Tool, read_jsonl, write_jsonl
+from looptool.run_files import RoundFiles
 
 
 def characters(chat: list[ChatMessage]) -> int:
@@ -133,6 +134,26 @@ def test_too_little_is_refused(tmp_path, samples, words):
     with pytest.raises(InputError, match=words):
         converted(tmp_path, samples)
     assert not list(tmp_path.glob("*.parquet"))
+
+
+def test_rows_of_a_trained_round_stay_until_fresh(tmp_path, monkeypatch, caplog):
+    files = RoundFiles(tmp_path, 1)
+    monkeypatch.setattr(json2parquet, "StudentFits", lambda config: fits)
+
+    def made(*flags: str) -> list[bytes]:
+        monkeypatch.setattr(sys, "argv", ["json2parquet.py", "--round", "1", "--config", str(ROOT / "configs/laptop.yaml"),
+                                          "--set", f"run_dir={tmp_path}", "--set", "student.max_prompt_tokens=100000", *flags])
+        with caplog.at_level("INFO"):
+            json2parquet.main()
+        return [path.read_bytes() for path in (files.train_parquet, files.test_parquet)]
+
+    write_jsonl(files.dataset, [sample(i) for i in range(20)])
+    before = made()
+    files.policy.mkdir()
+    assert made("--set", "train.test_share=0.5") == before and "is trained already, so its rows stay" in caplog.text
+    assert made("--set", "train.test_share=0.5", "--fresh") != before
+    files.test_parquet.unlink()
+    assert made() == before
 
 
 @pytest.mark.slow

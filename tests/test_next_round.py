@@ -19,7 +19,7 @@ from loop_world import is_right, judged, loop_config, probed, says, supply_of, t
 from dataloop import filter_grpo_sample
 from dataloop import next_round as script
 from dataloop.listing import Listing
-from dataloop.mixing import Supply, is_used, mix_parts
+from dataloop.mixing import Supply, is_used, mix_parts, planned
 from dataloop.seeds import error_seed
 from grpotool.dataset.utils import filter_grpo_sample as seed_filter
 from looptool import checking
@@ -87,6 +87,14 @@ def test_the_papers_table(config):
     plenty = Supply(listing=listing, error_seeds=many(9000), expanded=many(36000), high_ppl=many(6000), seed_new=many(28000))
     counts = [tuple(mix_parts(plenty, mix, round, seed=0).counts.values()) for round in (1, 2, 3, 4)]
     assert counts == [(0, 0, 0, 18304), (1919, 6566, 4187, 5632), (3386, 8066, 4036, 2816), (3731, 8169, 4996, 1408)]
+
+
+@pytest.mark.parametrize("name", ["qwen3_8b", "qwen3_32b"])
+def test_dialogs_suffice_for_the_papers_rounds(name):
+    """Table 3 with 7.35 samples a dialog (147 of 20, simulated) before the judge's tier, which may refuse a third."""
+    config = load_config(ROOT / "configs" / f"{name}.yaml")
+    drawn = sum(planned(config.mix, number)["seed"] for number in range(2, config.rounds + 1))
+    assert drawn == 9856 and config.dialogs.count * 7.35 * 2 / 3 > config.mix.size + drawn
 
 
 @pytest.mark.parametrize("parts, expected", [

@@ -12,7 +12,8 @@ a .meta.json. A row of either:
 A label is a JSON string, for Parquet gives dictionaries with differing keys the union of all keys. verl cuts long prompts
 from the left, where the tools are, so a sample with more than student.max_prompt_tokens is left out here and counted.
 The paper draws 2% for testing anew each time; here a sample that comes back in a later round is drawn by its id,
-so that what was tested on in one round is as a rule not trained on in the next.
+so that what was tested on in one round is as a rule not trained on in the next. The rows of a round that is trained already
+stay as they are, whatever the config says by now; --fresh makes them anew.
 """
 from __future__ import annotations
 
@@ -35,7 +36,7 @@ from looptool.meta import Header, StageMeta, make_header, meta_path
 from looptool.prompt import Fits, render_sample
 from looptool.prompt_length import StudentFits, leave_torch_out
 from looptool.records import InputError, Sample, read_jsonl, write_atomic
-from looptool.run_files import round_files
+from looptool.run_files import RoundFiles, check_made, round_files
 from looptool.stage import run_main
 
 STAGE = "json2parquet"
@@ -133,19 +134,30 @@ def convert(dataset: Path, train: Path, test: Path, config: Config, fits: Fits) 
     return meta
 
 
+def is_trained(files: RoundFiles, train: Path, test: Path) -> bool:
+    """Whether these are the round's own files, are there, and led to its policy."""
+    return (train, test) == (files.train_parquet, files.test_parquet) and all(
+        path.exists() for path in (train, test, files.policy))
+
+
 def main() -> None:
     parser = argument_parser(__doc__, with_round=True)
     parser.add_argument("--input", type=Path, help="dataset of samples (default: the round's dataset.jsonl)")
     parser.add_argument("--train", type=Path, help="Parquet file to train on (default: the round's train.parquet)")
     parser.add_argument("--test", type=Path, help="Parquet file to test on (default: the round's test.parquet)")
+    parser.add_argument("--fresh", action="store_true", help="make rows anew even where the round is trained already")
     args = parser.parse_args()
     config = load_config(args.config, args.overrides)
     files = round_files(args, config)
     dataset = args.input or files.dataset
+    train, test = args.train or files.train_parquet, args.test or files.test_parquet
+    if not args.fresh and is_trained(files, train, test):
+        _log.info("json2parquet: round %d is trained already, so its rows stay as they are (--fresh makes them anew)", files.round)
+        return
+    check_made(dataset, "scripts/03_make_samples.sh (D_1) or 08_next_round.sh", args)
     for _ in read_jsonl(dataset, Sample):  # a wrong line is found before the tokenizer is loaded
         pass
-    meta = convert(dataset, args.train or files.train_parquet, args.test or files.test_parquet, config,
-                   StudentFits(config))
+    meta = convert(dataset, train, test, config, StudentFits(config))
     _log.info("%s", meta.line())
 
 
