@@ -56,8 +56,8 @@ def run_variant(config: Config, flags: list[str], variant: str, seed: int, round
     full = folder.with_name(f"{FULL}_seed{seed}")
     if variant != FULL and not folder.exists() and RoundFiles(full, 1).probes.exists():
         copy_beginning(full, folder)
-    command = ["bash", str(ROOT / "scripts" / "run_loop.sh"), *flags, *words("run_dir", folder), *words("ablation", variant),
-               *words("seed", seed), *words("rounds", rounds)]
+    command = ["bash", str(ROOT / "scripts" / "run_loop.sh"), "--same-config", *flags, *words("run_dir", folder),
+               *words("ablation", variant), *words("seed", seed), *words("rounds", rounds)]
     folder.parent.mkdir(parents=True, exist_ok=True)
     with (folder.parent / f"{folder.name}.log").open("ab") as output:
         if subprocess.run(command, stdout=output, stderr=subprocess.STDOUT).returncode:

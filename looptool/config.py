@@ -4,7 +4,6 @@ from __future__ import annotations
 import argparse
 import difflib
 import os
-import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn, get_type_hints
 
@@ -346,8 +345,3 @@ def argument_parser(description: str | None, with_round: bool = False) -> argpar
         parser.add_argument("--round", default=os.environ.get("ROUND"), metavar="J",
                             help="round (default: $ROUND, else the newest unfinished one)")
     return parser
-
-
-if __name__ == "__main__":  # for shell loops: the numbers of the config's rounds, one a line
-    arguments = argument_parser("Print the rounds of a config, one a line.").parse_args()
-    sys.stdout.writelines(f"{number}\n" for number in range(1, load_config(arguments.config, arguments.overrides).rounds + 1))

@@ -111,19 +111,24 @@ def refuse_changes(before: Header, now: Header, output: Path) -> None:
         InputError: they differ; names each key with its old and new value.
     """
     followed = {path for header in (before, now) for path, digest in header.sources.items() if digest == FOLLOWED}
-    old, new = (_flatten({"stage": header.stage, "settings": header.settings, "sources": {
+    old, new = (flatten({"stage": header.stage, "settings": header.settings, "sources": {
         path: digest for path, digest in header.sources.items() if path not in followed}}) for header in (before, now))
-    changes = [f"{key}: {old.get(key, 'absent')} -> {new.get(key, 'absent')}" for key in sorted(old.keys() | new.keys())
-               if old.get(key) != new.get(key)]
-    if changes:
+    if changes := differences(old, new):
         raise InputError(f"{output}: was begun with other settings or sources ({'; '.join(changes)}); set them back, "
                          "or use --fresh to make it anew")
 
 
-def _flatten(tree: Any, key: str = "") -> dict[str, str]:
+def differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
+    """The keys with another value, or with one in only one of the two, as "key: old -> new"."""
+    return [f"{key}: {old.get(key, 'absent')} -> {new.get(key, 'absent')}" for key in sorted(old.keys() | new.keys())
+            if old.get(key) != new.get(key)]
+
+
+def flatten(tree: Any, key: str = "") -> dict[str, str]:
+    """Values as JSON, long ones shortened, by their path of keys joined by dots."""
     if isinstance(tree, Mapping) and tree:
         return {path: value for name, branch in tree.items()
-                for path, value in _flatten(branch, f"{key}.{name}" if key else name).items()}
+                for path, value in flatten(branch, f"{key}.{name}" if key else name).items()}
     text = msgspec.json.encode(tree).decode()
     return {key: text if len(text) <= 80 else f"{text[:60]}... ({hashlib.sha256(text.encode()).hexdigest()[:8]})"}
 

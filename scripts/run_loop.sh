@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
 # The whole loop: tools, dialogs, samples, then `rounds` rounds, then the report. Flags (--config, --set) go to every
 # step; --tools FILE goes to the first one and --overlap to the rounds. Killed anywhere and run again, it goes on where it
-# was; `bash scripts/status.sh` says where that is.
+# was; `bash scripts/status.sh` says where that is. Rounds that are complete stay as they were made, also where the config was
+# edited since; with --same-config that is refused.
 set -euo pipefail
 scripts="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 
-tools=() overlap=() flags=()
+tools=() overlap=() same=() flags=()
 while (($#)); do
   case "$1" in
     --tools) tools=("$1" "${2:?--tools: name a file or folder}"); shift 2 ;;
     --overlap) overlap=("$1"); shift ;;
+    --same-config) same=("$1"); shift ;;
     *) flags+=("$1"); shift ;;
   esac
 done
@@ -18,9 +20,10 @@ set -- "${flags[@]}"
 bash "$scripts/01_synthesize_tools.sh" "${tools[@]}" "$@"
 bash "$scripts/02_generate_dialogs.sh" "$@"
 bash "$scripts/03_make_samples.sh" "$@"
-ROUND=0 bash "$scripts/evaluate_heldout.sh" "$@"
-for round in $(python -m looptool.config "$@"); do
-  ROUND="$round" bash "$scripts/run_round.sh" "${overlap[@]}" "$@"
-  ROUND="$round" bash "$scripts/evaluate_heldout.sh" "$@"
+python -m looptool.simulation.heldout "$@"  # first, as answers to other tasks are not complete
+left="$(python "$scripts/../dataloop/steps_left.py" "${same[@]}" "$@")"
+for step in $left; do  # such as run_round.sh:1
+  if [[ "$step" == run_round.sh:* ]]; then own=("${overlap[@]}"); else own=(); fi
+  ROUND="${step#*:}" bash "$scripts/${step%:*}" "${own[@]}" "$@"
 done
 bash "$scripts/11_report.sh" "$@"

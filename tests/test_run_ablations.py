@@ -69,8 +69,8 @@ def test_a_variant_is_the_loop_with_its_settings(tmp_path, monkeypatch):
 
     monkeypatch.setattr(run_ablations.subprocess, "run", loop)
     folder = run_variant(config, ["--config", "c.yaml"], "no_edde", 1, 3)
-    assert asked[0][2:] == ["--config", "c.yaml", "--set", f"run_dir={folder}", "--set", "ablation=no_edde", "--set", "seed=1",
-                            "--set", "rounds=3"]
+    assert asked[0][2:] == ["--same-config", "--config", "c.yaml", "--set", f"run_dir={folder}", "--set", "ablation=no_edde",
+                            "--set", "seed=1", "--set", "rounds=3"]
     with pytest.raises(InputError, match=r"no_edde_seed1: the loop has ended with an error; see .*no_edde_seed1.log"):
         run_variant(config, [], "no_edde", 1, 3)
 

@@ -45,10 +45,18 @@ def test_one_round_of_the_built_in_world_and_nothing_is_done_twice(tmp_path):
     assert 0 < report["before"]["heldout"]["accuracy"]["share"] < 1
     assert sum(1 for _ in read_jsonl(RoundFiles(tmp_path, 2).dataset, Sample)) == 36
     files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.jsonl")}
-    again = run(*loop)
+    again = run(*loop, "--same-config")
     assert "already trained" in again and again.count("nothing to do") >= 5
     assert all(path.stat().st_mtime_ns == files[path] for path in (
         RoundFiles(tmp_path, 1).probes, RoundFiles(tmp_path, 1).verdicts, RoundFiles(tmp_path, 1).expanded))
+    folder = {path: path.stat().st_mtime_ns for path in RoundFiles(tmp_path, 1).folder.rglob("*")}
+    assert "round 1 is complete; left as it is" in run(*loop)
+    edits = {"expand.per_seed": "4 -> 2", "mix.high_ppl": "6 -> 5", "train.learning_rate": "0.00015 -> 0.0002",
+             "train.test_share": "0.02 -> 0.1", "verify.votes_per_order": "1 -> 3"}
+    edited = [word for key, change in edits.items() for word in ("--set", f"{key}={change.split()[-1]}")]
+    changes = "; ".join(f"{key}: {change}" for key, change in edits.items())
+    assert f"round 1 is complete, made with other settings ({changes}); left as it is" in run(*loop, *edited)
+    assert {path: path.stat().st_mtime_ns for path in RoundFiles(tmp_path, 1).folder.rglob("*")} == folder
 
 
 @real_data
