@@ -4,6 +4,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn, get_type_hints
 
@@ -256,6 +257,13 @@ class Config(Section, kw_only=True):
     mix: Mix = msgspec.field(default_factory=Mix)
 
 
+class _Yaml(yaml.SafeLoader):
+    """YAML in which 1e-6 is a number, as in YAML 1.2; PyYAML by itself wants 1.0e-6."""
+
+
+_Yaml.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789"))
+
+
 def load_config(path: Path | str, overrides: list[str] = []) -> Config:
     """Read a YAML config; `overrides` are "section.key=value" strings that win over the file.
 
@@ -264,7 +272,7 @@ def load_config(path: Path | str, overrides: list[str] = []) -> Config:
     """
     path = Path(path)
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = yaml.load(path.read_text(encoding="utf-8"), _Yaml)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); name a config with --config") from None
     except UnicodeDecodeError as error:
@@ -297,7 +305,7 @@ def _apply_override(data: dict[str, Any], override: str) -> None:
         if not isinstance(data, dict):
             raise InputError(f"--set {override}: {section} is a value, not a section")
     try:
-        data[last] = yaml.safe_load(value)
+        data[last] = yaml.load(value, _Yaml)
     except yaml.YAMLError as error:
         raise InputError(f"--set {override}: the value is not YAML: {' '.join(str(error).split())}; quote it") from None
 

@@ -184,6 +184,13 @@ def test_parquet_of_another_dataset_is_refused(tmp_path):
         train.check_current(files)
 
 
+def test_a_learning_rate_as_everybody_writes_it(tmp_path):
+    file = tmp_path / "config.yaml"
+    file.write_text((ROOT / "configs" / "qwen3_8b.yaml").read_text() + "\ntrain: {learning_rate: 5e-7}\n")
+    assert load_config(file).train.learning_rate == 5e-7
+    assert load_config(file, ["train.learning_rate=1E-6", "run_dir=runs/1e6x"]).train.learning_rate == 1e-6
+
+
 @pytest.mark.parametrize("change, refused", [("train.learning_rate=1.0e-5", "learning_rate"), ("seed=1", "seed"),
                                              ("student.max_prompt_tokens=99", "max_prompt_tokens"),
                                              ("train.gpus_per_node=4", None), ("train.gpu_memory_share=0.5", None)])
