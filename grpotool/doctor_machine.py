@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 
 from grpotool.finding import Finding, fail, ok, skip, warn
 from grpotool.overrides import compose, environment
-from grpotool.train import policy_before
+from grpotool.train import check_heads, policy_before
 from looptool.config import ROOT, Config
 from looptool.packages import RAY_ENGINE, missing_packages
 from looptool.records import InputError
@@ -38,13 +38,14 @@ def existing(path: Path) -> Path:
 
 
 def check_paths(config: Config, files: RoundFiles) -> Iterator[Finding]:
-    """The run's folder can be written, and the policy to start from is there."""
+    """The run's folder can be written, and the policy to start from is there, in a shape that the GPUs can share."""
     place = existing(files.folder)
     if place.is_dir() and os.access(place, os.W_OK):
         yield ok(f"{files.folder} can be written")
     else:
         yield fail(f"{files.folder}: {place} is no folder that can be written", "set run_dir or mend its permissions")
     model = policy_before(config, files)
+    check_heads(config, model)
     if Path(model).is_dir():
         yield ok(f"training starts from {model}")
     else:

@@ -22,7 +22,7 @@ from typing import IO
 import msgspec
 
 from grpotool.batches import batch_lines, check_batches
-from grpotool.overrides import checkpoints, environment, verl_command
+from grpotool.overrides import checkpoints, environment, samples_in_process, verl_command
 from grpotool.rows import count_rows
 from grpotool.verl_process import Metrics, VerlFailed, run_verl
 from looptool.config import Config, argument_parser, load_config, student_path
@@ -54,6 +54,23 @@ def policy_before(config: Config, files: RoundFiles) -> str:
         raise InputError(f"{model}/generation_config.json: eos_token_id is missing, so no answer would ever end; name the "
                          "token that ends a turn")
     return model
+
+
+def check_heads(config: Config, model: str) -> None:
+    """Refuse what vLLM would after minutes: a number of GPUs that cannot share a policy's attention heads.
+
+    Raises:
+        InputError: train.tensor_parallel does not divide them; those of a hub name are not looked up.
+    """
+    if samples_in_process(config) or not (Path(model) / "config.json").exists():
+        return
+    train = config.train
+    heads = msgspec.json.decode((Path(model) / "config.json").read_bytes()).get("num_attention_heads", 0)
+    if heads % train.tensor_parallel:
+        total = train.gpus_per_node * train.nodes
+        fitting = [str(number) for number in range(1, total + 1) if heads % number == 0 == total % number]
+        raise InputError(f"train.tensor_parallel={train.tensor_parallel} does not divide the {heads} attention heads of {model}; "
+                         f"with {total} GPUs set it to {' or '.join(fitting)}")
 
 
 def end_token(policy: Path) -> int | list[int] | None:
@@ -182,6 +199,7 @@ def main() -> None:
     files = round_files(args, config)
     model = policy_before(config, files)
     check_made(files.train_parquet, "grpotool/dataset/utils/json2parquet.py", args)
+    check_heads(config, model)
     rows = count_rows(files.train_parquet)
     check_batches(config, files, rows)
     for line in batch_lines(config.train, rows, left_out(files)):

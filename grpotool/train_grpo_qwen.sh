@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# GRPO of Qwen3-8B on one node with 1 to 8 GPUs, on the Parquet files of json2parquet.py. With fewer than 8:
-#   GPUS=1 bash train_grpo_qwen.sh           # train.gpus_per_node and train.tensor_parallel
+# GRPO of Qwen3-8B on one node with 1, 2, 4 or 8 GPUs, on the Parquet files of json2parquet.py. With fewer than 8:
+#   GPUS=1 bash train_grpo_qwen.sh           # train.gpus_per_node and train.tensor_parallel, which shares 32 attention heads
 #   --set train.attention=sdpa               # where flash-attn is not installed
 # Takes --round J (or ROUND), --config FILE (default $LOOPTOOL_CONFIG, else configs/qwen3_8b.yaml), --set
 # SECTION.KEY=VALUE, --dry-run and --fresh.

@@ -144,6 +144,11 @@ def test_paths_that_fail(tmp_path, config):
     make_student(tmp_path, end=None)
     assert "eos_token_id is missing" in run(doctor_machine.check_paths, config, RoundFiles(tmp_path, 1))[1]
     assert "-> train round 1 first" in run(doctor_machine.check_paths, config, RoundFiles(tmp_path, 2))[1]
+    shutil.rmtree(tmp_path / "student")
+    (make_student(tmp_path) / "config.json").write_text('{"num_attention_heads": 32}')
+    three = make_config(tmp_path, train=Train(gpus_per_node=3, tensor_parallel=3))
+    assert run(doctor_machine.check_paths, three, RoundFiles(tmp_path, 1))[1].endswith(
+        f"the 32 attention heads of {tmp_path}/student -> with 3 GPUs set it to 1")
 
 
 @pytest.mark.parametrize("free, state", [(36_018_000, "ok"), (36_017_999, "FAIL")])

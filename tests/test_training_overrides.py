@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import msgspec
@@ -157,6 +158,20 @@ def test_policy_must_name_its_end_token(tmp_path):
     with pytest.raises(InputError, match="eos_token_id is missing"):
         train.policy_before(config, RoundFiles(tmp_path, 1))
     assert train.policy_before(load("qwen3_8b"), RoundFiles(tmp_path, 1)) == "Qwen/Qwen3-8B"
+
+
+@pytest.mark.parametrize("gpus, parallel, engine, fitting", [
+    (8, 8, "vllm", None), (6, 3, "vllm", "1 or 2"), (7, 7, "vllm", "1"), (6, 3, "transformers", None)])
+def test_gpus_share_the_attention_heads(tmp_path, gpus, parallel, engine, fitting):
+    start = make_policy_folder(tmp_path / "start")
+    config = load("qwen3_8b", f"train.gpus_per_node={gpus}", f"train.tensor_parallel={parallel}", f"train.rollout_engine={engine}")
+    train.check_heads(config, "Qwen/Qwen3-8B")
+    train.check_heads(config, str(start))  # of which nothing is known
+    (start / "config.json").write_text('{"num_attention_heads": 32}')
+    with pytest.raises(InputError) if fitting else nullcontext() as refused:
+        train.check_heads(config, str(start))
+    assert not fitting or str(refused.value) == (f"train.tensor_parallel={parallel} does not divide the 32 attention heads of {start}; "
+                                                 f"with {gpus} GPUs set it to {fitting}")
 
 
 @pytest.mark.parametrize("batch, mini, rows, words", [
@@ -414,6 +429,16 @@ def test_one_gpu(tmp_path):
     assert {"trainer.n_gpus_per_node=1", "actor_rollout_ref.rollout.tensor_model_parallel_size=1",
             "actor_rollout_ref.model.use_remove_padding=False",
             "+actor_rollout_ref.model.override_config.attn_implementation=sdpa"} <= set(words), done.stderr
+
+
+def test_three_gpus_are_refused_where_the_policy_is_here(tmp_path):
+    make_round(tmp_path, rows=300)
+    (make_policy_folder(tmp_path / "start") / "config.json").write_text('{"num_attention_heads": 32}')
+    command = ["bash", ROOT / "grpotool" / "train_grpo_qwen.sh", "--dry-run", "--round", "1", "--set", f"run_dir={tmp_path}",
+               "--set", f"student.model={tmp_path}/start"]
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PATH": path, "GPUS": "3"}, cwd=tmp_path)
+    assert done.returncode == 2 and "train.tensor_parallel=3 does not divide the 32 attention heads" in done.stderr, done.stderr
 
 
 # verl's own check of the lists, without a GPU
