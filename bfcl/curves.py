@@ -15,8 +15,8 @@ from pathlib import Path
 
 from bfcl.card import Scored, differences, read_card
 from bfcl.scores import FIGURES, accuracy, tallies_of
-from dataloop.reporting.curves import Curve, draw
 from looptool.config import ArgumentParser
+from looptool.curves import Curve, draw
 from looptool.paper_figures import BY_ROUND, FULL, GAINS
 from looptool.records import InputError, write_atomic
 from looptool.stage import run_main

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from bfcl.begun import go_on, model_settings, once_served
-from bfcl.card import UNKNOWN
 from looptool.records import InputError
 
 SETTINGS = model_settings("some/one", []) | {"prompt": "full"}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Sequence
 
-from dataloop.reporting.curves import draw
+from looptool.curves import draw
 from looptool.paper_figures import BY_ROUND, FULL, GAINS
 from looptool.records import InputError, Record
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from dataloop.reporting.charts import BOTTOM, HEIGHT, WIDTH, Axes, mark
+from looptool.svg import BOTTOM, HEIGHT, WIDTH, Axes, mark
 
 Curve = Mapping[int, tuple[float, float | None]]
 """By round, 0 being before training: the figure, and half its 95% interval where one is known."""
