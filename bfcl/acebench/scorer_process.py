@@ -3,13 +3,14 @@
     python -m bfcl.acebench.scorer_process CHECKOUT en official|corrected CATEGORY ...
 
 In (below the working folder, where eval_main.py looks): data_all/, result_all/. Out: score_all/, and below its parent
-result_excel/, which stays empty. "corrected" runs the same source with one statement replaced, in memory.
+result_excel/, which stays empty; and the eval_main.py that was run, for "corrected" with one statement replaced.
 """
 from __future__ import annotations
 
 import importlib
 import json
 import os
+import runpy
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -74,11 +75,12 @@ def main() -> None:
     checker = importlib.import_module("model_eval.checker")
     guard(checker, "normal_checker")
     guard(checker, "agent_checker")
-    path = Path(folder, "eval_main.py")
-    source = path.read_text(encoding="utf-8")
-    sys.argv = [str(path), "--language", language, "--model", MODEL, "--category", *categories]
+    source = Path(folder, "eval_main.py").read_text(encoding="utf-8")
+    script = Path("eval_main.py")
+    script.write_text(corrected(source) if way == "corrected" else source, encoding="utf-8")
+    sys.argv = [str(script), "--language", language, "--model", MODEL, "--category", *categories]
     os.makedirs(f"score_all/score_{language}/{MODEL}")
-    exec(compile(corrected(source) if way == "corrected" else source, path, "exec"), {"__name__": "__main__"})
+    runpy.run_path(str(script), run_name="__main__")
 
 
 if __name__ == "__main__":
