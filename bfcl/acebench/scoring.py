@@ -2,7 +2,7 @@
 
 At the pinned commit eval_main.py takes all whitespace out of an answer before it reads it, that of its strings too.
 Most strings are then compared without their spaces, but those in a list inside of an object are not, so that "New York"
-there is wrong however it is answered. "corrected" is the same source, in memory, with that statement (it stands there
+there is wrong however it is answered. "corrected" is a copy of the source with that statement (it stands there
 once for single turns and once for conversations) replaced by one that strips the ends only. The repository did away
 with it for single turns in its commit 5b6e4de of 2025-10-23.
 """
