@@ -120,7 +120,10 @@ def _ended_by_signals(ask: Asker, served: Served) -> Iterator[None]:
         ask.stop("interrupted; run this again, it goes on where it was")
         served.end()
 
-    before = {sign: signal.signal(sign, stop) for sign in (signal.SIGINT, signal.SIGTERM)}
+    before = {sign: signal.getsignal(sign) for sign in (signal.SIGINT, signal.SIGTERM)}
+    for sign, handler in before.items():
+        if handler is not signal.SIG_IGN:  # a shell's background job: the Ctrl-C is meant for others
+            signal.signal(sign, stop)
     try:
         yield
     except ServerGone as error:
