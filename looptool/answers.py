@@ -21,6 +21,15 @@ class Transient(Exception):
         self.retry_after = retry_after
 
 
+TOO_LONG = ("context length", "context size", "context_length", "max_model_len", "is too large")
+"""How servers say that prompt and reply do not fit."""
+
+
+def is_too_long(refusal: str) -> bool:
+    """Whether a server's words mean that a shorter reply, or a shorter prompt, would do."""
+    return any(sign in refusal for sign in TOO_LONG)
+
+
 class Usage(msgspec.Struct):
     """What one role has cost so far."""
 
@@ -28,6 +37,10 @@ class Usage(msgspec.Struct):
     """Answers given, cached ones included."""
     cached: int = 0
     """Answers that were not paid: from the cache, or shared with an equal call in flight."""
+    cut: int = 0
+    """Answers that ended at their limit of tokens, cached ones included; no reader takes them."""
+    unstructured: int = 0
+    """Answers that a schema was wanted for and that keep to none, cached ones included; cut ones left out."""
     failed: int = 0
     """Calls without an answer after all tries."""
     failed_tries: int = 0
