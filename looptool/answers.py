@@ -164,7 +164,7 @@ def read_completion(body: bytes) -> Reply:
         raise Transient("response without an answer")
     text = message.content or ""
     if not reasoning:
-        text, reasoning = _split_reasoning(text)
+        text, reasoning = split_reasoning(text)
     usage = completion.usage or _Usage()
     return Reply(text=text, reasoning=reasoning, finish=choice.finish_reason or "stop",
                  tool_calls=[ToolCall(call.function.name, call.function.arguments) for call in tool_calls],
@@ -192,7 +192,7 @@ def read_text_completion(body: bytes) -> Reply:
                  logprobs=logprobs if logprobs and None not in logprobs else None)
 
 
-def _split_reasoning(text: str) -> tuple[str, str]:
+def split_reasoning(text: str) -> tuple[str, str]:
     """(text, reasoning). Some templates write <think> into the prompt, so only </think> shows; a cut reply lacks it."""
     before, closing, after = text.partition("</think>")
     opened = before.lstrip().startswith("<think>")
