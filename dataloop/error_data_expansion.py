@@ -90,7 +90,8 @@ async def expand_seeds(config: Config, seeds: Path, scenarios: Path, output: Pat
             new = await family.member(index, ask, models[0], checker, fits)
             return Outcome([], new) if isinstance(new, str) else Outcome([new], "accepted")
 
-        settings = {**client.settings("generator", "checker"), "models": models[:1], "checker": checker, "expand": options,
+        settings = {**client.settings("generator", "checker"), "models": models[:1],
+                    "checker": checker, "expand": options,
                     "seed": config.seed, "round": round, "model": "" if tokenizer else config.student.model,
                     **{key: getattr(config.student, key) for key in ("instructions", "max_prompt_tokens", "max_user_turns")}}
         return await run_stage("expand", Inputs(all_members), work, output, settings=settings,

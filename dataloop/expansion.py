@@ -21,7 +21,7 @@ from looptool.asking import Ask, Unread, ask_until_read, chat_about, one_line
 from looptool.checking import is_correct
 from looptool.records import Call, ErrorSeed, Message, Sample, sample_id
 from looptool.sample_rules import fault_kind, sample_faults
-from looptool.structured import ANY_OBJECT, TEXT, Form, closed
+from looptool.structured import ANY_OBJECT, TEXT, Form, closed, one_of
 from looptool.structured_text import read_object, read_objects, read_only_objects
 
 GENERATOR_PROMPT = Path(__file__).resolve().parent / "prompts" / "generator.md"
@@ -53,11 +53,11 @@ class Written(msgspec.Struct):
 
 
 _TURN = {"type": "object", "properties": {
-    "role": {"type": "string", "enum": ["user", "assistant", "tool"]}, "content": TEXT,
+    "role": one_of("user", "assistant", "tool"), "content": TEXT,
     "calls": {"type": "array", "items": closed(name=TEXT, arguments=ANY_OBJECT)}},
     "required": ["role", "content"], "additionalProperties": False}
-CANDIDATE = Form("example", closed(conversation={"type": "array", "items": _TURN, "minItems": 1}, answer=_TURN),
-                 strict=False)
+CANDIDATE = Form("example", strict=False, schema=closed(
+    conversation={"type": "array", "items": _TURN, "minItems": 1}, answer=_TURN))
 
 
 class Candidate(msgspec.Struct):
@@ -68,7 +68,8 @@ class Candidate(msgspec.Struct):
 
 
 def read_candidate(text: str) -> Candidate | None:
-    """The conversation and the answer of a reply; None where one is absent or a line is no message."""
+    """The conversation and the answer of a reply; None where one is absent or a line is no
+    message."""
     written = _written(text)
     if written is None:
         return None
@@ -170,7 +171,8 @@ class Family:
         if likeness(said, spoken(self.seed.sample.messages)) >= self.near_copy:
             return "copy_of_seed"
         for earlier in [await candidate(other) for other in range(index)]:
-            if isinstance(earlier, Sample) and likeness(said, spoken(earlier.messages)) >= self.near_copy:
+            if isinstance(earlier, Sample) and likeness(
+                    said, spoken(earlier.messages)) >= self.near_copy:
                 return "copy_of_sibling"
         if not fits(sample):
             return "too_long"
@@ -184,7 +186,8 @@ class Family:
         return await asyncio.shield(self._candidates[index])
 
 
-async def generate(seed: ErrorSeed, scenario: Scenario, round: int, ask: Ask, generator: str) -> Sample | Unread:
+async def generate(seed: ErrorSeed, scenario: Scenario, round: int, ask: Ask,
+                   generator: str) -> Sample | Unread:
     """A new sample as the generator wrote it, unchecked; or why no reply can be read."""
     chat = chat_about(GENERATOR_PROMPT, seed.sample, right=one_line(seed.sample.label), wrong=one_line(seed.wrong),
                       analysis=f"{seed.analysis}\n{seed.approach}".strip(), scenario=scenario.text)
@@ -194,5 +197,5 @@ async def generate(seed: ErrorSeed, scenario: Scenario, round: int, ask: Ask, ge
 
 async def check(sample: Sample, ask: Ask, checker: str) -> Sample | str:
     """Tier 2: the sample if the checker finds it correct, else the reason."""
-    return {True: sample, False: "refused_by_checker", "unreadable": "unchecked", "cut": "checker_cut"}[
-        await is_correct(sample, ask, checker)]
+    return {True: sample, False: "refused_by_checker", "unreadable": "unchecked",
+            "cut": "checker_cut"}[await is_correct(sample, ask, checker)]

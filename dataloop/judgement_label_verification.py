@@ -6,8 +6,8 @@ In: round_j/probes.jsonl. Out, in round_j/:
 - ledger.jsonl       a LabelChange for each label that was replaced
 - high_ppl.jsonl     D_HPPL: the mix.high_ppl mastered or BOTH_CORRECT probes with the highest perplexity, that one first
 
-BOTH_WRONG and UNDECIDED are dropped and counted; a sample whose judges gave no readable reply is "unjudged", or
-"judge_cut" if the last one ended at teacher.max_tokens, and counted.
+BOTH_WRONG and UNDECIDED are dropped and counted; a sample whose judges gave no readable reply is
+"unjudged", or "judge_cut" if the last one ended at teacher.max_tokens, and counted.
 
     python judgement_label_verification.py [--probes FILE] [--output FOLDER] [--follow PID] [--rollback | --replace]
 
@@ -75,7 +75,8 @@ async def verify_probes(config: Config, probes: Path, verdicts: Path, fresh: boo
                 return Outcome([], reason_against(verdict))
             return Outcome([verdict], verdict.verdict.lower())
 
-        settings = {**client.settings("judge"), "judges": judges, "both_orders": options.both_orders,
+        settings = {**client.settings("judge"), "judges": judges,
+                    "both_orders": options.both_orders,
                     "votes_per_order": options.votes_per_order, "confirming_votes": options.confirming_votes,
                     "rules_first": options.rules_first, "judging": judging, "temperature": options.temperature}
         return await run_stage("verify", Inputs(mismatches), work, verdicts, settings=settings,

@@ -1,7 +1,7 @@
 """Judgement of one mismatch (section 4.3): both candidates before the judges, in both orders, whose votes have to agree.
 
-In: a probe that does not match its label, and `ask`, which reaches a model. Out: a Verdict, or why some vote could
-not be had; that is no verdict.
+In: a probe that does not match its label, and `ask`, which reaches a model. Out: a Verdict, or why
+some vote could not be had; that is no verdict.
 """
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from looptool.asking import Ask, Unread, ask_until_read, chat_about, one_line, r
 from looptool.check import check_calls
 from looptool.config import Verify
 from looptool.records import Message, Probe, Verdict, VerdictName, Vote
-from looptool.structured import TEXT, Form, closed
+from looptool.structured import TEXT, Form, closed, one_of
 
 JUDGE_PROMPT = Path(__file__).resolve().parent / "prompts" / "judge.md"
 
@@ -30,8 +30,8 @@ class Judgement(msgspec.Struct):
     approach: str = ""
 
 
-JUDGEMENT = Form("judgement", closed(analysis=TEXT, approach=TEXT, better={
-    "type": "string", "enum": ["1", "2", "both", "neither"]}))
+JUDGEMENT = Form("judgement", closed(
+    analysis=TEXT, approach=TEXT, better=one_of("1", "2", "both", "neither")))
 
 
 def shown_prediction(probe: Probe) -> Message:
@@ -50,7 +50,8 @@ def verdict_of(better: str | int, label_first: bool) -> VerdictName:
     return "PRED_WRONG" if (str(better) == "1") == label_first else "LABEL_WRONG"
 
 
-async def vote(probe: Probe, ask: Ask, judge: str, label_first: bool, draw: int, draws: int) -> Vote | Unread:
+async def vote(probe: Probe, ask: Ask, judge: str, label_first: bool, draw: int,
+               draws: int) -> Vote | Unread:
     """One judge's vote; a reply that cannot be read is asked for again under `draw` + a multiple of `draws`."""
     label, prediction = one_line(probe.sample.label), one_line(shown_prediction(probe))
     first, second = (label, prediction) if label_first else (prediction, label)
@@ -74,7 +75,8 @@ def ruled(probe: Probe) -> Vote | None:
                 analysis=", ".join(label_faults or faults), approach="")
 
 
-async def verify_one(probe: Probe, ask: Ask, judges: Sequence[str], options: Verify) -> Verdict | Unread:
+async def verify_one(probe: Probe, ask: Ask, judges: Sequence[str],
+                     options: Verify) -> Verdict | Unread:
     """The verdict on one mismatch: `votes_per_order` votes of every judge in each order; or the rules' with rules_first.
 
     A wrong label is rare, so of the verdicts that would replace one a large part is the judges' own error: where the votes
@@ -102,7 +104,9 @@ async def verify_one(probe: Probe, ask: Ask, judges: Sequence[str], options: Ver
     if not isinstance(votes, str) and options.confirming_votes and agreed(votes) == "LABEL_WRONG":
         more = await votes_of(range(first, all_draws))
         votes = more if isinstance(more, str) else votes + more
-    return votes if isinstance(votes, str) else Verdict(probe=probe, verdict=agreed(votes), votes=votes)
+    if isinstance(votes, str):
+        return votes
+    return Verdict(probe=probe, verdict=agreed(votes), votes=votes)
 
 
 def assume_mispredicted(probe: Probe) -> Verdict:

@@ -32,8 +32,8 @@ PROMPTS = Path(__file__).resolve().parent / "prompts"
 ROLES = ("planner", "user", "assistant", "tool")
 
 Ask = Callable[..., Awaitable[Reply]]
-"""(role, chat, draw, tools=None, form=None) -> one reply of a model; `tools` in the API's form for native calls, `form`
-for a reply that is JSON."""
+"""(role, chat, draw, tools=None, form=None) -> one reply of a model; `tools` in the API's form for
+native calls, `form` for a reply that is JSON."""
 T = TypeVar("T")
 
 
@@ -95,8 +95,9 @@ class Cast:
         blocks = {**self._known, **({"examples": "\n\n".join(examples)} if examples else {}),
                   **({} if self._options.chat else {"chat": "none"}), "turns": str(turns)}
         chat = self._options.chat
-        return await self._read("planner", blocks, lambda text: read_plan(text, self.tools, chat)[:turns],
-                                plan_form(turns, self.tools, chat))
+        return await self._read(
+            "planner", blocks, lambda text: read_plan(text, self.tools, chat)[:turns],
+            plan_form(turns, self.tools, chat))
 
     async def speak(self, history: list[Message], need: Need) -> Message:
         """The user's next message: an answer to a question, or the opening of the need."""
@@ -147,9 +148,11 @@ class Cast:
         if self._world.runs(call.name):
             return _result(self._world.call(call))
         blocks = {"conversation": render_conversation(history), "call": _json(call)}
-        return _result(await self._read("tool", blocks, lambda text: read_result(text, call), RESULT))
+        return _result(await self._read(
+            "tool", blocks, lambda text: read_result(text, call), RESULT))
 
-    async def _read(self, role: str, blocks: dict[str, str], read: Callable[[str], T], form: Form | None = None) -> T:
+    async def _read(self, role: str, blocks: dict[str, str], read: Callable[[str], T],
+                    form: Form | None = None) -> T:
         """Ask until a reply can be read."""
         content = "\n\n".join(f"<{name}>\n{without_turn_markers(text)}\n</{name}>" for name, text in blocks.items())
         chat = [{"role": "system", "content": self._system[role]}, {"role": "user", "content": content}]

@@ -1,7 +1,9 @@
-"""What planner, user and tool reply with: its form for servers that keep to one, and how it is read from any reply.
+"""What planner, user and tool reply with: its form for servers that keep to one, and how it is read
+from any reply.
 
-The prompts are the same both ways. Without a schema models write a plan in its block, in a fence, as a list or as bare
-objects; each is read where its meaning is certain, and where it is not the reply is Unusable.
+The prompts are the same both ways. Without a schema models write a plan in its block, in a fence,
+as a list or as bare objects; each is read where its meaning is certain, and where it is not the
+reply is Unusable.
 """
 from __future__ import annotations
 
@@ -13,11 +15,12 @@ import msgspec
 
 from looptool.calls import parse_reply
 from looptool.records import Call, Need, Tool
-from looptool.structured import ANY_OBJECT, TEXT, Form, closed
+from looptool.structured import ANY_OBJECT, TEXT, Form, closed, one_of
 from looptool.structured_text import read_objects, read_only_objects
 
 COMPLEX_FROM = 3
-"""Needs of a plan from which on at least one must be complex; a dialog of one or two may be simple."""
+"""Needs of a plan from which on at least one must be complex; a dialog of one or two may be
+simple."""
 RESULT = Form("result", ANY_OBJECT, strict=False)
 """What a tool returns."""
 
@@ -35,35 +38,38 @@ class Line(msgspec.Struct, forbid_unknown_fields=True):
 
 def plan_form(turns: int, tools: Sequence[Tool], chat: bool) -> Form:
     """A plan of one need for each of `turns`, over these tools only."""
-    names = {"type": "string", "enum": [tool.name for tool in tools]}
-    of_tools = closed(kind={"type": "string", "enum": ["single-step", "multi-step", "parallel"]},
-                      tools={"type": "array", "items": names, "minItems": 1}, text=TEXT)
-    of_none = closed(kind={"type": "string", "enum": ["chat"]}, tools={"type": "array", "items": names, "maxItems": 0},
-                     text=TEXT)
+    names = {"type": "array", "items": one_of(*(tool.name for tool in tools))}
+    of_tools = closed(kind=one_of("single-step", "multi-step", "parallel"),
+                      tools=names | {"minItems": 1}, text=TEXT)
+    of_none = closed(kind=one_of("chat"), tools=names | {"maxItems": 0}, text=TEXT)
     need = {"anyOf": [of_tools, of_none]} if chat else of_tools
-    return Form("plan", closed(plan={"type": "array", "items": need, "minItems": turns, "maxItems": turns}))
+    return Form("plan", closed(
+        plan={"type": "array", "items": need, "minItems": turns, "maxItems": turns}))
 
 
 def read_plan(text: str, tools: Sequence[Tool], chat: bool = True) -> list[Need]:
     """The needs of a plan: in its block, else in the only list or sequence of objects of the reply.
 
     Raises:
-        Unusable: there is no plan, it is empty, something in it is no need, names another tool, or of COMPLEX_FROM or
-            more none is complex; or one is chat where `chat` is not wanted.
+        Unusable: there is no plan, it is empty, something in it is no need, names another tool, or
+            of COMPLEX_FROM or more none is complex; or one is chat where `chat` is not wanted.
     """
     needs = _needs(text)
     names = {tool.name for tool in tools}
-    if any(not names.issuperset(need.tools) or bool(need.tools) != (need.kind != "chat") for need in needs):
+    if any(not names.issuperset(need.tools) or bool(need.tools) != (need.kind != "chat")
+           for need in needs):
         raise Unusable("wrong_tools")
     if not chat and any(need.kind == "chat" for need in needs):
         raise Unusable("chat_need")
-    if len(needs) >= COMPLEX_FROM and not any(need.kind in ("multi-step", "parallel") for need in needs):
+    kinds = {need.kind for need in needs}
+    if len(needs) >= COMPLEX_FROM and not kinds & {"multi-step", "parallel"}:
         raise Unusable("no_complex_need")
     return needs
 
 
 def _needs(text: str) -> list[Need]:
-    """Everything between the first and the last brace or bracket is needs, or one object that names a list of them."""
+    """Everything between the first and the last brace or bracket is needs, or one object that names
+    a list of them."""
     blocks = re.findall(r"<plan>(.*?)</plan>", text, re.DOTALL)
     if blocks and not blocks[-1].strip():
         raise Unusable("no_need")

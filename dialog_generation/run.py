@@ -85,12 +85,13 @@ def read_pool(path: Path | None, files: RunFiles, grouped: bool = False) -> tupl
 def make_ask(client: Client, models: Sequence[str], sampling: Sampling, id: str, seed: int) -> Ask:
     """How the agents of one dialog reach a model; with several models each call draws its own."""
 
-    async def ask(role: str, chat: list[ChatMessage], draw: int, tools: list[dict[str, Any]] | None = None,
-                  form: Form | None = None) -> Reply:
+    async def ask(role: str, chat: list[ChatMessage], draw: int,
+                  tools: list[dict[str, Any]] | None = None, form: Form | None = None) -> Reply:
         model = models[0]
         if len(models) > 1:
             model = random.Random(f"{seed}:{id}:{role}:{draw}:{chat[-1]['content']}").choice(models)
-        return await client.ask(role, chat, msgspec.structs.replace(sampling, form=form), draw, model, tools)
+        drawn = msgspec.structs.replace(sampling, form=form)
+        return await client.ask(role, chat, drawn, draw, model, tools)
 
     return ask
 
@@ -119,7 +120,8 @@ async def crawl(config: Config, pool: ToolPool | GroupPool, sources: list[Path],
             progress.add()
             return Outcome([dialog], end)
 
-        settings = {**client.settings(*ROLES), "seed": config.seed, "models": models, "thinking": thinking, "dialogs": {
+        settings = {**client.settings(*ROLES), "seed": config.seed, "models": models,
+                    "thinking": thinking, "dialogs": {
             name: getattr(dialogs, name) for name in ("count", "tools_per_dialog", "messages", "plan", "chat", "language",
                                                       "clock", "native_calls", "max_bad_turns", "temperature")}}
         code = backend_files(pool.tools)

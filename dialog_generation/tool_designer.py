@@ -57,7 +57,9 @@ async def design(id: str, paths: Paths, trees: Trees, ask: Ask) -> Design:
     chat, reason = design_prompt(paths, trees), ""
     for draw in range(TRIES):
         reply = await ask(chat, draw)
-        tool, reason = (None, "cut") if reply.finish == "length" else read_design(reply.text, paths, trees)
+        tool, reason = None, "cut"
+        if reply.finish != "length":
+            tool, reason = read_design(reply.text, paths, trees)
         if tool is not None:
             return Design(id=id, paths=paths, reason=reason, tool=tool)
     return Design(id=id, paths=paths, reason=reason, tool=None)
@@ -82,7 +84,8 @@ def read_design(text: str, paths: Paths, trees: Trees) -> tuple[Tool | None, str
 async def design_tools(config: Config, trees: Trees, sources: list[Path], count: int, output: Path,
                        fresh: bool = False) -> StageMeta:
     """Draw `count` pairs of paths and have a tool written for each; see looptool.stage.run_stage."""
-    models, sampling = config.teacher.models, Sampling(temperature=config.dialogs.temperature, form=DESIGN)
+    models = config.teacher.models
+    sampling = Sampling(temperature=config.dialogs.temperature, form=DESIGN)
 
     def draws() -> Iterator[tuple[str, tuple[str, Paths]]]:
         for index in range(count):
@@ -98,8 +101,8 @@ async def design_tools(config: Config, trees: Trees, sources: list[Path], count:
             designed = await design(*drawn, trees, ask)
             return Outcome([designed], designed.reason)
 
-        settings = {**client.settings("designer"), "seed": config.seed, "models": models[:1], "count": count,
-                    "temperature": config.dialogs.temperature}
+        settings = {**client.settings("designer"), "seed": config.seed, "models": models[:1],
+                    "count": count, "temperature": config.dialogs.temperature}
         return await run_stage("design", Inputs(draws), work, output, settings=settings, sources=[*sources, PROMPT],
                                in_flight=config.teacher.in_flight, usage=client.usage, fresh=fresh,
                                later=RunFiles(config).made_from(output))

@@ -19,7 +19,8 @@ from pathlib import Path
 
 from looptool.asking import Ask, make_ask
 from looptool.calls import check_calls
-from looptool.checking import CHECKER_PROMPT, checker_of, checker_sampling, is_correct, reason_against
+from looptool.checking import (
+    CHECKER_PROMPT, checker_of, checker_sampling, is_correct, reason_against)
 from looptool.config import Config
 from looptool.foreign import Refused, write_refused
 from looptool.llm import Client
@@ -39,7 +40,8 @@ class Step(Record):
     index: int
     """Of the assistant's turn among the messages."""
     reason: str
-    """ "pass", "suspect", the kind of the first broken rule, "refused_by_judge", "unjudged" or "judge_cut"."""
+    """ "pass", "suspect", the kind of the first broken rule, "refused_by_judge", "unjudged" or
+    "judge_cut"."""
 
 
 class DialogCheck(Record):
@@ -97,7 +99,8 @@ async def check_dialogs(config: Config, dialogs: Path, checks: Path, fresh: bool
             check = await check_dialog(dialog, ask, judge)
             return Outcome([check], check.reason)
 
-        settings = {**client.settings("checker"), "judge": judge, "temperature": config.verify.temperature}
+        settings = {**client.settings("checker"), "judge": judge,
+                    "temperature": config.verify.temperature}
         return await run_stage("check dialogs", Inputs(inputs), work, checks, settings=settings,
                                sources=[dialogs, CHECKER_PROMPT], in_flight=config.teacher.in_flight,
                                usage=client.usage, fresh=fresh,

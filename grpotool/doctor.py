@@ -23,8 +23,8 @@ from looptool.stage import run_main
 
 _log = logging.getLogger(__name__)
 CHECKS: list[Check] = [check_paths, check_disk, check_packages, check_gpus, check_rows, check_labels, check_reward,
-                       check_endpoints, check_structured, check_cut, check_probing, check_template, check_lengths,
-                       check_verl]
+                       check_endpoints, check_structured, check_cut, check_probing,
+                       check_template, check_lengths, check_verl]
 SERVERS: list[Check] = [check_endpoints, check_structured, check_probing]
 """Checks of what no training needs."""
 

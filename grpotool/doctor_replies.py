@@ -1,9 +1,10 @@
-"""Checks of the doctor that look at the teacher's replies: whether they keep to a schema, and how many were cut."""
+"""Checks of the doctor that look at the teacher's replies: whether they keep to a schema, and how
+many were cut."""
 from __future__ import annotations
 
 import asyncio
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 import msgspec
@@ -31,7 +32,8 @@ class _Accounts(msgspec.Struct):
 
 
 def check_structured(config: Config, files: RoundFiles) -> Iterator[Finding]:
-    """Each of the teacher's servers keeps the replies of each of its models to a schema, where that is wanted."""
+    """Each of the teacher's servers keeps the replies of each of its models to a schema, where that
+    is wanted."""
     teacher = config.teacher
     if teacher.structured == "off":
         yield skip("structured replies", "teacher.structured is off")
@@ -48,15 +50,17 @@ def check_structured(config: Config, files: RoundFiles) -> Iterator[Finding]:
             if not instead:
                 yield ok(f"{url} keeps replies of {model} to a schema")
             elif teacher.structured == "on":
-                yield fail(f"{url} {instead}, asked for {model}", "set teacher.structured to auto, or start another server")
+                yield fail(f"{url} {instead}, asked for {model}",
+                           "set teacher.structured to auto, or start another server")
             else:
-                yield warn(f"{url} {instead}, asked for {model}", "its replies are read as they come; vLLM, SGLang and "
-                                                                  "OpenAI know json_schema")
+                yield warn(f"{url} {instead}, asked for {model}",
+                           "its replies are read as they come; vLLM, SGLang and OpenAI keep to one")
 
 
 async def _what_instead(config: Config, url: str, model: str) -> str:
     """"" where the server keeps to a schema, else what it does instead."""
-    patient = msgspec.structs.replace(config, teacher=msgspec.structs.replace(config.teacher, timeout_seconds=PATIENCE))
+    teacher = msgspec.structs.replace(config.teacher, timeout_seconds=PATIENCE)
+    patient = msgspec.structs.replace(config, teacher=teacher)
     endpoint = Endpoint(url, *connect(url, patient, "teacher.base_urls"))
     try:
         return await ask_for_support(model, endpoint.post)
@@ -69,21 +73,22 @@ async def _what_instead(config: Config, url: str, model: str) -> str:
 
 
 def check_cut(config: Config, files: RoundFiles) -> Iterator[Finding]:
-    """How many replies of the run so far were cut, and how many kept to no schema though one was wanted."""
-    accounts: defaultdict[str, Usage] = defaultdict(Usage)
-    for path in sorted([*files.run_dir.glob("*.meta.json"), *files.run_dir.glob("round_*/*.meta.json")]):
-        for role, used in msgspec.json.decode(path.read_bytes(), type=_Accounts).usage.items():
-            for field in ("calls", "cut", "unstructured"):
-                setattr(accounts[role], field, getattr(accounts[role], field) + getattr(used, field))
+    """How many replies of the run so far were cut, and how many kept to no schema though one was
+    wanted."""
     limits = msgspec.structs.asdict(config.teacher.max_tokens)
-    asked = {role: account for role, account in sorted(accounts.items()) if role in limits and account.calls}
-    if not asked:
+    asked: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for path in (*files.run_dir.glob("*.meta.json"), *files.run_dir.glob("round_*/*.meta.json")):
+        for role, used in msgspec.json.decode(path.read_bytes(), type=_Accounts).usage.items():
+            if role in limits:
+                asked[role].update(calls=used.calls, cut=used.cut, unstructured=used.unstructured)
+    total = sum(asked.values(), Counter())
+    if not total["calls"]:
         yield skip("cut replies", "the teacher has not been asked yet")
         return
-    total, cut, loose = (sum(getattr(account, field) for account in asked.values())
-                         for field in ("calls", "cut", "unstructured"))
-    yield ok(f"of the teacher's {total:,} replies so far {cut:,} were cut, {loose:,} kept to no schema though one was wanted")
-    for role, account in asked.items():
-        if account.cut > MANY * account.calls:
-            yield warn(f"{account.cut:,} of {account.calls:,} replies of the {role} were cut", f"raise "
-                       f"teacher.max_tokens.{role} ({limits[role] or 'none'}), or see whether the model repeats itself")
+    yield ok(f"of the teacher's {total['calls']:,} replies so far {total['cut']:,} were cut, "
+             f"{total['unstructured']:,} kept to no schema though one was wanted")
+    for role, counts in sorted(asked.items()):
+        if counts["cut"] > MANY * counts["calls"]:
+            yield warn(f"{counts['cut']:,} of {counts['calls']:,} replies of the {role} were cut",
+                       f"raise teacher.max_tokens.{role} ({limits[role] or 'none'}), or see "
+                       "whether the model repeats itself")

@@ -40,7 +40,8 @@ class Usage(msgspec.Struct):
     cut: int = 0
     """Answers that ended at their limit of tokens, cached ones included; no reader takes them."""
     unstructured: int = 0
-    """Answers that a schema was wanted for and that keep to none, cached ones included; cut ones left out."""
+    """Answers that a schema was wanted for and that keep to none, cached ones included; cut ones
+    left out."""
     failed: int = 0
     """Calls without an answer after all tries."""
     failed_tries: int = 0

@@ -20,7 +20,8 @@ TRIES = 3
 """Draws for one question until a reply can be read."""
 
 Unread = Literal["unreadable", "cut"]
-"""Why no draw says anything: what is wrong with the last one, which may have ended at its limit of tokens."""
+"""Why no draw says anything: what is wrong with the last one, which may have ended at its limit of
+tokens."""
 
 Ask = Callable[[str, list[ChatMessage], int, str], Awaitable[Reply]]
 """(role, chat, draw, model) -> one reply."""
@@ -52,7 +53,8 @@ def one_line(message: Message) -> str:
 
 async def ask_until_read(ask: Ask, role: str, chat: list[ChatMessage], model: str, read: Callable[[str], T | None],
                          first_draw: int = 0, step: int = 1) -> tuple[T, int] | Unread:
-    """What the first readable reply of TRIES draws says, and its draw number; or why none can be read.
+    """What the first readable reply of TRIES draws says, and its draw number; or why none can be
+    read.
 
     Raises:
         CallFailed: a call got no answer.

@@ -1,7 +1,8 @@
 """Verification of one labelled step, second tier (section 3.2): a model says whether the label is right.
 
-In: a sample that keeps to the rules (sample_rules.py, the first tier), and `ask`. Out: right, wrong, or why no reply
-could be read, which is no verdict. Used on dialogs, on expanded samples and, a file at a time, by both filter steps.
+In: a sample that keeps to the rules (sample_rules.py, the first tier), and `ask`. Out: right,
+wrong, or why no reply could be read, which is no verdict. Used on dialogs, on expanded samples and,
+a file at a time, by both filter steps.
 """
 from __future__ import annotations
 
@@ -65,7 +66,8 @@ class Refusal(Record):
 
     id: str
     reason: str
-    """"refused_by_judge"; or "unjudged" where no reply could be read, "judge_cut" where the last one was cut."""
+    """"refused_by_judge"; or "unjudged" where no reply could be read, "judge_cut" where the last
+    one was cut."""
 
 
 async def refusals(config: Config, samples: Path, output: Path, fresh: bool = False) -> dict[str, str]:
@@ -87,7 +89,8 @@ async def refusals(config: Config, samples: Path, output: Path, fresh: bool = Fa
             reason = "accepted" if answer is True else reason_against(answer)
             return Outcome([] if reason == "accepted" else [Refusal(id=sample.id, reason=reason)], reason)
 
-        settings = {**client.settings("checker"), "checker": checker_of(config), "temperature": config.verify.temperature}
+        settings = {**client.settings("checker"), "checker": checker_of(config),
+                    "temperature": config.verify.temperature}
         meta = await run_stage("judge", Inputs(inputs), work, output, settings=settings, sources=[samples, CHECKER_PROMPT],
                                in_flight=config.teacher.in_flight, usage=client.usage, fresh=fresh)
     if meta.failed:

@@ -20,7 +20,8 @@ LONGEST_PAUSE = 60.0
 """Seconds; the most that backoff or a Retry-After header makes a call wait before its next try."""
 
 REFUSED = (openai.BadRequestError, openai.UnprocessableEntityError)
-"""What servers answer to a request that they do not take; the same one again would be refused again."""
+"""What servers answer to a request that they do not take; the same one again would be refused
+again."""
 _HEADERS = {"headers": {"Content-Type": "application/json"}}
 _MANY_CONNECTIONS = 65536
 """The aiohttp transport takes no limit for its default of 100 connections, which would throttle the stage."""

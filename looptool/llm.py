@@ -1,9 +1,10 @@
 """One async client for every OpenAI-compatible endpoint: shared load, retries, a cache of answers, accounting by role.
 
-An answer is paid once: it is written to SQLite when it arrives, under a key of what changes it (model, messages,
-sampling, tools, draw number; see looptool.question for schema and limit) and of nothing else, and looked up there
-before anything waits. Transient errors are tried again, with backoff and jitter, up to `teacher.tries` times, one that
-took the whole of `teacher.timeout_seconds` once; then, and at once on a request that the server refuses, the call
+An answer is paid once: it is written to SQLite when it arrives, under a key of what changes it
+(model, messages, sampling, tools, draw number; see looptool.question for schema and limit) and of
+nothing else, and looked up there before anything waits. Transient errors are tried again, with
+backoff and jitter, up to `teacher.tries` times, one that took the whole of
+`teacher.timeout_seconds` once; then, and at once on a request that the server refuses, the call
 fails with CallFailed. What only the user can mend (key, model name, address) is an InputError.
 
 Requests go out through `AsyncOpenAI.post` and are read by msgspec: the typed methods of the openai package cost twice
@@ -40,7 +41,8 @@ TEACHER = ("teacher.models", "teacher.base_urls")
 HOME_ADVANTAGE = 16
 """Calls that an endpoint may have in flight above the least busy one, and still gets what it has the beginning of."""
 TIMEOUTS = 2
-"""Tries of one call that may run into teacher.timeout_seconds: a server that hangs is met once more, not five times."""
+"""Tries of one call that may run into teacher.timeout_seconds: a server that hangs is met once
+more, not five times."""
 T = TypeVar("T")
 
 
@@ -135,11 +137,11 @@ class Client:
         body = {"model": model, "messages": messages, **sampling.body(), "seed": draw}
         if tools:
             body["tools"] = tools
+        mode, usage = self._teacher.structured, self.usage[role]
         question = Question(body, 0 if sampling.max_tokens else self.limit(role),
-                            None if self._teacher.structured == "off" else sampling.form, self.world)
-        usage = self.usage[role]
+                            None if mode == "off" else sampling.form, self.world)
         try:
-            answer = question.known(self._cache, self._teacher.structured == "auto") or await self._shared(question)
+            answer = question.known(self._cache, mode == "auto") or await self._shared(question)
             if answer is None:
                 answer = await self._own(question, usage)
             else:
@@ -155,7 +157,8 @@ class Client:
         return reply
 
     def limit(self, role: str) -> int:
-        """The most tokens of an answer of this role, where the caller sets none; 0 is the server's own limit."""
+        """The most tokens of an answer of this role, where the caller sets none; 0 is the server's
+        own limit."""
         return getattr(self._teacher.max_tokens, role, 0)
 
     def settings(self, *roles: str) -> dict[str, Any]:
@@ -176,8 +179,8 @@ class Client:
         body = msgspec.json.encode(msgspec.to_builtins(how) | {"prompt": prompt})
         usage, started = self.usage[role], time.monotonic()
         try:
-            reply = await self._try(how.model, lambda endpoint: endpoint.post(body, "/completions", read_text_completion),
-                                    usage, home)
+            reply = await self._try(how.model, lambda endpoint: endpoint.post(
+                body, "/completions", read_text_completion), usage, home)
         except CallFailed:
             usage.failed += 1
             raise
@@ -255,7 +258,8 @@ class Client:
         return reply, True
 
     async def _put_limited(self, question: Question, endpoint: Endpoint, formed: bool) -> Reply:
-        """One answer; where prompt and limit are more than the server's context, what is left of that is the limit."""
+        """One answer; where prompt and limit are more than the server's context, what is left of
+        that is the limit."""
         try:
             return await endpoint.post(question.request(formed))
         except REFUSED as error:
@@ -263,7 +267,8 @@ class Client:
                 raise
             return await endpoint.post(question.request(formed, limited=False))
 
-    async def _try(self, model: str, put: Callable[[Endpoint], Awaitable[T]], usage: Usage, home: int | None = None) -> T:
+    async def _try(self, model: str, put: Callable[[Endpoint], Awaitable[T]], usage: Usage,
+                   home: int | None = None) -> T:
         failed = timeouts = 0
         while True:
             async with self._slots:

@@ -55,7 +55,8 @@ class StageMeta(Header, kw_only=True):
             calls, cached, prompt, completion = totals(self.usage, "calls", "cached", *TOKENS)
             marks = "".join(f", {sum(counts):,} {name}" for name in ("cut", "unstructured")
                             if any(counts := totals(self.usage, name)))
-            cost = (f", {calls:,} calls ({cached:,} cached{marks}), {_short(prompt)} + {_short(completion)} tokens")
+            cost = (f", {calls:,} calls ({cached:,} cached{marks}), "
+                    f"{_short(prompt)} + {_short(completion)} tokens")
         if each := self.cost_of_a_record:
             cost += f" ({each['calls']:.1f} calls, {_short(each[TOKENS[0]])} + {_short(each[TOKENS[1]])} tokens a record)"
         return (f"{self.stage}: {self.inputs:,} in -> {', '.join(parts) or 'nothing'}; {self.records:,} records"

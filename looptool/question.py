@@ -1,8 +1,10 @@
-"""One question to a model: the requests that may put it, and the keys under which their answers are kept.
+"""One question to a model: the requests that may put it, and the keys under which their answers are
+kept.
 
-The limit of tokens and the schema are not part of the question: a server may refuse either. An answer that ended by itself
-is the same under any limit that it keeps to, so its key holds no limit, and answers from before there were limits stay
-valid. An answer that was cut says something about its limit only, and its key holds it.
+The limit of tokens and the schema are not part of the question: a server may refuse either. An
+answer that ended by itself is the same under any limit that it keeps to, so its key holds no limit,
+and answers from before there were limits stay valid. An answer that was cut says something about
+its limit only, and its key holds it.
 """
 from __future__ import annotations
 
@@ -52,7 +54,8 @@ class Question:
         """The answer that was paid before, and whether it was asked for with the schema.
 
         Args:
-            either: where the question has a form, whether an answer to it without the schema is one too.
+            either: where the question has a form, whether an answer to it without the schema is one
+            too.
         """
         for formed in sorted(self._keys, reverse=True):
             if formed or either or self.form is None:

@@ -1,8 +1,10 @@
-"""Structured replies: a JSON schema goes out with a request, and the server keeps the reply to it (`response_format`).
+"""Structured replies: a JSON schema goes out with a request, and the server keeps the reply to it
+(`response_format`).
 
-Whether a server does is found out by asking, for each of its models once, with a schema that no model keeps to unless it
-is made to. A server may refuse the field, take it and leave it aside, or refuse some schemas only: each is said once in
-the log, and every reply that a schema was wanted for and that does not keep to one is counted as unstructured.
+Whether a server does is found out by asking, for each of its models once, with a schema that no
+model keeps to unless it is made to. A server may refuse the field, take it and leave it aside, or
+refuse some schemas only: each is said once in the log, and every reply that a schema was wanted for
+and that does not keep to one is counted as unstructured.
 """
 from __future__ import annotations
 
@@ -30,8 +32,9 @@ class Form(msgspec.Struct, frozen=True):
     name: str
     schema: dict[str, Any]
     strict: bool = True
-    """OpenAI's strict mode, which wants every object closed and every property required; False where any JSON may
-    stand, which OpenAI then keeps to as well as it can. vLLM and SGLang do not look at it."""
+    """OpenAI's strict mode, which wants every object closed and every property required; False
+    where any JSON may stand, which OpenAI then keeps to as well as it can. vLLM and SGLang do not
+    look at it."""
 
     def response_format(self) -> dict[str, Any]:
         """The field of the request."""
@@ -49,14 +52,20 @@ class Form(msgspec.Struct, frozen=True):
 
 def closed(**properties: dict[str, Any]) -> dict[str, Any]:
     """The schema of an object with these properties, in this order, all of them and no others."""
-    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+    return {"type": "object", "properties": properties, "required": list(properties),
+            "additionalProperties": False}
+
+
+def one_of(*words: str) -> dict[str, Any]:
+    """The schema of a text that is one of these words."""
+    return {"type": "string", "enum": list(words)}
 
 
 TEXT = {"type": "string"}
 ANY_OBJECT = {"type": "object", "additionalProperties": True}
 """Said in full: without the second word some grammars allow {} only."""
 
-PROBE = Form("probe", closed(word={"type": "string", "enum": ["heron-47"]}))
+PROBE = Form("probe", closed(word=one_of("heron-47")))
 """The one reply that keeps to it is in no prompt, so that it comes by the schema alone."""
 _PROBE_CHAT = [{"role": "system", "content": "# Role: probe\n\nYou greet people."},
                {"role": "user", "content": "Say hello."}]
@@ -66,8 +75,9 @@ _PROBE_TOKENS = 2048
 
 def probe_request(model: str) -> bytes:
     """The request by which a server shows whether it keeps replies to a schema."""
-    return msgspec.json.encode({"model": model, "messages": _PROBE_CHAT, "max_tokens": _PROBE_TOKENS,
-                                "response_format": PROBE.response_format(), "seed": 0})
+    return msgspec.json.encode({
+        "model": model, "messages": _PROBE_CHAT, "max_tokens": _PROBE_TOKENS, "seed": 0,
+        "response_format": PROBE.response_format()})
 
 
 async def ask_for_support(model: str, post: Post) -> str:
@@ -113,21 +123,24 @@ class Support:
         # shielded, as many calls wait for this one answer and any of them may be cancelled
         instead = await asyncio.shield(task)
         if instead and needed:
-            raise InputError(f"teacher.structured is on, but {self._url} {instead}, asked for {model!r}; set it to "
-                             "auto, or start a server that knows json_schema")
+            raise InputError(f"teacher.structured is on, but {self._url} {instead}, asked for "
+                             f"{model!r}; set it to auto, or start a server that knows json_schema")
         if instead:
-            self._say((model,), f"{instead}; {model} is asked without schemas, and its replies are read as they come")
+            self._say((model,), f"{instead}; {model} is asked without schemas, and its replies are "
+                                "read as they come")
         return not instead
 
     def refuse(self, model: str, form: Form, words: str) -> None:
         """Remember a schema that the server refuses, though it knows others."""
         self._refused.add((model, form.name))
-        self._say((model, form.name), f"refuses the schema of {form.name} ({words}); {model} is asked for it without")
+        self._say((model, form.name), f"refuses the schema of {form.name} ({words}); {model} is "
+                                      "asked for it without")
 
     def miss(self, model: str, form: Form) -> None:
         """A reply does not keep to the schema that was sent with its request."""
-        self._say((model, form.name, "missed"), f"does not keep to the schema of {form.name}; such replies of {model} are "
-                                                "read as they come, and counted as unstructured")
+        self._say((model, form.name, "missed"),
+                  f"does not keep to the schema of {form.name}; such replies of {model} are read "
+                  "as they come, and counted as unstructured")
 
     def close(self) -> None:
         for task in self._asked.values():

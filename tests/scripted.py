@@ -24,7 +24,9 @@ class Scripted:
         self._replies = {role: iter(texts) for role, texts in replies.items()}
         self.asked: defaultdict[str, list[tuple[list[dict[str, str]], int]]] = defaultdict(list)
 
-    async def __call__(self, role: str, chat: list[dict[str, str]], draw: int, form: Form | None = None) -> Reply:
+    async def __call__(
+        self, role: str, chat: list[dict[str, str]], draw: int, form: Form | None = None
+    ) -> Reply:
         self.asked[role].append((chat, draw))
         return Reply(text=next(self._replies[role]))
 

@@ -149,7 +149,9 @@ def test_a_chinese_run_asks_in_chinese(tmp_path, monkeypatch):
                         (asked.append(payload["messages"][0]["content"]), old(self, payload))[1])
     dialogs, settings = crawl_by_flags(monkeypatch, tmp_path, "--set", "dialogs.language=zh")
     assert len(dialogs) == 4 and settings["language"] == "zh"
-    asked = [text for text in asked if not text.startswith("# Role: probe")]  # one, in whatever language
+    asked = [
+        text for text in asked if not text.startswith("# Role: probe")
+    ]  # one, in whatever language
     assert {text.splitlines()[0] for text in asked} == {f"# Role: {role}" for role in ("planner", "user", "assistant", "tool")}
     assert all("\u7684" in text for text in asked)
     for dialog in dialogs:

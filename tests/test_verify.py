@@ -156,7 +156,14 @@ def test_one_unreadable_vote_leaves_the_sample_unjudged():
 
 def test_a_vote_that_was_cut_is_its_own_reason():
     cut = Written(lambda *_: Reply(text=better("1"), finish="length"))
-    assert verify(cut) == "cut" and sorted(draw for _, draw, _ in cut.asked["judge"]) == [0, 0, 1, 1, 2, 2]
+    assert verify(cut) == "cut" and sorted(draw for _, draw, _ in cut.asked["judge"]) == [
+        0,
+        0,
+        1,
+        1,
+        2,
+        2,
+    ]
 
 
 def test_a_call_without_answer_is_raised_after_all_votes_were_heard():

@@ -1,7 +1,9 @@
-"""Structured replies of the simulated teacher: it plays in text, so what it wrote is put into the form asked for.
+"""Structured replies of the simulated teacher: it plays in text, so what it wrote is put into the
+form asked for.
 
-In: a response, and the request's "response_format". Out: the response with one JSON object, its thinking in its own field,
-as of a server with a reasoning parser. A text that holds no whole reply becomes a cut one: such a server writes no other.
+In: a response, and the request's "response_format". Out: the response with one JSON object, its
+thinking in its own field, as of a server with a reasoning parser. A text that holds no whole reply
+becomes a cut one: such a server writes no other.
 """
 from __future__ import annotations
 
@@ -51,7 +53,8 @@ def _plan(text: str, schema: dict[str, Any]) -> Any:
 
 
 def _example(text: str, schema: dict[str, Any]) -> Any:
-    return {"conversation": _lines(block_of(text, "conversation")), "answer": _object(block_of(text, "answer"), schema)}
+    return {"conversation": _lines(block_of(text, "conversation")),
+            "answer": _object(block_of(text, "answer"), schema)}
 
 
 def _tool(text: str, schema: dict[str, Any]) -> Any:
