@@ -1,4 +1,4 @@
-"""What is read from a judge's votes: by one order, by the other, by both; kappa; preference for the first place."""
+"""What is read from a judge's votes: by one order, by both; kappa; preference for a place."""
 from __future__ import annotations
 
 import pytest
@@ -15,8 +15,8 @@ def judged(says) -> list[Verdict]:
     """Verdicts of a judge that says `says(probe, label_first)`."""
     made = []
     for probe in PROBES:
-        votes = [Vote(verdict=says(probe, first), label_first=first, judge="m", draw=0, analysis="", approach="")
-                 for first in (True, False)]
+        votes = [Vote(verdict=says(probe, first), label_first=first, judge="m", draw=0, analysis="",
+                      approach="") for first in (True, False)]
         made.append(Verdict(probe=probe, verdict=agreed(votes), votes=votes))
     return made
 
@@ -40,7 +40,8 @@ def test_a_judge_that_takes_the_first_decides_nothing_in_both_orders() -> None:
     rows, (first, votes) = figures(verdicts, is_right), first_place(verdicts)
     assert first == votes == 2 * len(PROBES)
     assert rows["both agree"]["decided"] == [0, len(PROBES)] and rows["both agree"]["kappa"] is None
-    assert rows["label first"]["kappa"] == 0 and rows["prediction first"]["LABEL_WRONG right"][1] == len(PROBES)
+    assert rows["label first"]["kappa"] == 0
+    assert rows["prediction first"]["LABEL_WRONG right"][1] == len(PROBES)
 
 
 def test_kappa_is_cohens() -> None:
@@ -52,6 +53,7 @@ def test_mismatches_of_known_truth_are_drawn_once_and_always_the_same(tmp_path) 
     path = tmp_path / "probes.jsonl"
     write_jsonl(path, world(400))
     some = drawn([path, path], 50, is_right)
-    assert len(some) == 50 and some == drawn([path], 50, is_right) and not any(probe.matches for probe in some)
+    assert len(some) == 50 and some == drawn([path], 50, is_right)
+    assert not any(probe.matches for probe in some)
     assert len(drawn([path], 10_000, is_right)) == sum(truth(probe) is not None for probe in PROBES)
     assert shown(1, 2).startswith("50.0% of 2 (9.5-90.5)") and shown(0, 0) == "-"
