@@ -390,28 +390,27 @@ def test_a_form_is_a_schema_and_a_strict_one_is_closed(form):
 # The simulated teacher answers both ways, in this process and over HTTP
 
 
-def crawled(tmp_path, structured, base_url):
-    folder = tmp_path / structured
-    config = Config(
-        run_dir=str(folder),
-        student=Student(model=""),
-        simulation=Simulation(malformed=0.2),
+def crawl_config(folder, structured, base_url):
+    return Config(
+        run_dir=str(folder), student=Student(model=""), simulation=Simulation(malformed=0.2),
         dialogs=Dialogs(count=8, tools_per_dialog=(2, 4), messages=(4, 10)),
-        teacher=Teacher(base_urls=[base_url], models=["m"], structured=structured),
-    )
+        teacher=Teacher(base_urls=[base_url], models=["m"], structured=structured))
+
+
+def pool_of(config):
+    """The tools of the simulated world, and their file."""
     files = RunFiles(config)
     write_jsonl(files.tools, catalogue("train"))
-    meta = asyncio.run(
-        run.crawl(config, ToolPool(catalogue("train")), [files.tools], files.dialogs)
-    )
-    checks = asyncio.run(check_dialogs(config, files.dialogs, folder / "checks.jsonl"))
+    return ToolPool(catalogue("train")), [files.tools]
+
+
+def crawled(folder, structured, base_url):
+    config = crawl_config(folder, structured, base_url)
+    dialogs, checked = RunFiles(config).dialogs, folder / "checks.jsonl"
+    meta = asyncio.run(run.crawl(config, *pool_of(config), dialogs))
+    checks = asyncio.run(check_dialogs(config, dialogs, checked))
     assert not meta.failed and not checks.failed
-    return (
-        files.dialogs.read_bytes(),
-        (folder / "checks.jsonl").read_bytes(),
-        meta.usage,
-        checks.usage,
-    )
+    return dialogs.read_bytes(), checked.read_bytes(), meta.usage, checks.usage
 
 
 @pytest.mark.parametrize("over_http", [False, True])
@@ -419,20 +418,28 @@ def test_the_simulated_teacher_says_the_same_with_schemas_and_without(tmp_path, 
     teacher = SimulatedTeacher(Simulation(malformed=0.2))
     with LocalServer(teacher.complete) as server:
         url = server.url if over_http else "simulated"
-        free, formed = crawled(tmp_path, "off", url), crawled(tmp_path, "on", url)
+        free, formed = (crawled(tmp_path / mode, mode, url) for mode in ("off", "on"))
         forms = Counter(map(form_of, server.payloads))
     assert free[0] == formed[0] and free[0].count(b"\n") > 4
-    assert (
-        free[1].count(b"pass") == formed[1].count(b"pass") > 4
-    )  # half an object is unjudged there, a cut reply here
-    assert (
-        formed[3]["checker"].cut > 0 == free[3]["checker"].cut
-        and formed[3]["checker"].unstructured == 0
-    )
+    # half an object is unjudged in the one, a cut reply in the other
+    assert free[1].count(b"pass") == formed[1].count(b"pass") > 4
+    assert formed[3]["checker"].cut > 0 == free[3]["checker"].cut
+    assert formed[3]["checker"].unstructured == 0
     if over_http:
-        assert (
-            forms["plan"] >= 8
-            and forms["result"] > 8
-            and forms["check"] > 8
-            and forms["probe"] == 2
-        )
+        assert min(forms["plan"], forms["result"], forms["check"]) >= 8 and forms["probe"] == 2
+
+
+def test_a_planner_that_runs_on_costs_its_dialog_and_is_counted(tmp_path):
+    teacher = SimulatedTeacher(Simulation())
+
+    def answer(payload):
+        planner = payload["messages"][0]["content"].startswith("# Role: planner")
+        return runs_on(payload) if planner else teacher.complete(payload)
+
+    with LocalServer(answer, fault=endless) as server:
+        config = crawl_config(tmp_path, "auto", server.url)
+        meta = asyncio.run(run.crawl(config, *pool_of(config), RunFiles(config).dialogs))
+    assert meta.counts == {"abandoned_planner_cut": 8} and meta.records == meta.failed == 0
+    tries = 8 * (1 + config.dialogs.max_bad_turns)
+    assert meta.usage["planner"].cut == meta.usage["planner"].calls == tries
+    assert f" {tries} calls (0 cached, {tries} cut)" in meta.line()
