@@ -38,7 +38,8 @@ REPLIES = {"probe": '{"word": "heron-47"}', "vote": '{"better": "1"}', "result":
 
 
 def form_of(payload: dict) -> str:
-    return payload.get("response_format", {}).get("json_schema", {}).get("name", "free")
+    free = "thinks?" if payload["messages"][0]["content"].startswith("# Role: probe") else "free"
+    return payload.get("response_format", {}).get("json_schema", {}).get("name", free)
 
 
 def keeps(*names: str):
@@ -70,14 +71,15 @@ def asked(tmp_path, server, forms, texts=("q",), role="judge", others=(), **teac
     return asyncio.run(run())
 
 
+ASKED = {"probe": 1, "thinks?": 1}
 ALL, NONE = ("probe", "vote", "result"), ()
 SERVERS = {
-    "keeps to schemas": (ALL, NONE, {"probe": 1, "vote": 1, "result": 1}, 0, ""),
+    "keeps to schemas": (ALL, NONE, ASKED | {"vote": 1, "result": 1}, 0, ""),
     "leaves them aside": (NONE, NONE, {"probe": 1, "free": 2}, 2, "and does not keep to it"),
     "refuses them": (NONE, ALL, {"probe": 1, "free": 2}, 2, "refuses response_format"),
-    "refuses some": (ALL, ("result",), {"probe": 1, "vote": 1, "result": 1, "free": 1}, 1,
+    "refuses some": (ALL, ("result",), ASKED | {"vote": 1, "result": 1, "free": 1}, 1,
                      "refuses the schema of result"),
-    "keeps to some": (("probe", "vote"), NONE, {"probe": 1, "vote": 1, "result": 1}, 1,
+    "keeps to some": (("probe", "vote"), NONE, ASKED | {"vote": 1, "result": 1}, 1,
                       "does not keep to the schema of result"),
 }
 """By name: schemas kept to, schemas refused, requests by schema, unstructured answers, the log."""
@@ -112,10 +114,28 @@ def test_on_refuses_what_auto_makes_do_with(tmp_path, name):
     assert "free" not in map(form_of, server.payloads)
 
 
+@pytest.mark.parametrize("mode, with_parser, sent", [
+    ("auto", True, "vote"), ("auto", False, "free"), ("on", False, "vote")])
+def test_a_schema_costs_no_model_its_thinking(tmp_path, caplog, mode, with_parser, sent):
+    def answer(payload):
+        """A model that thinks; by a schema only where the server knows its thinking apart."""
+        name = form_of(payload)
+        if name in REPLIES:
+            return completion(REPLIES[name], reasoning_content="hm" if with_parser else None)
+        return completion(f"<think>hm</think>{PROSE}")
+
+    with LocalServer(answer) as server:
+        asked(tmp_path, server, [VOTE], structured=mode)
+    asks = ["probe"] if with_parser else ["probe", "thinks?"]
+    assert [*map(form_of, server.payloads)] == [*asks, sent]
+    assert ["--reasoning-parser" in message for message in caplog.messages] == (
+        [] if with_parser else [True])
+
+
 def test_many_calls_at_once_ask_the_server_once_and_wait_for_its_answer(tmp_path):
     with LocalServer(keeps(*ALL), latency=0.05) as server:
         _, usage = asked(tmp_path, server, [VOTE], map(str, range(40)), in_flight=8)
-    assert Counter(map(form_of, server.payloads)) == {"probe": 1, "vote": 40}
+    assert Counter(map(form_of, server.payloads)) == ASKED | {"vote": 40}
     assert form_of(server.payloads[0]) == "probe" and server.most_at_work == 8
     assert usage.unstructured == 0
 
@@ -126,7 +146,7 @@ def test_a_server_that_fails_while_it_is_asked_is_asked_again(tmp_path):
         fault=lambda payload, tries: "503" if form_of(payload) == "probe" and not tries else None,
     ) as server:
         _, usage = asked(tmp_path, server, [VOTE])
-    assert Counter(map(form_of, server.payloads)) == {"probe": 2, "vote": 1}
+    assert Counter(map(form_of, server.payloads)) == {"probe": 2, "thinks?": 1, "vote": 1}
     assert (usage.calls, usage.failed_tries, usage.unstructured) == (1, 1, 0)
 
 
@@ -138,6 +158,7 @@ def test_servers_side_by_side_are_each_asked_what_they_can(tmp_path):
         replies, usage = asked(tmp_path, able, [VOTE], map(str, range(40)), others=[other])
     formed, free = Counter(map(form_of, able.payloads)), Counter(map(form_of, other.payloads))
     assert formed["probe"] == free["probe"] == 1 and formed["free"] == free["vote"] == 0
+    assert formed["thinks?"] == 1 and free["thinks?"] == 0
     assert formed["vote"] + free["free"] == 40 and min(formed["vote"], free["free"]) > 5
     assert usage.unstructured == free["free"] == sum(reply.text == PROSE for reply in replies)
 
@@ -151,7 +172,7 @@ def test_a_refusal_for_another_reason_is_not_laid_on_the_schema(tmp_path):
             asked(tmp_path, server, [VOTE], texts=["long"])
         _, usage = asked(tmp_path, server, [VOTE], texts=["q"])
     assert usage.unstructured == 0 and [form_of(payload) for payload in server.payloads] == [
-        "probe", "vote", "free", "probe", "vote"]
+        "probe", "thinks?", "vote", "free", "probe", "thinks?", "vote"]
 
 
 # Requests as before, and their answers
@@ -192,7 +213,7 @@ def test_the_schema_is_part_of_the_key(tmp_path):
     with LocalServer(keeps(*ALL)) as server:
         for form in (VOTE, other, VOTE):
             asked(tmp_path, server, [form])
-    assert Counter(map(form_of, server.payloads)) == {"probe": 2, "vote": 2}
+    assert Counter(map(form_of, server.payloads)) == {"probe": 2, "thinks?": 2, "vote": 2}
 
 
 # Limits
