@@ -35,7 +35,7 @@ def tool_match(prediction: Message, label: Message, faults: Sequence[str] = (), 
     if not predicted:
         fault = text_fault(prediction.content, tools)
         return "no_call" if expected and fault in ("", "empty") else fault or "match"
-    if takes_another_turn(prediction.content):
+    if prediction.content and takes_another_turn(prediction.content):
         return "invented_turn"
     if not expected:
         return "unexpected_call"

@@ -30,6 +30,7 @@ _TAGS = re.compile(r"<(?!<)\s*/?\s*\|?\s*(?i:(?:tool|function)[\s_-]?calls?\b|fu
 _MARKS = ("<｜tool▁", "[TOOL_CALL", "[TOOL_REQUEST]", "```tool_code", "```tool_call", "✿FUNCTION✿", "functools[", "to=functions.",
           "\nAction Input:")
 """Our own tags misspelled, and how other families of models, and frameworks, mark a call."""
+_NO_WORD = "".join(sign for sign in map(chr, range(128)) if not sign.isalnum())
 _WORD = re.compile(r"\w")
 _TURN = re.compile(r"<(?!<)(?:/?tool_response\b|\|im_start\|>)")
 _PYTHON = re.compile(r"^[ \t>*`\[(]*(?:print\()?([\w.-]+)\(\s*(?:[)\"'\[{\d]|\w+\s*=)", re.MULTILINE)
@@ -46,11 +47,17 @@ def text_fault(text: str, tools: Collection[str] = ()) -> str:
     """
     if len(text) > MAX_TEXT:
         text = f"{text[:MAX_TEXT // 2]}\n{text[-MAX_TEXT // 2:]}"
-    if not _WORD.search(text) and not any(unicodedata.category(sign) == "So" for sign in set(text)):
+    if _is_empty(text):
         return "empty"
     if takes_another_turn(text):
         return "invented_turn"
     return "untagged_call" if _has_untagged_call(text, tools) else ""
+
+
+def _is_empty(text: str) -> bool:
+    """Whether there is not one letter, digit or symbol in it."""
+    rest = text.strip(_NO_WORD)
+    return not _WORD.search(rest) and not any(unicodedata.category(sign) == "So" for sign in set(rest))
 
 
 def takes_another_turn(text: str) -> bool:
