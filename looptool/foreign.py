@@ -7,6 +7,8 @@ written beside the output and counted, never dropped silently.
 from __future__ import annotations
 
 import logging
+import re
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from looptool.records import InputError, Record, write_jsonl
 from looptool.yaml_documents import read_yaml
 
 _log = logging.getLogger(__name__)
+_NAMES = re.compile(r"'[^']*'|\"[^\"]*\"|[\[{].*|\d+", re.DOTALL)
 
 
 class Refused(Record):
@@ -74,11 +77,25 @@ def read_foreign(path: Path | str) -> Iterator[tuple[str, Any]]:
         raise InputError(f"{path}: is empty; give a file with at least one record")
 
 
+def refused_path(output: Path) -> Path:
+    """Where the records lie that were refused while `output` was written."""
+    return output.with_name(f"{output.stem}_refused.jsonl")
+
+
 def write_refused(output: Path, refused: list[Refused]) -> None:
-    """Write what was refused to `<output's stem>_refused.jsonl`; without any, remove what an earlier run left there."""
-    aside = output.with_name(f"{output.stem}_refused.jsonl")
+    """Write what was refused to `refused_path`; without any, remove what an earlier run left there."""
+    aside = refused_path(output)
     if refused:
         write_jsonl(aside, refused)
         _log.info("%d refused, with their reasons in %s", len(refused), aside)
     else:
         aside.unlink(missing_ok=True)
+
+
+def commonest_reason(refused: list[Refused]) -> tuple[int, Refused]:
+    """How many have the commonest reason, names and numbers in it apart, and the first of them."""
+    alike: defaultdict[str, list[Refused]] = defaultdict(list)
+    for entry in refused:
+        alike[_NAMES.sub("", entry.reason)].append(entry)
+    most = max(alike.values(), key=len)
+    return len(most), most[0]
