@@ -21,7 +21,7 @@ from looptool.asking import Ask, make_ask
 from looptool.calls import check_calls
 from looptool.checking import CHECKER_PROMPT, checker_of, is_correct
 from looptool.config import Config
-from looptool.foreign import Refused, write_refused
+from looptool.foreign import Refused
 from looptool.llm import Client, Sampling
 from looptool.meta import StageMeta
 from looptool.records import Dialog, Message, Record, Sample, read_jsonl
@@ -124,7 +124,6 @@ def write_verified(dialogs: Path, checks: Path, output: Path) -> Counter[str]:
                                   if step.reason not in ("pass", "suspect"))
                 refused.append(Refused(place=dialog.id, code=reason, reason=where or reason, record=dialog))
 
-    run_transform("verified dialogs", accepted(), output, counts, settings={}, sources=[dialogs, checks])
-    write_refused(output, refused)
+    run_transform("verified dialogs", accepted(), output, counts, settings={}, sources=[dialogs, checks], refused=refused)
     _log.info("%s call steps: %s", f"{steps.total():,}", ", ".join(f"{count:,} {name}" for name, count in steps.most_common()))
     return steps
