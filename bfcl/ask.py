@@ -13,8 +13,8 @@ import msgspec
 
 from bfcl.card import Sampling
 from bfcl.fetching import fetch
-from bfcl.room import is_too_long, rooms
-from looptool.answers import Reply, Transient, read_completion
+from bfcl.room import rooms
+from looptool.answers import Reply, Transient, is_too_long, read_completion
 from looptool.prompt import ChatMessage
 from looptool.records import InputError
 

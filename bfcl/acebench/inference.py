@@ -18,7 +18,8 @@ from bfcl.acebench.answers import CONTEXT_FULL, Answer, make_answer
 from bfcl.acebench.checkout import AGENT, USER, Checkout, Language, Row
 from bfcl.acebench.episodes import AT_ONCE, Ask, Episode
 from bfcl.acebench.prompting import read_conversation, render_task
-from bfcl.room import is_too_long, rooms
+from bfcl.room import rooms
+from looptool.answers import is_too_long
 from looptool.llm import CallFailed, Client, Reply, Sampling, Usage
 from looptool.prompt import ChatMessage
 from looptool.records import read_jsonl
