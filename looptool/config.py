@@ -129,6 +129,16 @@ scripts make 8 (8B) and 2 (32B) updates a batch, where it does.
 """
 
 
+class ColdStart(Section):
+    """Supervised steps on D_1 that make pi_0, for a student that hardly finds the call format; the paper has none."""
+
+    steps: Count = 0
+    """0 is no cold start: pi_0 is student.model."""
+    batch_size: AtLeastOne = 32
+    """Samples a step."""
+    learning_rate: Positive = 1e-5
+
+
 class Train(Section):
     """Section 4.1 and Table 6; `profile` says what machine verl runs on."""
 
@@ -158,6 +168,7 @@ class Train(Section):
     """On GPUs: "transformers" samples in the trainer's process, for one GPU without vLLM. A CPU always does so."""
     attention: Literal["flash_attention_2", "sdpa"] = "flash_attention_2"
     """On GPUs: "sdpa" is PyTorch's own, for a machine without flash-attn; rows are padded then. A CPU always has it."""
+    cold_start: ColdStart = msgspec.field(default_factory=ColdStart)
 
 
 class Probing(Section):
