@@ -44,7 +44,7 @@ def common(config: Config, files: RoundFiles, model: str, rows: int, end_token: 
         f"trainer.total_training_steps={start.steps}",
         f"trainer.total_epochs={start.steps * start.batch_size // rows + 2}",
         "trainer.max_ckpt_to_keep=2",  # verl removes the oldest before it writes: with 1, a kill there loses all
-        f"trainer.save_freq={config.train.save_every or SAVE_EVERY}",
+        f"trainer.save_freq={config.train.save_every or (SAVE_EVERY if config.train.profile == 'cpu' else -1)}",
         "trainer.test_freq=-1",
     ]
 

@@ -85,6 +85,9 @@ class Simulation(Section):
     """Share of tool results that report an error."""
     heldout_tasks: Count = 400
     """Size of the held-out set, which has its own catalogue, phrasings and no noise."""
+    heldout_tools: str = ""
+    """A list by 01_synthesize_tools.sh --output, relative to the repository, of tools to hold out in place of that catalogue;
+    what a run trains on should have none of them."""
 
 
 class Dialogs(Section):
