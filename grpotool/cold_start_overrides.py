@@ -7,7 +7,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from grpotool.overrides import SAVE_EVERY, checkpoints, quote
+from grpotool.overrides import SAVE_EVERY, attention, checkpoints, padded, quote
 from looptool.config import ROOT, Config
 from looptool.run_files import RoundFiles
 
@@ -51,10 +51,9 @@ def common(config: Config, files: RoundFiles, model: str, rows: int, end_token: 
 
 def gpu(config: Config) -> list[str]:
     """The GPUs of one node."""
-    student, attention = config.student, config.train.attention
-    packed = attention == "flash_attention_2"  # verl's default; another one would see all of a packed row
+    student, packed = config.student, attention(config) == "flash_attention_2"
     return [
-        *([] if packed else [f"+model.override_config.attn_implementation={attention}"]),
+        *([] if packed else [line.replace("actor_rollout_ref.", "") for line in padded()]),
         f"model.use_remove_padding={packed}",
         "data.use_dynamic_bsz=True",
         f"data.max_token_len_per_gpu={4 * (student.max_prompt_tokens + student.max_response_tokens)}",

@@ -238,6 +238,68 @@ def test_only_sampling_by_temperature(verl, monkeypatch):
         verl.manager.generate_sequences(batch_of(tasks(1)))
 
 
+@pytest.mark.parametrize("lengths, fits, expected", [
+    ([3, 3, 3, 3], 1000, [4]), ([3, 3, 3, 3], 46, [2, 2]), ([3, 3, 3, 3], 45, [1, 1, 1, 1]),
+    ([3, 3, 13, 3], 66, [2, 2]), ([99, 3, 3], 5, [1, 1, 1]), ([], 5, [])])
+def test_prompts_are_sampled_together_as_far_as_they_fit(lengths, fits, expected):
+    """With 2 answers of up to 10 tokens each."""
+    from grpotool.cpu.verl_rollout import chunks
+
+    prompts = [[number] * length for number, length in enumerate(lengths)]
+    together = list(chunks(prompts, 2, 10, fits))
+    assert [len(some) for some in together] == expected
+    assert [prompt for some in together for prompt in some] == prompts
+    for some in together:
+        assert len(some) == 1 or len(some) * (max(map(len, some)) + 20) <= fits
+
+
+def test_memory_of_a_token_is_what_the_sampler_keeps(models):
+    """Of the real sampler's keys and values; Table 6 with Qwen3-0.6B would need 601 GB at once."""
+    from transformers import Qwen3Config
+
+    from grpotool.cpu.shared_prompt import Memory
+    from grpotool.cpu.verl_rollout import bytes_a_token
+
+    kept = []
+    append = Memory.append
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Memory, "append", lambda self, *args: kept.append(self) or append(self, *args))
+        draw(models[0], [3, 3, 3], max_tokens=7, ends=(1,))
+    stored = [*kept[-1].prompts.values(), *kept[-1].answers.values()]
+    tokens = len(PROMPTS) * (max(map(len, PROMPTS)) + 3 * 7)
+    assert sum(part.nbytes for pair in stored for part in pair) == (
+        tokens * bytes_a_token(models[0].config))
+    small = Qwen3Config(num_hidden_layers=28, num_key_value_heads=8, head_dim=128)
+    assert 128 * (4096 + 16 * 1024) * bytes_a_token(small) / 1e9 == pytest.approx(601.3, abs=0.1)
+
+
+def test_only_the_first_rank_keeps_the_weights(verl, tmp_path, monkeypatch):
+    """Others walk through them, as each is gathered by all; what is written comes back as it was."""
+    import gc
+
+    import torch
+    from omegaconf import OmegaConf
+    from safetensors.torch import load_file
+
+    from grpotool.cpu.verl_rollout import WeightsFile
+
+    def gathered():
+        for number in range(5):
+            alive.append(sum(isinstance(one, torch.Tensor) and one.shape == (7, 13)
+                             for one in gc.get_objects()))
+            yield str(number), torch.full((7, 13), float(number), dtype=torch.bfloat16)
+
+    rollout = SimpleNamespace(config=OmegaConf.create(
+        {"engine_kwargs": {"in_process": {"weights": str(tmp_path / "weights")}}}))
+    for rank, kept in (("1", 1), ("0", 4)):
+        alive: list[int] = []
+        monkeypatch.setenv("RANK", rank)
+        asyncio.run(WeightsFile.update_weights(rollout, gathered()))
+        assert alive[-1] == kept and (tmp_path / "weights").exists() == (rank == "0")
+    assert {name: weight[0, 0].item() for name, weight in load_file(tmp_path / "weights").items()
+            } == {str(number): float(number) for number in range(5)}
+
+
 @pytest.mark.parametrize("reply, score, reason", [
     ('<tool_call>\n{"name": "find", "arguments": {"city": "0"}}\n</tool_call>', 1.0, "match"),
     ('<think>so</think><tool_call>{"name": "find", "arguments": {"city": "1"}}</tool_call>', 0.0, None), ("Rome", 0.0, None)])
