@@ -108,6 +108,9 @@ class Simulation(Section):
     """Share of tool results that report an error."""
     heldout_tasks: Count = 400
     """Size of the held-out set, which has its own catalogue, phrasings and no noise."""
+    heldout_tools: str = ""
+    """A list by 01_synthesize_tools.sh --output, relative to the repository, of tools to hold out in place of that catalogue;
+    what a run trains on should have none of them."""
 
 
 class Dialogs(Section):
@@ -154,6 +157,16 @@ scripts make 8 (8B) and 2 (32B) updates a batch, where it does.
 """
 
 
+class ColdStart(Section):
+    """Supervised steps on D_1 that make pi_0, for a student that hardly finds the call format; the paper has none."""
+
+    steps: Count = 0
+    """0 is no cold start: pi_0 is student.model."""
+    batch_size: AtLeastOne = 32
+    """Samples a step."""
+    learning_rate: Positive = 1e-5
+
+
 class Train(Section):
     """Section 4.1 and Table 6; `profile` says what machine verl runs on."""
 
@@ -193,6 +206,7 @@ class Train(Section):
     verl: list[str] = []
     """Overrides of verl, key=value as on its command line, after those of grpotool/overrides.py;
     docs/training.md has some. A key that is set there already is refused."""
+    cold_start: ColdStart = msgspec.field(default_factory=ColdStart)
 
 
 class Probing(Section):
