@@ -22,7 +22,7 @@ from looptool.calls import check_calls
 from looptool.checking import (
     CHECKER_PROMPT, checker_of, checker_sampling, is_correct, reason_against)
 from looptool.config import Config
-from looptool.foreign import Refused, write_refused
+from looptool.foreign import Refused
 from looptool.llm import Client
 from looptool.meta import StageMeta
 from looptool.records import Dialog, Message, Record, Sample, read_jsonl
@@ -127,7 +127,6 @@ def write_verified(dialogs: Path, checks: Path, output: Path) -> Counter[str]:
                                   if step.reason not in ("pass", "suspect"))
                 refused.append(Refused(place=dialog.id, code=reason, reason=where or reason, record=dialog))
 
-    run_transform("verified dialogs", accepted(), output, counts, settings={}, sources=[dialogs, checks])
-    write_refused(output, refused)
+    run_transform("verified dialogs", accepted(), output, counts, settings={}, sources=[dialogs, checks], refused=refused)
     _log.info("%s call steps: %s", f"{steps.total():,}", ", ".join(f"{count:,} {name}" for name, count in steps.most_common()))
     return steps

@@ -108,6 +108,9 @@ class Simulation(Section):
     """Share of tool results that report an error."""
     heldout_tasks: Count = 400
     """Size of the held-out set, which has its own catalogue, phrasings and no noise."""
+    heldout_tools: str = ""
+    """A list by 01_synthesize_tools.sh --output, relative to the repository, of tools to hold out in place of that catalogue;
+    what a run trains on should have none of them."""
 
 
 class Dialogs(Section):
@@ -141,15 +144,27 @@ class Dialogs(Section):
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "paper": {},
-    "released_8b": {"batch_size": 256, "mini_batch_size": 32, "epochs": 4, "save_every": 90, "test_every": 90},
-    "released_32b": {"batch_size": 512, "mini_batch_size": 256, "epochs": 5, "save_every": 150, "test_every": 50},
+    "paper": {"tensor_parallel": 8},
+    "released_8b": {"batch_size": 256, "mini_batch_size": 32, "epochs": 4, "save_every": 90,
+                    "test_every": 90, "tensor_parallel": 8},
+    "released_32b": {"batch_size": 512, "mini_batch_size": 256, "epochs": 5, "save_every": 150,
+                     "test_every": 50, "tensor_parallel": 4},
 }
 """What each preset sets otherwise than the defaults of Train, which are the paper's Table 6; a config's own keys win.
 
 In the table mini batch = batch: one update a batch, so clipping, and with it clip-higher, never fires. The released
 scripts make 8 (8B) and 2 (32B) updates a batch, where it does.
 """
+
+
+class ColdStart(Section):
+    """Supervised steps on D_1 that make pi_0, for a student that hardly finds the call format; the paper has none."""
+
+    steps: Count = 0
+    """0 is no cold start: pi_0 is student.model."""
+    batch_size: AtLeastOne = 32
+    """Samples a step."""
+    learning_rate: Positive = 1e-5
 
 
 class Train(Section):
@@ -165,7 +180,7 @@ class Train(Section):
     learning_rate: Positive = 1e-6
     epochs: AtLeastOne = 2
     save_every: Count = 0
-    """Steps between two checkpoints; 0 is an epoch on GPUs, 4 steps on a CPU."""
+    """Steps between two checkpoints; 0 is 20 steps on GPUs, 4 on a CPU."""
     test_every: Count = 0
     """Steps between two tests on the split-off rows; 0 is an epoch on GPUs, never on a CPU."""
     clip_low: Share = 0.2
@@ -176,11 +191,22 @@ class Train(Section):
     gpus_per_node: AtLeastOne = 8
     nodes: AtLeastOne = 1
     tensor_parallel: AtLeastOne = 1
+    """GPUs of one vLLM engine; there are as many engines as fit, each with 256 places."""
     gpu_memory_share: Share = 0.7
+    optimizer_offload: bool = True
+    """On GPUs: keep Adam's moments in the machine's memory between updates. They are 8 bytes a
+    parameter, shared by all GPUs; 8 GPUs of 80 GB have room for those of an 8B model."""
     rollout_engine: Literal["vllm", "transformers"] = "vllm"
     """On GPUs: "transformers" samples in the trainer's process, for one GPU without vLLM. A CPU always does so."""
-    attention: Literal["flash_attention_2", "sdpa"] = "flash_attention_2"
-    """On GPUs: "sdpa" is PyTorch's own, for a machine without flash-attn; rows are padded then. A CPU always has it."""
+    attention: Literal["auto", "flash_attention_2", "sdpa"] = "auto"
+    """On GPUs: "sdpa" is PyTorch's own, which needs no flash-attn; rows are padded then. "auto" is
+    flash_attention_2 where flash-attn is installed. A CPU always has sdpa."""
+    trackers: list[str] = []
+    """Of verl's loggers, beside console, file and tensorboard: wandb, mlflow, swanlab, ..."""
+    verl: list[str] = []
+    """Overrides of verl, key=value as on its command line, after those of grpotool/overrides.py;
+    docs/training.md has some. A key that is set there already is refused."""
+    cold_start: ColdStart = msgspec.field(default_factory=ColdStart)
 
 
 class Probing(Section):

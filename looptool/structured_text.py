@@ -28,7 +28,7 @@ def read_object(text: str, kind: type[T]) -> T | None:
 
 def read_objects(text: str, kind: type[T]) -> list[T]:
     """The whole objects of this type in their order; of two of which one holds the other, the outer one."""
-    return [item for _, _, value in _objects(text) for item in _fitting(value, kind)]
+    return [item for _, _, value in find_objects(text) for item in _fitting(value, kind)]
 
 
 def read_only_objects(text: str, kind: type[T]) -> list[T] | None:
@@ -38,7 +38,7 @@ def read_only_objects(text: str, kind: type[T]) -> list[T] | None:
     """
     read: list[T] = []
     rest, position = [], 0
-    for start, end, value in _objects(text):
+    for start, end, value in find_objects(text):
         fitting = _converted(value, kind)
         if fitting is None:
             return None
@@ -49,7 +49,7 @@ def read_only_objects(text: str, kind: type[T]) -> list[T] | None:
     return None if beside or not read else read
 
 
-def _objects(text: str) -> Iterator[tuple[int, int, Any]]:
+def find_objects(text: str) -> Iterator[tuple[int, int, Any]]:
     """(start, end, value) of each outermost object that is JSON.
 
     A part of a broken object is not what the model meant, so it is passed over.
