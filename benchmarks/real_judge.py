@@ -134,7 +134,7 @@ def main() -> None:
     write_jsonl(chosen, probes)
     meta = asyncio.run(verify_probes(config, chosen, judged))
     if meta.failed:
-        raise SystemExit(f"{meta.failed} mismatches got no answer; run this again, only they are asked")
+        raise SystemExit(f"{meta.failed} mismatches got no answer; run this again for them alone")
     report(args, probes, list(read_jsonl(judged, Verdict)), meta, known)
 
 
