@@ -35,6 +35,7 @@ from dataloop.reporting.measures import TRUE_VERDICTS, Known, rate
 from looptool.config import ROOT, load_config
 from looptool.meta import StageMeta
 from looptool.records import Probe, Verdict, read_jsonl, write_jsonl
+from looptool.stage import run_main
 
 FIRST = {(True, "PRED_WRONG"), (False, "LABEL_WRONG")}
 """Votes for the candidate that stands first: (label_first, verdict)."""
@@ -159,4 +160,4 @@ def report(args: argparse.Namespace, probes: Sequence[Probe], verdicts: Sequence
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)
