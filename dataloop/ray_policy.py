@@ -99,8 +99,8 @@ class RayPipeline(Pipeline):
         prompts = ray.data.range(number, override_num_blocks=number).map_batches(
             read_block, batch_size=None, batch_format="pyarrow",
             fn_args=(places, BLOCK, self._job.samples, config.student, self._job.model))
-        return prompts.map_batches(
-            Engine, batch_size=None, batch_format="pyarrow", fn_constructor_args=(self._job.model, config, gpus),
+        return prompts.map_batches(  # Ray asks for a batch size where there are GPUs; ours is a block's
+            Engine, batch_size=BLOCK, batch_format="pyarrow", fn_constructor_args=(self._job.model, config, gpus),
             num_gpus=gpus, num_cpus=ENGINE_CPUS,
             compute=ray.data.ActorPoolStrategy(size=engines, max_concurrent_calls_per_actor=BLOCKS_AT_ONCE))
 
