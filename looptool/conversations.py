@@ -19,7 +19,7 @@ from typing import Any, Literal
 import msgspec
 
 from looptool.records import Call, Dialog, Message, Tool
-from looptool.schema import read_tool
+from looptool.tool_objects import read_tool
 
 
 class Function(msgspec.Struct, kw_only=True):
