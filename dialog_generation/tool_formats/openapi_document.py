@@ -102,7 +102,10 @@ def _retriever(root: Path | None) -> Any:
         file = Path(unquote(parts.path)).resolve()
         if not file.is_relative_to(root):
             raise ValueError("it lies outside the folder that was named")
-        content = file.read_bytes()
+        try:
+            content = file.read_bytes()
+        except OSError as error:
+            raise ValueError(error.strerror) from None
         is_json = file.suffix.lower() == ".json"
         return Resource.opaque(msgspec.json.decode(content) if is_json else read_yaml(content))
     return retrieve
