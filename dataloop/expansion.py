@@ -17,10 +17,11 @@ import msgspec
 
 from dataloop.contamination import WORD
 from dataloop.scenarios import Scenario
-from looptool.asking import Ask, ask_until_read, chat_about, one_line, read_json
+from looptool.asking import Ask, ask_until_read, chat_about, one_line
 from looptool.checking import is_correct
 from looptool.records import Call, ErrorSeed, Message, Sample, sample_id
 from looptool.sample_rules import fault_kind, sample_faults
+from looptool.structured_text import read_objects, read_only_objects
 
 GENERATOR_PROMPT = Path(__file__).resolve().parent / "prompts" / "generator.md"
 Fits = Callable[[Sample], bool]
@@ -55,9 +56,11 @@ def read_candidate(text: str) -> Candidate | None:
     conversation, answer = _block(text, "conversation"), _block(text, "answer")
     if conversation is None or answer is None:
         return None
-    messages = [_read_turn(line) for line in conversation.splitlines() if line.strip()]
-    label = _read_turn(answer)
-    if not messages or None in messages or label is None or label.role != "assistant":
+    turns, answers = read_only_objects(conversation, Turn), read_objects(answer, Turn)
+    if turns is None or len(answers) != 1:  # of two answers neither is known to be the label
+        return None
+    messages, label = [turn.message() for turn in turns], answers[0].message()
+    if None in messages or label is None or label.role != "assistant":
         return None
     return Candidate(messages, label)
 
@@ -66,11 +69,6 @@ def _block(text: str, name: str) -> str | None:
     start = text.rfind(f"<{name}>")
     end = text.find(f"</{name}>", start)
     return text[start + len(name) + 2:end].strip() if 0 <= start < end else None
-
-
-def _read_turn(line: str) -> Message | None:
-    turn = read_json(line, Turn)
-    return turn and turn.message()
 
 
 def new_sample(seed: ErrorSeed, candidate: Candidate, scenario: Scenario, round: int) -> Sample:

@@ -16,7 +16,8 @@ import msgspec
 from looptool.asking import Ask, ask_until_read, chat_about, one_line, read_object
 from looptool.check import check_calls
 from looptool.config import Verify
-from looptool.records import Message, Probe, Verdict, VerdictName, Vote
+from looptool.records import Message, Probe, Tool, Verdict, VerdictName, Vote
+from looptool.untagged import text_fault
 
 JUDGE_PROMPT = Path(__file__).resolve().parent / "prompts" / "judge.md"
 
@@ -61,12 +62,18 @@ async def vote(probe: Probe, ask: Ask, judge: str, label_first: bool, draw: int,
 def ruled(probe: Probe) -> Vote | None:
     """The rules' vote: against a candidate that is no label, where the other one is; None where both or neither are."""
     sample, prediction = probe.sample, shown_prediction(probe)
-    label_faults = check_calls(sample.label.calls, sample.tools)
-    faults = [*probe.faults, *([probe.finish] if probe.finish != "stop" else []), *check_calls(prediction.calls, sample.tools)]
+    label_faults = _faults(sample.label, sample.tools)
+    faults = [*probe.faults, *([probe.finish] if probe.finish != "stop" else []), *_faults(prediction, sample.tools)]
     if bool(label_faults) == bool(faults):
         return None
     return Vote(verdict="LABEL_WRONG" if label_faults else "PRED_WRONG", label_first=True, judge="rules", draw=0,
                 analysis=", ".join(label_faults or faults), approach="")
+
+
+def _faults(answer: Message, tools: Sequence[Tool]) -> list[str]:
+    """Why an answer can be no label, by its calls, or by its words where it has none."""
+    fault = "" if answer.calls else text_fault(answer.content, [tool.name for tool in tools])
+    return check_calls(answer.calls, tools) + ([fault] if fault else [])
 
 
 async def verify_one(probe: Probe, ask: Ask, judges: Sequence[str], options: Verify) -> Verdict | None:

@@ -7,11 +7,8 @@ to three draws in all.
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-
-import msgspec
 
 from dialog_generation.dual_tree import Paths, Trees, Written, broken_rules
 from dialog_generation.tool_files import valid_tool
@@ -23,6 +20,7 @@ from looptool.prompt import ChatMessage, read_prompt
 from looptool.records import Record, Tool
 from looptool.run_files import RunFiles
 from looptool.stage import Inputs, Outcome, run_stage
+from looptool.structured_text import read_object
 
 PROMPT = Path(__file__).resolve().parent / "prompts" / "designer.md"
 TRIES = 3
@@ -64,10 +62,8 @@ async def design(id: str, paths: Paths, trees: Trees, ask: Ask) -> Design:
 
 def read_design(text: str, paths: Paths, trees: Trees) -> tuple[Tool | None, str]:
     """The tool of a reply and "accepted", or None and the reason; what the result is joins the description."""
-    found = re.search(r"<tool>\s*(\{.*\})\s*</tool>", text, re.DOTALL)
-    try:
-        written = msgspec.json.decode(found[1] if found else "", type=Written)
-    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+    written = read_object(text, Written)
+    if written is None:
         return None, "unreadable"
     result = written.returns.get("description")
     try:

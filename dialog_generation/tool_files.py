@@ -1,7 +1,7 @@
 """Tool lists of others -> Tool records, and what cannot be represented aside.
 
-In: a file, or a folder of .json, .jsonl and .yaml files, subfolders included, in the order of their names; tools in any form
-of tool_formats. Out: tools with distinct names and valid parameters. A tool without a domain that comes from a
+In: a file, or a folder of .json, .jsonl, .yaml and .parquet files, subfolders included, in the order of their names; tools
+in any form of tool_formats. Out: tools with distinct names and valid parameters. A tool without a domain that comes from a
 subfolder has the subfolder's name as its domain, as ToolBench sorts its tools. A file of a folder that cannot be read is
 refused like a tool.
 """
@@ -16,7 +16,7 @@ import msgspec
 from dialog_generation.tool_formats import AUTO, Entry, entries_of
 from dialog_generation.tool_formats.entry import Origin, PassedOver, refused
 from looptool.dialects import check_dialect
-from looptool.foreign import WHOLE, Refused, read_foreign
+from looptool.foreign import SUFFIXES, Refused, read_foreign
 from looptool.records import InputError, Tool, content_id
 from looptool.tool_objects import read_tool
 
@@ -29,10 +29,11 @@ def tool_files(path: Path) -> list[Path]:
     """
     if not path.is_dir():
         return [path]
-    files = sorted(file for file in path.rglob("*") if file.suffix.lower() in (".jsonl", *WHOLE) and file.is_file()
-                   and not any(part.startswith(".") for part in file.relative_to(path).parts))
+    files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file() and not
+                   any(part.startswith(".") for part in file.relative_to(path).parts))
     if not files:
-        raise InputError(f"{path}: holds no .json, .jsonl or .yaml file of tools; put one there or name another place")
+        raise InputError(f"{path}: holds no .json, .jsonl, .yaml or .parquet file of tools; put one there or name another "
+                         "place")
     return files
 
 
@@ -111,11 +112,13 @@ def file_entries(path: Path, tool_format: str = AUTO, passed_over: PassedOver | 
     root = path if path.is_dir() else path.parent
     for file in tool_files(path):
         inside = file.relative_to(path).parent if file != path else Path()
+        bad: list[Refused] = []
         try:
-            for place, value in read_foreign(file):
+            for place, value in read_foreign(file, bad.append):
                 for entry in entries_of(str(inside / place), value, tool_format, Origin(file, root), passed_over):
                     yield entry._replace(folder=inside.name)
         except InputError as error:
             if file == path:
                 raise
             yield refused(str(inside / file.name), None, str(error))
+        yield from (refused(str(inside / entry.place), entry.record, entry.reason) for entry in bad)

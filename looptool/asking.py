@@ -10,12 +10,11 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
-import msgspec
-
 from looptool.llm import Client, Reply, Sampling
 from looptool.prompt import (
     ChatMessage, fill, read_prompt, render_conversation, render_tools, without_turn_markers)
 from looptool.records import Message, Sample
+from looptool.structured_text import read_object  # noqa: F401 (replies are read by it; known here)
 
 TRIES = 3
 """Draws for one question until a reply can be read."""
@@ -61,17 +60,3 @@ async def ask_until_read(ask: Ask, role: str, chat: list[ChatMessage], model: st
         if found is not None:
             return found, draw
     return None
-
-
-def read_object(text: str, kind: type[T]) -> T | None:
-    """The JSON object in a reply, whatever stands before and after it; None if there is none of this kind."""
-    start, end = text.find("{"), text.rfind("}")
-    return read_json(text[start:end + 1], kind) if 0 <= start < end else None
-
-
-def read_json(text: str, kind: type[T]) -> T | None:
-    """A JSON value of this kind, else None."""
-    try:
-        return msgspec.json.decode(text, type=kind)
-    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
-        return None

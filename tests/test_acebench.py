@@ -89,6 +89,7 @@ CALL = '<tool_call>\n{"name": "plan", "arguments": {"cities": ["New York"]}}\n</
     (Reply(text=CALL), "calls", "[plan(cities=['New York'])]"),
     (Reply(text=f"<think>No: {CALL}</think>\n\nSure.\n{CALL}\n"), "calls", "[plan(cities=['New York'])]"),
     (Reply(text="<think>so</think>Which city?"), "text", "Which city?"),
+    (Reply(text=CALL.splitlines()[1]), "untagged_call", CALL.splitlines()[1]),
     (Reply(text="<tool_call>{oops}</tool_call>"), "unreadable", "<tool_call>{oops}</tool_call>"),
     (Reply(text=f"{CALL}<tool_call>"), "unreadable", f"{CALL}<tool_call>"),
     (Reply(text=CALL, finish="length"), "cut", CALL),

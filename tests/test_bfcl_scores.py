@@ -129,9 +129,11 @@ def test_poor_replies_are_counted(tmp_path: Path) -> None:
     write_results(tmp_path, FULL, {"id": "simple_1", "result": broken, "finish": ["length"]},
                   {"id": "multi_turn_base_2", "result": [["fine"], [broken, broken]], "finish": ["stop", "length", "length"]},
                   {"id": "simple_2", "result": "fine", "finish": ["stop"]},
+                  {"id": "irrelevance_3", "result": '```json\n{"name": "f", "arguments": {}}\n```', "finish": ["stop"]},
                   {"id": "live_irrelevance_7-1-0", "result": "", "finish": ["length"]})
     assert check_results(tmp_path, {}) == {"context_full": 1, "malformed": 2, "cut": 2,
-                                           "cut where no call is asked for": 1}
+                                           "cut where no call is asked for": 1,
+                                           "untagged_call where no call is asked for": 1}
 
 
 def test_a_request_says_how_to_draw() -> None:

@@ -431,13 +431,20 @@ def test_lists_of_tools(tmp_path: Path, value: Any, names: list[str], refusals: 
 
 
 def test_one_bad_file_of_a_folder_costs_itself(tmp_path: Path):
-    for name, content in (("a.json", "[]"), ("b.json", json.dumps(PLAIN)), ("c.yml", "a: [NO"), ("d.yaml", "name: on\n"
+    for name, content in (("a.json", "[]"), ("b.JSON", "\ufeff" + json.dumps(PLAIN)), ("c.yml", "a: [NO"), ("d.YAML", "name: on\n"
                           "parameters: {type: object, properties: {NO: {type: string}}}\n"), ("e.json", b"\xff{")):
         (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     counts: Counter[str] = Counter()
     tools, refused = read_tool_files(tmp_path, counts)
     assert [(tool.name, list(tool.parameters["properties"])) for tool in tools] == [("f", ["p"]), ("on", ["NO"])]
     assert {entry.place for entry in refused} >= {"c.yml", "e.json"} and counts["imported"] == 2
+
+
+def test_one_bad_line_costs_itself(tmp_path: Path):
+    path = tmp_path / "in.jsonl"
+    path.write_text(f"{json.dumps(PLAIN)}\n\n{{\n{json.dumps(MCP)}\n", encoding="utf-8")
+    tools, refused = read_tool_files(path, Counter())
+    assert [tool.name for tool in tools] == ["f", "alerts"] and [entry.place for entry in refused] == ["in.jsonl:3"]
 
 
 def test_keys_that_were_passed_over_are_in_the_meta_file_and_the_last_line(

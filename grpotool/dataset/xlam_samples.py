@@ -10,7 +10,8 @@ from typing import Any
 
 import msgspec
 
-from looptool.records import Call, Message, Sample, sample_id
+from grpotool.dataset.text_calls import read_call
+from looptool.records import Message, Sample, sample_id
 from looptool.tool_objects import read_tool
 
 NO_CALL = "This request is answered without a function call."
@@ -25,7 +26,7 @@ def read_task(raw: Any) -> Sample:
     if not isinstance(raw, dict) or not isinstance(raw.get("query"), str) or not raw["query"].strip():
         raise ValueError('a task is a JSON object with a "query"')
     tools = [read_tool(tool) for tool in _list(raw, "tools")]
-    calls = [_read_call(answer) for answer in _list(raw, "answers")]
+    calls = [read_call(answer) for answer in _list(raw, "answers")]
     label = Message(role="assistant", content="" if calls else NO_CALL, calls=calls)
     messages = [Message(role="user", content=raw["query"])]
     return Sample(id=sample_id(tools, "unknown", messages, label), tools=tools, date="unknown", messages=messages,
@@ -42,10 +43,3 @@ def _list(raw: dict[str, Any], name: str) -> list[Any]:
     if not isinstance(value, list):
         raise ValueError(f'"{name}" must be a list')
     return value
-
-
-def _read_call(answer: Any) -> Call:
-    try:
-        return msgspec.convert(answer, Call)
-    except msgspec.ValidationError as error:
-        raise ValueError(f"an answer is no call ({error})") from None
