@@ -20,7 +20,7 @@ import msgspec
 
 from looptool.error_results import reports_error
 from looptool.records import Call, Dialog, Message, Tool
-from looptool.schema import read_tool
+from looptool.tool_objects import read_tool
 
 
 class Function(msgspec.Struct, kw_only=True):

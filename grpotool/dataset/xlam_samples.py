@@ -1,7 +1,7 @@
 """Single-turn tasks as xLAM, ToolACE and ToolRL write them -> samples.
 
 In: {"id", "query", "answers": [{"name", "arguments"}], "tools": [...]}, the tools in any form that
-looptool.schema.read_tool knows; answers and tools may be JSON text, as xLAM has them. Out: a Sample, or a ValueError.
+looptool.tool_objects.read_tool knows; answers and tools may be JSON text, as xLAM has them. Out: a Sample, or a ValueError.
 An empty list of answers is a plain-text label; its words are ours, as the source has none.
 """
 from __future__ import annotations
@@ -12,7 +12,7 @@ import msgspec
 
 from grpotool.dataset.text_calls import read_call
 from looptool.records import Message, Sample, sample_id
-from looptool.schema import read_tool
+from looptool.tool_objects import read_tool
 
 NO_CALL = "This request is answered without a function call."
 
