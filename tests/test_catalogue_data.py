@@ -94,11 +94,10 @@ def test_keys_are_known_and_complete():
         assert all(set(domain) == {"domain", "tools"} for domain in domains(split))
     for tool in tools():
         assert {"name", "description", "intents"} <= set(tool) <= {"name", "description", "intents", "parameters"}, tool
-        assert 2 <= len(tool["intents"]) <= 4, tool["name"]
+        assert 1 <= len(tool["intents"]) <= 2, tool["name"]
     for where, entry in parameters():
-        assert {"about", "cues"} <= set(entry) <= KEYS, where
+        assert {"about"} <= set(entry) <= KEYS, where
         assert sum(form in entry for form in FORMS) == 1, where
-        assert 1 <= len(entry["cues"]) <= 3, where
         assert entry.get("required") in (None, True), where
         assert not ("default" in entry and "required" in entry), f"{where}: only an optional parameter has a default"
 
