@@ -6,7 +6,7 @@ import difflib
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn, get_type_hints
+from typing import Annotated, Any, Literal, NoReturn, get_args, get_type_hints
 
 import msgspec
 import yaml
@@ -64,11 +64,26 @@ class Teacher(Section, kw_only=True):
     dollars_per_million_completion_tokens: Amount = 0
 
 
+Rule = Literal["invented_value", "one_by_one", "gives_up", "sibling_tool", "omit_optional",
+               "date_format", "rounded_amount"]
+"""Systematic errors of the simulated teacher; looptool/simulation/rules.py says what each is."""
+
+
 class Simulation(Section):
     """The embedded teacher's world; used only where a base URL is "simulated"."""
 
+    noise: Literal["random", "systematic", "both"] = "random"
+    """How labels go wrong: "random" drawn anew for each step, at label_noise; "systematic" by rules
+    that the teacher keeps to, at rule_share; or each at its share."""
     label_noise: Share = 0.15
     """Share of an assistant's call steps that the simulated assistant gets wrong in a consistent way."""
+    rule_share: Share = 0.6
+    """Share of the cases in a rule's reach in which the assistant keeps to it."""
+    rules: list[Rule] = msgspec.field(default_factory=lambda: list(get_args(Rule)))
+    """The teacher's rules; the seed draws the cases in which it keeps to them."""
+    judge_shares_blind_spots: bool = False
+    """Judge, checker and generator are of one kind with the assistant: what it consistently gets
+    wrong they hold to be right. The paper's judge is its generator."""
     draw_noise: Share = 0.02
     """Share of draws that go wrong on their own, so that agreement between draws has something to do."""
     judge_error: Share = 0.1

@@ -121,18 +121,15 @@ def assist(prompt: Prompt) -> str:
     tools, history = prompt.tools, read_chat(prompt.chat[1:])
     now = truth(tools, history)
     answer = Message(role="assistant", content=_text(now, SPOKEN[prompt.wording]), calls=list(now.calls) if now else [])
-    always = prompt.rng("label_noise", json.dumps(prompt.chat, sort_keys=True))
-    if always.random() < prompt.rates.label_noise and (now is None or now.kind != "done"):
-        answer = _wrong(always, answer, tools)
+    error = prompt.teachers_error(history, now)
+    if error is not None:
+        text = "" if error else SPOKEN[prompt.wording]["no_tool"]
+        answer = Message(role="assistant", content=text, calls=error)
     rng = prompt.rng("draw_noise")
     if rng.random() < prompt.rates.draw_noise:
-        answer = _wrong(rng, answer, tools)
+        answer = Message(role="assistant", calls=corrupt(rng, answer.calls, tools)[1])
     text = f"<think>\n{_thought(now)}\n</think>\n\n{render_answer(answer)}"
     return text[:-15] if answer.calls and rng.random() < prompt.rates.malformed else text
-
-
-def _wrong(rng: random.Random, answer: Message, tools: Sequence[Tool]) -> Message:
-    return Message(role="assistant", calls=corrupt(rng, answer.calls, tools)[1])
 
 
 def _text(now: Truth | None, spoken: dict[str, str]) -> str:
