@@ -10,28 +10,36 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Iterator
+from contextlib import suppress
 
 from looptool.config import argument_parser, load_config
-from looptool.records import Message, Sample, sample_id, write_jsonl
+from looptool.records import Message, Sample, Tool, sample_id, write_jsonl
 from looptool.run_files import RunFiles
 from looptool.simulation.catalogue import catalogue
-from looptool.simulation.tasks import draw_task, draw_tools
+from looptool.simulation.tasks import KINDS, Task, Unspeakable, draw_task, draw_tools
 from looptool.stage import run_main
 
 log = logging.getLogger(__name__)
 
 
 def heldout_samples(count: int) -> Iterator[Sample]:
-    """Tasks over one or two tools of the held-out catalogue."""
-    pool = catalogue("heldout")
+    """Tasks over one or two tools of the held-out catalogue, the kinds in turn, so that each has the same number."""
     for index in range(count):
+        kind = list(KINDS)[index % len(KINDS)]
         rng = random.Random(f"heldout:{index}")
-        tools = draw_tools(rng, pool, rng.randint(1, 2))
-        task = draw_task(rng, tools, "heldout")
+        tools, task = _draw(rng, kind)
         date = f"{rng.randint(2020, 2026)}-{rng.randint(1, 12):02d}-{rng.randint(1, 28):02d}"
-        label = Message(role="assistant", calls=list(task.truth.calls), content="" if task.truth.calls else task.kind)
+        label = Message(role="assistant", calls=list(task.truth.calls), content="" if task.truth.calls else kind)
         yield Sample(id=sample_id(tools, date, task.messages, label), tools=tools, date=date, messages=task.messages,
-                     label=label, source=f"simulation:{task.kind}")
+                     label=label, source=f"simulation:{kind}")
+
+
+def _draw(rng: random.Random, kind: str) -> tuple[list[Tool], Task]:
+    """Tools that allow a task of this kind, and the task; most draws of tools have no siblings and no objects."""
+    while True:
+        tools = draw_tools(rng, catalogue("heldout"), rng.randint(1, 2))
+        with suppress(Unspeakable):
+            return tools, draw_task(rng, tools, "heldout", kind)
 
 
 def main() -> None:
