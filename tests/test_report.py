@@ -24,7 +24,7 @@ from dataloop.reporting.table import TOTAL_WIDTH, make_table, render_text
 from looptool.answers import Usage
 from looptool.config import ROOT, Config, load_config
 from looptool.meta import StageMeta, meta_path
-from looptool.records import (Call, ErrorSeed, InputError, LabelChange, Message, Probe, Sample, Tool, Verdict, Vote,
+from looptool.records import (Call, Draw, ErrorSeed, InputError, LabelChange, Message, Probe, Sample, Tool, Verdict, Vote,
                               sample_id, write_jsonl)
 from looptool.run_files import RoundFiles
 
@@ -247,6 +247,16 @@ def test_any_perplexities_make_a_histogram_or_none(perplexities):
     figures = measures.probe_figures([probe(D1[0], RIGHT, value) for value in perplexities], [])
     drawable = [value for value in perplexities if 0 < value < float("inf")]
     assert sum(figures.histogram.mastered) == len(drawable) if drawable else figures.histogram is None
+
+
+def test_drawn_replies_give_pass_at_1_and_at_k():
+    probes = [probe(task, RIGHT) for task in D1[:3]]
+    for drawn, passed in zip(probes, (0, 1, 4), strict=True):
+        drawn.draws = [Draw(answer=RIGHT, count=passed, reason="match"),
+                       Draw(answer=WRONG, count=4 - passed, reason="wrong_value")]
+    figures = measures.probe_figures(probes, [])
+    assert (figures.drawn, figures.pass_at_1, figures.pass_at_k.share) == (4, pytest.approx(5 / 12), 2 / 3)
+    assert measures.probe_figures([probe(D1[0], RIGHT)], []).pass_at_k is None
 
 
 def test_training_without_a_reward_yet_is_not_yet():

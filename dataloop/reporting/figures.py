@@ -97,6 +97,12 @@ class ProbeFigures(Record):
     high_ppl_cut: float | None
     """Least perplexity of D_HPPL."""
     histogram: Histogram | None
+    drawn: int = 0
+    """Replies to each sample beside the greedy one, k (probe.samples)."""
+    pass_at_1: float | None = None
+    """Mean share of them that match the label."""
+    pass_at_k: Rate | None = None
+    """Samples of which at least one of them does."""
     cases: dict[str, int] = {}
     """Replies out of the ordinary, by dataloop.probing.CASES."""
 

@@ -81,7 +81,9 @@ def result_of(folder: Path, **fields: Any) -> Result:
         by_kind={kind: [round(100 * found.share, 2) if (found := figures.heldout.by_kind.get(kind))
                         else 0.0 for figures in probed] for kind in heldout_kinds},
         error_seeds=_by_kind(report, kinds, "error_seeds"),
-        expanded_by_kind=_by_kind(report, kinds, "expanded"))
+        expanded_by_kind=_by_kind(report, kinds, "expanded"),
+        pass_at_k=[100 * figures.probes.pass_at_k.share for figures in rounds
+                   if figures.probes and figures.probes.pass_at_k])
 
 
 def _by_kind(report: Report, kinds: Iterable[str], count: str) -> dict[str, list[int]]:

@@ -91,6 +91,9 @@ def probe_rows(build: Rows) -> Iterator[Row]:
     for case, words in CASES.items():
         yield from build.row(f"replies {words}", lambda figures, case=case: figures.probes and (
             f"{count:,}" if (count := figures.probes.cases.get(case)) else None))
+    yield from build.row("drawn replies that match, pass@1", lambda figures: figures.probes and (
+        None if (share := figures.probes.pass_at_1) is None else f"{share:.1%}"))
+    yield from build.rate("of which one matches, pass@k", field("probes", "pass_at_k"))
     yield from build.row("median perplexity", decimal("probes", "median_perplexity"))
     yield from build.row("least perplexity taken as HPPL", decimal("probes", "high_ppl_cut"))
 
