@@ -44,7 +44,7 @@ def pay(**arguments) -> Call:
     ("date_format", ASKED, [pay(day="2029-01-19")], [pay(day="2029/01/19")]),
     ("date_format", ASKED, [pay(day="on 2029-01-19")], None),
     ("rounded_amount", ASKED, [pay(amount=12.75)], [pay(amount=12)]),
-    ("rounded_amount", ASKED, [pay(amount=12)], None)])
+    ("rounded_amount", ASKED, [pay(amount=12.5)], None)])
 def test_what_a_rule_makes_of_a_step(rule, messages, right, wrong):
     now = Truth("call", tuple(right))
     assert RULES[rule]([PAY], messages, now) == wrong

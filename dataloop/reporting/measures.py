@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from dataloop.probing import reply_cases
@@ -131,6 +131,24 @@ def histogram(mastered: Iterable[float], mismatched: Iterable[float], ordered: l
                      mismatched=count(mismatched))
 
 
+def kappa(confusion: Mapping[str, Mapping[str, int]]) -> float | None:
+    """Cohen's kappa of decided verdicts: agreement with the truth beyond that of a judge who gives
+    the same verdicts at random. None where there are none, or where chance alone agrees on all.
+
+    Args:
+        confusion: true verdict -> given verdict -> count; UNDECIDED is no verdict.
+    """
+    pairs = [(true, given, count) for true, row in confusion.items()
+             for given, count in row.items() if given != "UNDECIDED"]
+    deserved, said = Counter(), Counter()
+    for true, given, count in pairs:
+        deserved[true] += count
+        said[given] += count
+    chance, most = sum(deserved[name] * said[name] for name in said), deserved.total() ** 2
+    agreed = sum(count for true, given, count in pairs if true == given)
+    return None if chance == most else (deserved.total() * agreed - chance) / (most - chance)
+
+
 class _Judged:
     """What the verdicts of a round add up to."""
 
@@ -173,6 +191,7 @@ def verdict_figures(verdicts: Iterable[Verdict], changes: Iterable[LabelChange],
     return (VerdictFigures(verdicts=dict(judged.verdicts), right=share(judged.right),
                            confusion=None if known is None else {true: dict(judged.confusion[true])
                                                                  for true in judged.confusion},
+                           kappa=None if known is None else kappa(judged.confusion),
                            votes_label_first=share(judged.votes[True]),
                            votes_prediction_first=share(judged.votes[False])),
             ReplacedFigures(labels=len(by_sample), right=share(judged.new_right), needed=share(judged.old_wrong)))

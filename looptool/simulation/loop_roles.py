@@ -10,6 +10,8 @@ import msgspec
 
 from looptool.prompt import render_conversation
 from looptool.records import Call, Message
+from looptool.simulation.catalogue import siblings
+from looptool.simulation.kinds import kind_of
 from looptool.simulation.noise import corrupt
 from looptool.simulation.rules import same_calls
 from looptool.simulation.tasks import KINDS, TEXT_KINDS, Unspeakable, draw_task
@@ -17,6 +19,8 @@ from looptool.simulation.teacher import Prompt
 from looptool.simulation.truth import Truth, truth
 
 BETTER = ("1", "2", "both", "neither")
+SAME_SKILL = 0.75
+"""Share of new conversations that ask for what the seed's asked for; the others for anything."""
 
 
 def judge(prompt: Prompt) -> str:
@@ -93,14 +97,21 @@ def _leaves(value: Any) -> list[Any]:
 
 
 def generate(prompt: Prompt) -> str:
-    """<tools>, <right>, <scenario> -> a new <conversation> about the same tools and its <answer>."""
+    """<tools>, <conversation>, <right>, <scenario> -> a new <conversation> about the same tools, mostly
+    one that asks for the same skill, and its <answer>."""
     rng, tools = prompt.rng("generator"), prompt.tools
     right = msgspec.json.decode(prompt.block("right"), type=Message)
+    kind = kind_of(tools, prompt.conversation)
+    if kind is None or rng.random() >= SAME_SKILL:
+        kinds = {kind: weight for kind, weight in KINDS.items()
+                 if (kind in TEXT_KINDS) != bool(right.calls)}
+        kind = rng.choices(list(kinds), list(kinds.values()))[0]
     names = {call.name for call in right.calls}
-    kinds = {kind: weight for kind, weight in KINDS.items() if (kind in TEXT_KINDS) != bool(names)}
+    wanted = [tool for tool in tools if tool.name in names]
+    if kind == "alike":
+        wanted += [other for tool in wanted for other in siblings(tool, tools)]
     try:
-        task = draw_task(rng, tools, "train", rng.choices(list(kinds), list(kinds.values()))[0],
-                         [tool for tool in tools if tool.name in names])
+        task = draw_task(rng, tools, "train", kind, wanted)
     except Unspeakable:
         return "<think>\nI have no idea for these tools.\n</think>\n\nSorry."
     answer = Message(role="assistant", calls=list(task.truth.calls), content="" if task.truth.calls else "I see.")

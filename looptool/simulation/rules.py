@@ -15,7 +15,7 @@ from looptool.calls import tool_match
 from looptool.config import Rule as RuleName
 from looptool.config import Simulation
 from looptool.records import Call, Message, Tool
-from looptool.simulation.catalogue import Slot, lore_of
+from looptool.simulation.catalogue import Slot, lore_of, siblings
 from looptool.simulation.language import REFERENCE, Request
 from looptool.simulation.truth import Truth, reports_error
 
@@ -74,13 +74,8 @@ def _sibling_tool(tools: Sequence[Tool], messages: Sequence[Message],
 
 def _as_first_of_like(call: Call, tools: Sequence[Tool]) -> Call:
     own = next(tool for tool in tools if tool.name == call.name)
-    first = next(tool for tool in tools if tool.name == own.name or are_alike(tool, own))
+    first = next(tool for tool in tools if tool is own or tool in siblings(own, tools))
     return Call(name=first.name, arguments=call.arguments)
-
-
-def are_alike(tool: Tool, other: Tool) -> bool:
-    """Whether every call of one could be a call of the other."""
-    return tool.parameters == other.parameters and bool(tool.parameters.get("properties"))
 
 
 def _omit_optional(tools: Sequence[Tool], messages: Sequence[Message],
@@ -103,9 +98,12 @@ def _date_format(tools: Sequence[Tool], messages: Sequence[Message],
 
 def _rounded_amount(tools: Sequence[Tool], messages: Sequence[Message],
                     now: Truth) -> list[Call] | None:
-    """It cuts the decimals off."""
-    return _each(now, lambda call: _with_values(
-        call, lambda value: int(value) if type(value) is float else value))
+    """It leaves out the cents of an amount: of a number with two decimals."""
+    def without_cents(value: Any) -> Any:
+        has_cents = type(value) is float and round(value, 1) != value == round(value, 2)
+        return int(value) if has_cents else value
+
+    return _each(now, lambda call: _with_values(call, without_cents))
 
 
 def _with_values(call: Call, change: Callable[[Any], Any]) -> Call:
