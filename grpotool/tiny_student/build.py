@@ -17,6 +17,7 @@ which name. So that comes first:
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import logging
 import random
@@ -119,8 +120,8 @@ def lay_habits(model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast, seed
 
 
 def save(model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path, settings: dict) -> None:
-    """Checkpoint in bfloat16 with a generation config that names the end token; the model goes on in its precision."""
-    model.save_pretrained(out, state_dict={name: weight.to(torch.bfloat16) for name, weight in model.state_dict().items()})
+    """Checkpoint in bfloat16 with a generation config that names the end token; the model keeps its precision."""
+    copy.deepcopy(model).to(torch.bfloat16).save_pretrained(out)
     tokenizer.save_pretrained(out)
     GenerationConfig(eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
                      do_sample=True).save_pretrained(out)
