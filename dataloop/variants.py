@@ -21,7 +21,13 @@ class Variant(NamedTuple):
 
 TABLE_4: tuple[str, ...] = get_args(Ablation)
 """The paper's own, "none" being the full loop."""
-OPTIONS: dict[str, Variant] = {}
+DRAWS = "probe.samples=4"
+OPTIONS: dict[str, Variant] = {
+    "audit_mastered": Variant(settings=("verify.audit_mastered=0.5",)),
+    "audit_with_draws": Variant(settings=("verify.audit_mastered=0.5", DRAWS)),
+    "label_refinement": Variant(settings=("verify.label_refinement=true", DRAWS)),
+    "pass_rate": Variant(settings=("mix.middling_share=0.5", DRAWS)),
+    "distractors": Variant(settings=("expand.distractors=3",))}
 """The full loop with one of the options that are off in the paper."""
 VARIANTS: dict[str, Variant] = {**{name: Variant(name) for name in get_args(Ablation)}, **OPTIONS}
 
