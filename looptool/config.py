@@ -106,8 +106,9 @@ class Simulation(Section):
     """Share of replies that do not follow the asked format."""
     tool_error: Share = 0.05
     """Share of tool results that report an error."""
-    heldout_tasks: Count = 400
-    """Size of the held-out set, which has its own catalogue, phrasings and no noise."""
+    heldout_tasks: Count = 1050
+    """Size of the held-out set, which has its own catalogue, phrasings and no noise; as many of each
+    of the 14 kinds of tasks."""
 
 
 class Dialogs(Section):

@@ -178,7 +178,6 @@ def _derived_lore(name: str, description: str, parameters: str) -> Lore:
     parts = sentence.split()
     if 2 <= len(parts) <= 12 and '"' not in sentence:
         intents.insert(0, sentence[0].lower() + sentence[1:])
-        intents += [" ".join(parts[:3]).lower()] if len(parts) > 3 else []
     return Lore(tuple(intents), _derived_slots(json.loads(parameters)))
 
 

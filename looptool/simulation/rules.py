@@ -31,10 +31,10 @@ def _invented_value(tools: Sequence[Tool], messages: Sequence[Message],
                     now: Truth) -> list[Call] | None:
     """It calls although a required value is missing, with a made-up one."""
     refers = any(REFERENCE in request.arguments.values() for request in now.requests)
-    return None if now.kind != "ask" or refers else [_completed(one) for one in now.requests]
+    return None if now.kind != "ask" or refers else [completed(one) for one in now.requests]
 
 
-def _completed(request: Request) -> Call:
+def completed(request: Request) -> Call:
     slots = {slot.name: slot for slot in lore_of(request.tool).slots}
     made_up = {name: _made_up(slots[name]) for name in request.missing}
     return Call(name=request.tool.name, arguments={**request.arguments, **made_up})

@@ -106,8 +106,13 @@ def changed(rng: random.Random, request: Request) -> dict[str, Any] | None:
     return {slot.name: draw_value(rng, slot)}
 
 
-Draft = tuple[list[Message], list[Call]]
-"""A conversation and the calls that its author means to be right."""
+Draft = tuple[list[Message], Truth]
+"""A conversation, and what its author means it to ask for."""
+
+
+def means(*calls: Call) -> Truth:
+    """That these calls are wanted."""
+    return Truth("call", calls)
 
 
 @dataclass(frozen=True)
@@ -128,7 +133,7 @@ class Author:
 
     def _single(self) -> Draft:
         request = self._request()
-        return [user(self.voice().say_single(request))], [call_of(request)]
+        return [user(self.voice().say_single(request))], means(call_of(request))
 
     def _optional(self) -> Draft | None:
         return self._one([tool for tool in self.tools if not all(slot.required for slot in lore_of(tool).slots)])
@@ -144,15 +149,15 @@ class Author:
         if not tools:
             return None
         request = draw_request(self.rng, self.rng.choice(tools), optional=0.7)
-        return [user(self.voice().say_single(request))], [call_of(request)]
+        return [user(self.voice().say_single(request))], means(call_of(request))
 
     def _parallel(self) -> Draft:
         first, second = self._request(), self._request()
-        return [user(self.voice().say_pair(first, second))], [call_of(first), call_of(second)]
+        return [user(self.voice().say_pair(first, second))], means(call_of(first), call_of(second))
 
     def _first_step(self) -> Draft | None:
         drawn = draw_sequence(self.rng, self.tools)
-        return drawn and ([user(self.voice().say_sequence(*drawn[:2]))], [call_of(drawn[0])])
+        return drawn and ([user(self.voice().say_sequence(*drawn[:2]))], means(call_of(drawn[0])))
 
     def _second_step(self) -> Draft | None:
         drawn = draw_sequence(self.rng, self.tools)
@@ -160,11 +165,11 @@ class Author:
             return None
         first, second, fields = drawn
         messages = [user(self.voice().say_sequence(first, second)), assistant([call_of(first)]), result_of(fields)]
-        return messages, [Call(name=second.tool.name, arguments={**second.arguments, **fields})]
+        return messages, means(Call(name=second.tool.name, arguments={**second.arguments, **fields}))
 
     def _ask(self) -> Draft | None:
         parts = incomplete(self.rng, self._request())
-        return parts and ([user(self.voice().say_single(parts[0]))], [])
+        return parts and ([user(self.voice().say_single(parts[0]))], Truth("ask", requests=parts[:1]))
 
     def _answered(self) -> Draft | None:
         parts = incomplete(self.rng, self._request())
@@ -174,7 +179,7 @@ class Author:
         question = f"Which {' and '.join(missing_cues(part.tool, list(rest)))} should I use?"
         messages = [user(self.voice().say_single(part)), assistant([], question),
                     user(self.voice().say_answer(part.tool, rest))]
-        return messages, [Call(name=part.tool.name, arguments={**part.arguments, **rest})]
+        return messages, means(Call(name=part.tool.name, arguments={**part.arguments, **rest}))
 
     def _again(self) -> Draft | None:
         request = self._request()
@@ -184,23 +189,23 @@ class Author:
         call = call_of(request)
         messages = [user(self.voice().say_single(request)), assistant([call]), result_of({}), assistant([], "Done."),
                     user(self.voice().say_again(request.tool, change))]
-        return messages, [Call(name=call.name, arguments={**call.arguments, **change})]
+        return messages, means(Call(name=call.name, arguments={**call.arguments, **change}))
 
     def _retry(self) -> Draft:
         request = self._request()
         call = call_of(request)
-        return [user(self.voice().say_single(request)), assistant([call]), result_of({}, error=True)], [call]
+        return [user(self.voice().say_single(request)), assistant([call]), result_of({}, error=True)], means(call)
 
     def _done(self) -> Draft:
         request = self._request()
-        return [user(self.voice().say_single(request)), assistant([call_of(request)]), result_of({})], []
+        return [user(self.voice().say_single(request)), assistant([call_of(request)]), result_of({})], Truth("done")
 
     def _no_tool(self) -> Draft:
         request = draw_request(self.rng, self.rng.choice(self.foreign))
-        return [user(self.voice().say_single(request))], []
+        return [user(self.voice().say_single(request))], Truth("no_tool")
 
     def _chat(self) -> Draft:
-        return [user(self.voice().say_chat())], []
+        return [user(self.voice().say_chat())], Truth("chat")
 
 
 def draw_kind_of_task(rng: random.Random) -> str:
@@ -226,7 +231,7 @@ def draw_task(rng: random.Random, tools: Sequence[Tool], split: Split, kind: str
             continue
         messages, meant = draft
         heard = truth(tools, messages)
-        if heard is not None and heard.calls == tuple(meant) and kind_of(tools, messages) == chosen:
+        if heard is not None and heard.calls == meant.calls and kind_of(tools, messages) == chosen:
             return Task(chosen, messages, heard)
     raise Unspeakable(f"no {kind or 'task'} can be said about {[tool.name for tool in tools]}")
 
