@@ -66,8 +66,8 @@ def main() -> None:
     config = load_config(args.config, args.overrides)
     world = simulated_world() if is_simulated(config) else None
     report = read_report(config, world, command(args.config, args.overrides))
-    examples = find_examples([RoundFiles(config.run_dir, figures.number) for figures in report.rounds],
-                             world and world.right)
+    examples = find_examples([RoundFiles(config.run_dir, figures.number)
+                              for figures in report.rounds], world and world.right)
     table = make_table(report)
     page = RunFiles(config).report
     write_atomic(page.with_suffix(".json"), [msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n"])

@@ -24,8 +24,8 @@ from dataloop.reporting.table import TOTAL_WIDTH, make_table, render_text
 from looptool.answers import Usage
 from looptool.config import ROOT, Config, load_config
 from looptool.meta import StageMeta, meta_path
-from looptool.records import (Call, Draw, ErrorSeed, InputError, LabelChange, Message, Probe, Sample, Tool, Verdict, Vote,
-                              sample_id, write_jsonl)
+from looptool.records import (Call, Draw, ErrorSeed, InputError, LabelChange, Message, Probe,
+                              Sample, Tool, Verdict, Vote, sample_id, write_jsonl)
 from looptool.run_files import RoundFiles
 
 HOSTILE = '</pre><script>alert("x")</script><img src="http://evil.example/a.png" onerror=alert(1)>{{table}}&amp;'
@@ -182,7 +182,8 @@ def test_blind_spot_and_kinds_counted_by_hand(run):
     spot = figures.blind_spot
     assert (spot.mastered.hits, spot.mastered.total) == (1, 2)
     assert (spot.reproduced.hits, spot.reproduced.total) == (1, 2)
-    rules = {name: (rule.labels, rule.reproduced, rule.verdicts) for name, rule in spot.rules.items()}
+    rules = {name: (rule.labels, rule.reproduced, rule.verdicts) for name,
+             rule in spot.rules.items()}
     assert rules == {"capital": (1, 1, {"LABEL_WRONG": 1}), "other": (1, 0, {})}
     assert figures.dataset.noise_by_rule == {"capital": 1}
     counted = {name: msgspec.structs.astuple(kind) for name, kind in figures.kinds.items()}
@@ -195,11 +196,14 @@ def test_blind_spot_and_kinds_counted_by_hand(run):
     assert line_of(text, "rare: error seeds -> new") == ["1", "->", "0"]
 
 
-@pytest.mark.parametrize("confusion, kappa", [
-    ({"PRED_WRONG": {"PRED_WRONG": 45, "LABEL_WRONG": 15}, "LABEL_WRONG": {"PRED_WRONG": 25, "LABEL_WRONG": 15}}, 0.1304),
-    ({"PRED_WRONG": {"PRED_WRONG": 3, "UNDECIDED": 9}, "LABEL_WRONG": {"LABEL_WRONG": 3}}, 1.0),
-    ({"PRED_WRONG": {"LABEL_WRONG": 4}, "LABEL_WRONG": {"PRED_WRONG": 4}}, -1.0),
-    ({"PRED_WRONG": {"PRED_WRONG": 9}}, None), ({"PRED_WRONG": {"UNDECIDED": 1}}, None), ({}, None)])
+@pytest.mark.parametrize("confusion, kappa", [({"PRED_WRONG": {"PRED_WRONG": 45, "LABEL_WRONG": 15},
+                                                "LABEL_WRONG": {"PRED_WRONG": 25,
+    "LABEL_WRONG": 15}}, 0.1304), ({"PRED_WRONG": {"PRED_WRONG": 3, "UNDECIDED": 9},
+                                    "LABEL_WRONG": {"LABEL_WRONG": 3}}, 1.0),
+                                              ({"PRED_WRONG": {"LABEL_WRONG": 4},
+                                                "LABEL_WRONG": {"PRED_WRONG": 4}}, -1.0),
+                                              ({"PRED_WRONG": {"PRED_WRONG": 9}}, None),
+                                              ({"PRED_WRONG": {"UNDECIDED": 1}}, None), ({}, None)])
 def test_kappa_is_cohens(confusion, kappa):
     assert measures.kappa(confusion) == (None if kappa is None else pytest.approx(kappa, abs=1e-4))
 
@@ -255,7 +259,8 @@ def test_drawn_replies_give_pass_at_1_and_at_k():
         drawn.draws = [Draw(answer=RIGHT, count=passed, reason="match"),
                        Draw(answer=WRONG, count=4 - passed, reason="wrong_value")]
     figures = measures.probe_figures(probes, [])
-    assert (figures.drawn, figures.pass_at_1, figures.pass_at_k.share) == (4, pytest.approx(5 / 12), 2 / 3)
+    assert (figures.drawn, figures.pass_at_1, figures.pass_at_k.share) == (4, pytest.approx(5 / 12),
+        2 / 3)
     assert measures.probe_figures([probe(D1[0], RIGHT)], []).pass_at_k is None
 
 
@@ -334,7 +339,8 @@ class Page(HTMLParser):
 def page_of(config: Config, world: World | None = WORLD) -> str:
     report = read_report(config, world, f"command {HOSTILE}")
     numbers = [figures.number for figures in report.rounds]
-    examples = find_examples([RoundFiles(config.run_dir, number) for number in numbers], world and world.right)
+    examples = find_examples([RoundFiles(config.run_dir, number) for number in numbers], world
+                             and world.right)
     return render_page(report, make_table(report), examples)
 
 

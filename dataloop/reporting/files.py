@@ -67,12 +67,13 @@ def read_report(config: Config, world: World | None, command: str) -> Report:
     before_answers = heldout_answers(start, world)
     before = RoundFigures(number=0, **costs([config.run_dir, start.folder]),
                           heldout=heldout_figures(start, world, None))
-    return Report(simulated=world is not None, run_dir=config.run_dir, config=msgspec.to_builtins(config),
-                  versions=versions(), command=command, stages=list(stage_lines(Path(config.run_dir), numbers)),
-                  before=before, planned_rounds=config.rounds,
+    return Report(simulated=world is not None, run_dir=config.run_dir,
+                  config=msgspec.to_builtins(config), versions=versions(), command=command,
+                  stages=list(stage_lines(Path(config.run_dir), numbers)), before=before,
+                  planned_rounds=config.rounds,
                   rounds=[round_figures(RoundFiles(config.run_dir, number), world, before_answers)
                           for number in numbers],
-                  next=None if further is None else next_figures(RoundFiles(config.run_dir, further), world))
+                  next=further and next_figures(RoundFiles(config.run_dir, further), world))
 
 
 def begun_rounds(config: Config) -> tuple[list[int], int | None]:

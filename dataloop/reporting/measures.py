@@ -112,8 +112,9 @@ def probe_figures(probes: Iterable[Probe], high_ppl: Iterable[Probe]) -> ProbeFi
     return ProbeFigures(samples=sum(reasons.values()), reasons=dict(reasons.most_common()),
                         median_perplexity=both[len(both) // 2] if both else None,
                         high_ppl_cut=min((probe.perplexity for probe in high_ppl), default=None),
-                        histogram=histogram(mastered, mismatched, both) if both else None, cases=dict(cases),
-                        drawn=drawn, pass_at_1=sum(rates) / len(rates) if rates else None,
+                        histogram=histogram(mastered, mismatched, both) if both else None,
+                        cases=dict(cases), drawn=drawn,
+                        pass_at_1=sum(rates) / len(rates) if rates else None,
                         pass_at_k=rate(Counter(passed > 0 for passed in rates)) if rates else None)
 
 

@@ -157,8 +157,8 @@ def rule_table(figures: RoundFigures) -> str:
     rows = [(name, f"{rule.labels:,}", f"{rule.reproduced:,}",
              *(f"{rule.verdicts.get(given, 0):,}" for given in VERDICTS))
             for name, rule in figures.blind_spot.rules.items()]
-    return small_table(f"Round {figures.number}: wrong labels by rule, and what the SIMULATED judge says",
-                       ("rule", "labels", "reproduced", *VERDICTS), rows)
+    caption = f"Round {figures.number}: wrong labels by rule, and what the SIMULATED judge says"
+    return small_table(caption, ("rule", "labels", "reproduced", *VERDICTS), rows)
 
 
 def kind_table(figures: RoundFigures) -> str:
