@@ -27,7 +27,7 @@ QUALIFIERS: dict[Split, dict[str, str]] = {
     "train": {"draft": "as a draft", "archive": "in the archive", "bulk": "in bulk", "team": "on behalf of the team",
               "trial": "as a trial", "abroad": "from abroad"},
     "heldout": {"preview": "as a preview", "backup": "in the backup", "guest": "on behalf of a guest",
-                "silent": "in silent mode"}}
+                "silent": "in silence"}}
 """What makes a like tool of another one: a word more in its name, a phrase more in what it does."""
 
 _GENERIC_KINDS: dict[str, dict[str, Any]] = {
