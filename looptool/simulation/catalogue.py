@@ -182,16 +182,11 @@ def _derived_lore(name: str, description: str, parameters: str) -> Lore:
 
 
 def _derived_slots(schema: dict[str, Any]) -> tuple[Slot, ...]:
-    slots, taken = [], set()
+    slots = []
     for name, entry in schema.get("properties", {}).items():
-        cues = []
-        for cue in (words(name), words(entry.get("description", ""))):
-            if cue not in taken and len(cue.split()) <= 3:
-                cues.append(cue)
-                taken.add(cue)
         fields = _derived_slots(entry) if entry.get("type") == "object" and entry.get("properties") else ()
         kind = {"fields": True} if fields else _derived_kind(entry)
-        slots.append(Slot(name, tuple(cues) or (name,), name in schema.get("required", []), kind, fields))
+        slots.append(Slot(name, (words(name),), name in schema.get("required", []), kind, fields))
     return tuple(slots)
 
 
