@@ -38,7 +38,7 @@ from grpotool.tiny_student.tokenizer import build_tokenizer
 from looptool.records import write_atomic
 
 LEARNING_RATE, REVIEW_RATE, HABIT_RATE, OTHER_WEIGHT = 2e-3, 1.5e-3, 5e-4, 0.2
-STEPS, REVIEW_STEPS, HABIT_STEPS = (200, 200, 400, 500, 2700), 1200, 200
+STEPS, REVIEW_STEPS, HABIT_STEPS = (200, 200, 400, 500, 2700), 950, 200
 """Of drills and of each level of the curriculum; of the review; of the lesson on habits."""
 STAGES = ("drills", "review", "habits")
 log = logging.getLogger("build")

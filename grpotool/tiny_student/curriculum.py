@@ -50,8 +50,8 @@ LEVELS = (Level(1, (1, 2), {"single": 1}, plain=True),
 A small model learns to copy from easy tasks in minutes and from hard ones in hours, and which value belongs to which
 name from tasks with little but names and values.
 """
-REVIEW = Level(3, (0, 4), {**KIND_WEIGHTS, "parallel": 6, "ask": 4, "answered": 4, "first_step": 3, "second_step": 3, "retry": 3},
-               sources={"words": 1, "mixed": 1, "catalogue": 2}, oddity=0.6)
+REVIEW = Level(3, (0, 4), {**KIND_WEIGHTS, "optional": 4, "parallel": 6, "ask": 4, "first_step": 4, "second_step": 5, "again": 4},
+               sources={"words": 1, "mixed": 2, "catalogue": 2}, oddity=0.5)
 """Everything again, more of what is hard, in words that are mostly new: it is by unheard words that held-out tasks are missed."""
 HABITS = Level(3, (0, 4), {**KIND_WEIGHTS, "single": 10, "done": 2, "chat": 2}, sources={"mixed": 1, "catalogue": 2},
                habits=SHARE)
