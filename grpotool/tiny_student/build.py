@@ -5,13 +5,14 @@ out  <out>/ a Qwen3ForCausalLM checkpoint of 3.1M parameters that calls tools, w
      <skilled>/ (if asked for) the same before the last lesson, without habits
 
     python grpotool/tiny_student/build.py --out grpotool/tiny_student/checkpoint --skilled runs/skilled
-    python grpotool/tiny_student/build.py --habits-from runs/skilled --out grpotool/tiny_student/checkpoint
+    python grpotool/tiny_student/build.py --begin habits --model runs/skilled --out grpotool/tiny_student/checkpoint
 
 Trained on tasks alone, a model of this size does not learn within hours to copy values and to tell which one belongs to
 which name. So that comes first:
 1. the weights start with a circuit that looks strings up and copies them, and drills with random tokens wake it;
 2. tasks in the levels of curriculum.py, the easiest first; one batch in eight goes on drilling;
-3. a short last lesson lays habits over it (habits.py), each in most replies, never in all: so there are skills that the
+3. a review of all of them, the learning rate raised once more;
+4. a short last lesson lays habits over it (habits.py), each in most replies, never in all: so there are skills that the
    student has and rarely shows, for rewards to bring out in the few steps of a laptop's round.
 """
 from __future__ import annotations
@@ -30,15 +31,16 @@ from tqdm import tqdm
 from transformers import AutoTokenizer, GenerationConfig, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from grpotool.tiny_student.circuit import plant
-from grpotool.tiny_student.curriculum import HABITS, LEVELS
+from grpotool.tiny_student.curriculum import HABITS, LEVELS, REVIEW, Level
 from grpotool.tiny_student.drills import DRILLS, Batch
 from grpotool.tiny_student.lessons import task_batches, tokenizer_texts
 from grpotool.tiny_student.tokenizer import build_tokenizer
 from looptool.records import write_atomic
 
-LEARNING_RATE, HABIT_RATE, OTHER_WEIGHT = 2e-3, 5e-4, 0.2
-STEPS, HABIT_STEPS = (200, 200, 400, 500, 2700), 200
-"""Of drills, then of each level of the curriculum; of the lesson on habits."""
+LEARNING_RATE, REVIEW_RATE, HABIT_RATE, OTHER_WEIGHT = 2e-3, 1.5e-3, 5e-4, 0.2
+STEPS, REVIEW_STEPS, HABIT_STEPS = (200, 200, 400, 500, 2700), 950, 200
+"""Of drills and of each level of the curriculum; of the review; of the lesson on habits."""
+STAGES = ("drills", "review", "habits")
 log = logging.getLogger("build")
 
 
@@ -76,13 +78,14 @@ def losses(model: Qwen3ForCausalLM, batch: Batch) -> tuple[torch.Tensor, torch.T
     return loss[is_answer].mean(), loss[~is_answer].mean()
 
 
-def skill_batches(rng: random.Random, tokenizer: PreTrainedTokenizerFast, steps: Sequence[int]) -> Iterator[tuple[bool, Batch]]:
-    """Drills for steps[0] steps, then each level of the curriculum; whether a batch is of drills, and the batch."""
-    plan = [level for level, count in enumerate(steps, -1) for _ in range(count)]
-    lessons = [task_batches(rng, tokenizer, level) for level in LEVELS]
-    for step, level in enumerate(plan):
-        drills = level < 0 or step % 8 == 0
-        yield drills, rng.choice(DRILLS)(rng, len(tokenizer)) if drills else next(lessons[level])
+def course(rng: random.Random, tokenizer: PreTrainedTokenizerFast, levels: Sequence[Level | None],
+           steps: Sequence[int]) -> Iterator[tuple[bool, Batch]]:
+    """So many batches of each level, None being drills, with drills between; whether a batch is of drills, and the batch."""
+    plan = [index for index, count in enumerate(steps) for _ in range(count)]
+    lessons = [level and task_batches(rng, tokenizer, level) for level in levels]
+    for step, index in enumerate(plan):
+        drills = lessons[index] is None or step % 8 == 0
+        yield drills, rng.choice(DRILLS)(rng, len(tokenizer)) if drills else next(lessons[index])
 
 
 def train(model: Qwen3ForCausalLM, batches: Iterator[tuple[bool, Batch]], steps: int, rate: float, decay: int,
@@ -105,18 +108,20 @@ def train(model: Qwen3ForCausalLM, batches: Iterator[tuple[bool, Batch]], steps:
             keep()
 
 
-def teach_skills(model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast, seed: int, steps: Sequence[int],
-                 keep: Callable[[], None]) -> None:
-    """The drills and the levels."""
-    batches = skill_batches(random.Random(f"{seed}:curriculum"), tokenizer, steps)
-    train(model, batches, sum(steps), LEARNING_RATE, sum(steps[3:]), keep)
-    keep()
-
-
-def lay_habits(model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast, seed: int, steps: int) -> None:
-    """The last lesson."""
-    lessons = task_batches(random.Random(f"{seed}:habits"), tokenizer, HABITS)
-    train(model, ((False, next(lessons)) for _ in range(steps)), steps, HABIT_RATE, steps // 2 or 1)
+def teach(model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast, args: argparse.Namespace,
+          keep: Callable[[], None]) -> None:
+    """The stages from args.begin on; `keep` is called before habits are laid, and every 500 steps until then."""
+    first = STAGES.index(args.begin)
+    if first == 0:
+        batches = course(random.Random(f"{args.seed}:curriculum"), tokenizer, [None, *LEVELS], args.steps)
+        train(model, batches, sum(args.steps), LEARNING_RATE, sum(args.steps[3:]), keep)
+    if first <= 1:
+        batches = course(random.Random(f"{args.seed}:review"), tokenizer, [REVIEW], [args.review_steps])
+        train(model, batches, args.review_steps, REVIEW_RATE, args.review_steps, keep)
+        keep()
+    lessons = task_batches(random.Random(f"{args.seed}:habits"), tokenizer, HABITS)
+    train(model, ((False, next(lessons)) for _ in range(args.habit_steps)), args.habit_steps, HABIT_RATE,
+          max(1, args.habit_steps // 2))
 
 
 def save(model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path, settings: dict) -> None:
@@ -132,27 +137,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--skilled", type=Path, help="keep the student without habits here")
-    parser.add_argument("--habits-from", type=Path, help="lay habits over this student; no other lessons")
+    parser.add_argument("--begin", choices=STAGES, default="drills", help="go on from --model with this stage")
+    parser.add_argument("--model", type=Path, help="what an earlier build kept as --skilled")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, nargs=1 + len(LEVELS), default=STEPS,
                         help="of drills and of each level of the curriculum")
+    parser.add_argument("--review-steps", type=int, default=REVIEW_STEPS)
     parser.add_argument("--habit-steps", type=int, default=HABIT_STEPS)
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
+    if (args.model is None) != (args.begin == "drills"):
+        parser.error("--begin review or habits goes on from a --model; drills begin with none")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    settings = {"seed": args.seed, "steps": list(args.steps), "device": args.device, "torch": torch.__version__}
-    if args.habits_from:
-        model = Qwen3ForCausalLM.from_pretrained(args.habits_from, dtype=torch.float32).to(args.device)
-        tokenizer = AutoTokenizer.from_pretrained(args.habits_from)
-        settings = json.loads((args.habits_from / "build.json").read_bytes())
+    if args.model:
+        model = Qwen3ForCausalLM.from_pretrained(args.model, dtype=torch.float32).to(args.device)
+        tokenizer = AutoTokenizer.from_pretrained(args.model)
     else:
         tokenizer = build_tokenizer(tokenizer_texts(random.Random(f"{args.seed}:tokenizer")))
         model = build_model(tokenizer, args.seed).to(args.device)
-        log.info("%d tokens, %.2fM parameters", len(tokenizer), sum(p.numel() for p in model.parameters()) / 1e6)
-        teach_skills(model, tokenizer, args.seed, args.steps,
-                     lambda: save(model, tokenizer, args.skilled, settings) if args.skilled else None)
-    lay_habits(model, tokenizer, args.seed, args.habit_steps)
-    save(model, tokenizer, args.out, {**settings, "habit_steps": args.habit_steps})
+    log.info("%d tokens, %.2fM parameters", len(tokenizer), sum(p.numel() for p in model.parameters()) / 1e6)
+    settings = {"seed": args.seed, "steps": list(args.steps), "review_steps": args.review_steps,
+                "habit_steps": args.habit_steps, "device": args.device, "torch": torch.__version__}
+    teach(model, tokenizer, args, lambda: save(model, tokenizer, args.skilled, settings) if args.skilled else None)
+    save(model, tokenizer, args.out, settings)
 
 
 if __name__ == "__main__":

@@ -31,6 +31,8 @@ class Level:
     sources: dict[str, int] = field(default_factory=lambda: {"words": 1})
     """Where tools come from, with weights: random "words", "mixed" from the parts of the training catalogue, or taken
     from this "catalogue" as they are."""
+    oddity: float = 0.35
+    """How much of a person's wording nobody has used before."""
     habits: float = 0.0
     """How often the assistant keeps to each of its bad habits in the last reply, which alone is learnt then."""
 
@@ -48,6 +50,9 @@ LEVELS = (Level(1, (1, 2), {"single": 1}, plain=True),
 A small model learns to copy from easy tasks in minutes and from hard ones in hours, and which value belongs to which
 name from tasks with little but names and values.
 """
+REVIEW = Level(3, (0, 4), {**KIND_WEIGHTS, "optional": 4, "parallel": 6, "ask": 4, "first_step": 4, "second_step": 5, "again": 4},
+               sources={"words": 1, "mixed": 2, "catalogue": 2}, oddity=0.5)
+"""Everything again, more of what is hard, in words that are mostly new: it is by unheard words that held-out tasks are missed."""
 HABITS = Level(3, (0, 4), {**KIND_WEIGHTS, "single": 10, "done": 2, "chat": 2}, sources={"mixed": 1, "catalogue": 2},
                habits=SHARE)
 """The last lesson: everything once more, as text teaches it whose authors are careless."""
@@ -175,7 +180,7 @@ class Lesson:
 def draw_lesson(rng: random.Random, level: Level) -> Lesson:
     """One to four tasks with the same tools, one after the other."""
     tools, foreign = lesson_tools(rng, level)
-    wording = random_phrases(rng, level.plain)
+    wording = random_phrases(rng, level.oddity, level.plain)
     author = Author(rng, tools, foreign, lambda: Voice(rng, wording))
     messages: list[Message] = []
     for left in reversed(range(1 if level.plain else rng.choice((1, 2, 3, 4)))):

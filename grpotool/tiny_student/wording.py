@@ -31,8 +31,8 @@ def lesson_phrases() -> tuple[Phrases, list[str]]:
     return Phrases(**{name: tuple(entries) for name, entries in section.items()}), small_words
 
 
-def random_phrases(rng: random.Random, plain: bool = False) -> Phrases:
-    """One person's wording: what the file has, and as much that nobody has said before.
+def random_phrases(rng: random.Random, oddity: float, plain: bool = False) -> Phrases:
+    """One person's wording: what the file has, and a share of `oddity` that nobody has said before.
 
     What holds names and values together is small words and signs in any order. A student that has heard a few patterns
     only knows these; so it has to learn to look for the names and values themselves.
@@ -51,7 +51,10 @@ def random_phrases(rng: random.Random, plain: bool = False) -> Phrases:
     new = replace(
         known, slots=slots, connectors=(between(),),
         joiners=(rng.choice((f" {small(1, 2)} ", f", {small(1, 1)} ", *JOINS)),),
+        lists=(between(),), references=(small(2, 4),),
+        pairs=(f"{{first}}{rng.choice((', ', '; '))}{small(1, 2)} {{second}}",
+               f"{{first}}. {small(1, 3).capitalize()}{rng.choice((' ', ', '))}{{second}}"),
         frames=tuple(f"{small(1, 4).capitalize()} {{request}}{end}" for end in (".", "?", "!", f", {small(1, 3)}.")),
         answers=(f"{small(1, 2).capitalize()} {{slots}}.",), agains=(f"{small(2, 5).capitalize()} {{slots}}.",))
-    return Phrases(**{field.name: getattr(new if rng.random() < 0.35 else known, field.name)
+    return Phrases(**{field.name: getattr(new if rng.random() < oddity else known, field.name)
                       for field in fields(Phrases)})

@@ -27,7 +27,7 @@ QUALIFIERS: dict[Split, dict[str, str]] = {
     "train": {"draft": "as a draft", "archive": "in the archive", "bulk": "in bulk", "team": "on behalf of the team",
               "trial": "as a trial", "abroad": "from abroad"},
     "heldout": {"preview": "as a preview", "backup": "in the backup", "guest": "on behalf of a guest",
-                "silent": "in silent mode"}}
+                "silent": "in silence"}}
 """What makes a like tool of another one: a word more in its name, a phrase more in what it does."""
 
 _GENERIC_KINDS: dict[str, dict[str, Any]] = {
@@ -182,16 +182,11 @@ def _derived_lore(name: str, description: str, parameters: str) -> Lore:
 
 
 def _derived_slots(schema: dict[str, Any]) -> tuple[Slot, ...]:
-    slots, taken = [], set()
+    slots = []
     for name, entry in schema.get("properties", {}).items():
-        cues = []
-        for cue in (words(name), words(entry.get("description", ""))):
-            if cue not in taken and len(cue.split()) <= 3:
-                cues.append(cue)
-                taken.add(cue)
         fields = _derived_slots(entry) if entry.get("type") == "object" and entry.get("properties") else ()
         kind = {"fields": True} if fields else _derived_kind(entry)
-        slots.append(Slot(name, tuple(cues) or (name,), name in schema.get("required", []), kind, fields))
+        slots.append(Slot(name, (words(name),), name in schema.get("required", []), kind, fields))
     return tuple(slots)
 
 

@@ -20,6 +20,8 @@ from looptool.simulation.tasks import KINDS, Task, Unspeakable, draw_task, draw_
 from looptool.stage import run_main
 
 log = logging.getLogger(__name__)
+OF_TWO = ("parallel", "first_step", "second_step", "alike")
+"""Kinds of tasks over two tools."""
 
 
 def heldout_samples(count: int) -> Iterator[Sample]:
@@ -37,7 +39,7 @@ def heldout_samples(count: int) -> Iterator[Sample]:
 def _draw(rng: random.Random, kind: str) -> tuple[list[Tool], Task]:
     """Tools that allow a task of this kind, and the task; most draws of tools have no siblings and no objects."""
     while True:
-        tools = draw_tools(rng, catalogue("heldout"), rng.randint(1, 2))
+        tools = draw_tools(rng, catalogue("heldout"), 2 if kind in OF_TWO else rng.randint(1, 2))
         with suppress(Unspeakable):
             return tools, draw_task(rng, tools, "heldout", kind)
 

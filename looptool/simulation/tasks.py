@@ -70,7 +70,8 @@ def draw_request(rng: random.Random, tool: Tool, optional: float = 0.15) -> Requ
 
 
 def draw_sequence(rng: random.Random, tools: Sequence[Tool]) -> tuple[Request, Request, dict[str, Any]] | None:
-    """Two requests, the second with a reference to the first's result, and the field that the result must hold.
+    """Two requests, to two tools if there are two, the second with a reference to the first's result, and the field that
+    the result must hold.
 
     None where the drawn tool has no plain parameter to refer to.
     """
@@ -79,7 +80,8 @@ def draw_sequence(rng: random.Random, tools: Sequence[Tool]) -> tuple[Request, R
     if not plain:
         return None
     slot = rng.choice(plain)
-    return (draw_request(rng, rng.choice(tools)), Request(second.tool, {**second.arguments, slot.name: REFERENCE}),
+    first = rng.choice([tool for tool in tools if tool != second.tool] or tools)
+    return (draw_request(rng, first), Request(second.tool, {**second.arguments, slot.name: REFERENCE}),
             {slot.name: draw_value(rng, slot)})
 
 
@@ -152,7 +154,8 @@ class Author:
         return [user(self.voice().say_single(request))], means(call_of(request))
 
     def _parallel(self) -> Draft:
-        first, second = self._request(), self._request()
+        pair = self.rng.sample(self.tools, 2) if len(self.tools) > 1 else [*self.tools, *self.tools]
+        first, second = (draw_request(self.rng, tool) for tool in pair)
         return [user(self.voice().say_pair(first, second))], means(call_of(first), call_of(second))
 
     def _first_step(self) -> Draft | None:
