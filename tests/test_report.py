@@ -299,6 +299,18 @@ def test_table_shows_the_figures_and_calls_them_simulated(run):
     assert max(map(len, text.splitlines())) <= TOTAL_WIDTH
 
 
+def test_static_training_stands_beside(run, tmp_path):
+    static = RoundFiles(tmp_path / "static", 1)
+    with pytest.raises(InputError, match="holds no static training with a round"):
+        read_report(run, WORLD, "command", tmp_path / "static")
+    write_jsonl(static.heldout_probes, [probe(HELDOUT[0], RIGHT), *(probe(task, WRONG) for task in HELDOUT[1:])])
+    report = read_report(run, WORLD, "command", tmp_path / "static")
+    assert line_of(text_of(report), "static training") == ["25.0%", "of", "4"]
+    page = render_page(report, make_table(report), [])
+    assert "pale: static training" in page and page.count('class="step"') == 5 + 1  # steps, and this
+    assert "static training" not in text_of(read_report(run, WORLD, "command"))
+
+
 def test_many_rounds_stay_within_the_width(run, tmp_path):
     report = read_report(run, WORLD, "command")
     report.rounds = [msgspec.structs.replace(report.rounds[0], number=number) for number in range(1, 10)]

@@ -46,6 +46,8 @@ class HeldoutFigures(Record):
     """Against round 0; None for round 0, or where it was not probed."""
     by_kind: dict[str, Rate] = {}
     """Accuracy by kind of task, where kinds are known."""
+    static: Rate | None = None
+    """Accuracy of static training after as many rounds, where that was run beside."""
 
 
 class DatasetFigures(Record):

@@ -81,6 +81,7 @@ def training_rows(build: Rows) -> Iterator[Row]:
 
 def heldout_rows(build: Rows, expected: bool) -> Iterator[Row]:
     yield from build.rate("accuracy", field("heldout", "accuracy"), True, True, expected)
+    yield from build.row("static training", share("heldout", "static"))
     yield from build.row("  points gained, paired, ±95%", lambda figures: figures.heldout and figures.heldout.gain and (
         f"{100 * (gain := figures.heldout.gain).share:+.1f} ±{100 * (gain.high - gain.share):.1f}"))
 
