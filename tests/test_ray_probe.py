@@ -57,13 +57,14 @@ def journal_lines(journal: Path) -> int:
 class Weights(ray_policy.Engine):
     """An engine whose weights transformers decodes; it notes each reply, and breaks down over one while a file is there."""
 
-    def __init__(self, model: str, config, gpus: int):
+    def __init__(self, model: str, config, gpus: int, drawing):
         from dataloop.transformers_policy import TransformersPolicy
 
         assert gpus == 1
         self._folder, self._policy = Path(model), TransformersPolicy(model, config.student, cores=1)
+        self._drawing = drawing
 
-    async def generate(self, prompt: list[int]):
+    async def generate(self, prompt: list[int], seed: int | None = None):
         if BROKEN in self._policy.tokenizer.decode(prompt) and (self._folder / BROKEN).exists():
             for _ in range(3000):  # until other blocks are done and handed over; five minutes at most
                 if journal_lines(self._folder.with_name("ray.jsonl.journal")) > 0:
