@@ -27,7 +27,7 @@ from looptool.unread_keys import count_unread, is_known
 READ = ("name", "description", "domain", "required", "type")
 KNOWN = ("annotations", "cache_control", "deprecated", "examples", "execution", "icons", "input_examples",
          "metadata", "output_parameters", "output_schema", "outputSchema", "output_type", "response", "responses",
-         "responseJsonSchema", "response_json_schema", "results", "return", "returns", "strict", "tags", "title")
+         "responseJsonSchema", "response_json_schema", "results", "return", "return_data", "returns", "strict", "tags", "title")
 """What these hold says nothing of the arguments: results, examples, hints for people and servers."""
 
 

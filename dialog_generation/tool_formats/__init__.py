@@ -2,7 +2,7 @@
 
 In: one JSON value of a file. Out: `Entry` records, each of which converts to one tool in a form that
 looptool.tool_objects.read_tool knows. A value that holds lists of tools ({"tools": [...]}, {"functions": [...]}, Gemini's
-{"functionDeclarations": [...]}, a JSON-RPC answer, an xLAM sample whose tools are JSON text) stands for the tools in them.
+{"functionDeclarations": [...]}, a task of BFCL, a JSON-RPC answer, an xLAM sample whose tools are JSON text) stands for the tools in them.
 """
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from dialog_generation.tool_formats.entry import Entry, Origin, PassedOver, besi
 from looptool.tool_objects import READERS
 
 AUTO = "auto"
-_LISTS = ("tools", "functions", "functionDeclarations", "function_declarations")
+_LISTS = ("tools", "functions", "function", "functionDeclarations", "function_declarations")
 _AROUND = ("result", "toolConfig", "tool_config")  # objects that hold an object with such a list
-_COMPANIONS = ("answer", "answers", "conversation", "conversations", "error", "instructions", "messages", "metadata",
+_COMPANIONS = ("answer", "answers", "conversation", "conversations", "error", "ground_truth", "initial_config",
+               "instructions", "involved_classes", "messages", "metadata", "missed_function", "path", "possible_answer",
                "prompts", "query", "question", "resources", "response_format", "system", "tool_choice", "toolChoice")
 """What stands beside a list of tools and says nothing of them, whatever it holds."""
 

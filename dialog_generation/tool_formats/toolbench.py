@@ -26,7 +26,7 @@ _TYPES: dict[str, dict[str, Any]] = {
 _READ = ("name", "description", "api_name", "api_description", "category_name", "required_parameters",
          "optional_parameters")
 _KEPT = ("type", "description", "default", "enum")
-_KNOWN = ("body", "headers", "schema", "template_response", "statuscode")  # of an answer that was once given
+_KNOWN = ("body", "headers", "return_data", "schema", "template_response", "statuscode")  # of an answer that was once given
 _COMPANIONS = ("relevant APIs", "answer_generation", "final_answer", "win")
 
 
