@@ -35,9 +35,10 @@ class LabelledPrompts(Dataset):
             answer = [*self.ids(render_answer(label)), end]
             if len(answer) <= config.max_response_length:
                 self.rows.append((row["prompt"], answer))
-        if not self.rows:
-            raise InputError(f"{paths[0]}: no label has at most {config.max_response_length} tokens; raise "
-                             "student.max_response_tokens")
+        if len(self.rows) < config.train_batch_size:
+            raise InputError(f"{paths[0]}: {len(self.rows)} labels of at most {config.max_response_length} tokens are less "
+                             f"than a batch of {config.train_batch_size}; set train.cold_start.batch_size lower or "
+                             "student.max_response_tokens higher")
 
     def ids(self, text: str) -> list[int]:
         """Token ids of a text, no others added."""
