@@ -46,6 +46,23 @@ class Student(Section):
     """The context keeps at most this many user turns (section 4.1)."""
 
 
+class MaxTokens(Section):
+    """The most tokens of one reply, thinking included, by role; 0 leaves it to the server, whose
+    context is then the end.
+
+    Far above what a role needs: it is a reply that repeats itself without end that they stop.
+    """
+
+    planner: Count = 8192
+    user: Count = 2048
+    assistant: Count = 4096
+    tool: Count = 4096
+    designer: Count = 8192
+    judge: Count = 4096
+    checker: Count = 4096
+    generator: Count = 8192
+
+
 class Teacher(Section, kw_only=True):
     """The models behind planner, user, assistant, tool, judge and generator."""
 
@@ -59,7 +76,13 @@ class Teacher(Section, kw_only=True):
     in_flight: AtLeastOne = 64
     timeout_seconds: Positive = 600
     tries: AtLeastOne = 5
-    """Tries for one call, transient errors only."""
+    """Tries for one call, transient errors only; one that takes all of timeout_seconds is tried
+    once more."""
+    max_tokens: MaxTokens = msgspec.field(default_factory=MaxTokens)
+    structured: Literal["auto", "on", "off"] = "auto"
+    """Ask for JSON by a schema (response_format) wherever a reply is JSON: "auto" from servers that
+    keep to it, of which each is asked once; "on" refuses others. The assistant always writes free
+    text, as the student must."""
     dollars_per_million_prompt_tokens: Amount = 0
     dollars_per_million_completion_tokens: Amount = 0
 
