@@ -13,9 +13,10 @@ import msgspec
 import torch
 from torch.utils.data import Dataset
 
+from grpotool.reward import GroundTruth
 from grpotool.rows import read_rows
 from looptool.prompt import render_answer
-from looptool.records import InputError, Message
+from looptool.records import InputError
 
 
 class LabelledPrompts(Dataset):
@@ -31,7 +32,7 @@ class LabelledPrompts(Dataset):
         end = tokenizer.eos_token_id if config.end_token is None else config.end_token
         self.rows: list[tuple[list[dict[str, str]], list[int]]] = []
         for row in (row for path in paths for row in read_rows(Path(path), ["prompt", "reward_model"])):
-            label = msgspec.json.decode(row["reward_model"]["ground_truth"], type=Message)
+            label = msgspec.json.decode(row["reward_model"]["ground_truth"], type=GroundTruth)
             answer = [*self.ids(render_answer(label)), end]
             if len(answer) <= config.max_response_length:
                 self.rows.append((row["prompt"], answer))

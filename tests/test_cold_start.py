@@ -15,6 +15,7 @@ import pytest
 from test_verl_cpu import alive, descendants, tasks
 from tiny_policy import make_policy
 
+from grpotool import cold_start
 from grpotool.cold_start_overrides import compose, sft_command
 from grpotool.train import weights_digest
 from grpotool.verl_process import read_lines
@@ -139,6 +140,27 @@ def test_verl_knows_every_key(tmp_path, policy, overrides):
     assert composed.model.use_remove_padding == packed
     words = sft_command(config, run)
     assert f"--nproc_per_node={1 if config.train.profile == 'cpu' else config.train.gpus_per_node}" in words
+
+
+def test_gpus_share_a_batch():
+    sizes = ["train.profile=gpu", "train.gpus_per_node=8", "train.cold_start.batch_size=30"]
+    with pytest.raises(InputError, match="batch_size=30: is not divided by train.gpus_per_node=8; set it to 24"):
+        cold_start.check_batch(load(*sizes))
+    cold_start.check_batch(load(*sizes, "train.profile=cpu"))
+
+
+@pytest.mark.parametrize("steps, flags, said", [
+    (0, [], "cold start: train.cold_start.steps is 0, so round 1 starts with the student"),
+    (5, ["--dry-run"], "trainer.total_training_steps=5")])
+def test_what_is_said_without_training(tmp_path, policy, monkeypatch, caplog, steps, flags, said):
+    write_jsonl(RoundFiles(tmp_path, 1).dataset, tasks(4))
+    monkeypatch.setattr(sys, "argv", [
+        "cold_start.py", "--set", f"run_dir={tmp_path}", "--set", f"student.model={policy}", "--set",
+        f"train.cold_start.steps={steps}", *flags])
+    with caplog.at_level("INFO"):
+        cold_start.main()
+    assert said in caplog.text and not (tmp_path / "round_0" / "training" / "inputs.json").exists()
+    assert (tmp_path / "round_0" / "train.parquet").exists() == bool(steps)
 
 
 # The whole of it
