@@ -87,6 +87,15 @@ def test_held_out_tasks_are_the_same_for_everybody():
     assert once == again == more[:5] and len({sample.id for sample in more}) == 8
 
 
+def test_held_out_tasks_over_a_list_of_tools():
+    pool = [Tool(name=f"get_{name}", description=f"Look a {name} up.", parameters={
+        "type": "object", "properties": {"place": {"type": "string"}}, "required": ["place"]}) for name in ("tide", "train", "map")]
+    samples = list(heldout_samples(20, pool))
+    assert len({sample.id for sample in samples}) == 20
+    assert {tool.name for sample in samples for tool in sample.tools} == {tool.name for tool in pool}
+    assert {call.name for sample in samples for call in sample.label.calls} == {tool.name for tool in pool}
+
+
 # Noise
 
 

@@ -26,7 +26,7 @@ from looptool.meta import make_header, meta_path, read_meta
 from looptool.records import Call, InputError, Message
 from looptool.run_files import RoundFiles
 
-CONFIGS = ("laptop", "qwen3_8b", "qwen3_32b")
+CONFIGS = ("laptop", "small", "qwen3_8b", "qwen3_32b")
 
 
 @pytest.fixture(autouse=True)
