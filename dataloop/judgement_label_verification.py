@@ -6,7 +6,8 @@ In: round_j/probes.jsonl. Out, in round_j/:
 - ledger.jsonl       a LabelChange for each label that was replaced
 - high_ppl.jsonl     D_HPPL: the mix.high_ppl mastered or BOTH_CORRECT probes with the highest perplexity, that one first
 
-BOTH_WRONG and UNDECIDED are dropped and counted; a sample whose judges gave no readable reply is "unjudged" and counted.
+BOTH_WRONG and UNDECIDED are dropped and counted; a sample whose judges gave no readable reply is
+"unjudged", or "judge_cut" if the last one ended at teacher.max_tokens, and counted.
 
     python judgement_label_verification.py [--probes FILE] [--output FOLDER] [--follow PID] [--rollback | --replace]
 
@@ -31,8 +32,9 @@ from dataloop.listing import Listing
 from dataloop.loop_files import read_some
 from dataloop.mixing import planned
 from dataloop.seeds import error_seeds, label_changes, near_boundary
-from dataloop.verification import JUDGE_PROMPT, assume_mispredicted, verify_one
+from dataloop.verification import JUDGE_PROMPT, JUDGEMENT, assume_mispredicted, verify_one
 from looptool.asking import make_ask
+from looptool.checking import reason_against
 from looptool.config import Config, argument_parser, load_config
 from looptool.fingerprints import IdSet
 from looptool.follow import Follow, id_with
@@ -65,13 +67,16 @@ async def verify_probes(config: Config, probes: Path, verdicts: Path, fresh: boo
         return (pair for probe in read_jsonl(probes, Probe) for pair in mismatch(probe))
 
     async with Client.from_config(config, RunFiles(config).answers) as client:
-        ask = make_ask(client, {"judge": Sampling(temperature=options.temperature)})
+        ask = make_ask(client, {"judge": Sampling(temperature=options.temperature, form=JUDGEMENT)})
 
         async def work(probe: Probe) -> Outcome:
             verdict = await verify_one(probe, ask, judges, options) if judging else assume_mispredicted(probe)
-            return Outcome([], "unjudged") if verdict is None else Outcome([verdict], verdict.verdict.lower())
+            if isinstance(verdict, str):
+                return Outcome([], reason_against(verdict))
+            return Outcome([verdict], verdict.verdict.lower())
 
-        settings = {"world": client.world, "judges": judges, "both_orders": options.both_orders,
+        settings = {**client.settings("judge"), "judges": judges,
+                    "both_orders": options.both_orders,
                     "votes_per_order": options.votes_per_order, "confirming_votes": options.confirming_votes,
                     "rules_first": options.rules_first, "judging": judging, "temperature": options.temperature}
         return await run_stage("verify", Inputs(mismatches), work, verdicts, settings=settings,
@@ -138,7 +143,7 @@ def summary(meta: StageMeta, counts: Counter[str], round: int) -> str:
     """The last line."""
     dropped = ", ".join(f"{counts[name]:,} {name.replace('_', ' ')}" for name in (
         "both_correct", "both_wrong", "undecided", "label_wrong_unusable", "rolled_back") if counts[name])
-    unjudged = meta.counts.get("unjudged", 0) + meta.failed
+    unjudged = sum(meta.counts.get(reason, 0) for reason in ("unjudged", "judge_cut")) + meta.failed
     return (f"verify: round {round}: {meta.inputs:,} mismatches -> {counts['mispredicted']:,} prediction wrong, "
             f"{counts['relabeled']:,} label wrong and replaced{', ' + dropped if dropped else ''}, {unjudged:,} unjudged; "
             f"{counts['high_ppl']:,} high perplexity; {meta.seconds:.1f} s")

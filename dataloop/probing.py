@@ -116,9 +116,9 @@ def make_generation(text: str, surprise: float, tokens: int, ended: bool, model:
 def make_probe(sample: Sample, generation: Generation) -> Probe:
     """Read the reply and compare it with the label (section 4.2)."""
     reply = parse_reply(generation.text)
-    prediction = reply.message()
+    prediction, names = reply.message(), [tool.name for tool in sample.tools]
     return Probe(sample=sample, text=generation.text, prediction=prediction, faults=reply.faults,
-                 reason=tool_match(prediction, sample.label, reply.faults), perplexity=generation.perplexity,
+                 reason=tool_match(prediction, sample.label, reply.faults, names), perplexity=generation.perplexity,
                  tokens=generation.tokens, finish=generation.finish)
 
 

@@ -15,6 +15,7 @@ from grpotool.doctor_data import check_labels, check_lengths, check_reward, chec
 from grpotool.doctor_gpu import check_attention, check_gpu_memory, check_sampler
 from grpotool.doctor_machine import (check_disk, check_endpoints, check_gpus, check_packages, check_paths,
                                      check_probing, check_verl)
+from grpotool.doctor_replies import check_cut, check_structured
 from grpotool.finding import Check, Finding, fail
 from looptool.config import Config, argument_parser, load_config
 from looptool.records import InputError
@@ -24,8 +25,9 @@ from looptool.stage import run_main
 _log = logging.getLogger(__name__)
 CHECKS: list[Check] = [check_paths, check_disk, check_packages, check_gpus, check_gpu_memory,
                        check_attention, check_sampler, check_rows, check_labels, check_reward,
-                       check_endpoints, check_probing, check_template, check_lengths, check_verl]
-SERVERS: list[Check] = [check_endpoints, check_probing]
+                       check_endpoints, check_structured, check_cut, check_probing, check_template,
+                       check_lengths, check_verl]
+SERVERS: list[Check] = [check_endpoints, check_structured, check_probing]
 """Checks of what no training needs."""
 
 

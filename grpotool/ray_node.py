@@ -38,8 +38,12 @@ def main() -> None:
             pass
         end(ray)
 
-    signal.signal(signal.SIGTERM, lambda *_: end(ray))
-    signal.signal(signal.SIGHUP, lambda *_: end(ray))
+    def on_signal(*_: object) -> None:  # in a thread: the main one is inside of ray.wait() and could not see it end
+        threading.Thread(target=end, args=[ray], daemon=True).start()
+
+    signal.signal(signal.SIGTERM, on_signal)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # under nohup it outlives its terminal
+        signal.signal(signal.SIGHUP, on_signal)
     threading.Thread(target=wait_for_the_end_of_input, daemon=True).start()
     sys.exit(ray.wait())
 

@@ -12,7 +12,7 @@ import signal
 import subprocess
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from tqdm import tqdm
@@ -21,7 +21,17 @@ from grpotool.reward import compute_score
 from looptool.records import write_atomic
 from looptool.run_files import RoundFiles
 
-REWARD_KEY = "critic/score/mean"
+class Curve(NamedTuple):
+    """The figure of a training that says whether it learns."""
+
+    name: str
+    key: str
+    """verl's."""
+    decimals: int = 2
+
+
+REWARD = Curve("reward", "critic/score/mean")
+LOSS = Curve("loss", "train/loss", 3)
 LOOK_SECONDS = 0.2
 END_SECONDS = 60
 """For verl to end by itself: engines of vLLM that are killed can leave their GPU's memory taken."""
@@ -43,9 +53,9 @@ class Metrics:
     a kill between the two leaves that one step without a line.
     """
 
-    def __init__(self, files: RoundFiles, done: int, mode: str):
+    def __init__(self, files: RoundFiles, done: int, mode: str, curve: Curve = REWARD):
         self.path, self.verls, self.rollouts = files.training / "metrics.jsonl", files.verl_metrics, files.rollouts
-        self.mode = mode
+        self.mode, self.curve = mode, curve
         self.lines = {step: line for path in (self.path, self.verls) for step, line in read_lines(path) if step <= done}
         self.counted = set(self.lines)
         write_atomic(self.path, self.lines.values())
@@ -82,17 +92,18 @@ class Metrics:
         shares = [f"{count / counts.total():.0%} {reason}" for reason, count in counts.most_common() if reason != "match"]
         return f" (zeros: {', '.join(shares[:3])})" if shares else ""
 
-    def rewards(self) -> list[float]:
-        """Mean reward of the rollouts of each step, in order."""
+    def values(self) -> list[float]:
+        """Mean reward of the rollouts of each step, or the loss, in order."""
         data = [msgspec.json.decode(line)["data"] for line in self.lines.values()]
-        return [record[REWARD_KEY] for record in data if REWARD_KEY in record]
+        return [record[self.curve.key] for record in data if self.curve.key in record]
 
-    def reward(self) -> str:
+    def course(self) -> str:
         """Mean of the first three steps and of the last three, as one step is noisy, as a part of a sentence."""
-        first, last = self.rewards()[:3], self.rewards()[-3:]
+        first, last = self.values()[:3], self.values()[-3:]
+        name, digits = self.curve.name, self.curve.decimals
         if not last:
-            return f"reward unknown ({self.path} is empty: verl wrote no metrics, see verl.log beside it)"
-        return f"reward {sum(first) / len(first):.2f} -> {sum(last) / len(last):.2f}{self.why()}"
+            return f"{name} unknown ({self.path} is empty: verl wrote no metrics, see verl.log beside it)"
+        return f"{name} {sum(first) / len(first):.{digits}f} -> {sum(last) / len(last):.{digits}f}{self.why()}"
 
 
 def count_reasons(dump: Path, mode: str) -> dict[str, int]:
@@ -128,7 +139,7 @@ def run_verl(command: list[str], env: dict[str, str], log: Path, metrics: Metric
         try:
             while running(process):
                 if metrics.update():
-                    bar.set_postfix(reward=f"{metrics.rewards()[-1]:.3f}", refresh=False)
+                    bar.set_postfix({metrics.curve.name: f"{metrics.values()[-1]:.3f}"}, refresh=False)
                     bar.update(len(metrics.lines) - bar.n)
         finally:
             stop(process)

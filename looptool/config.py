@@ -46,6 +46,23 @@ class Student(Section):
     """The context keeps at most this many user turns (section 4.1)."""
 
 
+class MaxTokens(Section):
+    """The most tokens of one reply, thinking included, by role; 0 leaves it to the server, whose
+    context is then the end.
+
+    Far above what a role needs: it is a reply that repeats itself without end that they stop.
+    """
+
+    planner: Count = 8192
+    user: Count = 2048
+    assistant: Count = 4096
+    tool: Count = 4096
+    designer: Count = 8192
+    judge: Count = 4096
+    checker: Count = 4096
+    generator: Count = 8192
+
+
 class Teacher(Section, kw_only=True):
     """The models behind planner, user, assistant, tool, judge and generator."""
 
@@ -59,7 +76,13 @@ class Teacher(Section, kw_only=True):
     in_flight: AtLeastOne = 64
     timeout_seconds: Positive = 600
     tries: AtLeastOne = 5
-    """Tries for one call, transient errors only."""
+    """Tries for one call, transient errors only; one that takes all of timeout_seconds is tried
+    once more."""
+    max_tokens: MaxTokens = msgspec.field(default_factory=MaxTokens)
+    structured: Literal["auto", "on", "off"] = "auto"
+    """Ask for JSON by a schema (response_format) wherever a reply is JSON: "auto" from servers that
+    keep to it, of which each is asked once; "on" refuses others. The assistant always writes free
+    text, as the student must."""
     dollars_per_million_prompt_tokens: Amount = 0
     dollars_per_million_completion_tokens: Amount = 0
 
@@ -85,6 +108,9 @@ class Simulation(Section):
     """Share of tool results that report an error."""
     heldout_tasks: Count = 400
     """Size of the held-out set, which has its own catalogue, phrasings and no noise."""
+    heldout_tools: str = ""
+    """A list by 01_synthesize_tools.sh --output, relative to the repository, of tools to hold out in place of that catalogue;
+    what a run trains on should have none of them."""
 
 
 class Dialogs(Section):
@@ -131,6 +157,16 @@ scripts make 8 (8B) and 2 (32B) updates a batch, where it does.
 """
 
 
+class ColdStart(Section):
+    """Supervised steps on D_1 that make pi_0, for a student that hardly finds the call format; the paper has none."""
+
+    steps: Count = 0
+    """0 is no cold start: pi_0 is student.model."""
+    batch_size: AtLeastOne = 32
+    """Samples a step."""
+    learning_rate: Positive = 1e-5
+
+
 class Train(Section):
     """Section 4.1 and Table 6; `profile` says what machine verl runs on."""
 
@@ -170,6 +206,7 @@ class Train(Section):
     verl: list[str] = []
     """Overrides of verl, key=value as on its command line, after those of grpotool/overrides.py;
     docs/training.md has some. A key that is set there already is refused."""
+    cold_start: ColdStart = msgspec.field(default_factory=ColdStart)
 
 
 class Probing(Section):

@@ -14,10 +14,14 @@ import openai
 from looptool.answers import CallFailed, Reply, Transient, read_completion
 from looptool.config import Config
 from looptool.records import InputError
+from looptool.structured import Support
 
 LONGEST_PAUSE = 60.0
 """Seconds; the most that backoff or a Retry-After header makes a call wait before its next try."""
 
+REFUSED = (openai.BadRequestError, openai.UnprocessableEntityError)
+"""What servers answer to a request that they do not take; the same one again would be refused
+again."""
 _HEADERS = {"headers": {"Content-Type": "application/json"}}
 _MANY_CONNECTIONS = 65536
 """The aiohttp transport takes no limit for its default of 100 connections, which would throttle the stage."""
@@ -28,6 +32,7 @@ class Endpoint:
 
     def __init__(self, url: str, client: openai.AsyncOpenAI, world: bytes):
         self.url, self.client = url, client
+        self.support = Support(url)
         self.world = world
         """What its answers depend on beside the request; empty for a server of models."""
         self.in_flight = 0
@@ -45,20 +50,15 @@ class Endpoint:
             Transient: worth another try.
             openai.APIStatusError: any other refusal.
         """
-        self.in_flight += 1
         try:
             response = await self.client.post(path, cast_to=httpx2.Response, content=body, options=_HEADERS)
-            reply = read(response.content)
+            return read(response.content)
         except (openai.APIConnectionError, aiohttp.ClientError) as error:
             raise Transient(f"no response ({_cause(error)})") from None
         except openai.APIStatusError as error:
             if error.status_code in (408, 425, 429) or error.status_code >= 500:
                 raise Transient(f"status {error.status_code}", _retry_after(error.response)) from None
             raise
-        finally:
-            self.in_flight -= 1
-        self.failures = 0
-        return reply
 
     def rest(self) -> None:
         """Let others go first for a while, lest a server that fails at once draws all the load."""

@@ -6,18 +6,20 @@ written beside the output and counted, never dropped silently.
 """
 from __future__ import annotations
 
-import json
 import logging
+import re
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import yaml
 
 from looptool.records import InputError, Record, write_jsonl
+from looptool.yaml_documents import read_yaml
 
 _log = logging.getLogger(__name__)
+_NAMES = re.compile(r"'[^']*'|\"[^\"]*\"|[\[{].*|\d+", re.DOTALL)
 
 
 class Refused(Record):
@@ -32,12 +34,7 @@ class Refused(Record):
     """As it stood in the file."""
 
 
-def _read_yaml(content: bytes) -> Any:
-    """A YAML document as JSON would hold it: keys are text, and so are dates."""
-    return json.loads(json.dumps(yaml.load(content, getattr(yaml, "CSafeLoader", yaml.SafeLoader)), default=str))
-
-
-WHOLE = {".json": msgspec.json.decode, ".yaml": _read_yaml, ".yml": _read_yaml}
+WHOLE = {".json": msgspec.json.decode, ".yaml": read_yaml, ".yml": read_yaml}
 """Readers of the files that are one value and not a value a line, by suffix."""
 
 
@@ -68,10 +65,10 @@ def read_foreign(path: Path | str) -> Iterator[tuple[str, Any]]:
             with path.open("rb") as file:
                 for number, line in enumerate(file, 1):
                     yield f"{path.name}:{number}", msgspec.json.decode(line)
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}; mend or remove it") from None
-    except (msgspec.DecodeError, ValueError) as error:  # ValueError: not UTF-8, or a YAML document that holds itself
+    except (msgspec.DecodeError, ValueError) as error:  # ValueError: no YAML, or JSON that is not UTF-8
         where = path if whole else f"{path}:{number}"
+        if whole and WHOLE[path.suffix] is read_yaml:
+            raise InputError(f"{where}: {error}; mend or remove it") from None
         raise InputError(f"{where}: not JSON: {error}; mend or remove it (a .json file holds a list, any other file "
                          "one JSON object a line)") from None
     except OSError as error:
@@ -80,11 +77,25 @@ def read_foreign(path: Path | str) -> Iterator[tuple[str, Any]]:
         raise InputError(f"{path}: is empty; give a file with at least one record")
 
 
+def refused_path(output: Path) -> Path:
+    """Where the records lie that were refused while `output` was written."""
+    return output.with_name(f"{output.stem}_refused.jsonl")
+
+
 def write_refused(output: Path, refused: list[Refused]) -> None:
-    """Write what was refused to `<output's stem>_refused.jsonl`; without any, remove what an earlier run left there."""
-    aside = output.with_name(f"{output.stem}_refused.jsonl")
+    """Write what was refused to `refused_path`; without any, remove what an earlier run left there."""
+    aside = refused_path(output)
     if refused:
         write_jsonl(aside, refused)
         _log.info("%d refused, with their reasons in %s", len(refused), aside)
     else:
         aside.unlink(missing_ok=True)
+
+
+def commonest_reason(refused: list[Refused]) -> tuple[int, Refused]:
+    """How many have the commonest reason, names and numbers in it apart, and the first of them."""
+    alike: defaultdict[str, list[Refused]] = defaultdict(list)
+    for entry in refused:
+        alike[_NAMES.sub("", entry.reason)].append(entry)
+    most = max(alike.values(), key=len)
+    return len(most), most[0]

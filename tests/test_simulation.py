@@ -66,7 +66,7 @@ def test_every_kind_of_task_is_drawn_with_calls_that_keep_to_their_schemas(split
     for tools, drawn in tasks(split):
         assert bool(drawn.truth.calls) == (drawn.kind not in TEXT_KINDS)
         assert not check_calls(list(drawn.truth.calls), tools)
-        assert drawn.truth.accepts(says("", *drawn.truth.calls)) and not drawn.truth.accepts(says("", weather("Rome")))
+        assert drawn.truth.accepts(says("I see.", *drawn.truth.calls)) and not drawn.truth.accepts(says("", weather("Rome")))
 
 
 def test_what_this_world_did_not_say_has_no_truth():
@@ -127,7 +127,7 @@ def verdicts(rates: Simulation, swapped: bool = False) -> Counter[str]:
     """What the judge says of the right and a wrong answer to many tasks, "1" standing for the right one."""
     said: Counter[str] = Counter()
     for index, (tools, drawn) in enumerate(tasks("train")):
-        right = says("", *drawn.truth.calls)
+        right = says("I see.", *drawn.truth.calls)
         wrong = says("", *corrupt(random.Random(index), right.calls, tools)[1])
         first, second = (wrong, right) if swapped else (right, wrong)
         chat = blocks(tools=lines(tools), conversation=render_conversation(drawn.messages), candidate_1=line(first),
@@ -156,7 +156,7 @@ def test_a_stubborn_judge_errs_alike_in_all_votes_and_orders_and_another_judge_e
     for model in "ab":
         wrong[model] = []
         for tools, drawn in list(tasks("train"))[:100]:
-            right, other = (line(says("", *calls)) for calls in (drawn.truth.calls, [weather("Rome")]))
+            right, other = (line(says("I see.", *calls)) for calls in (drawn.truth.calls, [weather("Rome")]))
             heard = set()
             for draw in (0, 1):
                 for order in ((right, other), (other, right)):

@@ -398,7 +398,7 @@ def test_metrics_of_a_training_in_two_runs(tmp_path):
     second = Metrics(files, 2, "strict")  # killed after the checkpoint of step 2
     second.verls.write_bytes(line(3, 0.5) + line(4, 0.6) + line(5, 0.7))
     second.update()
-    assert second.rewards() == [0.1, 0.2, 0.5, 0.6, 0.7]
+    assert second.values() == [0.1, 0.2, 0.5, 0.6, 0.7]
     assert first.reward() == "reward 0.20 -> 0.20" and second.reward() == "reward 0.27 -> 0.60"
     assert [step for step, _ in read_lines(files.training / "metrics.jsonl")] == [1, 2, 3, 4, 5]
 

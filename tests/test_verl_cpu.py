@@ -317,6 +317,21 @@ def test_reward_sees_the_tags_of_a_reply(verl, reply, score, reason):
     assert fields["input_ids"].tolist() == [5, 6, 7, *tokens]
 
 
+def test_validation_goes_to_its_own_partition(verl, monkeypatch):
+    import transfer_queue
+    from verl.utils import tensordict_utils as tu
+
+    puts = []
+    monkeypatch.setattr(transfer_queue, "kv_batch_put", lambda **put: puts.append(put))
+    asyncio.run(verl.worker.update_weights(global_steps=0, mode="naive"))
+    batch = batch_of(tasks(2))
+    tu.assign_non_tensor_data(batch, "validate", True)  # as verl's trainer does
+    verl.manager.generate_sequences(batch)
+    assert [put["partition_id"] for put in puts] == ["val", "val"]
+    draws = verl.config.actor_rollout_ref.rollout.val_kwargs.n
+    assert puts[0]["keys"] == [f"u{row}_{draw}_0" for row in range(2) for draw in range(draws)]
+
+
 @pytest.mark.parametrize("temperature", [1.0, 0.5])
 def test_trainer_sees_rollouts_as_they_were_drawn(verl, policy, monkeypatch, temperature):
     import torch
@@ -479,8 +494,9 @@ def test_a_killed_training_goes_on_and_the_next_round_begins_anew(tmp_path, poli
     assert json.loads((tmp_path / "round_1" / "policy.meta.json").read_text())["counts"] == {"steps": 4}
 
     with prompts_by_step(later) as drawn:
-        next_round = run(train, round="2")
+        next_round = run(train, "--set", "train.test_every=3", round="2")
     assert next_round.returncode == 0, next_round.stderr
+    assert '"val-' in (later.training / "metrics.jsonl").read_text()  # the held-out rows were asked at step 3
     assert sorted(drawn) == [1, 2, 3]
     assert sorted(prompt for step in drawn.values() for prompt in step) == prompts_of(later)
 

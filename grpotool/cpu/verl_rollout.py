@@ -116,7 +116,8 @@ class RolloutManager:
 
     def generate_sequences(self, prompts: TensorDict) -> None:
         """Sample, score and store; returns when all is in the queue, partition "train" or "val"."""
-        validate = bool(prompts.get("validate", False))
+        # by index: get() hands out verl's wrapper, which is no bool
+        validate = "validate" in prompts and prompts["validate"]
         how = self.rollout.val_kwargs if validate else self.rollout
         if how.top_p != 1.0 or how.top_k > 0:
             raise ValueError(f"these rollouts are sampled by temperature only, not with top_p={how.top_p} top_k={how.top_k}")

@@ -21,7 +21,7 @@ from grpotool.dataset.steps import loses_values, samples_of, text_rank
 from grpotool.dataset.xlam_samples import read_task
 from looptool.config import Config, argument_parser, load_config
 from looptool.conversations import Conversation, StoredConversation, read_messages, read_tools
-from looptool.foreign import Refused, read_foreign, write_refused
+from looptool.foreign import Refused, read_foreign
 from looptool.meta import StageMeta
 from looptool.parallel import ONE, Chunk, Workers, add_workers, choose_workers
 from looptool.prompt import Fits, fit, render_system
@@ -155,9 +155,8 @@ def transform(config: Config, source: Path, foreign: bool, output: Path, fits: F
     student = config.student
     settings = {"seed": config.seed, "text_share": config.dialogs.text_share, "instructions": student.instructions,
                 "max_prompt_tokens": student.max_prompt_tokens, "max_user_turns": student.max_user_turns}
-    meta = run_transform("samples", samples, output, maker.counts, settings=settings, sources=[source])
-    write_refused(output, maker.refused)
-    return meta
+    return run_transform("samples", samples, output, maker.counts, settings=settings, sources=[source],
+                         refused=maker.refused)
 
 
 def main() -> None:
