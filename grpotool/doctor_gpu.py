@@ -1,4 +1,4 @@
-"""Checks of the doctor that look at GPUs: their memory and who holds it, attention, vLLM's sampler."""
+"""Checks of the doctor that look at GPUs: memory and who holds it, attention, vLLM's sampler."""
 from __future__ import annotations
 
 import json
@@ -40,7 +40,7 @@ def nvidia_smi(*arguments: str) -> list[str]:
 
 
 def in_a_process(*arguments: str) -> tuple[str, str]:
-    """What Python prints with these arguments, and the last line of its error, one of them empty."""
+    """What Python prints with these arguments, and its error's last line, one of them empty."""
     done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, cwd=ROOT,
                           timeout=STARTS_WITHIN)
     if done.returncode == 0:
@@ -65,14 +65,15 @@ def check_gpu_memory(config: Config, files: RoundFiles) -> Iterator[Finding]:
     printed, error = in_a_process("-m", "grpotool.gpu_memory")
     if error:
         yield fail(f"torch cannot use the GPUs: {error}",
-                   "see the message; CUDA 13, which requirements-gpu.txt brings, takes driver 580 or newer")
+                   "see the message; CUDA 13, of requirements-gpu.txt, takes driver 580 or newer")
         return
     memory = json.loads(printed)
     taken = [(number, gpu) for number, gpu in enumerate(memory)
              if gpu["free"] < FREE_SHARE * gpu["total"]]
     for number, gpu in taken:
-        yield fail(f"GPU {number}: {gpu['free'] / GB:.1f} of {gpu['total'] / GB:.1f} GB are free; the "
-                   f"rest is held by {holders(gpu['uuid'])}", "wait for its end, or kill it")
+        free, total = gpu["free"] / GB, gpu["total"] / GB
+        yield fail(f"GPU {number}: {free:.1f} of {total:.1f} GB are free; the rest is held by "
+                   f"{holders(gpu['uuid'])}", "wait for its end, or kill it")
     if memory and not taken:
         least = min(gpu["free"] for gpu in memory) / GB
         yield ok(f"{least:.1f} GB or more are free on each of {len(memory)} GPUs")
@@ -90,7 +91,8 @@ def check_attention(config: Config, files: RoundFiles) -> Iterator[Finding]:
         return
     _, error = in_a_process("-c", FLASH_ATTENTION)
     if error:
-        yield fail(f"flash-attn cannot be imported: {error}", f"{command}, or set train.attention=sdpa")
+        yield fail(f"flash-attn cannot be imported: {error}",
+                   f"{command}, or set train.attention=sdpa")
     else:
         yield ok("flash-attn can be imported")
 
@@ -104,13 +106,13 @@ def flash_attention_command(requirements: Path) -> str:
 
 
 def check_sampler(config: Config, files: RoundFiles) -> Iterator[Finding]:
-    """vLLM's engines start without a compiler, if the user does not ask for FlashInfer's sampler."""
+    """vLLM's engines start without a compiler, unless the user asks for FlashInfer's sampler."""
     if config.train.profile == "cpu" or samples_in_process(config) and missing_packages(["vllm"]):
         return
     if os.environ.get("VLLM_USE_FLASHINFER_SAMPLER", "0") == "0":
-        yield ok("vLLM samples without FlashInfer, which would compile its kernels at the first request")
+        yield ok("vLLM samples without FlashInfer, which would compile at the first request")
     elif shutil.which("nvcc"):
         yield ok("VLLM_USE_FLASHINFER_SAMPLER is set, and nvcc is there to compile it")
     else:
-        yield fail("VLLM_USE_FLASHINFER_SAMPLER is set, and there is no nvcc on the path to compile it",
+        yield fail("VLLM_USE_FLASHINFER_SAMPLER is set, and there is no nvcc on PATH to compile it",
                    "unset it, or put CUDA's bin on PATH")

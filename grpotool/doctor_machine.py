@@ -19,14 +19,15 @@ from grpotool.finding import Finding, fail, ok, skip, warn
 from grpotool.overrides import compose, environment
 from grpotool.train import check_heads, policy_before
 from looptool.config import ROOT, Config
+from looptool.own_server import WORD
 from looptool.packages import RAY_ENGINE, missing_packages
 from looptool.records import InputError
 from looptool.run_files import RoundFiles
 from looptool.weights import count_parameters
 
 BYTES_A_PARAMETER = {"cpu": 4 + 2 * (12 + 4), "gpu": 2 + 2 * (12 + 2)}
-"""Of the policy, and of two checkpoints with weights and two moments of Adam, in fp32, and an export.
-Policy and exports are fp32 on a CPU, bfloat16 on GPUs."""
+"""Of the policy, and of two checkpoints with weights and two moments of Adam, in fp32, and an
+export. Policy and exports are fp32 on a CPU, bfloat16 on GPUs."""
 PATIENCE = 10
 """Seconds that an endpoint has to list its models."""
 GB = 1e9
@@ -164,6 +165,10 @@ def check_endpoints(config: Config, files: RoundFiles) -> Iterator[Finding]:
             yield skip("teacher", "it is the embedded simulation, which serves any model")
             served |= {*teacher.models, *teacher.judges}
             continue
+        if url.startswith(WORD):
+            yield from check_own_server(url)
+            served |= {*teacher.models, *teacher.judges}
+            continue
         if not url.startswith(("http://", "https://")):
             yield fail(f"teacher.base_urls: {url!r} is no URL", "set it, or the environment variable OPENAI_BASE_URL")
             continue
@@ -176,6 +181,17 @@ def check_endpoints(config: Config, files: RoundFiles) -> Iterator[Finding]:
             yield ok(f"{url} answers and serves {', '.join(sorted(models)) or 'nothing'}")
     for model in sorted({*teacher.models, *teacher.judges} - served):
         yield fail(f"no endpoint serves the model {model!r}", "serve it, or mend teacher.models and .judges")
+
+
+def check_own_server(url: str) -> Iterator[Finding]:
+    """vLLM is there for a server that the steps start themselves."""
+    python = os.environ.get("SERVE_PYTHON", sys.executable)
+    look = "import importlib.util, sys; sys.exit(importlib.util.find_spec('vllm') is None)"
+    if subprocess.run([python, "-c", look]).returncode:
+        yield fail(f"{url!r} needs vllm, which {python} does not have",
+                   "pip install -r requirements-gpu.txt, or name one by SERVE_PYTHON that does")
+    else:
+        yield skip(f"teacher: {url}", "each step starts it when it asks")
 
 
 def check_probing(config: Config, files: RoundFiles) -> Iterator[Finding]:

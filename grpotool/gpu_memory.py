@@ -1,4 +1,4 @@
-"""Memory of each GPU that this process sees, as a line of JSON: [{"uuid", "free", "total"}] in bytes.
+"""Memory of each GPU that this process sees, as JSON: [{"uuid", "free", "total"}, ...] in bytes.
 
 The doctor runs it as a process of its own: CUDA, once loaded, holds memory until its process ends.
 It also fails, with torch's own words, where the driver is too old for torch's CUDA.

@@ -171,8 +171,8 @@ def test_disk_for_a_hub_name(tmp_path, monkeypatch, name, needed):
         assert line.startswith("skip 500.0 GB") and "30 bytes a parameter" in line
         return
     state = "ok  " if float(needed) < 500 else "FAIL"
-    assert line.startswith(f"{state} 500.0 GB of disk are free, {needed} GB needed for the policy and "
-                           f"two checkpoints (by its name, {name.partition('/')[2]})")
+    assert line.startswith(f"{state} 500.0 GB of disk are free, {needed} GB needed for the policy "
+                           f"and two checkpoints (by its name, {name.partition('/')[2]})")
 
 
 def test_disk_without_a_measure(tmp_path, config):

@@ -55,11 +55,11 @@ def machine(tmp_path, monkeypatch):
      ["FAIL GPU 1: 12.5 of 80.0 GB are free; the rest is held by process 4242 (python3, 66000 MiB) "
       "-> wait for its end, or kill it"]),
     ({"apps": APP.format("aa")},
-     ["FAIL GPU 1: 12.5 of 80.0 GB are free; the rest is held by a process that nvidia-smi does not "
-      "name, as of another container -> wait for its end, or kill it"]),
+     ["FAIL GPU 1: 12.5 of 80.0 GB are free; the rest is held by a process that nvidia-smi does "
+      "not name, as of another container -> wait for its end, or kill it"]),
     ({"init": "raise RuntimeError('The NVIDIA driver on your system is too old')"},
-     ["FAIL torch cannot use the GPUs: RuntimeError: The NVIDIA driver on your system is too old -> "
-      "see the message; CUDA 13, which requirements-gpu.txt brings, takes driver 580 or newer"])])
+     ["FAIL torch cannot use the GPUs: RuntimeError: The NVIDIA driver on your system is too old "
+      "-> see the message; CUDA 13, of requirements-gpu.txt, takes driver 580 or newer"])])
 def test_memory_of_gpus(tmp_path, machine, given, expected):
     machine(**given)
     config = make_config(tmp_path, train=Train())
@@ -90,8 +90,8 @@ INSTALL = "pip install --no-build-isolation flash-attn==2.8.3"
     ("flash_attention_2", False, "",
      ["FAIL flash-attn cannot be imported: ModuleNotFoundError: No module named 'flash_attn' -> "
       f"{INSTALL}"]),
-    ("auto", False, "", [f"warn flash-attn is not installed, so rows are padded (train.attention is "
-                         f"auto) -> {INSTALL}"]),
+    ("auto", False, "", ["warn flash-attn is not installed, so rows are padded (train.attention "
+                         f"is auto) -> {INSTALL}"]),
     ("sdpa", False, "", [])])
 def test_attention(tmp_path, monkeypatch, chosen, there, error, expected):
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
@@ -113,9 +113,10 @@ def test_training_md_and_the_doctor_name_one_flash_attention():
 
 
 @pytest.mark.parametrize("user, compiler, start", [
-    (None, False, "ok   vLLM samples without FlashInfer"), ("0", False, "ok   vLLM samples without"),
+    (None, False, "ok   vLLM samples without FlashInfer"),
+    ("0", False, "ok   vLLM samples without"),
     ("1", True, "ok   VLLM_USE_FLASHINFER_SAMPLER is set, and nvcc is there"),
-    ("1", False, "FAIL VLLM_USE_FLASHINFER_SAMPLER is set, and there is no nvcc")])
+    ("1", False, "FAIL VLLM_USE_FLASHINFER_SAMPLER is set, and there is no nvcc on PATH")])
 def test_sampler(tmp_path, monkeypatch, user, compiler, start):
     monkeypatch.delenv("VLLM_USE_FLASHINFER_SAMPLER", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
