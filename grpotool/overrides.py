@@ -179,7 +179,7 @@ def cpu(config: Config, files: RoundFiles) -> list[str]:
 
 
 def has_own_ray(config: Config) -> bool:
-    """Whether the training starts a Ray of its own; else it joins that of $RAY_ADDRESS, as jobs do."""
+    """Whether the training starts a Ray for itself; else it joins that of $RAY_ADDRESS."""
     alone = config.train.profile == "cpu" or "RAY_ADDRESS" not in os.environ
     return alone and config.train.nodes == 1
 

@@ -38,6 +38,8 @@ class Curve(NamedTuple):
 REWARD = Curve("reward", "critic/score/mean")
 LOSS = Curve("loss", "train/loss", 3)
 LOOK_SECONDS = 0.2
+END_SECONDS = 60
+"""For verl to end by itself: engines of vLLM that are killed can leave their GPU's memory taken."""
 SHOWN_LINES = 25
 _KILL_WITH_PARENT = 1
 """PR_SET_PDEATHSIG of Linux's prctl."""
@@ -172,7 +174,7 @@ def stop(process: subprocess.Popen[Any]) -> None:
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGTERM)
         try:
-            process.wait(10)
+            process.wait(END_SECONDS)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()

@@ -75,7 +75,9 @@ class Teacher(Section, kw_only=True):
     """The models behind planner, user, assistant, tool, judge and generator."""
 
     base_urls: list[str] = []
-    """OpenAI-compatible endpoints that share the load; "simulated" is the embedded teacher; default $OPENAI_BASE_URL."""
+    """OpenAI-compatible endpoints that share the load; default $OPENAI_BASE_URL. "simulated" is the
+    embedded teacher. "serve MODEL FLAGS" is a vLLM on this machine, by scripts/serve.sh, that each
+    step starts when it first asks and ends with it, so that other steps have the GPUs."""
     models: list[str]
     """Drawn per call while dialogs are generated; the first one serves every other role."""
     judges: list[str] = []

@@ -523,8 +523,8 @@ def test_three_gpus_are_refused_where_the_policy_is_here(tmp_path):
 
 # verl's own check of the lists, without a GPU
 
-OPTIONS = {line.split("`")[1]: line.split("`")[3].split() for line in (
-    ROOT / "docs" / "training.md").read_text().splitlines() if re.match(r"\| `", line)}
+OPTIONS = {name: mine.split() for name, mine in re.findall(
+    r"^\| ([^|`]+) \| `([^|`]+=[^|`]+)` \|", (ROOT / "docs" / "training.md").read_text(), re.M)}
 """Of the table in docs/training.md: a name, and what `train.verl` then has."""
 
 
