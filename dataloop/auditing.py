@@ -1,13 +1,16 @@
-"""What reaches wrong labels that the policy has learnt: options beyond the paper, all of them off in it.
+"""What reaches wrong labels that the policy has learnt: options beyond the paper, all of them off
+in it.
 
 In: Probe records. Out: which of them are judged or relabeled although they match, and how.
 
-- An audit (verify.audit_mastered) lets the judges look at a share of the mastered samples, those of high
-  perplexity first. Beside the label they see the most frequent drawn answer that differs from it; where
-  none does, the label twice, so that they can only say of both that they are right or wrong.
-- Refinement (verify.label_refinement) asks no judge: a label gives way where the majority of the drawn
-  replies is one and the same other answer, in this round's probe and in the last one's. After Online
-  Label Refinement (arXiv 2604.03993), which replaces a label by a majority that is stable over training.
+- An audit (verify.audit_mastered) lets the judges look at a share of the mastered samples, those of
+  high perplexity first. Beside the label they see the most frequent drawn answer that differs from
+  it; where none does, the label twice, so that they can only say of both that they are right or
+  wrong.
+- Refinement (verify.label_refinement) asks no judge: a label gives way where the majority of the
+  drawn replies is one and the same other answer, in this round's probe and in the last one's. After
+  Online Label Refinement (arXiv 2604.03993), which replaces a label by a majority that is stable
+  over training.
 """
 from __future__ import annotations
 
@@ -36,7 +39,8 @@ def audited(probes: Path, share: float) -> Callable[[Probe], bool]:
 
 
 def challenged(probe: Probe) -> Probe:
-    """A mastered sample as it is audited: with the most frequent other answer in place of the reply."""
+    """A mastered sample as it is audited: with the most frequent other answer in place of the
+    reply."""
     other = next((draw for draw in probe.draws if draw.reason not in NO_CHALLENGE), None)
     return probe if other is None else _answering(probe, other)
 
@@ -53,7 +57,8 @@ def without_preference(verdict: Verdict) -> Verdict:
 
 
 def majority(probe: Probe) -> Draw | None:
-    """The answer of more than half of the drawn replies, where it can be read and is not the label."""
+    """The answer of more than half of the drawn replies, where it can be read and is not the
+    label."""
     if not probe.draws:
         return None
     first = probe.draws[0]
@@ -63,7 +68,8 @@ def majority(probe: Probe) -> Draw | None:
 
 def majorities(probes: Iterable[Probe]) -> dict[str, Message]:
     """Such answers by the id of their sample."""
-    return {probe.sample.id: found.answer for probe in probes if (found := majority(probe)) is not None}
+    return {probe.sample.id: found.answer for probe in probes
+            if (found := majority(probe)) is not None}
 
 
 def refined(probe: Probe, before: dict[str, Message]) -> Verdict | None:
@@ -76,7 +82,7 @@ def refined(probe: Probe, before: dict[str, Message]) -> Verdict | None:
         return None
     replies = sum(draw.count for draw in probe.draws)
     vote = Vote(verdict="LABEL_WRONG", label_first=True, judge="refinement", draw=0, approach="",
-                analysis=f"{now.count} of {replies} replies agree on it, as did most in the last round.")
+                analysis=f"{now.count} of {replies} replies agree on it, as most did before.")
     return Verdict(probe=_answering(probe, now), verdict="LABEL_WRONG", votes=[vote])
 
 

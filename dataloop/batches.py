@@ -29,20 +29,22 @@ class Policy(Protocol):
 
     def generate(self, prompts: list[list[int]]) -> list[Generation]: ...
 
-    def draw(self, prompts: list[list[int]], seeds: list[int], temperature: float) -> list[Generation]: ...
+    def draw(self, prompts: list[list[int]], seeds: list[int],
+             temperature: float) -> list[Generation]: ...
 
 
 async def probe_in_batches(job: Job, load: Callable[[], Policy]) -> StageMeta:
     """Do the job with the policy that `load` gives; it is called when the first sample comes."""
     config = job.config
-    prober = Prober(load, config.probe.batch_tokens, config.student.max_response_tokens, job.drawing)
+    prober = Prober(load, config.probe.batch_tokens, config.student.max_response_tokens,
+                    job.drawing)
     return await run_stage(inputs=Inputs(lambda: places(job.read())), work=prober.probe, in_flight=WINDOW,
                            usage=prober.usage, **job.stage)
 
 
 class Batch:
-    """Prompts that are decoded together, by their place in the window, and the task that decodes them:
-    the greedy reply of each, then those drawn."""
+    """Prompts that are decoded together, by their place in the window, and the task that decodes
+    them: the greedy reply of each, then those drawn."""
 
     def __init__(self, places: list[int], prompts: list[list[int]]):
         self.places, self.prompts = places, prompts
@@ -127,12 +129,13 @@ class Prober:
         usage.completion_tokens += generation.tokens + sum(reply.tokens for reply in drawn)
         return Outcome([probe], probe.reason)
 
-    async def _decode(self, batch: Batch, samples: list[Sample]) -> dict[int, tuple[Generation, ...]]:
+    async def _decode(self, batch: Batch,
+                      samples: list[Sample]) -> dict[int, tuple[Generation, ...]]:
         drawing = self._drawing
         seeds = zip(*(drawing.seeds(samples[place]) for place in batch.places), strict=True)
         async with self._one_batch:
             replies = [await asyncio.to_thread(self._policy().generate, batch.prompts)]
             for numbers in seeds:
-                replies.append(await asyncio.to_thread(self._policy().draw, batch.prompts, list(numbers),
-                                                       drawing.temperature))
+                replies.append(await asyncio.to_thread(self._policy().draw, batch.prompts,
+                                                       list(numbers), drawing.temperature))
         return dict(zip(batch.places, zip(*replies, strict=True), strict=True))

@@ -1,12 +1,14 @@
-"""New samples of an error seed by rules, with a label that is right by construction and no teacher at all.
+"""New samples of an error seed by rules, with a label that is right by construction and no teacher
+at all.
 
-In: an error seed, whose label counts as right. Out: samples in which the same label is right, and harder
-to see (expand.distractors, off in the paper; after COVERT, arXiv 2604.09813, which synthesizes tasks
-with distractors, indirect requests and faulty results, and keeps their verification exact):
+In: an error seed, whose label counts as right. Out: samples in which the same label is right, and
+harder to see (expand.distractors, off in the paper; after COVERT, arXiv 2604.09813, which
+synthesizes tasks with distractors, indirect requests and faulty results, and keeps their
+verification exact):
 
-like_tools      every tool that the label calls gets a like one beside it, named and described as another
-indirect        the user asks, the assistant asks whether it shall, and the user says yes
-failed_result   the label was tried already and reported a passing error, so it is to be tried again
+like_tools     every tool that the label calls gets a like one beside it, named as another
+indirect       the user asks, the assistant asks whether it shall, and the user says yes
+failed_result  the label was tried already and reported a passing error: it is to be tried again
 """
 from __future__ import annotations
 
@@ -18,10 +20,13 @@ from msgspec.structs import replace
 
 from looptool.records import ErrorSeed, Message, Sample, Tool, sample_id
 
-QUALIFIERS = {"draft": "as a draft", "archive": "in the archive", "bulk": "in bulk", "trial": "as a trial"}
-"""A further word of a tool's name, and what makes it another tool: nobody means it who does not say so."""
+QUALIFIERS = {"draft": "as a draft", "archive": "in the archive", "bulk": "in bulk",
+              "trial": "as a trial"}
+"""A further word of a tool's name, and what makes it another tool: nobody means it who does not say
+so."""
 FAILURE = {"error": "timeout", "hint": "the service is available again"}
-CONFIRMATIONS = (("Shall I do that now?", "Yes, please do."), ("Do you want me to go on?", "Yes, go on."),
+CONFIRMATIONS = (("Shall I do that now?", "Yes, please do."),
+                 ("Do you want me to go on?", "Yes, go on."),
                  ("Is that what you need?", "Exactly, please."))
 
 
@@ -42,7 +47,8 @@ def qualified(tool: Tool, word: str) -> Tool:
     bookFlightPreview."""
     separator = next((mark for mark in "_-" if mark in tool.name), "")
     name = tool.name + separator + (word if separator else word.capitalize())
-    return replace(tool, name=name, description=f"{tool.description.rstrip('. ')} {QUALIFIERS[word]}.")
+    return replace(tool, name=name,
+                   description=f"{tool.description.rstrip('. ')} {QUALIFIERS[word]}.")
 
 
 def _indirect(sample: Sample, rng: random.Random) -> Sample | None:
@@ -66,8 +72,8 @@ WAYS: dict[str, Callable[[Sample, random.Random], Sample | None]] = {
 
 
 def distracted(seed: ErrorSeed, number: int, round: int, key: str) -> Sample | None:
-    """The `number`th sample of a seed, each in another way until all were used; None where the seed does
-    not allow it, or its label calls nothing."""
+    """The `number`th sample of a seed, each in another way until all were used; None where the seed
+    does not allow it, or its label calls nothing."""
     old = seed.sample
     if not old.label.calls:
         return None
@@ -75,5 +81,6 @@ def distracted(seed: ErrorSeed, number: int, round: int, key: str) -> Sample | N
     ways = random.Random(f"{key}:{old.id}:ways").sample(list(WAYS), len(WAYS))
     way = ways[number % len(ways)]
     new = WAYS[way](old, rng)
-    return new and replace(new, id=sample_id(new.tools, new.date, new.messages, new.label), parent=old.id,
-                           origin="expanded", round=round, source=f"distractor:{way}")
+    return new and replace(new, id=sample_id(new.tools, new.date, new.messages, new.label),
+                           parent=old.id, origin="expanded", round=round,
+                           source=f"distractor:{way}")

@@ -13,7 +13,8 @@ from typing import Any
 
 import msgspec
 
-from dataloop.probing import Drawing, Generation, Job, end_tokens, make_generation, make_probe, prompt_ids
+from dataloop.probing import (
+    Drawing, Generation, Job, end_tokens, make_generation, make_probe, prompt_ids)
 from looptool.config import Student
 from looptool.llm import Client, Continuation, Reply
 from looptool.meta import StageMeta
@@ -74,7 +75,8 @@ class EndpointProber:
             return Outcome([], "too_long")
         home = zlib.crc32(render_tools(sample.tools).encode())
         hows = [self._how, *(self._drawn(seed) for seed in self._drawing.seeds(sample))]
-        replies = await asyncio.gather(*(self._client.complete("policy", prompt, how, home) for how in hows))
+        replies = await asyncio.gather(*(self._client.complete("policy", prompt, how, home)
+                                         for how in hows))
         generation, *drawn = map(read_generation, replies)
         probe = make_probe(sample, generation, drawn)
         return Outcome([probe], probe.reason)

@@ -109,9 +109,10 @@ async def expand_seeds(config: Config, seeds: Path, scenarios: Path, output: Pat
             new = await member(ask, models[0], checker, fits)
             return Outcome([], new) if isinstance(new, str) else Outcome([new], "accepted")
 
-        settings = {"world": client.world, "models": models[:1], "checker": checker, "expand": options.recorded(),
-                    "seed": config.seed, "round": round, "model": "" if tokenizer else config.student.model,
-                    **{key: getattr(config.student, key) for key in ("instructions", "max_prompt_tokens", "max_user_turns")}}
+        settings = {"world": client.world, "models": models[:1], "checker": checker,
+                    "expand": options.recorded(), "seed": config.seed, "round": round, "model": ""
+                    if tokenizer else config.student.model, **{key: getattr(config.student, key)
+            for key in ("instructions", "max_prompt_tokens", "max_user_turns")}}
         return await run_stage("expand", Inputs(all_members), work, output, settings=settings,
                                sources=[seeds, scenarios, GENERATOR_PROMPT, CHECKER_PROMPT, *tokenizer],
                                in_flight=config.teacher.in_flight, usage=client.usage, fresh=fresh,

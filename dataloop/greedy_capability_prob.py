@@ -45,7 +45,8 @@ _log = logging.getLogger(__name__)
 
 async def probe_samples(config: Config, samples: Path, output: Path, model: str, fresh: bool = False,
                         later: Sequence[Path] = (), round: int = 0) -> StageMeta:
-    """Write the probes of a file of samples; see looptool.stage.run_stage. Draws depend on the round.
+    """Write the probes of a file of samples; see looptool.stage.run_stage. Draws depend on the
+    round.
 
     Raises:
         InputError: samples or checkpoint cannot be read, no server has it, or the engine is not installed.
@@ -57,8 +58,8 @@ async def probe_samples(config: Config, samples: Path, output: Path, model: str,
     if config.probe.samples:
         settings |= {"samples": config.probe.samples, "temperature": config.train.temperature,
                      "seed": config.seed, "round": round}
-    stage = {"name": "probe", "output": output, "settings": settings, "sources": [samples, *weights],
-             "fresh": fresh, "later": later}
+    stage = {"name": "probe", "output": output, "settings": settings,
+             "sources": [samples, *weights], "fresh": fresh, "later": later}
     job = Job(config, model, samples, stage, round)
     if config.probe.engine == "endpoint":
         return await probe_by_endpoint(job)

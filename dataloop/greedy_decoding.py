@@ -1,5 +1,6 @@
-"""Greedy decoding of many prompts with a Hugging Face model, with the log-probability of every token it writes; or
-drawing, by dice that depend on a prompt's own seed and not on the batch that it is in.
+"""Greedy decoding of many prompts with a Hugging Face model, with the log-probability of every
+token it writes; or drawing, by dice that depend on a prompt's own seed and not on the batch that it
+is in.
 
 In: token ids of prompts. Out: an Answer for each. Several times faster than `model.generate` on a CPU: prompts are read
 a few at a time so that activations stay in the cache, all of them are then decoded as one batch, keys and values are
@@ -152,7 +153,8 @@ class Writing:
         return token
 
     def _drawn(self, log_probabilities: torch.Tensor, step: int) -> torch.Tensor:
-        """The token of each row on which its throw falls, the tokens lying side by side from 0 to 1."""
+        """The token of each row on which its throw falls, the tokens lying side by side from 0 to
+        1."""
         chances = (log_probabilities / self.dice.temperature).softmax(dim=-1, dtype=torch.float64)
         ends = chances.cumsum(dim=-1)
         throw = self.throws[self.answer_of_row, step][:, None] * ends[:, -1:]
@@ -173,8 +175,8 @@ class Writing:
 
 
 @torch.inference_mode()
-def decode(model: torch.nn.Module, prompts: Sequence[Sequence[int]], max_tokens: int, ends: Sequence[int],
-           dice: Dice | None = None) -> list[Answer]:
+def decode(model: torch.nn.Module, prompts: Sequence[Sequence[int]], max_tokens: int,
+           ends: Sequence[int], dice: Dice | None = None) -> list[Answer]:
     """The most likely continuation of each prompt, token by token.
 
     Args:
@@ -188,7 +190,8 @@ def decode(model: torch.nn.Module, prompts: Sequence[Sequence[int]], max_tokens:
     memory = Memory(len(prompts), int(lengths.max()), max_tokens)
     logits = head(_read_prompts(decoder, prompts, memory))
     memory.hide_padding(lengths, logits.dtype)
-    writing, end_tokens = Writing(lengths, max_tokens, dice), torch.tensor(ends, device=model.device)
+    writing, end_tokens = Writing(lengths, max_tokens, dice), torch.tensor(ends,
+        device=model.device)
     for step in range(max_tokens):
         token = writing.note(logits, step, end_tokens)
         left = int(writing.live.sum())

@@ -42,7 +42,8 @@ from looptool.fingerprints import IdSet
 from looptool.follow import Follow, id_with
 from looptool.llm import Client, Sampling
 from looptool.meta import StageMeta
-from looptool.records import InputError, LabelChange, Message, Probe, Verdict, read_jsonl, write_jsonl
+from looptool.records import (
+    InputError, LabelChange, Message, Probe, Verdict, read_jsonl, write_jsonl)
 from looptool.run_files import RoundFiles, RunFiles, round_files
 from looptool.stage import Inputs, Outcome, run_main, run_stage
 
@@ -67,8 +68,10 @@ def majorities_before(config: Config, round: int) -> dict[str, Message]:
 
 
 async def verify_probes(config: Config, probes: Path, verdicts: Path, fresh: bool = False,
-                        prober: int | None = None, later: Sequence[Path] = (), round: int = 1) -> StageMeta:
-    """Judge every mismatch, as the process `prober` finds them if there is one; see looptool.stage.run_stage.
+                        prober: int | None = None, later: Sequence[Path] = (),
+                        round: int = 1) -> StageMeta:
+    """Judge every mismatch, as the process `prober` finds them if there is one; see
+    looptool.stage.run_stage.
 
     Args:
         round: whose probes they are; those of the round before tell whose majority is stable.
@@ -103,15 +106,18 @@ async def verify_probes(config: Config, probes: Path, verdicts: Path, fresh: boo
             return Outcome([], "unjudged") if verdict is None else Outcome([verdict], verdict.verdict.lower())
 
         settings = {"world": client.world, "judges": judges, "both_orders": options.both_orders,
-                    "votes_per_order": options.votes_per_order, "confirming_votes": options.confirming_votes,
-                    "rules_first": options.rules_first, "judging": judging, "temperature": options.temperature,
+                    "votes_per_order": options.votes_per_order,
+                    "confirming_votes": options.confirming_votes,
+                    "rules_first": options.rules_first, "judging": judging,
+                    "temperature": options.temperature,
                     **{key: value for key, value in options.recorded().items()
                        if key in options.beyond_paper}}
         earlier = [earlier_probes(config, round)] if before else []
         return await run_stage("verify", Inputs(to_judge), work, verdicts, settings=settings,
-                               sources=[probes, JUDGE_PROMPT, *earlier], in_flight=config.teacher.in_flight,
-                               usage=client.usage, fresh=fresh, later=later,
-                               follow=None if prober is None else Follow(probes, Probe, prober, mismatch, probes))
+                               sources=[probes, JUDGE_PROMPT, *earlier],
+                               in_flight=config.teacher.in_flight, usage=client.usage, fresh=fresh,
+                               later=later, follow=None if prober is None
+                               else Follow(probes, Probe, prober, mismatch, probes))
 
 
 def write_consequences(config: Config, probes: Path, folder: Path, round: int, undone: bool | None = None) -> Counter[str]:
@@ -138,10 +144,11 @@ def write_consequences(config: Config, probes: Path, folder: Path, round: int, u
     def is_candidate(probe: Probe) -> bool:
         return probe.matches and probe.sample.id not in wrong or probe.sample.id in both_correct
 
-    high = near_boundary(listing, listing.add(probes, Probe, is_candidate), most, mix.high_ppl_share,
-                         mix.high_ppl_threshold)
+    high = near_boundary(listing, listing.add(probes, Probe, is_candidate), most,
+                         mix.high_ppl_share, mix.high_ppl_threshold)
     if mix.middling_share:
-        middling = listing.add(probes, Probe, lambda probe: is_candidate(probe) and bool(middle(probe)), middle)
+        middling = listing.add(probes, Probe, lambda probe: is_candidate(probe)
+                               and bool(middle(probe)), middle)
         first = near_boundary(listing, middling, int(mix.middling_share * most))
         high = np.concatenate(without_repeats(listing, [first, high]))[:most]
     counts["high_ppl"] = write_jsonl(folder / "high_ppl.jsonl", listing.records(high))
@@ -182,8 +189,10 @@ def summary(meta: StageMeta, counts: Counter[str], round: int) -> str:
         "both_correct", "both_wrong", "undecided", "label_wrong_unusable", "rolled_back") if counts[name])
     unjudged = meta.counts.get("unjudged", 0) + meta.failed
     judged = "mismatches" + (" and audited matches" if meta.settings.get("audit_mastered") else "")
-    return (f"verify: round {round}: {meta.inputs:,} {judged} -> {counts['mispredicted']:,} prediction wrong, "
-            f"{counts['relabeled']:,} label wrong and replaced{', ' + dropped if dropped else ''}, {unjudged:,} unjudged; "
+    dropped = f", {dropped}" if dropped else ""
+    return (f"verify: round {round}: {meta.inputs:,} {judged} -> "
+            f"{counts['mispredicted']:,} prediction wrong, "
+            f"{counts['relabeled']:,} label wrong and replaced{dropped}, {unjudged:,} unjudged; "
             f"{counts['high_ppl']:,} high perplexity; {meta.seconds:.1f} s")
 
 
@@ -203,8 +212,8 @@ def main() -> None:
     verdicts = folder / "verdicts.jsonl"
     if args.undone is not None:
         take_back(files, folder, args.undone)
-    meta = asyncio.run(verify_probes(config, probes, verdicts, args.fresh, args.follow, files.made_from(verdicts),
-                                     files.round))
+    meta = asyncio.run(verify_probes(config, probes, verdicts, args.fresh, args.follow,
+                                     files.made_from(verdicts), files.round))
     counts = write_consequences(config, probes, folder, files.round, args.undone)
     _log.info("%s", summary(meta, counts, files.round))
 

@@ -41,8 +41,8 @@ class Listing:
     def __len__(self) -> int:
         return len(self._table) // _PACKED.size
 
-    def add(self, path: Path, record_type: type[R], is_wanted: Callable[[R], bool] = lambda record: True,
-            score: Callable[[R], float] | None = None) -> Rows:
+    def add(self, path: Path, record_type: type[R], is_wanted: Callable[[R],
+        bool] = lambda record: True, score: Callable[[R], float] | None = None) -> Rows:
         """List the records of a file, which may be empty; their rows, in the file's order.
 
         Args:

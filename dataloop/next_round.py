@@ -177,7 +177,8 @@ def round_supply(args: argparse.Namespace, config: Config, files: RoundFiles) ->
     supply.seed_new = listing.shuffled(fresh, f"{config.seed}")
     if files.round:
         is_short = may_be_short(config, supply)
-        wrong = refuted(read_some(files.verdicts, Verdict)) if config.verify.audit_mastered else IdSet()
+        wrong = refuted(read_some(files.verdicts,
+                                  Verdict)) if config.verify.audit_mastered else IdSet()
         mastered = listing.add(paths["probes"], Probe, lambda probe: (
             check.probe(probe) and probe.matches and is_short and probe.sample.id not in wrong))
         check.all_found(listing.records(supply.high_ppl))

@@ -35,7 +35,8 @@ class Drawing:
 
     def seeds(self, sample: Sample) -> list[int]:
         """One a reply to a sample."""
-        return [int(content_id(self.key, sample.id, number)[:8], 16) for number in range(self.count)]
+        return [int(content_id(self.key, sample.id, number)[:8], 16)
+                for number in range(self.count)]
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,8 @@ def make_generation(text: str, surprise: float, tokens: int, ended: bool, model:
 
 
 def make_probe(sample: Sample, generation: Generation, drawn: Sequence[Generation] = ()) -> Probe:
-    """Read the reply, and those `drawn` beside it, and compare them with the label (section 4.2)."""
+    """Read the reply, and those `drawn` beside it, and compare them with the label (section
+    4.2)."""
     reply = parse_reply(generation.text)
     prediction = reply.message()
     return Probe(sample=sample, text=generation.text, prediction=prediction, faults=reply.faults,
@@ -149,11 +151,13 @@ def draws_of(drawn: Sequence[Generation], label: Message) -> list[Draw]:
     draws: list[Draw] = []
     for generation in drawn:
         reply = parse_reply(generation.text)
-        answer = Message(role="assistant", content=reply.message().content, calls=reply.message().calls)
+        answer = Message(role="assistant", content=reply.message().content,
+                         calls=reply.message().calls)
         reason = ("malformed" if generation.finish != "stop"
                   else tool_match(answer, label, reply.faults))
-        same = next((draw for draw in draws if draw.reason == reason == "malformed" or "malformed" not in (
-            reason, draw.reason) and tool_match(answer, draw.answer) == "match"), None)
+        same = next((draw for draw in draws if draw.reason == reason == "malformed"
+                     or "malformed" not in (reason, draw.reason)
+                     and tool_match(answer, draw.answer) == "match"), None)
         if same is None:
             draws.append(Draw(answer=answer, count=1, reason=reason))
         else:

@@ -22,7 +22,8 @@ from typing import Any
 import msgspec
 
 from dataloop.prefix_order import read_at
-from dataloop.probing import Drawing, Generation, Job, end_tokens, make_probe, prompt_ids, read_tokens
+from dataloop.probing import (
+    Drawing, Generation, Job, end_tokens, make_probe, prompt_ids, read_tokens)
 from looptool.answers import Usage
 from looptool.config import Config, Student
 from looptool.meta import StageMeta
@@ -96,10 +97,12 @@ class RayPipeline(Pipeline):
         prompts = ray.data.range(number, override_num_blocks=number).map_batches(
             read_block, batch_size=None, batch_format="pyarrow",
             fn_args=(places, BLOCK, self._job.samples, config.student, self._job.model))
-        return prompts.map_batches(
-            Engine, batch_size=None, batch_format="pyarrow", fn_constructor_args=(self._job.model, config, gpus, self._job.drawing),
-            num_gpus=gpus, num_cpus=ENGINE_CPUS,
-            compute=ray.data.ActorPoolStrategy(size=engines, max_concurrent_calls_per_actor=BLOCKS_AT_ONCE))
+        return prompts.map_batches(Engine, batch_size=None, batch_format="pyarrow",
+                                   fn_constructor_args=(self._job.model, config, gpus,
+                                                        self._job.drawing), num_gpus=gpus,
+                                   num_cpus=ENGINE_CPUS,
+                                   compute=ray.data.ActorPoolStrategy(size=engines,
+            max_concurrent_calls_per_actor=BLOCKS_AT_ONCE))
 
     def _book(self, row: dict[str, Any]) -> Outcome:
         if row["probe"] is None:
@@ -190,12 +193,15 @@ class Engine:
             self.generate(prompt, seed) for seed in self._drawing.seeds(task)))
         probe = make_probe(task, replies[0], replies[1:])
         return {"id": task.id, "reason": probe.reason, "probe": msgspec.json.encode(probe),
-                "prompt_tokens": len(prompt) * len(replies), "tokens": sum(reply.tokens for reply in replies)}
+                "prompt_tokens": len(prompt) * len(replies), "tokens": sum(reply.tokens
+            for reply in replies)}
 
     async def generate(self, prompt: list[int], seed: int | None = None) -> Generation:
         """The greedy reply to a prompt, or with a seed one that is drawn."""
-        how = self._sampling(temperature=0 if seed is None else self._drawing.temperature, seed=seed)
-        async for output in self._engine.generate({"prompt_token_ids": prompt}, how, next(self._ids)):
+        how = self._sampling(temperature=0 if seed is None else self._drawing.temperature,
+                             seed=seed)
+        async for output in self._engine.generate({"prompt_token_ids": prompt}, how,
+                                                  next(self._ids)):
             answer = output.outputs[0]
         return read_tokens(self._tokenizer, list(answer.token_ids), answer.cumulative_logprob,
                            answer.finish_reason == "stop", self._model)

@@ -6,7 +6,10 @@ out  the table on standard output, <run_dir>/report.html and <run_dir>/report.js
 A run that is not finished is shown as far as it is. With the simulated teacher the truth of each task is known, and
 labels, verdicts and answers are held against it; such figures are called SIMULATED. A real run has no such columns.
 
-    python dataloop/report.py [--config FILE] [--set SECTION.KEY=VALUE]
+    python dataloop/report.py [--config FILE] [--set SECTION.KEY=VALUE] [--static]
+
+With --static the accuracy of static training stands beside (dataloop/static_training.py runs it, in
+<run_dir>_static).
 """
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ import logging
 import os
 import shlex
 import sys
+from pathlib import Path
 
 import msgspec
 
@@ -62,12 +66,17 @@ def command(config_path: str, overrides: list[str]) -> str:
 
 
 def main() -> None:
-    args = argument_parser(__doc__).parse_args()
+    parser = argument_parser(__doc__)
+    parser.add_argument("--static", action="store_true", help="show static training beside the loop")
+    args = parser.parse_args()
     config = load_config(args.config, args.overrides)
     world = simulated_world() if is_simulated(config) else None
-    report = read_report(config, world, command(args.config, args.overrides))
-    examples = find_examples([RoundFiles(config.run_dir, figures.number) for figures in report.rounds],
-                             world and world.right)
+    run = Path(config.run_dir)
+    static = run.with_name(f"{run.name}_static") if args.static else None
+    made_by = command(args.config, args.overrides) + (" --static" if args.static else "")
+    report = read_report(config, world, made_by, static)
+    examples = find_examples([RoundFiles(config.run_dir, figures.number)
+                              for figures in report.rounds], world and world.right)
     table = make_table(report)
     page = RunFiles(config).report
     write_atomic(page.with_suffix(".json"), [msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n"])

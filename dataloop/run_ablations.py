@@ -11,9 +11,10 @@ several days and machines and their results put into one folder. --table runs no
 tables and pictures again from the results that are there: so those in docs/results are made.
 Figure 3 is the gain by size of the student: --also names the results of other ones.
 
-Up to the probing of round 1 the variants of a seed do the same, so that is run once and copied. With
-the simulated teacher all figures are SIMULATED: accuracy on the held-out tasks, where the paper's
-are BFCL-v3 overall. Worlds (dataloop/variants.py) are ways in which its teacher and judge err.
+Up to the probing of round 1 the variants of a seed do the same, so that is run once and copied.
+With the simulated teacher all figures are SIMULATED: accuracy on the held-out tasks, where the
+paper's are BFCL-v3 overall. Worlds (dataloop/variants.py) are ways in which its teacher and judge
+err.
 """
 from __future__ import annotations
 
@@ -76,15 +77,15 @@ def run_variant(plan: Plan, world: str, variant: str, seed: int) -> Path:
     full = folder.with_name(f"{FULL}_seed{seed}")
     if variant != FULL and not folder.exists() and RoundFiles(full, 1).probes.exists():
         copy_beginning(full, folder, VARIANTS[variant])
-    settings = [*plan.overrides, *WORLDS.get(world, ()), f"run_dir={folder}", *own_settings(variant),
-                f"seed={seed}", f"rounds={plan.rounds}"]
-    command = ["bash", str(ROOT / "scripts" / "run_loop.sh"), "--same-config", "--config", plan.config,
-               *(word for setting in settings for word in ("--set", setting))]
+    settings = [*plan.overrides, *WORLDS.get(world, ()), f"run_dir={folder}",
+                *own_settings(variant), f"seed={seed}", f"rounds={plan.rounds}"]
+    command = ["bash", str(ROOT / "scripts" / "run_loop.sh"), "--same-config", "--config",
+               plan.config, *(word for setting in settings for word in ("--set", setting))]
     folder.parent.mkdir(parents=True, exist_ok=True)
     with (folder.parent / f"{folder.name}.log").open("ab") as output:
         if subprocess.run(command, stdout=output, stderr=subprocess.STDOUT).returncode:
-            raise InputError(f"{folder}: the loop has ended with an error; see {output.name}, and run "
-                             "this again")
+            raise InputError(f"{folder}: the loop has ended with an error; see {output.name}, and "
+                             "run this again")
     return folder
 
 
@@ -115,7 +116,8 @@ def copy_beginning(full: Path, folder: Path, variant: Variant) -> None:
 
 def without(settings: dict[str, Any], *left_out: dict[str, tuple[str, ...]]) -> dict[str, Any]:
     """The config as a dictionary, less these keys by section, "" being the config itself."""
-    gone = [(section, key) for keys_of in left_out for section, keys in keys_of.items() for key in keys]
+    gone = [(section, key) for keys_of in left_out for section, keys in keys_of.items()
+            for key in keys]
     return {name: {key: value for key, value in entry.items() if (name, key) not in gone}
             if isinstance(entry, dict) else entry
             for name, entry in settings.items() if ("", name) not in gone}
@@ -144,22 +146,24 @@ def run_all(args: argparse.Namespace, plan: Plan, worlds: list[str], config: Con
                                  for variant in order):
         known = by_world(read_results(plan.results)).get(world, {}).get(variant, {}).get(seed)
         if known and known.settings != settings:
-            raise InputError(f"{plan.results}: holds results of another config; name another folder by "
-                             "--results, or set the config back")
+            raise InputError(f"{plan.results}: holds results of another config; name another "
+                             "folder by --results, or set the config back")
         if known is None or len(known.accuracies) <= args.rounds:
             folder = run_variant(plan, world, variant, seed)
-            own = load_config(plan.config, [*plan.overrides, *WORLDS.get(world, ()), *own_settings(variant),
-                                            f"seed={seed}", f"rounds={plan.rounds}"])
-            known = result_of(folder, variant=variant, seed=seed, settings=settings, student=student,
-                              world=world, config=without(msgspec.to_builtins(own),
-                                                          {"": ("run_dir",)}, MACHINE))
+            own = load_config(plan.config, [*plan.overrides, *WORLDS.get(world, ()),
+                                            *own_settings(variant), f"seed={seed}",
+                                            f"rounds={plan.rounds}"])
+            kept = without(msgspec.to_builtins(own), {"": ("run_dir",)}, MACHINE)
+            known = result_of(folder, variant=variant, seed=seed, settings=settings,
+                              student=student, world=world, config=kept)
             write_atomic(plan.results / world / f"{variant}_seed{seed}.json",
                          [msgspec.json.format(msgspec.json.encode(known), indent=1) + b"\n"])
         shown = " -> ".join(f"{share:.1f}%" for share in known.accuracies)
         _log.info("ablations: %s, seed %d, %s: %s", world, seed, variant, shown)
 
 
-def show(worlds: dict[str, Runs], others: list[dict[str, Runs]], rounds: int, of: str) -> Iterator[str]:
+def show(worlds: dict[str, Runs], others: list[dict[str, Runs]], rounds: int,
+         of: str) -> Iterator[str]:
     """All that is printed."""
     yield f"accuracy in % on the {of}, mean ± half of the 95% interval over seeds; paper: BFCL-v3 overall"
     for world, runs in worlds.items():
@@ -175,7 +179,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--worlds", nargs="+", choices=WORLDS, help="default: the config's own")
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(TABLE_4),
                         help="default: those of Table 4")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4], help="default: 0 to 4")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4],
+                        help="default: 0 to 4")
     parser.add_argument("--rounds", type=int, default=3, help="default: 3")
     parser.add_argument("--results", type=Path, metavar="FOLDER",
                         help="where results are (default: <run_dir>/ablations/results)")
@@ -201,8 +206,8 @@ def main() -> None:
     of = "SIMULATED held-out tasks" if is_simulated(config) else "held-out tasks"
     others = [by_world(read_results(folder)) for folder in args.also]
     if {} in others:
-        raise InputError(f"{args.also[others.index({})]}: holds no results of ablations; name a folder "
-                         "of such results")
+        raise InputError(f"{args.also[others.index({})]}: holds no results of ablations; name a "
+                         "folder of such results")
     for name, picture in pictures(worlds, args.rounds, of).items():
         write_atomic(results / name, [picture.encode()])
     print("\n".join(show(worlds, others, args.rounds, of)))

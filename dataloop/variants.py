@@ -33,7 +33,8 @@ VARIANTS: dict[str, Variant] = {**{name: Variant(name) for name in get_args(Abla
 
 NOISES, JUDGES = ("random", "systematic"), {"": "false", "_shared": "true"}
 WORLDS: dict[str, tuple[str, ...]] = {
-    f"{noise}{ending}": (f"simulation.noise={noise}", f"simulation.judge_shares_blind_spots={shares}")
+    f"{noise}{ending}": (f"simulation.noise={noise}",
+                         f"simulation.judge_shares_blind_spots={shares}")
     for noise in NOISES for ending, shares in JUDGES.items()}
 """The 2 x 2 of noise and judge: overrides of the config by name."""
 IN_WORDS = {"random": "errors at random, judge independent",

@@ -107,8 +107,8 @@ class Simulation(Section):
     tool_error: Share = 0.05
     """Share of tool results that report an error."""
     heldout_tasks: Count = 1050
-    """Size of the held-out set, which has its own catalogue, phrasings and no noise; as many of each
-    of the 14 kinds of tasks."""
+    """Size of the held-out set, which has its own catalogue, phrasings and no noise; as many of
+    each of the 14 kinds of tasks."""
 
 
 class Dialogs(Section):
@@ -236,8 +236,8 @@ class Verify(Section):
     """Beyond the paper: this share of the mastered samples is judged too, those of high perplexity
     first (dataloop/auditing.py)."""
     label_refinement: bool = False
-    """Beyond the paper: a label gives way, without a judge, to what most of probe.samples replies say
-    in two rounds' probes (arXiv 2604.03993; dataloop/auditing.py)."""
+    """Beyond the paper: a label gives way, without a judge, to what most of probe.samples replies
+    say in two rounds' probes (arXiv 2604.03993; dataloop/auditing.py)."""
 
 
 class Expand(Section):
@@ -255,8 +255,8 @@ class Expand(Section):
     top_p: Share = 0.9
     presence_penalty: float = 1.2
     distractors: Count = 0
-    """Beyond the paper: so many samples are made of each error seed by rules, without a teacher, their
-    label right by construction (after COVERT, arXiv 2604.09813; dataloop/distractors.py)."""
+    """Beyond the paper: so many samples are made of each error seed by rules, without a teacher,
+    their label right by construction (after COVERT, arXiv 2604.09813; dataloop/distractors.py)."""
 
 
 class Mix(Section):
@@ -277,8 +277,8 @@ class Mix(Section):
     high_ppl_threshold: Amount = 0.0
     """And none with a lower perplexity."""
     middling_share: Share = 0.0
-    """Beyond the paper: up to this share of the high-perplexity samples are those whose pass rate over
-    probe.samples replies is nearest to one half."""
+    """Beyond the paper: up to this share of the high-perplexity samples are those whose pass rate
+    over probe.samples replies is nearest to one half."""
     benchmarks: list[str] = []
     """Files and folders of benchmarks, relative to the repository; what they hold already does not enter a D_j."""
 

@@ -24,8 +24,8 @@ from dataloop.reporting.table import TOTAL_WIDTH, make_table, render_text
 from looptool.answers import Usage
 from looptool.config import ROOT, Config, load_config
 from looptool.meta import StageMeta, meta_path
-from looptool.records import (Call, ErrorSeed, InputError, LabelChange, Message, Probe, Sample, Tool, Verdict, Vote,
-                              sample_id, write_jsonl)
+from looptool.records import (Call, Draw, ErrorSeed, InputError, LabelChange, Message, Probe,
+                              Sample, Tool, Verdict, Vote, sample_id, write_jsonl)
 from looptool.run_files import RoundFiles
 
 HOSTILE = '</pre><script>alert("x")</script><img src="http://evil.example/a.png" onerror=alert(1)>{{table}}&amp;'
@@ -182,7 +182,8 @@ def test_blind_spot_and_kinds_counted_by_hand(run):
     spot = figures.blind_spot
     assert (spot.mastered.hits, spot.mastered.total) == (1, 2)
     assert (spot.reproduced.hits, spot.reproduced.total) == (1, 2)
-    rules = {name: (rule.labels, rule.reproduced, rule.verdicts) for name, rule in spot.rules.items()}
+    rules = {name: (rule.labels, rule.reproduced, rule.verdicts) for name,
+             rule in spot.rules.items()}
     assert rules == {"capital": (1, 1, {"LABEL_WRONG": 1}), "other": (1, 0, {})}
     assert figures.dataset.noise_by_rule == {"capital": 1}
     counted = {name: msgspec.structs.astuple(kind) for name, kind in figures.kinds.items()}
@@ -195,11 +196,14 @@ def test_blind_spot_and_kinds_counted_by_hand(run):
     assert line_of(text, "rare: error seeds -> new") == ["1", "->", "0"]
 
 
-@pytest.mark.parametrize("confusion, kappa", [
-    ({"PRED_WRONG": {"PRED_WRONG": 45, "LABEL_WRONG": 15}, "LABEL_WRONG": {"PRED_WRONG": 25, "LABEL_WRONG": 15}}, 0.1304),
-    ({"PRED_WRONG": {"PRED_WRONG": 3, "UNDECIDED": 9}, "LABEL_WRONG": {"LABEL_WRONG": 3}}, 1.0),
-    ({"PRED_WRONG": {"LABEL_WRONG": 4}, "LABEL_WRONG": {"PRED_WRONG": 4}}, -1.0),
-    ({"PRED_WRONG": {"PRED_WRONG": 9}}, None), ({"PRED_WRONG": {"UNDECIDED": 1}}, None), ({}, None)])
+@pytest.mark.parametrize("confusion, kappa", [({"PRED_WRONG": {"PRED_WRONG": 45, "LABEL_WRONG": 15},
+                                                "LABEL_WRONG": {"PRED_WRONG": 25,
+    "LABEL_WRONG": 15}}, 0.1304), ({"PRED_WRONG": {"PRED_WRONG": 3, "UNDECIDED": 9},
+                                    "LABEL_WRONG": {"LABEL_WRONG": 3}}, 1.0),
+                                              ({"PRED_WRONG": {"LABEL_WRONG": 4},
+                                                "LABEL_WRONG": {"PRED_WRONG": 4}}, -1.0),
+                                              ({"PRED_WRONG": {"PRED_WRONG": 9}}, None),
+                                              ({"PRED_WRONG": {"UNDECIDED": 1}}, None), ({}, None)])
 def test_kappa_is_cohens(confusion, kappa):
     assert measures.kappa(confusion) == (None if kappa is None else pytest.approx(kappa, abs=1e-4))
 
@@ -249,6 +253,17 @@ def test_any_perplexities_make_a_histogram_or_none(perplexities):
     assert sum(figures.histogram.mastered) == len(drawable) if drawable else figures.histogram is None
 
 
+def test_drawn_replies_give_pass_at_1_and_at_k():
+    probes = [probe(task, RIGHT) for task in D1[:3]]
+    for drawn, passed in zip(probes, (0, 1, 4), strict=True):
+        drawn.draws = [Draw(answer=RIGHT, count=passed, reason="match"),
+                       Draw(answer=WRONG, count=4 - passed, reason="wrong_value")]
+    figures = measures.probe_figures(probes, [])
+    assert (figures.drawn, figures.pass_at_1, figures.pass_at_k.share) == (4, pytest.approx(5 / 12),
+        2 / 3)
+    assert measures.probe_figures([probe(D1[0], RIGHT)], []).pass_at_k is None
+
+
 def test_training_without_a_reward_yet_is_not_yet():
     assert measures.training_figures([]) is None
     assert measures.training_figures([{"val/score": 1.0}]) is None
@@ -282,6 +297,18 @@ def test_table_shows_the_figures_and_calls_them_simulated(run):
     for word in ("Dataset", "Held-out", "Judgement", "Expansion", "LoopTool"):
         assert "SIMULATED" in next(line for line in text.splitlines() if line.startswith(word)), word
     assert max(map(len, text.splitlines())) <= TOTAL_WIDTH
+
+
+def test_static_training_stands_beside(run, tmp_path):
+    static = RoundFiles(tmp_path / "static", 1)
+    with pytest.raises(InputError, match="holds no static training with a round"):
+        read_report(run, WORLD, "command", tmp_path / "static")
+    write_jsonl(static.heldout_probes, [probe(HELDOUT[0], RIGHT), *(probe(task, WRONG) for task in HELDOUT[1:])])
+    report = read_report(run, WORLD, "command", tmp_path / "static")
+    assert line_of(text_of(report), "static training") == ["25.0%", "of", "4"]
+    page = render_page(report, make_table(report), [])
+    assert "pale: static training" in page and page.count('class="step"') == 5 + 1  # steps, and this
+    assert "static training" not in text_of(read_report(run, WORLD, "command"))
 
 
 def test_many_rounds_stay_within_the_width(run, tmp_path):
@@ -324,7 +351,8 @@ class Page(HTMLParser):
 def page_of(config: Config, world: World | None = WORLD) -> str:
     report = read_report(config, world, f"command {HOSTILE}")
     numbers = [figures.number for figures in report.rounds]
-    examples = find_examples([RoundFiles(config.run_dir, number) for number in numbers], world and world.right)
+    examples = find_examples([RoundFiles(config.run_dir, number) for number in numbers], world
+                             and world.right)
     return render_page(report, make_table(report), examples)
 
 

@@ -95,8 +95,10 @@ def one_world(*results: Result) -> Runs:
     return by_world(results)["real"]
 
 
-RUNS = one_world(*[result(FULL, 0, 40, 50, 52), result(FULL, 1, 42, 51, 55), result("static", 0, 40, 50, 51, replaced=(3, 4)),
-                result("static", 1, 42, 51, 53), result("no_edde", 1, 42, 50, 50), result(FULL, 2, 41, 49)])
+RUNS = one_world(*[result(FULL, 0, 40, 50, 52), result(FULL, 1, 42, 51, 55),
+                   result("static", 0, 40, 50, 51, replaced=(3, 4)),
+                   result("static", 1, 42, 51, 53), result("no_edde", 1, 42, 50, 50),
+                   result(FULL, 2, 41, 49)])
 
 
 def test_table_4_takes_differences_seed_by_seed_and_what_is_there():
@@ -120,33 +122,40 @@ def test_figure_2_is_a_picture():
     lines = drawn.findall(".//{http://www.w3.org/2000/svg}polyline")
     assert [len(line.get("points").split()) for line in lines] == [3, 3, 5, 5]
     assert "SIMULATED <tasks>" in "".join(drawn.itertext())
-    assert ElementTree.fromstring(picture(one_world(result("no_edde", 0, 1, 2)), 1, "tasks")) is not None
+    assert ElementTree.fromstring(picture(one_world(result("no_edde", 0, 1, 2)), 1,
+                                          "tasks")) is not None
 
 
 def told(variant: str, seed: int, *accuracies: float, world: str = "systematic", **more) -> Result:
-    return result(variant, seed, *accuracies, world=world, mastered_wrong=[(1, 10), (3, 10)], kappa=[0.5, None],
-                  reproduced=[(1, 4), (3, 4)], by_kind={"ask": [10.0, 20.0, accuracies[-1]]}, **more)
+    return result(variant, seed, *accuracies, world=world, mastered_wrong=[(1, 10), (3, 10)],
+                  kappa=[0.5, None], reproduced=[(1, 4), (3, 4)],
+                  by_kind={"ask": [10.0, 20.0, accuracies[-1]]}, **more)
 
 
-TOLD = by_world([*(told(FULL, seed, 40, 50, 58 + seed, error_seeds={"ask": [4, 2]}, expanded_by_kind={"ask": [8, 6]})
-                   for seed in range(3)), *(told("static", seed, 40, 50, 50) for seed in range(3)),
+TOLD = by_world([*(told(FULL, seed, 40, 50, 58 + seed, error_seeds={"ask": [4, 2]},
+                        expanded_by_kind={"ask": [8, 6]}) for seed in range(3)),
+                 *(told("static", seed, 40, 50, 50) for seed in range(3)),
                  *(told(FULL, seed, 40, 50, 50 + 9 * seed, world="random") for seed in range(3)),
                  *(told("static", seed, 40, 50, 50, world="random") for seed in range(3))])
 
 
 def test_what_a_known_truth_shows_is_told_by_variant_and_kind():
-    assert ["10.0,", "30.0", "25.0,", "75.0", "0.50"] == list(blind_spots(TOLD["systematic"]))[1].split()[2:]
+    assert ["10.0,", "30.0", "25.0,", "75.0",
+            "0.50"] == list(blind_spots(TOLD["systematic"]))[1].split()[2:]
     line = list(kinds(TOLD["systematic"], 2))[1]
-    assert line.split() == ["ask", "10.0", "59.0", "±", "2.5", "50.0", "±", "0.0", "+9.0", "±", "2.5",
-                            "4.0", "->", "8.0,", "2.0", "->", "6.0"]
+    assert line.split() == ["ask", "10.0", "59.0", "±", "2.5", "50.0", "±", "0.0", "+9.0", "±",
+                            "2.5", "4.0", "->", "8.0,", "2.0", "->", "6.0"]
 
 
 def test_worlds_stand_side_by_side_and_what_shows_nothing_is_pale():
     lines = list(corner_lines(TOLD, 2))
-    assert "+9.0 ± 2.5" in next(line for line in lines if line.startswith("systematic errors, judge i"))
-    assert "+9.0 ± 22.4" in next(line for line in lines if line.startswith("errors at random, judge i"))
+    assert "+9.0 ± 2.5" in next(line for line in lines
+                                if line.startswith("systematic errors, judge i"))
+    assert "+9.0 ± 22.4" in next(line for line in lines
+                                 if line.startswith("errors at random, judge i"))
     drawn = ElementTree.fromstring(bars(TOLD, 2))
-    assert [bar.get("opacity") for bar in drawn.iter("{http://www.w3.org/2000/svg}rect")] == ["1", "0.35"]
+    drawn_bars = drawn.iter("{http://www.w3.org/2000/svg}rect")
+    assert [bar.get("opacity") for bar in drawn_bars] == ["1", "0.35"]
     assert "+9.0 ± 2.5" in "".join(drawn.itertext()) and "SIMULATED" in "".join(drawn.itertext())
     panels = ElementTree.fromstring(curves(TOLD, 2)).findall("{http://www.w3.org/2000/svg}g")
     assert len(panels) == 2 and not list(corner_lines({"real": RUNS}, 2))
@@ -164,9 +173,15 @@ def test_every_variant_can_be_configured():
         assert load_config(LAPTOP, [f"ablation={variant.ablation}", *variant.settings])
 
 
-@pytest.mark.parametrize("override, same", [
-    ("simulation.noise=both", True), ("simulation.rule_share=0.5", False), ("teacher.in_flight=7", True), ("probe.in_flight=7", True), ("train.gpus_per_node=4", True), ("probe.replicas=4", True),
-    ("train.learning_rate=0.5", False), ("probe.dtype=bfloat16", False), ("teacher.models=[o]", False)])
+@pytest.mark.parametrize("override, same", [("simulation.noise=both", True),
+                                            ("simulation.rule_share=0.5", False),
+                                            ("teacher.in_flight=7", True),
+                                            ("probe.in_flight=7", True),
+                                            ("train.gpus_per_node=4", True),
+                                            ("probe.replicas=4", True),
+                                            ("train.learning_rate=0.5", False),
+                                            ("probe.dtype=bfloat16", False),
+                                            ("teacher.models=[o]", False)])
 def test_results_of_several_machines_stand_in_one_table(override, same):
     assert (settings_of(load_config(LAPTOP)) == settings_of(load_config(LAPTOP, [override]))) == same
 
@@ -249,14 +264,16 @@ def test_results_of_another_config_are_refused_and_those_of_another_student_stan
     with pytest.raises(InputError, match="another config"):
         ablations("--variants", "static", "--seeds", "0", "--rounds", "2", "--set", "verify.both_orders=false")
     ablations("--variants", "none", "--seeds", "0", "--rounds", "2", "--set", "student.model=big/one", run_dir=tmp_path / "big")
-    said, _ = ablations("--table", "--rounds", "2", "--also", str(tmp_path / "big" / "ablations" / "results"))
+    said, _ = ablations("--table", "--rounds", "2", "--also",
+                        str(tmp_path / "big" / "ablations" / "results"))
     assert ["big/one", "+10.0"] in [line.split() for line in said.splitlines()]
 
 
 @pytest.mark.parametrize("content, said", [(b"{", "no result"), (msgspec.json.encode(result("static", 0, 1.0)), "another config")])
 def test_damaged_and_foreign_results_are_named(tmp_path, content, said):
     (tmp_path / "real").mkdir()
-    (tmp_path / "real" / "a.json").write_bytes(msgspec.json.encode(result(FULL, 0, 1.0, settings="t")))
+    other = result(FULL, 0, 1.0, settings="t")
+    (tmp_path / "real" / "a.json").write_bytes(msgspec.json.encode(other))
     (tmp_path / "real" / "b.json").write_bytes(content)
     with pytest.raises(InputError, match=f"b.json.*{said}"):
         list(read_results(tmp_path))

@@ -1,8 +1,8 @@
-"""The variants of one world held against each other and against the paper: its Table 4, Figure 2 and
-Figure 3, and what only a known truth shows.
+"""The variants of one world held against each other and against the paper: its Table 4, Figure 2
+and Figure 3, and what only a known truth shows.
 
-In: the Result of each run. Out: lines of text, and Figure 2 as a picture. Intervals are Student's over
-seeds, at 95%; a difference between variants is taken seed by seed.
+In: the Result of each run. Out: lines of text, and Figure 2 as a picture. Intervals are Student's
+over seeds, at 95%; a difference between variants is taken seed by seed.
 """
 from __future__ import annotations
 
@@ -94,8 +94,9 @@ def blind_spots(runs: Runs) -> Iterable[str]:
     yield (f"{'variant':22}{'wrong in % of the mastered, by round':>38}"
            f"{'reproduced in % of the wrong':>38}{'kappa of the judge':>28}")
     for variant, results in runs.items():
-        shares = [_by_round([[100 * hits / total if total else 0.0 for hits, total in getattr(each, name)]
-                             for each in results.values()]) for name in ("mastered_wrong", "reproduced")]
+        shares = [_by_round([[100 * hits / total if total else 0.0
+                              for hits, total in getattr(each, name)] for each in results.values()])
+                  for name in ("mastered_wrong", "reproduced")]
         kappas = _by_round([[each for each in result.kappa if each is not None]
                             for result in results.values()], 2)
         yield f"{_name(variant):22}{shares[0]:>38}{shares[1]:>38}{kappas:>28}"
@@ -109,7 +110,8 @@ def _by_round(series: Sequence[Sequence[float]], digits: int = 1) -> str:
 
 
 def kinds(runs: Runs, rounds: int) -> Iterable[str]:
-    """One line a kind of task: the full loop and static training on it, and what the loop made of it."""
+    """One line a kind of task: the full loop and static training on it, and what the loop made of
+    it."""
     full, static = runs.get(FULL, {}), runs.get("static", {})
     yield (f"{'kind':14}{'start':>8}{'loop':>14}{'static':>14}{'loop - static':>16}"
            "   error seeds -> new samples of the loop, by round")
@@ -117,12 +119,14 @@ def kinds(runs: Runs, rounds: int) -> Iterable[str]:
         own, its = ({seed: result.by_kind[kind] for seed, result in variant.items()
                      if len(result.by_kind.get(kind, ())) > rounds} for variant in (full, static))
         less = [own[seed][rounds] - its[seed][rounds] for seed in own if seed in its]
-        made = zip(*(_by_round([getattr(result, name).get(kind, []) for result in full.values()]).split(", ")
+        made = zip(*(_by_round([getattr(result, name).get(kind, [])
+                                for result in full.values()]).split(", ")
                      for name in ("error_seeds", "expanded_by_kind")))
         start = _by_round([series[:1] for series in own.values()])
         yield (f"{kind:14}{start:>8}"
                f"{interval([series[rounds] for series in own.values()]):>14}"
-               f"{interval([series[rounds] for series in its.values()]):>14}{interval(less, '+'):>16}   "
+               f"{interval([series[rounds] for series in its.values()]):>14}"
+               f"{interval(less, '+'):>16}   "
                + ", ".join(f"{seeds} -> {new}" for seeds, new in made))
 
 
@@ -130,7 +134,8 @@ def lines_of_world(world: str, runs: Runs, rounds: int) -> Iterable[str]:
     """All tables of one world."""
     commits = sorted({result.commit for results in runs.values() for result in results.values()})
     title = f"SIMULATED world: {IN_WORDS[world]}" if world in IN_WORDS else world
-    yield from ("", f"=== {title} (commit {', '.join(commits)})", "", "Table 4", *table_4(runs, rounds))
+    yield from ("", f"=== {title} (commit {', '.join(commits)})", "", "Table 4",
+                *table_4(runs, rounds))
     yield from ("", "Data", *data_quality(runs))
     if any(result.mastered_wrong for results in runs.values() for result in results.values()):
         yield from ("", "Blind spot", *blind_spots(runs))

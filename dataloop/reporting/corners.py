@@ -18,7 +18,8 @@ BAR, GAP, LABELS, WIDTH = 34, 18, 330, 820
 
 
 def corner_lines(worlds: Mapping[str, Runs], rounds: int) -> Iterable[str]:
-    """The loop less static training in each world, by round; then what the options add to the loop."""
+    """The loop less static training in each world, by round; then what the options add to the
+    loop."""
     shown = {world: worlds[world] for world in IN_WORDS if world in worlds}
     if not shown:
         return
@@ -37,7 +38,8 @@ def corner_lines(worlds: Mapping[str, Runs], rounds: int) -> Iterable[str]:
 
 
 def pictures(worlds: Mapping[str, Runs], rounds: int, of: str) -> dict[str, str]:
-    """SVG files by name: Figure 2 of each world; and, of the SIMULATED worlds, both that compare them."""
+    """SVG files by name: Figure 2 of each world; and, of the SIMULATED worlds, both that compare
+    them."""
     drawn = {f"figure_2_{world}.svg": picture(runs, rounds, of) for world, runs in worlds.items()}
     shown = {world: worlds[world] for world in IN_WORDS if world in worlds}
     if shown:
@@ -58,20 +60,22 @@ def bars(worlds: Mapping[str, Runs], rounds: int) -> str:
     """What the loop adds to static training in each world, after the last round, with intervals."""
     found = {IN_WORDS[world]: spread(values) for world, runs in worlds.items()
              if (values := differences(runs, FULL, "static", rounds))}
-    reach = [value for mean, half in found.values() for value in (mean - (half or 0), mean + (half or 0))]
+    reach = [mean + sign * (half or 0) for mean, half in found.values() for sign in (-1, 1)]
     low, high = min([0.0, *reach]) - 0.5, max([1.0, *reach]) + 0.5
 
     def x(value: float) -> float:
         return LABELS + (value - low) / (high - low) * (WIDTH - LABELS - 100)
 
     height = 70 + len(found) * (BAR + GAP)
-    parts = [mark("text", f"Points that the loop adds to training on the same data again, after {rounds} "
-                          "rounds (SIMULATED)", x=10, y=24, font_weight="bold")]
+    title = f"Points that the loop adds to static training after {rounds} rounds (SIMULATED)"
+    parts = [mark("text", title, x=10, y=24, font_weight="bold")]
     for index, (name, (mean, half)) in enumerate(found.items()):
         parts += _bar(name, mean, half, 46 + index * (BAR + GAP), x)
     parts.append(mark("path", d=f"M{x(0):.1f} 38V{height - 22}", stroke="#5d6b78"))
-    parts.append(mark("text", "no gain", x=x(0), y=height - 6, text_anchor="middle", fill="#5d6b78"))
-    return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}">'
+    parts.append(mark("text", "no gain", x=x(0), y=height - 6, text_anchor="middle",
+                      fill="#5d6b78"))
+    return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" '
+            f'width="{WIDTH}">'
             "<style>svg { font: 14px system-ui, sans-serif; background: #fff }</style>"
             f"{''.join(parts)}</svg>\n")
 
@@ -85,6 +89,7 @@ def _bar(name: str, mean: float, half: float | None, y: float,
     yield mark("rect", x=left, y=y, width=right - left, height=BAR, fill=COLORS[mean < 0],
                opacity="1" if is_shown else "0.35")
     if half is not None:
-        yield mark("path", stroke="#1d2730", d=f"M{x(mean - half):.1f} {middle}H{x(mean + half):.1f}")
+        yield mark("path", stroke="#1d2730",
+                   d=f"M{x(mean - half):.1f} {middle}H{x(mean + half):.1f}")
     yield mark("text", f"{mean:+.1f}" + ("" if half is None else f" ± {half:.1f}"),
                x=max(right, x(mean + (half or 0))) + 8, y=middle + 5, font_weight="bold")

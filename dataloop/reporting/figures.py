@@ -46,6 +46,8 @@ class HeldoutFigures(Record):
     """Against round 0; None for round 0, or where it was not probed."""
     by_kind: dict[str, Rate] = {}
     """Accuracy by kind of task, where kinds are known."""
+    static: Rate | None = None
+    """Accuracy of static training after as many rounds, where that was run beside."""
 
 
 class DatasetFigures(Record):
@@ -97,6 +99,12 @@ class ProbeFigures(Record):
     high_ppl_cut: float | None
     """Least perplexity of D_HPPL."""
     histogram: Histogram | None
+    drawn: int = 0
+    """Replies to each sample beside the greedy one, k (probe.samples)."""
+    pass_at_1: float | None = None
+    """Mean share of them that match the label."""
+    pass_at_k: Rate | None = None
+    """Samples of which at least one of them does."""
     cases: dict[str, int] = {}
     """Replies out of the ordinary, by dataloop.probing.CASES."""
 

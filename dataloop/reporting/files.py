@@ -53,8 +53,12 @@ def stream(path: Path, record_type: type[R]) -> Iterator[R] | None:
     return read_jsonl(path, record_type) if path.stat().st_size else iter(())
 
 
-def read_report(config: Config, world: World | None, command: str) -> Report:
+def read_report(config: Config, world: World | None, command: str,
+                static: Path | None = None) -> Report:
     """All figures of a run; `world` tells those that need a truth.
+
+    Args:
+        static: the folder of a run of static training, to stand beside it.
 
     Raises:
         InputError: there is no dataset of round 1 yet, or a file is damaged.
@@ -65,14 +69,32 @@ def read_report(config: Config, world: World | None, command: str) -> Report:
     numbers, further = begun_rounds(config)
     start = RoundFiles(config.run_dir, 0)
     before_answers = heldout_answers(start, world)
+    rounds = [round_figures(RoundFiles(config.run_dir, number), world, before_answers)
+              for number in numbers]
+    if static is not None:
+        add_static(rounds, static, world)
     before = RoundFigures(number=0, **costs([config.run_dir, start.folder]),
                           heldout=heldout_figures(start, world, None))
-    return Report(simulated=world is not None, run_dir=config.run_dir, config=msgspec.to_builtins(config),
-                  versions=versions(), command=command, stages=list(stage_lines(Path(config.run_dir), numbers)),
-                  before=before, planned_rounds=config.rounds,
-                  rounds=[round_figures(RoundFiles(config.run_dir, number), world, before_answers)
-                          for number in numbers],
-                  next=None if further is None else next_figures(RoundFiles(config.run_dir, further), world))
+    return Report(simulated=world is not None, run_dir=config.run_dir,
+                  config=msgspec.to_builtins(config), versions=versions(), command=command,
+                  stages=list(stage_lines(Path(config.run_dir), numbers)), before=before,
+                  planned_rounds=config.rounds, rounds=rounds,
+                  next=further and next_figures(RoundFiles(config.run_dir, further), world))
+
+
+def add_static(rounds: list[RoundFigures], static: Path, world: World | None) -> None:
+    """The accuracy of static training after each round that has both.
+
+    Raises:
+        InputError: static training has no round yet.
+    """
+    if not RoundFiles(static, 1).heldout_probes.exists():
+        raise InputError(f"{static}: holds no static training with a round; run dataloop/static_training.py "
+                         "first")
+    for figures in rounds:
+        its = heldout_figures(RoundFiles(static, figures.number), world, None)
+        if figures.heldout is not None and its is not None:
+            figures.heldout.static = its.accuracy
 
 
 def begun_rounds(config: Config) -> tuple[list[int], int | None]:

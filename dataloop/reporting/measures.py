@@ -100,8 +100,11 @@ def probe_figures(probes: Iterable[Probe], high_ppl: Iterable[Probe]) -> ProbeFi
     """Reasons and perplexities; `high_ppl` are the probes that were chosen as near the decision boundary."""
     reasons: Counter[str] = Counter()
     cases: Counter[str] = Counter()
-    mastered, mismatched = array("d"), array("d")
+    mastered, mismatched, rates, drawn = array("d"), array("d"), array("d"), 0
     for probe in probes:
+        if probe.draws:
+            rates.append(probe.pass_rate)
+            drawn = sum(draw.count for draw in probe.draws)
         reasons[probe.reason] += 1
         cases.update(reply_cases(probe.text, probe.finish))
         (mastered if probe.matches else mismatched).append(probe.perplexity)
@@ -109,7 +112,10 @@ def probe_figures(probes: Iterable[Probe], high_ppl: Iterable[Probe]) -> ProbeFi
     return ProbeFigures(samples=sum(reasons.values()), reasons=dict(reasons.most_common()),
                         median_perplexity=both[len(both) // 2] if both else None,
                         high_ppl_cut=min((probe.perplexity for probe in high_ppl), default=None),
-                        histogram=histogram(mastered, mismatched, both) if both else None, cases=dict(cases))
+                        histogram=histogram(mastered, mismatched, both) if both else None,
+                        cases=dict(cases), drawn=drawn,
+                        pass_at_1=sum(rates) / len(rates) if rates else None,
+                        pass_at_k=rate(Counter(passed > 0 for passed in rates)) if rates else None)
 
 
 def drawable(perplexity: float) -> bool:

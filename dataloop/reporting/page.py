@@ -75,7 +75,9 @@ def figures(report: Report) -> Iterable[str]:
     """All charts that have something to show."""
     rounds = [*report.rounds, *([report.next] if report.next else [])]
     truth = "SIMULATED tasks, known truth" if report.simulated else "against the labels"
-    yield figure("Held-out accuracy", f"{truth}; 95% intervals", charts.accuracy_chart([report.before, *report.rounds]))
+    beside = any(each.heldout and each.heldout.static for each in report.rounds)
+    note = f"{truth}; 95% intervals" + ("; pale: static training" if beside else "")
+    yield figure("Held-out accuracy", note, charts.accuracy_chart([report.before, *report.rounds]))
     yield figure("Label noise", "Wrong labels in each dataset, SIMULATED errors; 95% intervals",
                  charts.noise_chart(rounds))
     yield figure("Mix of each dataset", "Equation 5: where the samples come from", charts.mix_chart(rounds),
@@ -157,8 +159,8 @@ def rule_table(figures: RoundFigures) -> str:
     rows = [(name, f"{rule.labels:,}", f"{rule.reproduced:,}",
              *(f"{rule.verdicts.get(given, 0):,}" for given in VERDICTS))
             for name, rule in figures.blind_spot.rules.items()]
-    return small_table(f"Round {figures.number}: wrong labels by rule, and what the SIMULATED judge says",
-                       ("rule", "labels", "reproduced", *VERDICTS), rows)
+    caption = f"Round {figures.number}: wrong labels by rule, and what the SIMULATED judge says"
+    return small_table(caption, ("rule", "labels", "reproduced", *VERDICTS), rows)
 
 
 def kind_table(figures: RoundFigures) -> str:

@@ -1,5 +1,5 @@
-"""What one run of an ablation has come to, as a small file of its own: enough to make every table and
-figure again, with the commit and the config by which it was made."""
+"""What one run of an ablation has come to, as a small file of its own: enough to make every table
+and figure again, with the commit and the config by which it was made."""
 from __future__ import annotations
 
 import shutil
@@ -59,7 +59,8 @@ Runs = dict[str, dict[int, Result]]
 
 
 def result_of(folder: Path, **fields: Any) -> Result:
-    """What a finished run has come to, from its report; `fields` are those that the report lacks."""
+    """What a finished run has come to, from its report; `fields` are those that the report
+    lacks."""
     report = msgspec.json.decode((folder / "report.json").read_bytes(), type=Report)
     probed = [figures for figures in (report.before, *report.rounds) if figures.heldout]
     datasets = [figures.dataset for figures in (*report.rounds, *filter(None, [report.next]))
@@ -81,7 +82,9 @@ def result_of(folder: Path, **fields: Any) -> Result:
         by_kind={kind: [round(100 * found.share, 2) if (found := figures.heldout.by_kind.get(kind))
                         else 0.0 for figures in probed] for kind in heldout_kinds},
         error_seeds=_by_kind(report, kinds, "error_seeds"),
-        expanded_by_kind=_by_kind(report, kinds, "expanded"))
+        expanded_by_kind=_by_kind(report, kinds, "expanded"),
+        pass_at_k=[100 * figures.probes.pass_at_k.share for figures in rounds
+                   if figures.probes and figures.probes.pass_at_k])
 
 
 def _by_kind(report: Report, kinds: Iterable[str], count: str) -> dict[str, list[int]]:
@@ -115,11 +118,12 @@ def read_results(folder: Path) -> Iterator[Result]:
         try:
             result = msgspec.json.decode(path.read_bytes(), type=Result)
         except msgspec.DecodeError as error:
-            raise InputError(f"{path}: no result ({error}); remove it and run its variant again") from None
+            raise InputError(f"{path}: no result ({error}); remove it and run its variant "
+                             "again") from None
         first = first or result
         if result.settings != first.settings:
-            raise InputError(f"{path}: is of another config than the other results beside it; put them into "
-                             "different folders, each with the run_dir of its config")
+            raise InputError(f"{path}: is of another config than the other results beside it; put "
+                             "them into different folders, each with the run_dir of its config")
         yield result
 
 
@@ -129,5 +133,5 @@ def by_world(results: Iterable[Result]) -> dict[str, Runs]:
     for result in results:
         worlds.setdefault(result.world, {variant: {} for variant in VARIANTS})
         worlds[result.world][result.variant][result.seed] = result
-    return {world: {variant: dict(sorted(by_seed.items())) for variant, by_seed in runs.items() if by_seed}
-            for world, runs in worlds.items()}
+    return {world: {variant: dict(sorted(by_seed.items())) for variant, by_seed in runs.items()
+                    if by_seed} for world, runs in worlds.items()}

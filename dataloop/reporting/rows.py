@@ -28,7 +28,8 @@ class Rows:
     def __init__(self, rounds: list[RoundFigures], trained: range):
         self.rounds, self._trained = rounds, trained
 
-    def row(self, label: str, value: Value, strong: bool = False, expected: bool = False) -> Iterator[Row]:
+    def row(self, label: str, value: Value, strong: bool = False,
+            expected: bool = False) -> Iterator[Row]:
         """A row, unless no column has a value; a round that has none yet says so.
 
         Args:
@@ -47,7 +48,8 @@ class Rows:
         if interval:
             yield from self.row("  95% interval", lambda figures: between(value(figures)))
         if any((rate := value(figures)) and rate.unknown for figures in self.rounds):
-            yield from self.row("  truth unknown, left out", lambda each: (rate := value(each)) and f"{rate.unknown:,}")
+            yield from self.row("  truth unknown, left out", lambda each: (rate := value(each))
+                                and f"{rate.unknown:,}")
 
 
 def field(section: str, name: str) -> Callable[[RoundFigures], Any]:
@@ -87,7 +89,9 @@ def percent(rate: Rate | None) -> str | None:
 
 def between(rate: Rate | None) -> str | None:
     """53.9 - 63.5%."""
-    return None if rate is None or rate.low is None else f"{100 * rate.low:.1f} - {100 * rate.high:.1f}%"
+    if rate is None or rate.low is None:
+        return None
+    return f"{100 * rate.low:.1f} - {100 * rate.high:.1f}%"
 
 
 def short(number: int) -> str:

@@ -1,4 +1,5 @@
-"""The rows of the table that only a known truth gives: the blind spot, and figures by kind of task."""
+"""The rows of the table that only a known truth gives: the blind spot, and figures by kind of
+task."""
 from __future__ import annotations
 
 from collections.abc import Iterator

@@ -1,4 +1,5 @@
-"""What only a known truth shows: wrong labels that the policy has learnt, and every figure by kind of task.
+"""What only a known truth shows: wrong labels that the policy has learnt, and every figure by kind
+of task.
 
 JGLV judges mismatches only. A wrong label that the policy reproduces is a match, so nobody looks at
 it: the loop's blind spot (the literature calls such labels active, arXiv 2604.03993).

@@ -81,6 +81,7 @@ def training_rows(build: Rows) -> Iterator[Row]:
 
 def heldout_rows(build: Rows, expected: bool) -> Iterator[Row]:
     yield from build.rate("accuracy", field("heldout", "accuracy"), True, True, expected)
+    yield from build.row("static training", share("heldout", "static"))
     yield from build.row("  points gained, paired, ±95%", lambda figures: figures.heldout and figures.heldout.gain and (
         f"{100 * (gain := figures.heldout.gain).share:+.1f} ±{100 * (gain.high - gain.share):.1f}"))
 
@@ -91,6 +92,9 @@ def probe_rows(build: Rows) -> Iterator[Row]:
     for case, words in CASES.items():
         yield from build.row(f"replies {words}", lambda figures, case=case: figures.probes and (
             f"{count:,}" if (count := figures.probes.cases.get(case)) else None))
+    yield from build.row("drawn replies that match, pass@1", lambda figures: figures.probes and (
+        None if (share := figures.probes.pass_at_1) is None else f"{share:.1%}"))
+    yield from build.rate("of which one matches, pass@k", field("probes", "pass_at_k"))
     yield from build.row("median perplexity", decimal("probes", "median_perplexity"))
     yield from build.row("least perplexity taken as HPPL", decimal("probes", "high_ppl_cut"))
 

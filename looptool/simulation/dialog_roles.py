@@ -13,8 +13,8 @@ from looptool.records import Call, Message, Need, Tool
 from looptool.simulation.catalogue import lore_of
 from looptool.simulation.language import Request, Voice, phrases
 from looptool.simulation.noise import corrupt
-from looptool.simulation.tasks import (
-    TRANSIENT_ERROR, changed, draw_request, draw_sequence, foreign_tools, incomplete, missing_cues, user)
+from looptool.simulation.tasks import (TRANSIENT_ERROR, changed, draw_request, draw_sequence,
+                                       foreign_tools, incomplete, missing_cues, user)
 from looptool.simulation.teacher import Prompt, read_chat
 from looptool.simulation.truth import Truth, reports_error, truth
 from looptool.simulation.values import draw_value

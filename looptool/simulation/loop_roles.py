@@ -97,8 +97,8 @@ def _leaves(value: Any) -> list[Any]:
 
 
 def generate(prompt: Prompt) -> str:
-    """<tools>, <conversation>, <right>, <scenario> -> a new <conversation> about the same tools, mostly
-    one that asks for the same skill, and its <answer>."""
+    """<tools>, <conversation>, <right>, <scenario> -> a new <conversation> about the same tools,
+    mostly one that asks for the same skill, and its <answer>."""
     rng, tools = prompt.rng("generator"), prompt.tools
     right = msgspec.json.decode(prompt.block("right"), type=Message)
     kind = kind_of(tools, prompt.conversation)

@@ -1,4 +1,5 @@
-"""Systematic errors: rules that a teacher keeps to, so that a student can learn them from its labels.
+"""Systematic errors: rules that a teacher keeps to, so that a student can learn them from its
+labels.
 
 A rule sees what everybody sees: the tools, the conversation, the right next step. It holds in a
 share of the cases in its reach, drawn by the seed and the user's words: often enough to be learnt,

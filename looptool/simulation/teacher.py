@@ -70,8 +70,8 @@ class Prompt:
         return "chinese" if re.search("[\u4e00-\u9fff]", self.chat[0]["content"][:100]) else "train"
 
     def teachers_error(self, history: Sequence[Message], now: Truth | None) -> list[Call] | None:
-        """The wrong calls that the teacher holds to be right at the end of `history`, [] being plain
-        text; mostly None.
+        """The wrong calls that the teacher holds to be right at the end of `history`, [] being
+        plain text; mostly None.
 
         With judge_shares_blind_spots they are the same for whoever is asked about this history.
         """
