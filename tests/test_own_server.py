@@ -15,7 +15,7 @@ import pytest
 from dataloop import overlap
 from looptool import own_server
 from looptool.config import ROOT, Config, load_config
-from looptool.llm import CallFailed, Client, Sampling
+from looptool.llm import Client, Sampling
 from looptool.own_server import members
 from looptool.records import InputError
 
