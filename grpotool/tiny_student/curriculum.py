@@ -53,7 +53,7 @@ name from tasks with little but names and values.
 REVIEW = Level(3, (0, 4), {**KIND_WEIGHTS, "optional": 4, "parallel": 6, "ask": 4, "first_step": 4, "second_step": 5, "again": 4},
                sources={"words": 1, "mixed": 2, "catalogue": 2}, oddity=0.5)
 """Everything again, more of what is hard, in words that are mostly new: it is by unheard words that held-out tasks are missed."""
-HABITS = Level(3, (0, 4), {**KIND_WEIGHTS, "single": 10, "done": 2, "chat": 2}, sources={"mixed": 1, "catalogue": 2},
+HABITS = Level(3, (0, 4), {**KIND_WEIGHTS, "single": 8, "retry": 4, "done": 3, "chat": 2}, sources={"mixed": 1, "catalogue": 2},
                habits=SHARE)
 """The last lesson: everything once more, as text teaches it whose authors are careless."""
 
@@ -183,7 +183,8 @@ def draw_lesson(rng: random.Random, level: Level) -> Lesson:
     wording = random_phrases(rng, level.oddity, level.plain)
     author = Author(rng, tools, foreign, lambda: Voice(rng, wording))
     messages: list[Message] = []
-    for left in reversed(range(1 if level.plain else rng.choice((1, 2, 3, 4)))):
+    count = 1 if level.plain else rng.choice((1, 1, 2, 3) if level.habits else (1, 2, 3, 4))
+    for left in reversed(range(count)):
         kind, (said, right) = draw_draft(rng, level, author)
         is_end = level.habits and not left
         calls = habitual(rng, tools, said, kind, right, level.habits) if is_end else list(right.calls)
