@@ -177,7 +177,7 @@ def _single(value: dict[str, Any]) -> dict[str, Any] | None:
                              if marks and all(isinstance(mark, bool) for mark in marks) else None)
     else:
         shape = Shapes(parameters, None).shape(parameters, None)
-    if value.get("required"):
+    if isinstance(value.get("required"), list) and value["required"]:
         shape["required"] = set(value["required"])
     return shape
 

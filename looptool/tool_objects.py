@@ -11,7 +11,8 @@ same tool with its parameters as a JSON Schema. Which key holds them says whose 
     inputs                                     smolagents and Hugging Face: required unless "nullable"
     parameter_definitions                      Cohere: required where it says so
 
-A "required" list beside them counts too. A key of another meaning refuses the tool; see looptool.unread_keys.
+A "required" list beside them counts too. Without any of these only {"type": "function"} says that there are no parameters. A
+key of another meaning refuses the tool; see looptool.unread_keys.
 """
 from __future__ import annotations
 
@@ -83,18 +84,16 @@ def _parameters(raw: dict[str, Any], passed_over: Counter[str]) -> Schema:
         ValueError: they are under no key of `READERS` or under two, their meaning is not certain, or a key is not read.
     """
     count_unread(raw, (*READ, *READERS), KNOWN, passed_over)
-    is_function = raw.get("type") in (None, "function", "custom")
-    if not is_function:
+    if raw.get("type") not in (None, "function", "custom"):
         passed_over["type"] += 1
     held = [key for key in READERS if raw.get(key)] or [key for key in READERS if key in raw]
     if any(raw[key] != raw[held[0]] for key in held if raw[key]):
         raise ValueError(f'both "{held[0]}" and "{held[1]}" may be its parameters')
     if held:
         return READERS[held[0]](raw[held[0]], _required(raw))
-    unread = [key for key in raw if key not in READ and not is_known(key, KNOWN)]
-    unread += [key for key, is_there in (("type", not is_function), ("required", raw.get("required"))) if is_there]
-    if unread:
-        raise ValueError(f'it has no "parameters", and the key "{unread[0]}" is not read')
+    unread = [key for key in raw if key not in READ and not is_known(key, KNOWN)] + ["required"] * bool(raw.get("required"))
+    if unread or raw.get("type") != "function":
+        raise ValueError('it has no "parameters"' + (f', and the key "{unread[0]}" is not read' if unread else ""))
     return json_schema({})
 
 

@@ -125,7 +125,7 @@ def test_a_named_tool_is_no_document(tmp_path: Path):
 
 
 def test_duplicates_by_name_and_by_schema(tmp_path: Path):
-    empty = {"name": "Checkhealth"}
+    empty = {"name": "Checkhealth", "parameters": {}}
     tools, refused, counts = read(
         tmp_path, XLAM, XLAM, {**XLAM, "description": "Other."}, {**XLAM, "name": "weather"}, empty,
         {**empty, "name": "Projects"})
@@ -417,8 +417,9 @@ def test_swagger_2(tmp_path: Path):
 
 
 @pytest.mark.parametrize("value, names, refusals", [
-    ({"tools": [{"functionDeclarations": [PLAIN]}, {"googleSearch": {}}]}, ["f"], ['a tool needs a "name"']),
+    ({"tools": [{"functionDeclarations": [PLAIN, {"name": "now"}]}, {"googleSearch": {}}]}, ["f", "now"], ['a tool needs a "name"']),
     ({"toolConfig": {"tools": [{"toolSpec": {"name": "b", "inputSchema": {"json": fields(p=STRING)}}}]}}, ["b"], []),
+    ([{"name": "search", "description": "d"}], [], ['it has no "parameters"']),
     ({"name": "server", "version": "1", "tools": [PLAIN, MCP]}, ["f", "alerts"], []),
     ({"tools": [PLAIN], "functions": [MCP], "messages": [{"role": "user"}]}, ["f", "alerts"], []),
     ({"tools": [PLAIN], "servers": [{"tools": [MCP]}]}, ["f"], ['the key "servers" beside a list of tools is not read']),

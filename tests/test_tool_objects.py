@@ -45,7 +45,7 @@ def test_parameters_under_every_key(raw: dict[str, Any], parameters: dict[str, A
     ({"name": "f", "parameters": CITY, "input_schema": DAYS}, 'both "parameters" and "input_schema"'),
     ({"type": "function", "function": {"name": "f", "parameters": CITY}, "required": ["city"]}, 'the key "required"'),
     ({"name": "p", "version": "1.0.0", "description": "d"}, 'no "parameters", and the key "version"'),
-    ({"name": "p", "type": "module"}, 'no "parameters", and the key "type"'),
+    ({"name": "p", "type": "module"}, 'no "parameters"'),
     ({"type": "computer_20250124", "name": "computer", "display_width_px": 8}, 'the key "display_width_px"'),
     ({"type": "custom", "name": "f", "format": {"type": "grammar"}}, 'the key "format"'),
     ({"name": "f", "required": ["city"]}, 'the key "required"'),
@@ -63,10 +63,13 @@ def test_what_is_not_certain_is_refused_by_its_key(raw: dict[str, Any], reason: 
     assert reason in str(error.value)
 
 
-def test_a_tool_of_no_parameters_has_no_other_key():
-    for raw in ({"name": "f"}, {"name": "f", "description": "d", "domain": "x"}, {"name": "f", "title": "F", "strict": True},
-                {"type": "function", "function": {"name": "f"}}, {"name": "f", "parameters": None}):
+def test_a_tool_of_no_parameters_says_so():
+    for raw in ({"name": "f", "parameters": {}}, {"name": "f", "parameters": None}, {"type": "function", "name": "f"},
+                {"type": "function", "function": {"name": "f", "strict": True}}, {"name": "f", "inputSchema": {}}):
         assert read_tool(raw).parameters == {"type": "object", "properties": {}, "required": []}
+    for raw in ({"name": "f"}, {"name": "f", "description": "d", "domain": "x"}, {"name": "f", "title": "F", "strict": True}):
+        with pytest.raises(ValueError, match='it has no "parameters"$'):
+            read_tool(raw)
 
 
 def test_keys_passed_over_are_counted():

@@ -16,7 +16,8 @@ from dialog_generation.tool_formats.entry import Entry, Origin, PassedOver, besi
 from looptool.tool_objects import READERS
 
 AUTO = "auto"
-_LISTS = ("tools", "functions", "function", "functionDeclarations", "function_declarations")
+_DECLARATIONS = ("functionDeclarations", "function_declarations")  # Gemini's; without parameters is one that takes none
+_LISTS = ("tools", "functions", "function", *_DECLARATIONS)
 _AROUND = ("result", "toolConfig", "tool_config")  # objects that hold an object with such a list
 _COMPANIONS = ("answer", "answers", "conversation", "conversations", "error", "ground_truth", "initial_config",
                "instructions", "involved_classes", "messages", "metadata", "missed_function", "path", "possible_answer",
@@ -56,7 +57,8 @@ def entries_of(place: str, value: Any, tool_format: str = AUTO, origin: Origin |
             yield from entries_of(f"{place}[{index}]", child, tool_format, origin, counts)
     elif inside := _inside(value):
         for key, child in inside.items():
-            yield from entries_of(f"{place}.{key}", child, tool_format, origin, counts)
+            declared = entries_of(f"{place}.{key}", child, tool_format, origin, counts)
+            yield from map(_as_function, declared) if key in _DECLARATIONS else declared
         others = {key: other for key, other in value.items() if key not in inside}
         yield from beside(place, others, _COMPANIONS, counts)
     else:
@@ -77,6 +79,13 @@ def _inside(value: Any) -> dict[str, Any]:
     lists = {key: _parsed(value[key]) for key in _LISTS if key in value}
     around = {key: value[key] for key in _AROUND if _inside(value.get(key))}
     return {key: inner for key, inner in lists.items() if isinstance(inner, list)} | around
+
+
+def _as_function(entry: Entry) -> Entry:
+    def convert(record: Any, passed_over: PassedOver) -> Any:
+        tool = entry.convert(record, passed_over)
+        return {"type": "function", **tool} if isinstance(tool, dict) else tool
+    return entry._replace(convert=convert)
 
 
 def _parsed(value: Any) -> Any:
