@@ -97,6 +97,13 @@ def test_auto_asks_once_and_sends_what_the_server_can(tmp_path, caplog, name):
     assert [said in message for message in caplog.messages] == ([True] if said else [])
 
 
+def test_a_refused_schema_is_not_sent_again(tmp_path, caplog):
+    with LocalServer(keeps(*ALL), fault=refuses("result")) as server:
+        _, usage = asked(tmp_path, server, [RESULT], "abc", in_flight=1)
+    assert Counter(map(form_of, server.payloads)) == ASKED | {"result": 1, "free": 3}
+    assert usage.unstructured == usage.calls == 3 and len(caplog.messages) == 1
+
+
 @pytest.mark.parametrize("name", SERVERS)
 def test_on_refuses_what_auto_makes_do_with(tmp_path, name):
     kept, refused, *_ = SERVERS[name]
