@@ -17,7 +17,7 @@ from looptool.config import Config
 from looptool.endpoint import Endpoint, connect, detail
 from looptool.records import InputError
 from looptool.run_files import RoundFiles
-from looptool.structured import ask_for_support
+from looptool.structured import Shown, ask_for_support
 
 PATIENCE = 60
 """Seconds that a server has for one short reply."""
@@ -46,28 +46,29 @@ def check_structured(config: Config, files: RoundFiles) -> Iterator[Finding]:
         if not models:
             yield skip("structured replies", f"{url or 'no server'} is not asked for any")
         for model in sorted({*teacher.models, *teacher.judges} & models):
-            instead = asyncio.run(_what_instead(config, url, model))
-            if not instead:
+            shown = asyncio.run(_shown(config, url, model))
+            if not shown.fault:
                 yield ok(f"{url} keeps replies of {model} to a schema")
-            elif teacher.structured == "on":
-                yield fail(f"{url} {instead}, asked for {model}",
+            elif teacher.structured == "on" and not shown.keeps:
+                yield fail(f"{url} {shown.fault}, asked for {model}",
                            "set teacher.structured to auto, or start another server")
             else:
-                yield warn(f"{url} {instead}, asked for {model}",
+                yield warn(f"{url} {shown.fault}, asked for {model}",
+                           "with teacher.structured=on it would not think" if shown.keeps else
                            "its replies are read as they come; vLLM, SGLang and OpenAI keep to one")
 
 
-async def _what_instead(config: Config, url: str, model: str) -> str:
-    """"" where the server keeps to a schema, else what it does instead."""
+async def _shown(config: Config, url: str, model: str) -> Shown:
+    """What a server does with a schema; none is kept where it gives no reply."""
     teacher = msgspec.structs.replace(config.teacher, timeout_seconds=PATIENCE)
     patient = msgspec.structs.replace(config, teacher=teacher)
     endpoint = Endpoint(url, *connect(url, patient, "teacher.base_urls"))
     try:
         return await ask_for_support(model, endpoint.post)
     except Transient as error:
-        return f"gives no reply ({error})"
+        return Shown(False, f"gives no reply ({error})")
     except openai.APIStatusError as error:
-        return f"gives no reply ({error.status_code}, {detail(error)})"
+        return Shown(False, f"gives no reply ({error.status_code}, {detail(error)})")
     finally:
         await endpoint.client.close()
 

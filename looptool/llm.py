@@ -26,13 +26,12 @@ import aiohttp
 import msgspec
 import openai
 
-from looptool.answers import (
-    AnswerCache, CallFailed, Reply, Transient, Usage, is_too_long, read_text_completion)
+from looptool.answers import AnswerCache, CallFailed, Reply, Transient, Usage, read_text_completion
 from looptool.config import Config
-from looptool.endpoint import LONGEST_PAUSE, REFUSED, Endpoint, connect, detail, refusal
-from looptool.question import Question
+from looptool.endpoint import LONGEST_PAUSE, Endpoint, connect, detail, refusal
+from looptool.question import Question, put
 from looptool.records import InputError
-from looptool.structured import Form
+from looptool.sampling import Continuation, Sampling
 
 __all__ = ["CallFailed", "Client", "Continuation", "Reply", "Sampling", "Usage"]
 
@@ -44,47 +43,6 @@ TIMEOUTS = 2
 """Tries of one call that may run into teacher.timeout_seconds: a server that hangs is met once
 more, not five times."""
 T = TypeVar("T")
-
-
-class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How an answer is drawn; what is None is left to the server."""
-
-    temperature: float | None = None
-    top_p: float | None = None
-    presence_penalty: float | None = None
-    max_tokens: int | None = None
-    stop: list[str] | None = None
-    logprobs: bool = False
-    """Return the log-probability of each token of the answer."""
-    thinking: bool | None = None
-    """Switch a Qwen3-style template's thinking on or off; None leaves the template's default."""
-    form: Form | None = None
-    """What the answer has to look like, where the server can be made to keep to it."""
-    extra: dict[str, Any] = {}
-    """Further fields of the request, which not every server knows."""
-
-    def body(self) -> dict[str, Any]:
-        """The fields of the request, but for the form."""
-        body = msgspec.to_builtins(self)
-        body.pop("form", None)
-        extra = body.pop("extra", {})
-        if self.thinking is not None:
-            body["chat_template_kwargs"] = {"enable_thinking": body.pop("thinking")}
-        return body | extra
-
-
-class Continuation(msgspec.Struct, frozen=True, kw_only=True):
-    """How the prompts of one stage are continued: greedily, whatever the model's generation config says."""
-
-    model: str
-    max_tokens: int
-    stop_token_ids: list[int]
-    """Tokens that end an answer."""
-    temperature: float = 0
-    repetition_penalty: float = 1
-    logprobs: int = 1
-    skip_special_tokens: bool = False
-    spaces_between_special_tokens: bool = False
 
 
 class Client:
@@ -218,7 +176,7 @@ class Client:
         pending = self._pending[question.identity] = asyncio.get_running_loop().create_future()
         started = time.monotonic()
         try:
-            reply, formed = await self._try(question.model, partial(self._put, question), usage)
+            reply, formed = await self._try(question.model, partial(put, question, self._teacher.structured == "on"), usage)
             question.keep(self._cache, reply, formed)
             pending.set_result((reply, formed))
         except CallFailed as error:
@@ -238,34 +196,6 @@ class Client:
         usage.completion_tokens += reply.completion_tokens
         usage.dollars += (reply.prompt_tokens * self._teacher.dollars_per_million_prompt_tokens
                           + reply.completion_tokens * self._teacher.dollars_per_million_completion_tokens) / 1e6
-
-    async def _put(self, question: Question, endpoint: Endpoint) -> tuple[Reply, bool]:
-        """One answer, and whether it was asked for with the schema."""
-        model, form, needed = question.model, question.form, self._teacher.structured == "on"
-        if form is None or not await endpoint.support.keeps(model, form, endpoint.post, needed):
-            return await self._put_limited(question, endpoint, formed=False), False
-        try:
-            reply = await self._put_limited(question, endpoint, formed=True)
-        except REFUSED as error:
-            if needed:
-                raise
-            # refused again where it was not for the schema, which is only then to blame
-            reply = await self._put_limited(question, endpoint, formed=False)
-            endpoint.support.refuse(model, form, detail(error))
-            return reply, False
-        if reply.finish != "length" and not form.fits(reply.text):
-            endpoint.support.miss(model, form)
-        return reply, True
-
-    async def _put_limited(self, question: Question, endpoint: Endpoint, formed: bool) -> Reply:
-        """One answer; where prompt and limit are more than the server's context, what is left of
-        that is the limit."""
-        try:
-            return await endpoint.post(question.request(formed))
-        except REFUSED as error:
-            if not (question.limit and is_too_long(detail(error))):
-                raise
-            return await endpoint.post(question.request(formed, limited=False))
 
     async def _try(self, model: str, put: Callable[[Endpoint], Awaitable[T]], usage: Usage,
                    home: int | None = None) -> T:

@@ -13,7 +13,8 @@ from typing import Any
 
 import msgspec
 
-from looptool.answers import AnswerCache, Reply
+from looptool.answers import AnswerCache, Reply, is_too_long
+from looptool.endpoint import REFUSED, Endpoint, detail
 from looptool.structured import Form
 
 
@@ -78,3 +79,41 @@ class Question:
 
 def _key(key: bytes, more: Any) -> bytes:
     return hashlib.sha256(key + msgspec.json.encode(more, order="sorted")).digest()
+
+
+async def put(question: Question, needed: bool, endpoint: Endpoint) -> tuple[Reply, bool]:
+    """One answer of this server, and whether it was asked for with the schema.
+
+    Args:
+        needed: whether it has to be, where the question has one; see teacher.structured.
+
+    Raises:
+        Transient: worth another try.
+        InputError: the server keeps to no schema, and that is needed.
+        openai.APIStatusError: any other refusal.
+    """
+    model, form = question.model, question.form
+    if form is None or not await endpoint.support.keeps(model, form, endpoint.post, needed):
+        return await _put(question, endpoint, formed=False), False
+    try:
+        reply = await _put(question, endpoint, formed=True)
+    except REFUSED as error:
+        if needed:
+            raise
+        # refused again where it was not for the schema, which is only then to blame
+        reply = await _put(question, endpoint, formed=False)
+        endpoint.support.refuse(model, form, detail(error))
+        return reply, False
+    if reply.finish != "length" and not form.fits(reply.text):
+        endpoint.support.miss(model, form)
+    return reply, True
+
+
+async def _put(question: Question, endpoint: Endpoint, formed: bool) -> Reply:
+    """Where prompt and limit are more than the server's context, what is left of it is the limit."""
+    try:
+        return await endpoint.post(question.request(formed))
+    except REFUSED as error:
+        if not (question.limit and is_too_long(detail(error))):
+            raise
+        return await endpoint.post(question.request(formed, limited=False))

@@ -73,27 +73,35 @@ _PROBE_TOKENS = 2048
 """Room for a model that thinks first."""
 
 
-def probe_request(model: str) -> bytes:
-    """The request by which a server shows whether it keeps replies to a schema."""
-    return msgspec.json.encode({
-        "model": model, "messages": _PROBE_CHAT, "max_tokens": _PROBE_TOKENS, "seed": 0,
-        "response_format": PROBE.response_format()})
+class Shown(msgspec.Struct, frozen=True):
+    """What a server has shown of itself, asked for one model."""
+
+    keeps: bool
+    """Whether a reply keeps to its schema."""
+    fault: str = ""
+    """What it does instead, or what is lost by it."""
 
 
-async def ask_for_support(model: str, post: Post) -> str:
-    """"" where the server keeps a reply to its schema, else what it does instead.
+async def ask_for_support(model: str, post: Post) -> Shown:
+    """Ask for a reply by a schema; where that comes without thinking, for one without a schema too.
 
     Raises:
         Transient: no answer.
         openai.APIStatusError: a refusal that has nothing to do with schemas, as of the key.
     """
+    plain = {"model": model, "messages": _PROBE_CHAT, "max_tokens": _PROBE_TOKENS, "seed": 0}
+    formed = plain | {"response_format": PROBE.response_format()}
     try:
-        reply = await post(probe_request(model))
+        reply = await post(msgspec.json.encode(formed))
     except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
-        return f"refuses response_format ({' '.join(error.response.text.split())[:200]})"
-    if PROBE.fits(reply.text):
-        return ""
-    return "takes response_format and does not keep to it"
+        words = " ".join(error.response.text.split())[:200]
+        return Shown(False, f"refuses response_format ({words})")
+    if not PROBE.fits(reply.text):
+        return Shown(False, "takes response_format and does not keep to it")
+    if not reply.reasoning and (await post(msgspec.json.encode(plain))).reasoning:
+        return Shown(True, "lets no reply by a schema begin with thinking, as vLLM does without its "
+                           "--reasoning-parser")
+    return Shown(True)
 
 
 class Support:
@@ -101,7 +109,7 @@ class Support:
 
     def __init__(self, url: str):
         self._url = url
-        self._asked: dict[str, asyncio.Task[str]] = {}
+        self._asked: dict[str, asyncio.Task[Shown]] = {}
         self._refused: set[tuple[str, str]] = set()
         self._said: set[tuple[str, ...]] = set()
 
@@ -121,14 +129,15 @@ class Support:
         if task is None or task.done() and (task.cancelled() or task.exception()):
             task = self._asked[model] = asyncio.create_task(ask_for_support(model, post))
         # shielded, as many calls wait for this one answer and any of them may be cancelled
-        instead = await asyncio.shield(task)
-        if instead and needed:
-            raise InputError(f"teacher.structured is on, but {self._url} {instead}, asked for "
+        shown = await asyncio.shield(task)
+        if needed and not shown.keeps:
+            raise InputError(f"teacher.structured is on, but {self._url} {shown.fault}, asked for "
                              f"{model!r}; set it to auto, or start a server that knows json_schema")
-        if instead:
-            self._say((model,), f"{instead}; {model} is asked without schemas, and its replies are "
-                                "read as they come")
-        return not instead
+        if shown.fault:
+            self._say((model,), f"{shown.fault}; {model} is asked with schemas, as they are on"
+                      if needed else f"{shown.fault}; {model} is asked without schemas, and its "
+                      "replies are read as they come")
+        return needed or not shown.fault
 
     def refuse(self, model: str, form: Form, words: str) -> None:
         """Remember a schema that the server refuses, though it knows others."""

@@ -38,7 +38,8 @@ REPLIES = {"probe": '{"word": "heron-47"}', "vote": '{"better": "1"}', "result":
 
 
 def form_of(payload: dict) -> str:
-    return payload.get("response_format", {}).get("json_schema", {}).get("name", "free")
+    free = "thinks?" if payload["messages"][0]["content"].startswith("# Role: probe") else "free"
+    return payload.get("response_format", {}).get("json_schema", {}).get("name", free)
 
 
 def keeps(*names: str):
@@ -70,14 +71,15 @@ def asked(tmp_path, server, forms, texts=("q",), role="judge", others=(), **teac
     return asyncio.run(run())
 
 
+ASKED = {"probe": 1, "thinks?": 1}
 ALL, NONE = ("probe", "vote", "result"), ()
 SERVERS = {
-    "keeps to schemas": (ALL, NONE, {"probe": 1, "vote": 1, "result": 1}, 0, ""),
+    "keeps to schemas": (ALL, NONE, ASKED | {"vote": 1, "result": 1}, 0, ""),
     "leaves them aside": (NONE, NONE, {"probe": 1, "free": 2}, 2, "and does not keep to it"),
     "refuses them": (NONE, ALL, {"probe": 1, "free": 2}, 2, "refuses response_format"),
-    "refuses some": (ALL, ("result",), {"probe": 1, "vote": 1, "result": 1, "free": 1}, 1,
+    "refuses some": (ALL, ("result",), ASKED | {"vote": 1, "result": 1, "free": 1}, 1,
                      "refuses the schema of result"),
-    "keeps to some": (("probe", "vote"), NONE, {"probe": 1, "vote": 1, "result": 1}, 1,
+    "keeps to some": (("probe", "vote"), NONE, ASKED | {"vote": 1, "result": 1}, 1,
                       "does not keep to the schema of result"),
 }
 """By name: schemas kept to, schemas refused, requests by schema, unstructured answers, the log."""
@@ -112,10 +114,28 @@ def test_on_refuses_what_auto_makes_do_with(tmp_path, name):
     assert "free" not in map(form_of, server.payloads)
 
 
+@pytest.mark.parametrize("mode, with_parser, sent", [
+    ("auto", True, "vote"), ("auto", False, "free"), ("on", False, "vote")])
+def test_a_schema_costs_no_model_its_thinking(tmp_path, caplog, mode, with_parser, sent):
+    def answer(payload):
+        """A model that thinks; by a schema only where the server knows its thinking apart."""
+        name = form_of(payload)
+        if name in REPLIES:
+            return completion(REPLIES[name], reasoning_content="hm" if with_parser else None)
+        return completion(f"<think>hm</think>{PROSE}")
+
+    with LocalServer(answer) as server:
+        asked(tmp_path, server, [VOTE], structured=mode)
+    asks = ["probe"] if with_parser else ["probe", "thinks?"]
+    assert [*map(form_of, server.payloads)] == [*asks, sent]
+    assert ["--reasoning-parser" in message for message in caplog.messages] == (
+        [] if with_parser else [True])
+
+
 def test_many_calls_at_once_ask_the_server_once_and_wait_for_its_answer(tmp_path):
     with LocalServer(keeps(*ALL), latency=0.05) as server:
         _, usage = asked(tmp_path, server, [VOTE], map(str, range(40)), in_flight=8)
-    assert Counter(map(form_of, server.payloads)) == {"probe": 1, "vote": 40}
+    assert Counter(map(form_of, server.payloads)) == ASKED | {"vote": 40}
     assert form_of(server.payloads[0]) == "probe" and server.most_at_work == 8
     assert usage.unstructured == 0
 
@@ -126,7 +146,7 @@ def test_a_server_that_fails_while_it_is_asked_is_asked_again(tmp_path):
         fault=lambda payload, tries: "503" if form_of(payload) == "probe" and not tries else None,
     ) as server:
         _, usage = asked(tmp_path, server, [VOTE])
-    assert Counter(map(form_of, server.payloads)) == {"probe": 2, "vote": 1}
+    assert Counter(map(form_of, server.payloads)) == {"probe": 2, "thinks?": 1, "vote": 1}
     assert (usage.calls, usage.failed_tries, usage.unstructured) == (1, 1, 0)
 
 
@@ -138,6 +158,7 @@ def test_servers_side_by_side_are_each_asked_what_they_can(tmp_path):
         replies, usage = asked(tmp_path, able, [VOTE], map(str, range(40)), others=[other])
     formed, free = Counter(map(form_of, able.payloads)), Counter(map(form_of, other.payloads))
     assert formed["probe"] == free["probe"] == 1 and formed["free"] == free["vote"] == 0
+    assert formed["thinks?"] == 1 and free["thinks?"] == 0
     assert formed["vote"] + free["free"] == 40 and min(formed["vote"], free["free"]) > 5
     assert usage.unstructured == free["free"] == sum(reply.text == PROSE for reply in replies)
 
@@ -151,7 +172,7 @@ def test_a_refusal_for_another_reason_is_not_laid_on_the_schema(tmp_path):
             asked(tmp_path, server, [VOTE], texts=["long"])
         _, usage = asked(tmp_path, server, [VOTE], texts=["q"])
     assert usage.unstructured == 0 and [form_of(payload) for payload in server.payloads] == [
-        "probe", "vote", "free", "probe", "vote"]
+        "probe", "thinks?", "vote", "free", "probe", "thinks?", "vote"]
 
 
 # Requests as before, and their answers
@@ -192,7 +213,7 @@ def test_the_schema_is_part_of_the_key(tmp_path):
     with LocalServer(keeps(*ALL)) as server:
         for form in (VOTE, other, VOTE):
             asked(tmp_path, server, [form])
-    assert Counter(map(form_of, server.payloads)) == {"probe": 2, "vote": 2}
+    assert Counter(map(form_of, server.payloads)) == {"probe": 2, "thinks?": 2, "vote": 2}
 
 
 # Limits
@@ -390,28 +411,27 @@ def test_a_form_is_a_schema_and_a_strict_one_is_closed(form):
 # The simulated teacher answers both ways, in this process and over HTTP
 
 
-def crawled(tmp_path, structured, base_url):
-    folder = tmp_path / structured
-    config = Config(
-        run_dir=str(folder),
-        student=Student(model=""),
-        simulation=Simulation(malformed=0.2),
+def crawl_config(folder, structured, base_url):
+    return Config(
+        run_dir=str(folder), student=Student(model=""), simulation=Simulation(malformed=0.2),
         dialogs=Dialogs(count=8, tools_per_dialog=(2, 4), messages=(4, 10)),
-        teacher=Teacher(base_urls=[base_url], models=["m"], structured=structured),
-    )
+        teacher=Teacher(base_urls=[base_url], models=["m"], structured=structured))
+
+
+def pool_of(config):
+    """The tools of the simulated world, and their file."""
     files = RunFiles(config)
     write_jsonl(files.tools, catalogue("train"))
-    meta = asyncio.run(
-        run.crawl(config, ToolPool(catalogue("train")), [files.tools], files.dialogs)
-    )
-    checks = asyncio.run(check_dialogs(config, files.dialogs, folder / "checks.jsonl"))
+    return ToolPool(catalogue("train")), [files.tools]
+
+
+def crawled(folder, structured, base_url):
+    config = crawl_config(folder, structured, base_url)
+    dialogs, checked = RunFiles(config).dialogs, folder / "checks.jsonl"
+    meta = asyncio.run(run.crawl(config, *pool_of(config), dialogs))
+    checks = asyncio.run(check_dialogs(config, dialogs, checked))
     assert not meta.failed and not checks.failed
-    return (
-        files.dialogs.read_bytes(),
-        (folder / "checks.jsonl").read_bytes(),
-        meta.usage,
-        checks.usage,
-    )
+    return dialogs.read_bytes(), checked.read_bytes(), meta.usage, checks.usage
 
 
 @pytest.mark.parametrize("over_http", [False, True])
@@ -419,20 +439,28 @@ def test_the_simulated_teacher_says_the_same_with_schemas_and_without(tmp_path, 
     teacher = SimulatedTeacher(Simulation(malformed=0.2))
     with LocalServer(teacher.complete) as server:
         url = server.url if over_http else "simulated"
-        free, formed = crawled(tmp_path, "off", url), crawled(tmp_path, "on", url)
+        free, formed = (crawled(tmp_path / mode, mode, url) for mode in ("off", "on"))
         forms = Counter(map(form_of, server.payloads))
     assert free[0] == formed[0] and free[0].count(b"\n") > 4
-    assert (
-        free[1].count(b"pass") == formed[1].count(b"pass") > 4
-    )  # half an object is unjudged there, a cut reply here
-    assert (
-        formed[3]["checker"].cut > 0 == free[3]["checker"].cut
-        and formed[3]["checker"].unstructured == 0
-    )
+    # half an object is unjudged in the one, a cut reply in the other
+    assert free[1].count(b"pass") == formed[1].count(b"pass") > 4
+    assert formed[3]["checker"].cut > 0 == free[3]["checker"].cut
+    assert formed[3]["checker"].unstructured == 0
     if over_http:
-        assert (
-            forms["plan"] >= 8
-            and forms["result"] > 8
-            and forms["check"] > 8
-            and forms["probe"] == 2
-        )
+        assert min(forms["plan"], forms["result"], forms["check"]) >= 8 and forms["probe"] == 2
+
+
+def test_a_planner_that_runs_on_costs_its_dialog_and_is_counted(tmp_path):
+    teacher = SimulatedTeacher(Simulation())
+
+    def answer(payload):
+        planner = payload["messages"][0]["content"].startswith("# Role: planner")
+        return runs_on(payload) if planner else teacher.complete(payload)
+
+    with LocalServer(answer, fault=endless) as server:
+        config = crawl_config(tmp_path, "auto", server.url)
+        meta = asyncio.run(run.crawl(config, *pool_of(config), RunFiles(config).dialogs))
+    assert meta.counts == {"abandoned_planner_cut": 8} and meta.records == meta.failed == 0
+    tries = 8 * (1 + config.dialogs.max_bad_turns)
+    assert meta.usage["planner"].cut == meta.usage["planner"].calls == tries
+    assert f" {tries} calls (0 cached, {tries} cut)" in meta.line()
