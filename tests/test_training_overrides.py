@@ -161,7 +161,7 @@ def test_environment(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name, address, own", [
-    ("laptop", None, True), ("laptop", "10.0.0.1:6379", True), ("qwen3_8b", None, True),
+    ("qwen3_8b", None, True),
     ("qwen3_8b", "10.0.0.1:6379", False), ("qwen3_32b", None, False)])
 def test_a_ray_of_its_own_keeps_its_token_to_itself(tmp_path, monkeypatch, name, address, own):
     monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
@@ -175,6 +175,7 @@ def test_a_ray_of_its_own_keeps_its_token_to_itself(tmp_path, monkeypatch, name,
     assert ("+ray_kwargs.ray_init.address=local" in run) == own
     monkeypatch.setenv("RAY_AUTH_TOKEN", "mine")
     assert environment(load(name), files)["RAY_AUTH_TOKEN"] == "mine"
+    assert environment(load("laptop"), files)["RAY_AUTH_MODE"] == "disabled"
 
 
 def test_presets_are_the_tables_columns(tmp_path):
