@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
 from array import array
 from collections.abc import AsyncIterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,14 @@ from typing import Any
 import msgspec
 
 from dataloop.prefix_order import read_at
-from dataloop.probing import Generation, Job, end_tokens, make_probe, prompt_ids, read_tokens
+from dataloop.probing import (
+    Drawing, Generation, Job, end_tokens, make_probe, prompt_ids, read_tokens)
 from looptool.answers import Usage
 from looptool.config import Config, Student
 from looptool.meta import StageMeta
 from looptool.packages import RAY_ENGINE, missing_packages
 from looptool.prompt_length import load_tokenizer
+from looptool.ray_token import bring_token, own_token
 from looptool.records import InputError, Sample
 from looptool.stage import Inputs, Outcome, Pipeline, StageFailed, run_stage
 
@@ -64,11 +67,12 @@ class RayPipeline(Pipeline):
 
     async def outcomes(self, inputs: AsyncIterator[tuple[str, int]]) -> AsyncIterator[tuple[str, Outcome]]:
         """See Pipeline; Ray is connected to, and engines are started, for as long as this runs."""
-        import ray
-
         places = array("Q", [place async for _, place in inputs])
         if not places:
             return
+        prepare_environment()
+        import ray
+
         ray.init(log_to_driver=False, ignore_reinit_error=True, logging_level=logging.WARNING)
         try:
             left = len(places)
@@ -96,19 +100,32 @@ class RayPipeline(Pipeline):
         prompts = ray.data.range(number, override_num_blocks=number).map_batches(
             read_block, batch_size=None, batch_format="pyarrow",
             fn_args=(places, BLOCK, self._job.samples, config.student, self._job.model))
-        return prompts.map_batches(
-            Engine, batch_size=None, batch_format="pyarrow", fn_constructor_args=(self._job.model, config, gpus),
+        return prompts.map_batches(  # Ray asks for a batch size where there are GPUs: a block's
+            Engine, batch_size=BLOCK, batch_format="pyarrow",
+            fn_constructor_args=(self._job.model, config, gpus, self._job.drawing),
             num_gpus=gpus, num_cpus=ENGINE_CPUS,
-            compute=ray.data.ActorPoolStrategy(size=engines, max_concurrent_calls_per_actor=BLOCKS_AT_ONCE))
+            compute=ray.data.ActorPoolStrategy(
+                size=engines, max_concurrent_calls_per_actor=BLOCKS_AT_ONCE))
 
     def _book(self, row: dict[str, Any]) -> Outcome:
         if row["probe"] is None:
             return Outcome([], row["reason"])
         account = self.usage["policy"]
-        account.calls += 1
+        account.calls += 1 + self._job.drawing.count
         account.prompt_tokens += row["prompt_tokens"]
         account.completion_tokens += row["tokens"]
         return Outcome([msgspec.Raw(row["probe"])], row["reason"])
+
+
+def prepare_environment() -> None:
+    """The token of the Ray that is joined or started; Ray reads it when it is imported."""
+    named = os.environ.get("RAY_ADDRESS", "")
+    if named not in ("", "local"):
+        bring_token()
+    from ray._private.services import find_bootstrap_address  # of what `ray start` started here
+
+    if named == "local" or not (named or find_bootstrap_address(None)):
+        os.environ |= own_token()
 
 
 def node_gpus() -> list[int]:
@@ -154,13 +171,17 @@ _tokenizer = lru_cache(maxsize=1)(load_tokenizer)
 class Engine:
     """One vLLM engine, an actor of Ray Data."""
 
-    def __init__(self, model: str, config: Config, gpus: int):
+    def __init__(self, model: str, config: Config, gpus: int, drawing: Drawing):
         """Start it on so many GPUs, or on the CPU."""
+        # FlashInfer's sampler, vLLM's default, is compiled by nvcc at the first request
+        # (v1/sample/ops/topk_topp_sampler.py)
+        os.environ.setdefault("VLLM_USE_FLASHINFER_SAMPLER", "0")
         from vllm import AsyncEngineArgs, AsyncLLMEngine, SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
         student, probing = config.student, config.probe
         self._model, self._tokenizer, self._ids = model, load_tokenizer(model), map(str, count())
+        self._drawing = drawing
         dtype = "float32" if (probing.dtype, gpus) == ("auto", 0) else probing.dtype
         on_gpu = {"gpu_memory_utilization": probing.gpu_memory_share, "tensor_parallel_size": gpus,
                   "distributed_executor_backend": "mp" if gpus > 1 else "uni"}
@@ -168,8 +189,8 @@ class Engine:
             model=model, dtype=dtype, max_model_len=student.max_prompt_tokens + student.max_response_tokens,
             enable_prefix_caching=True, disable_log_stats=True, generation_config="vllm",
             **(on_gpu if gpus else {"enforce_eager": True})))
-        self._greedy = SamplingParams(
-            temperature=0, max_tokens=student.max_response_tokens, logprobs=0, detokenize=False,
+        self._sampling = partial(
+            SamplingParams, max_tokens=student.max_response_tokens, logprobs=0, detokenize=False,
             stop_token_ids=end_tokens(model, self._tokenizer), output_kind=RequestOutputKind.FINAL_ONLY)
 
     async def __call__(self, block: Any) -> AsyncIterator[Any]:
@@ -185,14 +206,19 @@ class Engine:
         task = msgspec.json.decode(sample, type=Sample)
         if prompt is None:
             return {"id": task.id, "reason": "too_long"}
-        generation = await self.generate(prompt)
-        probe = make_probe(task, generation)
-        return {"id": task.id, "reason": probe.reason, "probe": msgspec.json.encode(probe), "prompt_tokens": len(prompt),
-                "tokens": generation.tokens}
+        replies = await asyncio.gather(self.generate(prompt), *(
+            self.generate(prompt, seed) for seed in self._drawing.seeds(task)))
+        probe = make_probe(task, replies[0], replies[1:])
+        return {"id": task.id, "reason": probe.reason, "probe": msgspec.json.encode(probe),
+                "prompt_tokens": len(prompt) * len(replies), "tokens": sum(reply.tokens
+            for reply in replies)}
 
-    async def generate(self, prompt: list[int]) -> Generation:
-        """The greedy reply to a prompt."""
-        async for output in self._engine.generate({"prompt_token_ids": prompt}, self._greedy, next(self._ids)):
+    async def generate(self, prompt: list[int], seed: int | None = None) -> Generation:
+        """The greedy reply to a prompt, or with a seed one that is drawn."""
+        how = self._sampling(temperature=0 if seed is None else self._drawing.temperature,
+                             seed=seed)
+        async for output in self._engine.generate({"prompt_token_ids": prompt}, how,
+                                                  next(self._ids)):
             answer = output.outputs[0]
         return read_tokens(self._tokenizer, list(answer.token_ids), answer.cumulative_logprob,
                            answer.finish_reason == "stop", self._model)

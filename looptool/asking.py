@@ -2,13 +2,13 @@
 
 The system text holds what is the same for every question about one set of tools; what is asked
 stands in blocks of the user's message. A reply that cannot be read is asked for again under other draw numbers, a few
-times; then it is None, which is never a verdict.
+times; then there is none, and why, which is never a verdict.
 """
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from looptool.llm import Client, Reply, Sampling
 from looptool.prompt import (
@@ -18,6 +18,10 @@ from looptool.structured_text import read_object  # noqa: F401 (replies are read
 
 TRIES = 3
 """Draws for one question until a reply can be read."""
+
+Unread = Literal["unreadable", "cut"]
+"""Why no draw says anything: what is wrong with the last one, which may have ended at its limit of
+tokens."""
 
 Ask = Callable[[str, list[ChatMessage], int, str], Awaitable[Reply]]
 """(role, chat, draw, model) -> one reply."""
@@ -48,15 +52,18 @@ def one_line(message: Message) -> str:
 
 
 async def ask_until_read(ask: Ask, role: str, chat: list[ChatMessage], model: str, read: Callable[[str], T | None],
-                         first_draw: int = 0, step: int = 1) -> tuple[T, int] | None:
-    """What the first readable reply of TRIES draws says, and its draw number; None where none can be read.
+                         first_draw: int = 0, step: int = 1) -> tuple[T, int] | Unread:
+    """What the first readable reply of TRIES draws says, and its draw number; or why none can be
+    read.
 
     Raises:
         CallFailed: a call got no answer.
     """
+    why: Unread = "unreadable"
     for draw in range(first_draw, first_draw + TRIES * step, step):
         reply = await ask(role, chat, draw, model)
-        found = read(reply.text) if reply.finish != "length" else None
+        why = "cut" if reply.finish == "length" else "unreadable"
+        found = None if why == "cut" else read(reply.text)
         if found is not None:
             return found, draw
-    return None
+    return why

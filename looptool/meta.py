@@ -56,7 +56,10 @@ class StageMeta(Header, kw_only=True):
         cost = ""
         if self.usage:
             calls, cached, prompt, completion = totals(self.usage, "calls", "cached", *TOKENS)
-            cost = f", {calls:,} calls ({cached:,} cached), {_short(prompt)} + {_short(completion)} tokens"
+            marks = "".join(f", {sum(counts):,} {name}" for name in ("cut", "unstructured")
+                            if any(counts := totals(self.usage, name)))
+            cost = (f", {calls:,} calls ({cached:,} cached{marks}), "
+                    f"{_short(prompt)} + {_short(completion)} tokens")
         if each := self.cost_of_a_record:
             cost += f" ({each['calls']:.1f} calls, {_short(each[TOKENS[0]])} + {_short(each[TOKENS[1]])} tokens a record)"
         return (f"{self.stage}: {self.inputs:,} in -> {', '.join(parts) or 'nothing'}; {self.records:,} records"

@@ -5,7 +5,6 @@ Parameters of path, query and header, the fields of a form and the properties of
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from dialog_generation.tool_formats.entry import PassedOver
 from dialog_generation.tool_formats.openapi_body import NO_BODY, media_type, object_schema, request_body

@@ -18,6 +18,7 @@ from grpotool.dataset.xlam_samples import read_task
 from looptool.conversations import Conversation, read_messages, read_tools
 from looptool.records import Sample, sample_id
 from looptool.structured_text import find_objects
+from looptool.tool_objects import read_tool
 from looptool.unread_keys import count_unread
 
 _KNOWN = {"metadata", "plan", "initial_config", "extra_info"}
@@ -40,7 +41,7 @@ def read_record(raw: Any, passed_over: Counter[str]) -> Conversation | Sample:
                 return _read_conversation(raw, key, passed_over)
         if "query" in raw:
             count_unread(raw, {"id", "query", "answers", "tools"}, _KNOWN, passed_over)
-            return read_task(raw)
+            return read_task(raw, passed_over)
         if "instruction" in raw and "output" in raw:
             return _read_instruction(raw, passed_over)
     raise ValueError('a record is a JSON object with "messages", with "conversations" (ShareGPT), with "query" and "answers", '
@@ -68,7 +69,7 @@ def _role(message: dict[str, Any]) -> str:
 
 def _conversation(id: str, date: str, tools: list[Any], messages: list[Any], passed_over: Counter[str]) -> Conversation:
     conversation = Conversation(id=id, date=date, tools=tools, messages=[])
-    turns = Turns({tool.name for tool in read_tools(conversation)}, passed_over)
+    turns = Turns({read_tool(tool, passed_over).name for tool in tools}, passed_over)
     for index, message in enumerate(messages):
         turns.add(index, message)
     conversation.messages = turns.turns

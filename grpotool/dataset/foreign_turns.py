@@ -24,11 +24,15 @@ ROLES = {"system": "system", "developer": "system", "user": "user", "human": "us
          **dict.fromkeys(("assistant", "gpt", "model", "chatgpt"), "assistant"),
          **dict.fromkeys(("function_call", "tool_call"), "call"),
          **dict.fromkeys(("tool", "function", "observation", "tool_response", "function_response", "ipython"), "tool")}
-_READ = {"role", "from", "content", "value", "tool_calls", "function_call", "tool_call_id", "name", "weight", "loss", "train"}
+_MASKS = ("weight", "loss", "train", "loss_weight")
+"""Keys whose 0 or false says that a turn is no label: OpenAI's, ms-swift's, Axolotl's, LLaMA-Factory's."""
+_READ = {"role", "from", "content", "value", "tool_calls", "function_call", "tool_call_id", "name", *_MASKS}
 _THOUGHTS = {"reasoning_content", "reasoning", "thinking", "thinking_blocks", "reasoning_details"}
 """What an assistant thought is never shown again."""
 _RESPONSE = re.compile(r"<tool_response>\s*(.*?)\s*</tool_response>", re.DOTALL)
 _TEXT_PARTS = ("text", "input_text", "output_text")
+_CALL_PARTS = ("tool_use", "tool_call")
+_THOUGHT_PARTS = ("thinking", "redacted_thinking", "reasoning")
 
 
 class Turns:
@@ -58,7 +62,7 @@ class Turns:
         role, content = ROLES.get(written) if isinstance(written, str) else None, raw.get("content", raw.get("value", ""))
         if role is None:
             raise ValueError(f"the role {written!r} is none of {', '.join(ROLES)}")
-        masked = any(raw.get(key) in (0, False) for key in ("weight", "loss", "train"))
+        masked = any(raw.get(key) in (0, False) for key in _MASKS)
         if role == "system":
             self._passed_over["system text"] += 1
         elif role == "tool":
@@ -83,11 +87,9 @@ class Turns:
 
     def _add_assistant(self, raw: dict[str, Any], content: Any, masked: bool) -> None:
         parts = content if isinstance(content, list) else []
-        text = _text_of([part for part in parts if not _is_part(part, "tool_use", "thinking", "redacted_thinking")]
-                        if parts else content)
+        text = _text_of([part for part in parts if not _is_part(part, *_CALL_PARTS, *_THOUGHT_PARTS)] if parts else content)
         calls = [(call.get("id") if isinstance(call, dict) else None, read_call(call)) for call in _calls_of(raw)]
-        calls += [(part.get("id"), read_call({"name": part.get("name"), "arguments": part.get("input")})) for part in parts
-                  if _is_part(part, "tool_use")]
+        calls += [(part.get("id"), call) for part in parts if _is_part(part, *_CALL_PARTS) for call in _calls_of_part(part)]
         words, in_text = read_assistant_text(text, self._names)
         if calls and in_text:
             raise ValueError("calls stand in their own field and in the text")
@@ -134,6 +136,13 @@ def _calls_of(raw: dict[str, Any]) -> list[Any]:
     return [*calls, *([raw["function_call"]] if raw.get("function_call") else [])]
 
 
+def _calls_of_part(part: dict[str, Any]) -> list[Call]:
+    """Anthropic's tool_use, or LLaMA-Factory's tool_call with JSON text."""
+    if part["type"] == "tool_call":
+        return read_calls(_as_text(part.get("value", "")))
+    return [read_call({"name": part.get("name"), "arguments": part.get("input")})]
+
+
 def read_json(text: str) -> Any:
     """A value that its record holds as JSON text.
 
@@ -160,10 +169,11 @@ def _text_of(content: Any) -> str:
         return content
     if not isinstance(content, list):
         raise ValueError(f"the content is no text but {str(content)[:80]}")
-    for part in content:
-        if not isinstance(part, str) and not (_is_part(part, *_TEXT_PARTS) and isinstance(part.get("text"), str)):
-            raise ValueError(f"a part of the content is no text: {str(part)[:80]}")
-    return "".join(part if isinstance(part, str) else part["text"] for part in content)
+    texts = [part if isinstance(part, str) else part.get("text", part.get("value")) if _is_part(part, *_TEXT_PARTS) else None
+             for part in content]
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError(f"a part of the content is no text: {str(content[texts.index(None)] if None in texts else content)[:80]}")
+    return "".join(texts)
 
 
 def _as_text(content: Any) -> str:

@@ -6,6 +6,7 @@ An empty list of answers is a plain-text label; its words are ours, as the sourc
 """
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import msgspec
@@ -17,15 +18,18 @@ from looptool.tool_objects import read_tool
 NO_CALL = "This request is answered without a function call."
 
 
-def read_task(raw: Any) -> Sample:
+def read_task(raw: Any, passed_over: Counter[str] | None = None) -> Sample:
     """One task.
+
+    Args:
+        passed_over: counts the keys of tools that are not read, by name.
 
     Raises:
         ValueError: a part is absent or has no certain meaning; names it.
     """
     if not isinstance(raw, dict) or not isinstance(raw.get("query"), str) or not raw["query"].strip():
         raise ValueError('a task is a JSON object with a "query"')
-    tools = [read_tool(tool) for tool in _list(raw, "tools")]
+    tools = [read_tool(tool, passed_over) for tool in _list(raw, "tools")]
     calls = [read_call(answer) for answer in _list(raw, "answers")]
     label = Message(role="assistant", content="" if calls else NO_CALL, calls=calls)
     messages = [Message(role="user", content=raw["query"])]

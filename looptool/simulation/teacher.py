@@ -11,6 +11,7 @@ import hashlib
 import json
 import random
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -19,8 +20,11 @@ import msgspec
 
 from looptool.calls import parse_reply
 from looptool.config import Simulation
-from looptool.records import Message, Tool
+from looptool.records import Call, Message, Tool
 from looptool.simulation.language import Wording
+from looptool.simulation.noise import corrupt
+from looptool.simulation.rules import rule_error, step_rng
+from looptool.simulation.truth import Truth
 
 Chat = list[dict[str, Any]]
 
@@ -47,7 +51,7 @@ class Prompt:
             NotUnderstood: no message has it.
         """
         for message in reversed(self.chat):
-            inner = _block(message["content"], name)
+            inner = block_of(message["content"], name)
             if inner is not None:
                 return inner
         raise NotUnderstood(f"the prompt of role {self.role} has no <{name}> block")
@@ -65,6 +69,25 @@ class Prompt:
         """How the simulated people speak: in the language in which the prompt begins."""
         return "chinese" if re.search("[\u4e00-\u9fff]", self.chat[0]["content"][:100]) else "train"
 
+    def teachers_error(self, history: Sequence[Message], now: Truth | None) -> list[Call] | None:
+        """The wrong calls that the teacher holds to be right at the end of `history`, [] being
+        plain text; mostly None.
+
+        With judge_shares_blind_spots they are the same for whoever is asked about this history.
+        """
+        rates, tools = self.rates, self.tools
+        if rates.noise != "random" and now is not None:
+            kept = rule_error(rates, self.seed, tools, history, now)
+            if kept is not None:
+                return kept[1]
+        # what the judge has to draw again cannot depend on the assistant's own prompt
+        rng = (step_rng(self.seed, "label_noise", history) if rates.judge_shares_blind_spots
+               else self.rng("label_noise", json.dumps(self.chat, sort_keys=True)))
+        is_done = now is not None and now.kind == "done"
+        if rates.noise == "systematic" or rng.random() >= rates.label_noise or is_done:
+            return None
+        return corrupt(rng, [] if now is None else now.calls, tools)[1]
+
     def rng(self, purpose: str, *parts: str) -> random.Random:
         """Randomness that depends on the seed, `purpose` and `parts`; by default on the whole prompt and its draw."""
         parts = parts or (json.dumps(self.chat, sort_keys=True), str(self.draw))
@@ -72,7 +95,8 @@ class Prompt:
         return random.Random(digest)
 
 
-def _block(text: str, name: str) -> str | None:
+def block_of(text: str, name: str) -> str | None:
+    """The text inside <name>; None where there is no such block."""
     start, end = text.rfind(f"<{name}>\n"), text.rfind(f"\n</{name}>")
     return text[start + len(name) + 3:end] if 0 <= start <= end else None
 
@@ -119,16 +143,19 @@ class Teacher:
         from looptool.simulation.dialog_roles import DIALOG_ROLES
         from looptool.simulation.loop_roles import LOOP_ROLES
         from looptool.simulation.native import in_text, with_native_calls
+        from looptool.simulation.structured import FORM_ROLES, in_form
 
         chat = in_text(payload) if payload.get("tools") else payload["messages"]
         first_line = chat[0]["content"].partition("\n")[0] if chat else ""
         role = first_line.removeprefix("# Role: ").strip()
-        play = {**DESIGN_ROLES, **DIALOG_ROLES, **LOOP_ROLES}.get(role)
+        play = {**DESIGN_ROLES, **DIALOG_ROLES, **LOOP_ROLES, **FORM_ROLES}.get(role)
         if play is None:
             raise NotUnderstood(f"no '# Role: <name>' in the first line of the system text, but {first_line[:60]!r}")
         text = play(Prompt(role, chat, payload.get("seed") or 0, self.rates, self.seed,
                            str(payload.get("model"))))
         response = _response(payload.get("model", "simulated-teacher"), chat, text)
+        if payload.get("response_format"):
+            return in_form(response, payload["response_format"])
         return with_native_calls(response) if payload.get("tools") else response
 
 
