@@ -85,7 +85,7 @@ class _Checker:
         known = properties if isinstance(properties, dict) else {}
         faults = [f"missing_required:{prefix}{name}" for name in _list(schema, "required")
                   if isinstance(name, str) and name not in value]
-        others = schema.get("additionalProperties", properties is None or _is_open(schema))
+        others = schema.get("additionalProperties", properties is None or bool(_OPEN & schema.keys()) and _is_open(schema))
         for name, member in value.items():
             if name in known:
                 faults += self.faults_of(member, known[name], prefix + name)
@@ -137,9 +137,9 @@ class _Checker:
 
 
 def _is_open(schema: Schema) -> bool:
-    """Whether another keyword than "properties" says what else an object takes."""
+    """Whether a schema with keywords of `_OPEN` takes more than its properties."""
     found = _OPEN & schema.keys()
-    return bool(found) and not (found <= {"anyOf", "oneOf"} and all(
+    return not (found <= {"anyOf", "oneOf"} and all(
         isinstance(variant, dict) and variant.keys() == {"required"} and type(variant["required"]) is list
         and all(name in schema["properties"] for name in variant["required"] if type(name) is str)
         for key in found for variant in _list(schema, key)))
