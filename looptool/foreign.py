@@ -1,10 +1,12 @@
-"""Files that others wrote: read one record at a time, and what cannot be represented is kept aside with its reason.
+"""Files that others wrote: read one record at a time, and what cannot be represented is kept aside
+with its reason.
 
-In: JSON lines (also where their file is called .json, as BFCL's are), a .json or .yaml file that holds a list or one
-document, or Parquet. Out: (place, value) pairs, the place as "tools.jsonl:17". What a reader then refuses is a `Refused`
-record, written beside the output and counted, never dropped silently. One bad line, or one bad item of a list, costs no
-other; blank lines and a byte order mark are passed over. Parquet has a null wherever a record lacks a field that others
-have, so a null in it is an absent key.
+In: JSON lines (also where their file is called .json, as BFCL's are), a .json or .yaml file that
+holds a list or one document, or Parquet. Out: (place, value) pairs, the place as "tools.jsonl:17".
+What a reader then refuses is a `Refused` record, written beside the output and counted, never
+dropped silently. One bad line, or one bad item of a list, costs no other; blank lines and a byte
+order mark are passed over. Parquet has a null wherever a record lacks a field that others have, so
+a null in it is an absent key.
 """
 from __future__ import annotations
 
@@ -25,6 +27,7 @@ from looptool.yaml_documents import read_yaml
 _log = logging.getLogger(__name__)
 _NAMES = re.compile(r"'[^']*'|\"[^\"]*\"|[\[{].*|\d+", re.DOTALL)
 _BOM = b"\xef\xbb\xbf"
+_TO_DO = "mend or remove it (a .json file holds a list, any other file one JSON object a line)"
 _SHOWN = 2_000  # characters of a line that is no JSON, as they are kept
 
 
@@ -47,9 +50,10 @@ class _Bad(NamedTuple):
     text: str
 
 
-def read_foreign(path: Path | str, refuse: Callable[[Refused], None] | None = None) -> Iterator[tuple[str, Any]]:
-    """Stream the JSON values of a file; a .json or .yaml file holds one or a list of them, Parquet one a row, any other
-    file one a line.
+def read_foreign(path: Path | str, refuse: Callable[[Refused], None]
+                 | None = None) -> Iterator[tuple[str, Any]]:
+    """Stream the JSON values of a file; a .json or .yaml file holds one or a list of them, Parquet
+    one a row, any other file one a line.
 
     Args:
         refuse: takes each line or item that is no JSON; without it the first one is an error.
@@ -64,12 +68,13 @@ def read_foreign(path: Path | str, refuse: Callable[[Refused], None] | None = No
             if not isinstance(value, _Bad):
                 yield place, value
             elif refuse is not None:
-                refuse(Refused(place=place, code="not_json", reason=f"not JSON: {value.reason}", record=value.text[:_SHOWN]))
+                refuse(Refused(place=place, code="not_json", reason=f"not JSON: {value.reason}",
+                               record=value.text[:_SHOWN]))
             else:
-                raise InputError(f"{path.with_name(place)}: not JSON: {value.reason}; mend or remove it (a .json file holds "
-                                 "a list, any other file one JSON object a line)")
+                raise InputError(f"{path.with_name(place)}: not JSON: {value.reason}; {_TO_DO}")
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error}); check the path") from None
+        reason = error.strerror or error
+        raise InputError(f"{path}: cannot be read ({reason}); check the path") from None
     if empty:
         raise InputError(f"{path}: is empty; give a file with at least one record")
 
@@ -98,7 +103,8 @@ def _decode(line: bytes) -> Any:
 
 
 def _holds_lines(path: Path) -> bool:
-    """Whether a file is JSON lines: its first filled line is a whole object, and another filled one follows."""
+    """Whether a file is JSON lines: its first filled line is a whole object, and another filled one
+    follows."""
     with path.open("rb") as file:
         filled = filter(bytes.strip, (line.removeprefix(_BOM) for line in file))
         first, second = next(filled, b""), next(filled, b"")
@@ -106,7 +112,8 @@ def _holds_lines(path: Path) -> bool:
 
 
 def _read_json(path: Path) -> Any:
-    """The value of a file; a list's items that are no strict JSON (NaN, a lone surrogate) are bad ones."""
+    """The value of a file; a list's items that are no strict JSON (NaN, a lone surrogate) are bad
+    ones."""
     content = path.read_bytes().removeprefix(_BOM)
     try:
         return msgspec.json.decode(content)
@@ -115,8 +122,7 @@ def _read_json(path: Path) -> Any:
     try:
         value = json.loads(content.decode("utf-8", "surrogateescape"))
     except (ValueError, RecursionError):
-        raise InputError(f"{path}: not JSON: {strict}; mend or remove it (a .json file holds a list, any other file one JSON "
-                         "object a line)") from None
+        raise InputError(f"{path}: not JSON: {strict}; {_TO_DO}") from None
     return [_strict(item) for item in value] if isinstance(value, list) else [_strict(value)]
 
 
@@ -158,7 +164,8 @@ def _without_nulls(value: Any) -> Any:
     return value.isoformat() if isinstance(value, date) else value
 
 
-WHOLE: dict[str, Callable[[Path], Any]] = {".json": _read_json, ".yaml": _read_yaml, ".yml": _read_yaml}
+WHOLE: dict[str, Callable[[Path], Any]] = {".json": _read_json, ".yaml": _read_yaml,
+                                           ".yml": _read_yaml}
 """Readers of the files that are one value and not a value a line, by suffix in small letters."""
 SUFFIXES = (".jsonl", ".parquet", *WHOLE)
 """Of the files that are read in a folder."""
@@ -172,9 +179,11 @@ def files_in(path: Path) -> list[Path]:
     """
     if not path.is_dir():
         return [path]
-    files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+    files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES
+                   and file.is_file())
     if not files:
-        raise InputError(f"{path}: holds no file with records ({', '.join(SUFFIXES)}); name another place")
+        known = ", ".join(SUFFIXES)
+        raise InputError(f"{path}: holds no file with records ({known}); name another place")
     return files
 
 
@@ -184,7 +193,8 @@ def refused_path(output: Path) -> Path:
 
 
 def write_refused(output: Path, refused: list[Refused]) -> None:
-    """Write what was refused to `refused_path`; without any, remove what an earlier run left there."""
+    """Write what was refused to `refused_path`; without any, remove what an earlier run left
+    there."""
     aside = refused_path(output)
     if refused:
         write_jsonl(aside, refused)

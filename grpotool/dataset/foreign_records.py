@@ -1,10 +1,14 @@
-"""One record of others -> a conversation, or a sample where the record is one. docs/formats.md lists the forms.
+"""One record of others -> a conversation, or a sample where the record is one. docs/formats.md
+lists the forms.
 
 In: a JSON object, and counts of what is passed over. Which form it has is told by its keys:
-- "messages" of the OpenAI API and its relatives (TRL, ms-swift, Anthropic), with "tools" or the older "functions";
-- "conversations" in from/value form (ShareGPT: LLaMA-Factory, Hermes, Glaive, ToolACE; the released code's own);
+- "messages" of the OpenAI API and its relatives (TRL, ms-swift, Anthropic), with "tools" or the
+  older "functions";
+- "conversations" in from/value form (ShareGPT: LLaMA-Factory, Hermes, Glaive, ToolACE; the released
+  code's own);
 - "query" and "answers" (xLAM, see grpotool/dataset/xlam_samples.py);
-- "instruction", "input" and "output" (LoopTool-23k): system text, history and label as the released code prints them.
+- "instruction", "input" and "output" (LoopTool-23k): system text, history and label as the released
+  code prints them.
 """
 from __future__ import annotations
 
@@ -44,7 +48,8 @@ def read_record(raw: Any, passed_over: Counter[str]) -> Conversation | Sample:
             return read_task(raw, passed_over)
         if "instruction" in raw and "output" in raw:
             return _read_instruction(raw, passed_over)
-    raise ValueError('a record is a JSON object with "messages", with "conversations" (ShareGPT), with "query" and "answers", '
+    raise ValueError('a record is a JSON object with "messages", with "conversations" (ShareGPT), '
+                     'with "query" and "answers", '
                      'or with "instruction" and "output"')
 
 
@@ -54,20 +59,23 @@ def _read_conversation(raw: dict[str, Any], key: str, passed_over: Counter[str])
     if not isinstance(messages, list):
         raise ValueError(f'"{key}" must be a list')
     system = [raw["system"]] if isinstance(raw.get("system"), str) else []
-    system += [text for message in messages if isinstance(message, dict) and ROLES.get(_role(message)) == "system"
+    system += [text for message in messages if isinstance(message, dict)
+               and ROLES.get(_role(message)) == "system"
                and isinstance(text := message.get("content", message.get("value")), str)]
     if "system" in raw:
         passed_over["system text"] += 1
     tools = _read_tool_list(raw["tools"] if "tools" in raw else raw["functions"]) if raw.keys() & {
         "tools", "functions"} else _tools_in("\n".join(system))
-    return _conversation(str(raw.get("id", "")), str(raw.get("date", "unknown")), tools, messages, passed_over)
+    return _conversation(str(raw.get("id", "")), str(raw.get("date", "unknown")), tools, messages,
+                         passed_over)
 
 
 def _role(message: dict[str, Any]) -> str:
     return str(message.get("role", message.get("from")))
 
 
-def _conversation(id: str, date: str, tools: list[Any], messages: list[Any], passed_over: Counter[str]) -> Conversation:
+def _conversation(id: str, date: str, tools: list[Any], messages: list[Any],
+                  passed_over: Counter[str]) -> Conversation:
     conversation = Conversation(id=id, date=date, tools=tools, messages=[])
     turns = Turns({read_tool(tool, passed_over).name for tool in tools}, passed_over)
     for index, message in enumerate(messages):
@@ -85,7 +93,8 @@ def _read_tool_list(value: Any) -> list[Any]:
 
 
 def _tools_in(system: str) -> list[Any]:
-    """The tools that a system text lists: inside <tools> (Hermes, Qwen), as a list (ToolACE), or one by one (Glaive).
+    """The tools that a system text lists: inside <tools> (Hermes, Qwen), as a list (ToolACE), or
+    one by one (Glaive).
 
     Raises:
         ValueError: it lists none.
@@ -93,7 +102,8 @@ def _tools_in(system: str) -> list[Any]:
     listed = _TOOLS.findall(system)
     for text in [listed[-1]] if listed else []:
         try:
-            value = ast.literal_eval(text) if text.startswith("[") else None  # Hermes' older files hold Python's quotes
+            # Hermes' older files hold Python's quotes
+            value = ast.literal_eval(text) if text.startswith("[") else None
         except (ValueError, SyntaxError, MemoryError, RecursionError):
             value = None
         if isinstance(value, list):
@@ -109,17 +119,22 @@ def _tools_in(system: str) -> list[Any]:
 def _read_instruction(raw: dict[str, Any], passed_over: Counter[str]) -> Sample:
     count_unread(raw, {"instruction", "input", "output", "id"}, _KNOWN, passed_over)
     instruction, history, output = (raw.get(key, "") for key in ("instruction", "input", "output"))
-    if not all(isinstance(text, str) for text in (instruction, history, output)) or not _TOOLS.search(instruction):
-        raise ValueError('a record with "instruction" and "output" needs its tools inside <tools> in the instruction')
-    if not history.startswith("<|im_start|>"):  # the released code cuts off the first mark and the last one
+    if not all(isinstance(text, str) for text in (instruction, history,
+                                                  output)) or not _TOOLS.search(instruction):
+        raise ValueError('a record with "instruction" and "output" needs its tools inside <tools> '
+                         "in the instruction")
+    if not history.startswith("<|im_start|>"):  # the released code cuts off the outermost marks
         history = f"<|im_start|>user\n{history}"
     history = history if history.rstrip().endswith("<|im_end|>") else f"{history}<|im_end|>"
     if _CHATML.sub("", history).strip():
         raise ValueError(f'the history in "input" is no chat: {history[:80]!r}')
     messages = [{"role": role, "content": content} for role, content in _CHATML.findall(history)]
     date = _DATE.search(instruction)
-    conversation = _conversation(str(raw.get("id", "")), date[1] if date and date[1].lower() != "unknown" else "unknown",
-                                 _tools_in(instruction), [*messages, {"role": "assistant", "content": output}], passed_over)
+    conversation = _conversation(str(raw.get("id", "")), date[1] if date
+                                 and date[1].lower() != "unknown" else "unknown",
+                                 _tools_in(instruction),
+                                 [*messages, {"role": "assistant", "content": output}], passed_over)
     tools, (*context, label) = read_tools(conversation), read_messages(conversation)
-    return Sample(id=sample_id(tools, conversation.date, context, label), tools=tools, date=conversation.date,
+    return Sample(id=sample_id(tools, conversation.date, context, label), tools=tools,
+                  date=conversation.date,
                   messages=context, label=label, source=conversation.id)

@@ -1,9 +1,10 @@
-"""Messages as the field writes them -> turns of the OpenAI form, which looptool.conversations reads.
+"""Messages as the field writes them -> turns of the OpenAI form (looptool.conversations).
 
-In: a list of {"role", "content"} or {"from", "value"}. Calls may stand in "tool_calls", in the older "function_call", in
-the text (grpotool/dataset/text_calls.py), in a turn of their own (LLaMA-Factory's function_call, ms-swift's tool_call), or in
-parts of the content (Anthropic's tool_use). Results are turns of their own, several in one value, or <tool_response> blocks.
-A turn whose meaning is not certain refuses its record: no call may become a label that asks for none.
+In: a list of {"role", "content"} or {"from", "value"}. Calls may stand in "tool_calls", in the
+older "function_call", in the text (grpotool/dataset/text_calls.py), in a turn of their own
+(LLaMA-Factory's function_call, ms-swift's tool_call), or in parts of the content (Anthropic's
+tool_use). Results are turns of their own, several in one value, or <tool_response> blocks. A turn
+whose meaning is not certain refuses its record: no call may become a label that asks for none.
 """
 from __future__ import annotations
 
@@ -23,10 +24,13 @@ from looptool.unread_keys import count_unread
 ROLES = {"system": "system", "developer": "system", "user": "user", "human": "user",
          **dict.fromkeys(("assistant", "gpt", "model", "chatgpt"), "assistant"),
          **dict.fromkeys(("function_call", "tool_call"), "call"),
-         **dict.fromkeys(("tool", "function", "observation", "tool_response", "function_response", "ipython"), "tool")}
+         **dict.fromkeys(("tool", "function", "observation", "tool_response", "function_response",
+                          "ipython"), "tool")}
 _MASKS = ("weight", "loss", "train", "loss_weight")
-"""Keys whose 0 or false says that a turn is no label: OpenAI's, ms-swift's, Axolotl's, LLaMA-Factory's."""
-_READ = {"role", "from", "content", "value", "tool_calls", "function_call", "tool_call_id", "name", *_MASKS}
+"""Keys whose 0 or false says that a turn is no label: OpenAI's, ms-swift's, Axolotl's,
+LLaMA-Factory's."""
+_READ = {"role", "from", "content", "value", "tool_calls", "function_call", "tool_call_id", "name",
+         *_MASKS}
 _THOUGHTS = {"reasoning_content", "reasoning", "thinking", "thinking_blocks", "reasoning_details"}
 """What an assistant thought is never shown again."""
 _RESPONSE = re.compile(r"<tool_response>\s*(.*?)\s*</tool_response>", re.DOTALL)
@@ -59,14 +63,16 @@ class Turns:
     def _add(self, raw: dict[str, Any]) -> None:
         count_unread(raw, _READ, _THOUGHTS, self._passed_over)
         written = raw.get("role", raw.get("from"))
-        role, content = ROLES.get(written) if isinstance(written, str) else None, raw.get("content", raw.get("value", ""))
+        role = ROLES.get(written) if isinstance(written, str) else None
+        content = raw.get("content", raw.get("value", ""))
         if role is None:
             raise ValueError(f"the role {written!r} is none of {', '.join(ROLES)}")
         masked = any(raw.get(key) in (0, False) for key in _MASKS)
         if role == "system":
             self._passed_over["system text"] += 1
         elif role == "tool":
-            self._add_results(content, raw.get("tool_call_id") or None, raw.get("name") if written == "function" else None)
+            name = raw.get("name") if written == "function" else None
+            self._add_results(content, raw.get("tool_call_id") or None, name)
         elif role == "user":
             self._add_user(content)
         elif role == "call":
@@ -75,7 +81,8 @@ class Turns:
             self._add_assistant(raw, content, masked)
 
     def _add_user(self, content: Any) -> None:
-        text = _text_of([part for part in content if not _is_part(part, "tool_result")] if isinstance(content, list) else content)
+        text = _text_of([part for part in content if not _is_part(part, "tool_result")]
+                        if isinstance(content, list) else content)
         for part in content if isinstance(content, list) else []:
             if _is_part(part, "tool_result"):
                 self._add_results(part.get("content", ""), part.get("tool_use_id"))
@@ -87,27 +94,34 @@ class Turns:
 
     def _add_assistant(self, raw: dict[str, Any], content: Any, masked: bool) -> None:
         parts = content if isinstance(content, list) else []
-        text = _text_of([part for part in parts if not _is_part(part, *_CALL_PARTS, *_THOUGHT_PARTS)] if parts else content)
-        calls = [(call.get("id") if isinstance(call, dict) else None, read_call(call)) for call in _calls_of(raw)]
-        calls += [(part.get("id"), call) for part in parts if _is_part(part, *_CALL_PARTS) for call in _calls_of_part(part)]
+        words = [part for part in parts if not _is_part(part, *_CALL_PARTS, *_THOUGHT_PARTS)]
+        text = _text_of(words if parts else content)
+        calls = [(call.get("id") if isinstance(call, dict) else None, read_call(call))
+                 for call in _calls_of(raw)]
+        calls += [(part.get("id"), call) for part in parts if _is_part(part, *_CALL_PARTS)
+                  for call in _calls_of_part(part)]
         words, in_text = read_assistant_text(text, self._names)
         if calls and in_text:
             raise ValueError("calls stand in their own field and in the text")
         self._say(words, calls or [(None, call) for call in in_text], masked)
 
     def _say(self, text: str, calls: list[tuple[str | None, Call]], masked: bool) -> None:
-        """An assistant's turn; one that goes on with calls at once is one turn, whatever its source makes of it."""
+        """An assistant's turn; one that goes on with calls at once is one turn."""
         made = [ToolCall(id=str(id or f"call_{len(self.turns)}_{number}"), function=Function(
-            name=call.name, arguments=json.dumps(call.arguments))) for number, (id, call) in enumerate(calls)]
+                    name=call.name, arguments=json.dumps(call.arguments)))
+                for number, (id, call) in enumerate(calls)]
         last = self.turns[-1] if self.turns else None
-        if made and last is not None and last.role == "assistant" and not (text and last.tool_calls):
+        goes_on = last is not None and last.role == "assistant" and not (text and last.tool_calls)
+        if made and goes_on:
+            before = last.tool_calls or []
             for call in made:
-                call.id += f"_{len(last.tool_calls or [])}" if any(call.id == old.id for old in last.tool_calls or []) else ""
-            last.tool_calls = [*(last.tool_calls or []), *made]
+                call.id += f"_{len(before)}" if call.id in {old.id for old in before} else ""
+            last.tool_calls = [*before, *made]
             last.content = "\n".join(filter(None, (last.content, text)))
             last.weight = 0 if masked else last.weight
         else:
-            last = Turn(role="assistant", content=text, tool_calls=made or None, weight=0 if masked else 1)
+            last = Turn(role="assistant", content=text, tool_calls=made or None,
+                        weight=0 if masked else 1)
             self.turns.append(last)
         self._waiting = list(last.tool_calls or [])
 
@@ -118,9 +132,10 @@ class Turns:
             if id is None and self._waiting:
                 raise ValueError(f"a result of {name!r}, which no call before it names")
         if id is not None and all(call.id != id for call in self._waiting):
-            self.turns.append(Turn(role="tool", content="", tool_call_id=id))  # refused with its message, where it is matched
+            self.turns.append(Turn(role="tool", tool_call_id=id))  # read_messages refuses it
             return
-        for result in [_as_text(content)] if id is not None else _results_of(content, len(self._waiting)):
+        several = _results_of(content, len(self._waiting)) if id is None else [_as_text(content)]
+        for result in several:
             call = next((call for call in self._waiting if id in (None, call.id)), None)
             if call is not None:
                 self._waiting.remove(call)
@@ -169,10 +184,12 @@ def _text_of(content: Any) -> str:
         return content
     if not isinstance(content, list):
         raise ValueError(f"the content is no text but {str(content)[:80]}")
-    texts = [part if isinstance(part, str) else part.get("text", part.get("value")) if _is_part(part, *_TEXT_PARTS) else None
+    texts = [part if isinstance(part, str) else part.get("text", part.get("value"))
+             if _is_part(part, *_TEXT_PARTS) else None
              for part in content]
     if not all(isinstance(text, str) for text in texts):
-        raise ValueError(f"a part of the content is no text: {str(content[texts.index(None)] if None in texts else content)[:80]}")
+        wrong = content[texts.index(None)] if None in texts else content
+        raise ValueError(f"a part of the content is no text: {str(wrong)[:80]}")
     return "".join(texts)
 
 
@@ -185,7 +202,7 @@ def _as_text(content: Any) -> str:
 
 
 def _results_of(content: Any, count: int) -> list[str]:
-    """The results in one value, of so many calls: <tool_response> blocks, or a list with one item for each call."""
+    """The results in one value: <tool_response> blocks, or a list with an item for each call."""
     if isinstance(content, str):
         blocks = _RESPONSE.findall(content)
         if blocks and not _RESPONSE.sub("", content).strip():
@@ -194,9 +211,11 @@ def _results_of(content: Any, count: int) -> list[str]:
             items = read_json(content)
         except ValueError:
             return [content]
-        if not isinstance(items, list) or len(items) != count or count == 1 and not _is_named_result(items[0]):
+        if not isinstance(items, list) or len(items) != count:
             return [content]
-    elif isinstance(content, list) and not (content and all(_is_part(part, *_TEXT_PARTS) for part in content)):
+        if count == 1 and not _is_named_result(items[0]):
+            return [content]
+    elif isinstance(content, list) and not all(_is_part(part, *_TEXT_PARTS) for part in content):
         items = content
     else:
         return [_as_text(content)]

@@ -46,12 +46,14 @@ def read_assistant_text(text: str, names: Collection[str]) -> tuple[str, list[Ca
     if calls:
         return "", calls
     if (fault := text_fault(content, names)) in ("untagged_call", "invented_turn"):
-        raise ValueError(f"the text of the assistant is no answer in words but {fault.replace('_', ' ')}: {content[:80]!r}")
+        raise ValueError(f"the text of the assistant is no answer in words but {fault}: "
+                         f"{content[:80]!r}")
     return content, []
 
 
 def read_calls(body: str) -> list[Call]:
-    """The calls of a text that holds nothing else: an object or a list, as JSON or as a Python literal.
+    """The calls of a text that holds nothing else: an object or a list, as JSON or as a Python
+    literal.
 
     Raises:
         ValueError: there is none, or one has no certain meaning.
@@ -64,7 +66,8 @@ def read_calls(body: str) -> list[Call]:
 
 
 def read_call(raw: Any) -> Call:
-    """One call: {"name", "arguments"}, or the same under "function"; arguments are an object, or JSON text of one.
+    """One call: {"name", "arguments"}, or the same under "function"; arguments are an object, or
+    JSON text of one.
 
     Arguments that are absent, null or "" are none, as servers write them.
 
@@ -84,15 +87,19 @@ def read_call(raw: Any) -> Call:
         try:
             arguments = _read_value(arguments)
         except ValueError as error:
-            raise ValueError(f"the arguments of {raw['name']!r} are no JSON object ({error})") from None
-    arguments = {} if arguments is None or arguments == "" or isinstance(arguments, str) else arguments
+            reason = f"the arguments of {raw['name']!r} are no JSON object ({error})"
+            raise ValueError(reason) from None
+    arguments = {} if arguments is None or arguments == "" or isinstance(arguments,
+                                                                         str) else arguments
     if not isinstance(arguments, dict):
-        raise ValueError(f"the arguments of {raw['name']!r} are no JSON object ({str(arguments)[:80]})")
+        raise ValueError(f"the arguments of {raw['name']!r} are no JSON object but "
+                         f"{str(arguments)[:80]}")
     return Call(name=raw["name"], arguments=arguments)
 
 
 def _refuse_keys(raw: dict[str, Any], read: set[str]) -> None:
-    if unknown := [key for key, value in raw.items() if key not in read and value not in (None, "", [], {})]:
+    if unknown := [key for key, value in raw.items() if key not in read
+                   and value not in (None, "", [], {})]:
         raise ValueError(f'the key "{unknown[0]}" of a call is not read')
 
 
@@ -148,7 +155,8 @@ def _read_brackets(text: str, names: Collection[str]) -> list[Call]:
     if not (text.startswith("[") and text.endswith(")]")):
         return []
     known = {}
-    for number, name in enumerate(sorted(names, key=len, reverse=True)):  # names may be no Python names
+    for number, name in enumerate(sorted(names, key=len,
+                                         reverse=True)):  # names may be no Python names
         written, count = re.subn(rf"(?<![\w.]){re.escape(name)}\s*\(", f"tool_{number}_(", text)
         if count:
             text, known[f"tool_{number}_"] = written, name
@@ -158,7 +166,8 @@ def _read_brackets(text: str, names: Collection[str]) -> list[Call]:
     except (AttributeError, KeyError):  # no list of calls, or a call of no listed tool
         return []
     except _NOT_PYTHON as error:
-        raise ValueError(f"calls in brackets that cannot be read ({error}): {text[:80]!r}") from None
+        reason = f"calls in brackets that cannot be read ({error}): {text[:80]!r}"
+        raise ValueError(reason) from None
 
 
 def _keywords(call: ast.Call) -> Iterator[tuple[str, Any]]:
