@@ -33,6 +33,7 @@ def test_there_is_a_pin_for_each_python():
 
 
 @pytest.mark.slow
+@pytest.mark.network
 @pytest.mark.parametrize("python", PYTHONS)
 @pytest.mark.parametrize("name", FILES)
 def test_pip_finds_all_pins(tmp_path, name, python):

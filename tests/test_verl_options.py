@@ -1,4 +1,4 @@
-"""What docs/training.md lists for train.verl, as trainings of two steps on a CPU."""
+"""What docs/training.md lists for train.verl, as trainings of two steps on a CPU; a minute each."""
 from __future__ import annotations
 
 import subprocess
@@ -15,7 +15,7 @@ from looptool.config import ROOT
 from looptool.records import Message, write_jsonl
 from looptool.run_files import RoundFiles
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.cluster]
 SIZES = ("train.batch_size=4", "train.mini_batch_size=2", "train.rollouts=4", "train.epochs=2",
          "student.max_response_tokens=16", "student.max_prompt_tokens=900",
          "train.learning_rate=1.0e-3")
