@@ -36,9 +36,9 @@ def drawing(sampling: Sampling) -> dict[str, Any]:
 
 
 def seed_of(task: str, draw: int) -> int:
-    """The seed of a further draw of a task. The first has none, as the packages' own handlers send none.
+    """The seed of a further draw of a task; the first has none, as in the package's own handlers.
 
-    Without it a server that was started again, with its own seed, would repeat the draws of the one before.
+    Without it a server that was started again, with its own seed, would repeat draws.
     """
     return int.from_bytes(hashlib.sha256(f"{task}:{draw}".encode()).digest()[:4], "big") >> 1
 

@@ -100,13 +100,13 @@ class Scored(Record, kw_only=True):
     scores: dict[str, float]
     """Percent, by the benchmark's own name of each figure."""
     correct: dict[str, int] = {}
-    """Entries right, by category of `card.counts`, where the benchmark scores entries as right or wrong; in the first
-    draw."""
+    """Entries right in the first draw, by category of `card.counts`, where the benchmark scores
+    entries as right or wrong."""
     draws: list[dict[str, int]] = []
-    """The same of each draw, the first included, where there are several; `scores` are then their means."""
+    """The same of each draw where there are several; `scores` are then their means."""
     sound: dict[str, tuple[float, int]] = {}
-    """Entries right (mean of the draws) and all, by category, without those whose truth is known to be wrong; see
-    bfcl/wrong_truths.py. Never the official score."""
+    """Entries right (mean of the draws) and all, by category, without those whose truth is known to
+    be wrong; see bfcl/wrong_truths.py. Never the official score."""
 
 
 def folder(run_dir: Path | str, benchmark: str, *, round: int | None = None, model: str = "",
@@ -156,8 +156,8 @@ def card_text(card: Card) -> str:
         "model": f"{card.model}, revision {card.revision}",
         "served by": f"{card.server}{f' as {card.served_as}' if card.served_as else ''}, context {card.context_length or 'not told'}",
         "sampling": f"thinking {'on' if sampling.thinking else 'off'}, temperature {sampling.temperature:g}, "
-                    f"top_p {sampling.top_p:g}{others}, at most {sampling.max_tokens:,} tokens a reply"
-                    f"{f', {card.draws} draws of each' * (card.draws > 1)}",
+                    f"top_p {sampling.top_p:g}{others}, at most {sampling.max_tokens:,} tokens "
+                    f"a reply{f', {card.draws} draws of each' * (card.draws > 1)}",
         "prompt": f"{card.prompt}; handler {card.handler}",
         "scope": f"{card.scope}: {sum(card.counts.values()):,} entries ({categories})",
         "errors": f"{failed}{f' in {card.draws} draws' * (card.draws > 1)}; {card.errors.where}",

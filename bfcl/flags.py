@@ -60,8 +60,9 @@ def parse_words(parser: argparse.ArgumentParser, words: list[str]) -> argparse.N
     if args.repeats < 1:
         parser.error("--repeats: give 1 or more")
     if args.repeats > 1 and args.temperature < 0.1:
-        _log.warning("--repeats %d at temperature %g shows little but the server's own spread; --temperature 0.6, or what "
-                     "the model's card says, shows the model's", args.repeats, args.temperature)
+        _log.warning("--repeats %d at temperature %g shows little but the server's own spread; "
+                     "--temperature 0.6, or what the model's card says, shows the model's",
+                     args.repeats, args.temperature)
     return args
 
 

@@ -111,7 +111,8 @@ class Launch:
 
         return [entry["id"] for entry in load_file(PROMPT_PATH / known[category])]
 
-    def generate(self, ask: Ask, prompt: Prompt, ids: Mapping[str, Sequence[str]], threads: int, draw: int) -> None:
+    def generate(self, ask: Ask, prompt: Prompt, ids: Mapping[str, Sequence[str]], threads: int,
+                 draw: int) -> None:
         """Ask for every entry that has no result yet; `ids` by category."""
         self._forget_worlds()
         self._model.model_handler = self._handler.handler_class(ask, prompt)
@@ -146,7 +147,8 @@ class Launch:
 
     @staticmethod
     def _forget_worlds() -> None:
-        """bfcl-eval keeps each task's simulated systems for as long as the process lives; a draw begins with new ones."""
+        """bfcl-eval keeps each task's simulated systems as long as the process lives; a draw begins
+        with new ones."""
         from bfcl_eval.eval_checker.multi_turn_eval import multi_turn_utils
 
         for name in [name for name in vars(multi_turn_utils) if name.endswith("_instance")]:

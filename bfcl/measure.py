@@ -130,7 +130,7 @@ def _ended_by_signals(ask: Asker, served: Served) -> Iterator[None]:
 
     before = {sign: signal.getsignal(sign) for sign in (signal.SIGINT, signal.SIGTERM)}
     for sign, handler in before.items():
-        if handler is not signal.SIG_IGN:  # a shell's background job: the Ctrl-C is meant for others
+        if handler is not signal.SIG_IGN:  # a background job: the Ctrl-C is meant for others
             signal.signal(sign, stop)
     try:
         yield
@@ -156,11 +156,14 @@ def _score(launch: Launch, job: Job, settings: Settings, served: Served, errors:
         handler=settings["handler"], prompt=settings["prompt"], model=job.model, revision=settings["revision"],
         server=served.server, served_as=served.shown_as(job.model), sampling=job.sampling,
         context_length=served.context, errors=errors, scope=settings["scope"], counts={category: tally.total for category, tally in tallies.items()},
-        environment=environment("bfcl-eval", "numpy", "mpmath", "tree-sitter", "looptool"), date=today(), draws=job.repeats)
+        environment=environment("bfcl-eval", "numpy", "mpmath", "tree-sitter", "looptool"),
+        date=today(), draws=job.repeats)
     correct = [{category: tally.correct for category, tally in one.items()} for one in each]
-    sound = sound_tallies([read_refused(folder) for folder in draws], ids) if launch.version == "v3" else {}
-    return Scored(card=card, scores=figures(card.benchmark, tallies), correct=correct[0], draws=correct if len(each) > 1 else [],
-                  sound={category: (tally.correct, tally.total) for category, tally in sound.items()})
+    refused = [read_refused(folder) for folder in draws]
+    sound = sound_tallies(refused, ids) if launch.version == "v3" else {}
+    return Scored(card=card, scores=figures(card.benchmark, tallies), correct=correct[0],
+                  draws=correct if len(each) > 1 else [],
+                  sound={category: (kept.correct, kept.total) for category, kept in sound.items()})
 
 
 def main() -> None:

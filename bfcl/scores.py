@@ -104,7 +104,8 @@ def read_tallies(folder: Path) -> dict[str, Tally]:
 
 def read_refused(folder: Path) -> set[str]:
     """The ids that bfcl-eval found wrong: all further lines of the score files."""
-    lines = (line for path in folder.rglob("BFCL_v*_score.json") for line in path.read_bytes().splitlines()[1:])
+    lines = (line for path in folder.rglob("BFCL_v*_score.json")
+             for line in path.read_bytes().splitlines()[1:])
     return {msgspec.json.decode(line)["id"] for line in lines}
 
 
@@ -115,7 +116,7 @@ def mean_tallies(draws: Sequence[Mapping[str, Tally]]) -> dict[str, Tally]:
 
 
 def spread(weights: Weights, draws: Sequence[Mapping[str, Tally]]) -> float | None:
-    """The standard deviation of a figure over draws, in points; None where one of its categories was not run."""
+    """The standard deviation of a figure over draws, in points; None where it was not measured."""
     values = [accuracy(weights, draw) for draw in draws]
     return None if None in values else statistics.stdev(value for value, _ in values)
 
@@ -150,7 +151,8 @@ def tallies_of(scored: Scored) -> dict[str, Tally]:
 
 def draws_of(scored: Scored) -> list[dict[str, Tally]]:
     """The same of each draw."""
-    return [{category: Tally(correct, scored.card.counts[category]) for category, correct in draw.items()}
+    counts = scored.card.counts
+    return [{category: Tally(correct, counts[category]) for category, correct in draw.items()}
             for draw in scored.draws or [scored.correct]]
 
 
@@ -165,13 +167,13 @@ def score_table(rows: Mapping[str, Scored]) -> str:
     text = ""
     for title, columns in FIGURES[benchmark].items():
         lines = _lines(columns, {name: tallies_of(scored) for name, scored in rows.items()})
-        lines |= {f"spread of {name}": [None if (value := spread(weights, draws_of(scored))) is None else (value, 0.0)
-                                        for weights in columns.values()]
+        lines |= {f"spread of {name}": _spreads(columns, draws_of(scored))
                   for name, scored in rows.items() if scored.draws}
         if columns is V3 and scopes == ["full"]:
             lines |= {f"paper: {name}": [(value, 0.0) for value in values] for name, values in PAPER.items()}
         text += (f"{title}; {'; '.join(scopes)}; percent, with 95% intervals"
-                 f"{draws_note(scored.card for scored in rows.values())}\n{_grid(list(columns), lines)}\n")
+                 f"{draws_note(scored.card for scored in rows.values())}\n"
+                 f"{_grid(list(columns), lines)}\n")
         if columns is V3:
             text += _sound_table(columns, rows)
     if len(rows) == 2 and (fields := differences(*(scored.card for scored in rows.values()))):
@@ -180,31 +182,43 @@ def score_table(rows: Mapping[str, Scored]) -> str:
                             for name, scored in rows.items())
 
 
-def _lines(columns: Mapping[str, Weights], rows: Mapping[str, Mapping[str, Tally]]) -> dict[str, list[Cell]]:
+def _lines(columns: Mapping[str, Weights],
+           rows: Mapping[str, Mapping[str, Tally]]) -> dict[str, list[Cell]]:
     """The figures of each row, and of two rows their difference."""
-    lines = {name: [accuracy(weights, tallies) for weights in columns.values()] for name, tallies in rows.items()}
+    lines = {name: [accuracy(weights, tallies) for weights in columns.values()]
+             for name, tallies in rows.items()}
     if len(rows) == 2:
-        lines["difference"] = [(two[0] - one[0], math.hypot(one[1], two[1])) if one and two else None
-                               for one, two in zip(*lines.values(), strict=True)]
+        lines["difference"] = [
+            (two[0] - one[0], math.hypot(one[1], two[1])) if one and two else None
+            for one, two in zip(*lines.values(), strict=True)]
     return lines
+
+
+def _spreads(columns: Mapping[str, Weights], draws: Sequence[Mapping[str, Tally]]) -> list[Cell]:
+    """The spread of each figure over draws."""
+    values = (spread(weights, draws) for weights in columns.values())
+    return [None if value is None else (value, 0.0) for value in values]
 
 
 def draws_note(cards: Iterable[Card]) -> str:
     """What a table's title says of repeated draws."""
     draws = sorted({card.draws for card in cards} - {1})
-    return f"; avg@{'/'.join(map(str, draws))}, spread is the standard deviation of a draw" if draws else ""
+    if not draws:
+        return ""
+    return f"; avg@{'/'.join(map(str, draws))}, spread is the standard deviation of a draw"
 
 
 def _sound_table(columns: Mapping[str, Weights], rows: Mapping[str, Scored]) -> str:
-    """The same figures without the entries whose truth is known to be wrong; nothing where there are none among them."""
-    tallies = {name: {category: Tally(*tally) for category, tally in scored.sound.items() if tally[1]}
+    """The same without the entries whose truth is known to be wrong; "" where there are none."""
+    tallies = {name: {category: Tally(*each) for category, each in scored.sound.items() if each[1]}
                for name, scored in rows.items()}
     first = next(iter(rows.values()))
     left_out = sum(first.card.counts.values()) - sum(total for _, total in first.sound.values())
     if not left_out or not all(scored.sound for scored in rows.values()):
         return ""
-    return (f"Second, and NOT the official score: without {left_out} entries whose ground truth is known to be wrong "
-            f"(bfcl/wrong_truths.yaml)\n{_grid(list(columns), _lines(columns, tallies))}\n")
+    return (f"Second, and NOT the official score: without {left_out} entries whose ground truth is "
+            f"known to be wrong (bfcl/wrong_truths.yaml)\n"
+            f"{_grid(list(columns), _lines(columns, tallies))}\n")
 
 
 def _grid(columns: Sequence[str], lines: Mapping[str, Sequence[Cell]]) -> str:
@@ -221,5 +235,7 @@ def _grid(columns: Sequence[str], lines: Mapping[str, Sequence[Cell]]) -> str:
 
 def category_table(scored: Scored) -> str:
     """Right entries by category; the mean of the draws."""
-    return "".join(f"  {category:<26}{tally.correct:>6,.{1 if scored.draws else 0}f} of {tally.total:>5,}"
-                   f"{tally.correct / tally.total:>8.1%}\n" for category, tally in tallies_of(scored).items())
+    digits = 1 if scored.draws else 0
+    return "".join(f"  {category:<26}{tally.correct:>6,.{digits}f} of {tally.total:>5,}"
+                   f"{tally.correct / tally.total:>8.1%}\n"
+                   for category, tally in tallies_of(scored).items())

@@ -1,9 +1,9 @@
-"""Entries of BFCL v3 whose ground truth is known to be wrong: bfcl/wrong_truths.yaml, each with its source.
+"""Entries of BFCL v3 whose ground truth is known to be wrong: wrong_truths.yaml, with sources.
 
-Only what is certain stands there: entries that the official scorer refuses whatever is answered, and entries whose truth
-contradicts their own task and was mended by the benchmark's maintainers after bfcl-eval 2025.6.14. Tasks that they
-reworded, and those of changed simulated systems, do not. The official score counts all of them; what is measured
-without them stands second.
+Only what is certain stands there: entries that the official scorer refuses whatever is answered,
+and entries whose truth contradicts their own task and was mended by the benchmark's maintainers
+after bfcl-eval 2025.6.14. Tasks that they reworded, and those of changed simulated systems, do not.
+The official score counts all of them; what is measured without them stands second.
 """
 from __future__ import annotations
 
@@ -31,10 +31,12 @@ class WrongTruth(msgspec.Struct, forbid_unknown_fields=True):
 @functools.cache
 def wrong_truths() -> list[WrongTruth]:
     """All of them."""
-    return msgspec.yaml.decode(Path(__file__).with_suffix(".yaml").read_bytes(), type=list[WrongTruth])
+    text = Path(__file__).with_suffix(".yaml").read_bytes()
+    return msgspec.yaml.decode(text, type=list[WrongTruth])
 
 
-def sound_tallies(refused: Sequence[Set[str]], ids: Mapping[str, Sequence[str]]) -> dict[str, Tally]:
+def sound_tallies(refused: Sequence[Set[str]],
+                  ids: Mapping[str, Sequence[str]]) -> dict[str, Tally]:
     """Right entries and all, by category, without the wrong truths; the mean of the draws.
 
     Args:
@@ -42,6 +44,9 @@ def sound_tallies(refused: Sequence[Set[str]], ids: Mapping[str, Sequence[str]])
         ids: what was asked, by category.
     """
     wrong = {id for each in wrong_truths() for id in each.ids}
-    kept = {category: [id for id in asked if id not in wrong] for category, asked in ids.items()}
-    return {category: Tally(statistics.fmean(sum(id not in draw for id in asked) for draw in refused), len(asked))
-            for category, asked in kept.items()}
+    tallies = {}
+    for category, asked in ids.items():
+        kept = [id for id in asked if id not in wrong]
+        right = statistics.fmean(sum(id not in draw for id in kept) for draw in refused)
+        tallies[category] = Tally(right, len(kept))
+    return tallies

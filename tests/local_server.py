@@ -99,7 +99,7 @@ class LocalServer:
         self.most_at_work = max(self.most_at_work, self.at_work)
         try:
             await asyncio.sleep(self.latency)
-            while self.hold(self):  # without a limit: beside other work, whoever is to end it may be long in coming
+            while self.hold(self):  # no limit: beside other work, whoever ends it may come late
                 await asyncio.sleep(0.01)
             fault = self.fault(payload, tries)
             if fault is not None:

@@ -198,8 +198,9 @@ def test_a_model_trained_with_another_system_text_gets_it_from_a_file(tmp_path):
 AROUND = {"bfcl.acebench.evaluate", "bfcl.acebench.figures", "bfcl.acebench.measuring"}
 """What calls the handler, and what averages its scores."""
 CARRIES = {"bfcl.card", "bfcl.fetching", "looptool.check", "looptool.config", "looptool.endpoint", "looptool.records",
-           "looptool.stage"}
-"""Modules that the handler's import to hold, send, hash or store what they make; looptool.check is only passed on."""
+           "looptool.stage", "looptool.structured"}
+"""Modules that the handler's import to hold, send, hash or store what they make; looptool.check is
+only passed on, and no schema is sent."""
 
 
 def module_name(path: Path) -> str:

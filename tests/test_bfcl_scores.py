@@ -83,14 +83,18 @@ def test_the_difference_to_the_base_model_and_every_card_are_shown() -> None:
 def test_the_mean_of_draws_stands_with_their_spread_and_the_sound_entries_stand_second() -> None:
     one = scored(share=0.5)
     counts = one.card.counts
-    draws = [{name: round(share * total) for name, total in counts.items()} for share in (0.5, 0.6, 0.7)]
-    several = msgspec.structs.replace(one, draws=draws, card=msgspec.structs.replace(one.card, draws=3), sound={
-        name: (0.9 * total, total - (name == "simple")) for name, total in counts.items()})
-    assert tallies_of(several)["simple"] == Tally(240, 400) and tallies_of(one)["simple"] == Tally(200, 400)
+    draws = [{name: round(share * total) for name, total in counts.items()}
+             for share in (0.5, 0.6, 0.7)]
+    sound = {name: (0.9 * total, total - (name == "simple")) for name, total in counts.items()}
+    several = msgspec.structs.replace(
+        one, draws=draws, sound=sound, card=msgspec.structs.replace(one.card, draws=3))
+    assert tallies_of(several)["simple"] == Tally(240, 400)
+    assert tallies_of(one)["simple"] == Tally(200, 400)
     table = score_table({"round 1": several})
     first, second = table.split("Second, and NOT the official score: without 1 entries")
-    mean, spread = (next(line.split()[words] for line in first.splitlines() if line.startswith(name))
-                    for name, words in (("round 1", 2), ("spread of round 1", 4)))
+    lines = first.splitlines()
+    mean, spread = (next(line.split()[at] for line in lines if line.startswith(name))
+                    for name, at in (("round 1", 2), ("spread of round 1", 4)))
     assert float(mean) == pytest.approx(60, abs=0.1) and float(spread) == pytest.approx(10, abs=0.1)
     assert "avg@3" in first and "paper: LoopTool-8B" in first and "paper" not in second
     assert second.split("round 1")[1].split()[0].startswith("90.")

@@ -1,4 +1,4 @@
-"""Started in the background or by nohup, a process keeps the signals ignored that its starter ignores."""
+"""Started in the background or by nohup, a process keeps ignoring what its starter ignores."""
 from __future__ import annotations
 
 import os
@@ -21,7 +21,7 @@ time.sleep(60)
 
 
 @pytest.mark.parametrize("ignored", [True, False], ids=["by nohup", "in a terminal"])
-def test_a_node_of_ray_outlives_its_terminal_only_under_nohup(tmp_path: Path, ignored: bool) -> None:
+def test_a_node_of_ray_outlives_its_terminal_under_nohup(tmp_path: Path, ignored: bool) -> None:
     package = tmp_path / "ray" / "scripts"
     package.mkdir(parents=True)
     for folder in (package.parent, package):
@@ -30,8 +30,9 @@ def test_a_node_of_ray_outlives_its_terminal_only_under_nohup(tmp_path: Path, ig
     there = tmp_path / "there"
     handler = signal.SIG_IGN if ignored else signal.SIG_DFL
     node = subprocess.Popen(
-        [sys.executable, str(ROOT / "grpotool" / "ray_node.py"), "none", str(there)], stdin=subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": str(tmp_path)}, preexec_fn=lambda: signal.signal(signal.SIGHUP, handler))
+        [sys.executable, str(ROOT / "grpotool" / "ray_node.py"), "none", str(there)],
+        stdin=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, handler))
     while not there.exists() or not there.read_text():
         assert node.poll() is None
         time.sleep(0.02)

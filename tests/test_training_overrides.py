@@ -26,7 +26,7 @@ from looptool.meta import make_header, meta_path, read_meta
 from looptool.records import Call, InputError, Message
 from looptool.run_files import RoundFiles
 
-CONFIGS = ("laptop", "qwen3_8b", "qwen3_32b")
+CONFIGS = ("laptop", "small", "qwen3_8b", "qwen3_32b")
 
 
 @pytest.fixture(autouse=True)
@@ -161,7 +161,7 @@ def test_environment(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name, address, own", [
-    ("laptop", None, True), ("laptop", "10.0.0.1:6379", True), ("qwen3_8b", None, True),
+    ("qwen3_8b", None, True),
     ("qwen3_8b", "10.0.0.1:6379", False), ("qwen3_32b", None, False)])
 def test_a_ray_of_its_own_keeps_its_token_to_itself(tmp_path, monkeypatch, name, address, own):
     monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
@@ -175,6 +175,7 @@ def test_a_ray_of_its_own_keeps_its_token_to_itself(tmp_path, monkeypatch, name,
     assert ("+ray_kwargs.ray_init.address=local" in run) == own
     monkeypatch.setenv("RAY_AUTH_TOKEN", "mine")
     assert environment(load(name), files)["RAY_AUTH_TOKEN"] == "mine"
+    assert environment(load("laptop"), files)["RAY_AUTH_MODE"] == "disabled"
 
 
 def test_presets_are_the_tables_columns(tmp_path):
@@ -523,8 +524,8 @@ def test_three_gpus_are_refused_where_the_policy_is_here(tmp_path):
 
 # verl's own check of the lists, without a GPU
 
-OPTIONS = {line.split("`")[1]: line.split("`")[3].split() for line in (
-    ROOT / "docs" / "training.md").read_text().splitlines() if re.match(r"\| `", line)}
+OPTIONS = {name: mine.split() for name, mine in re.findall(
+    r"^\| ([^|`]+) \| `([^|`]+=[^|`]+)` \|", (ROOT / "docs" / "training.md").read_text(), re.M)}
 """Of the table in docs/training.md: a name, and what `train.verl` then has."""
 
 

@@ -12,7 +12,7 @@ from test_reward import score
 from grpotool.reward import GroundTruth
 from looptool.records import Call, Message, Sample, encode_line
 from looptool.sample_rules import sample_faults
-from looptool.schema import read_tool
+from looptool.tool_objects import read_tool
 from looptool.untagged import MAX_TEXT, text_fault
 
 TOOLS = ["get_weather", "now", "book.flight"]

@@ -86,9 +86,11 @@ def report(measured: dict[str, dict[Way, Scored]]) -> str:
     cards = {label: scored["official"].card for label, scored in measured.items()}
     whole = all((card.benchmark, card.commit, card.scope) == ("ACEBench en", COMMIT, "full") for card in cards.values())
     tallies = {label: {way: tallies_of(one) for way, one in scored.items()} for label, scored in measured.items()}
-    draws = {label: {way: draws_of(one) for way, one in scored.items() if one.draws} for label, scored in measured.items()}
+    draws = {label: {way: draws_of(one) for way, one in scored.items() if one.draws}
+             for label, scored in measured.items()}
     scopes = "; ".join(sorted({f"{card.benchmark}, {card.scope}" for card in cards.values()}))
-    text = (f"{scopes}; percent, with 95% intervals{draws_note(cards.values())}\n{table(tallies, whole, draws)}\n"
+    text = (f"{scopes}; percent, with 95% intervals{draws_note(cards.values())}\n"
+            f"{table(tallies, whole, draws)}\n"
             f"official: the checkout's eval_main.py as it is; corrected: with\n    {STRIPS}\nas\n    {KEEPS}\n")
     for label, card in cards.items():
         text += f"\n{label}\n{category_table(tallies[label], card.draws)}{card_text(card)}"

@@ -52,13 +52,14 @@ def table(models: Mapping[str, Mapping[str, Tallies]], paper: bool,
     Args:
         models: tallies by name of the model, then by way of scoring. The base model comes first.
         paper: whether the paper's rows may stand beside them: the whole English benchmark.
-        draws: the same of each draw, of the models that have several; their spread stands under the figures.
+        draws: the same of each draw, of the models that have several; their spread stands below.
     """
     lines = {f"{name}, {way}": figures(tallies) for name, ways in models.items() for way, tallies in ways.items()}
     if len(models) == 2:
         base, policy = models.values()
         lines |= {f"difference, {way}": difference(figures(base[way]), figures(policy[way])) for way in policy}
-    lines |= {f"spread of {name}, {way}": spreads(each) for name, ways in draws.items() for way, each in ways.items()}
+    lines |= {f"spread of {name}, {way}": spreads(each)
+              for name, ways in draws.items() for way, each in ways.items()}
     if paper:
         lines |= {f"paper: {name}": {column: (value, 0.0) for column, value in zip(COLUMNS, values, strict=True)}
                   for name, values in PAPER.items()}

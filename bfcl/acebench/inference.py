@@ -32,14 +32,16 @@ CONVERSATIONS = "conversations"
 
 
 def asker(client: Client, role: str, model: str, sampling: Sampling, draw: int) -> Ask:
-    """Asks a model for one of its draws, counted from 1; where the server's context is too short for prompt and reply, for a shorter reply.
+    """Asks a model for one of its draws, counted from 1; for a shorter reply where the server's
+    context is too short for prompt and reply.
 
     A prompt that does not fit at all gets an empty reply that says so.
     """
     async def ask(chat: list[ChatMessage]) -> Reply:
         for room in rooms(sampling.max_tokens):
             try:
-                return await client.ask(role, chat, msgspec.structs.replace(sampling, max_tokens=room), draw - 1, model)
+                shorter = msgspec.structs.replace(sampling, max_tokens=room)
+                return await client.ask(role, chat, shorter, draw - 1, model)
             except CallFailed as error:
                 if not is_too_long(str(error)):
                     raise

@@ -22,7 +22,8 @@ from bfcl.acebench.scoring import CategoryScore, Way, score
 from bfcl.ask import drawing
 from bfcl.begun import LEARNED, Settings, go_on, model_settings, once_served
 from bfcl.card import (
-    Card, Errors, Sampling, Scored, draw_folder, environment, hash_files, read_card, today, write_card)
+    Card, Errors, Sampling, Scored, draw_folder, environment, hash_files, read_card, today,
+    write_card)
 from bfcl.scores import Tally, mean_tallies
 from bfcl.served import Served
 from bfcl.server import server
@@ -38,7 +39,8 @@ HANDLER = [*(ROOT / "bfcl" / "acebench" / f"{name}.py" for name in (
     *sorted(PROMPTS.rglob("*.md")), *(ROOT / name for name in (
         "bfcl/ask.py", "bfcl/room.py", "bfcl/system_text.py", "looptool/answers.py", "looptool/calls.py",
         "looptool/llm.py", "looptool/match.py", "looptool/prompt.py", "looptool/schema.py", "looptool/type_names.py",
-        "looptool/structured_text.py", "looptool/untagged.py", "looptool/system_prompt_full.md",
+        "looptool/question.py", "looptool/sampling.py", "looptool/structured_text.py",
+        "looptool/untagged.py", "looptool/system_prompt_full.md",
         "looptool/system_prompt_short.md"))]
 """Our files between the benchmark and the model, and around its scorer."""
 WHERE = ("all in the denominator: no_answer and scorer_crash as wrong, replies of the other kinds as the scorer judges "
@@ -117,7 +119,8 @@ def measure(job: Job, config: Config) -> dict[Way, Scored]:
     with server(job.model, job.endpoint, job.served_name, job.server_flags, job.out / "server.log") as served:
         settings = once_served(job.begun, "acebench", settings, served.context)
         try:
-            drawn = [asyncio.run(infer(job, config, rows, settings, served, draw)) for draw in range(1, job.repeats + 1)]
+            drawn = [asyncio.run(infer(job, config, rows, settings, served, draw))
+                     for draw in range(1, job.repeats + 1)]
         except StageFailed as error:
             raise InputError(str(error)) from None
     failed = sum(failed for _, failed in drawn)
@@ -126,7 +129,8 @@ def measure(job: Job, config: Config) -> dict[Way, Scored]:
                          "asked again, or score them as wrong with --failed-as-wrong")
     tasks = [row for tasks in rows.values() for row in tasks]
     errors = sum((count_errors(answers) for answers, _ in drawn), Counter(no_answer=failed))
-    whole = [{row.id: answers.get(row.id) or no_answer(row.id) for row in tasks} for answers, _ in drawn]
+    whole = [{row.id: answers.get(row.id) or no_answer(row.id) for row in tasks}
+             for answers, _ in drawn]
     return {way: write_score(job, settings, served, errors, way, [
         score(job.checkout, job.language, rows, answers, way, draw_folder(job.out, draw) / way)
         for draw, answers in enumerate(whole, 1)]) for way in get_args(Way)}
@@ -145,7 +149,8 @@ def is_done(job: Job) -> bool:
     if not all((card_folder(job, way) / "card.json").exists() for way in get_args(Way)):
         return False
     card = read_card(job.out).card
-    return card.draws >= job.repeats and card.scope == job.scope() and user_note(job) in card.notes and "no_answer" not in card.errors.counts
+    return (card.draws >= job.repeats and card.scope == job.scope() and user_note(job) in card.notes
+            and "no_answer" not in card.errors.counts)
 
 
 def card_folder(job: Job, way: Way) -> Path:
@@ -164,10 +169,13 @@ async def infer(job: Job, config: Config, rows: Mapping[str, list[Row]], setting
         if USER in rows:
             client = await stack.enter_async_context(
                 llm.Client.from_config(config, job.out / "user_answers.sqlite", [job.user_endpoint], job.in_flight))
-            user = User(job.user_model, asker(client, "user", job.user_model, USER_SAMPLING, draw), client.usage["user"])
+            ask_user = asker(client, "user", job.user_model, USER_SAMPLING, draw)
+            user = User(job.user_model, ask_user, client.usage["user"])
         stays = {name: value for name, value in settings.items() if name not in LEARNED}  # which job.begun guards
-        inference = Inference(job.checkout, job.language, job.prompt, draw_folder(job.out, draw), stays, job.in_flight)
-        return await inference.run(rows, policy, lambda role: asker(policy, role, served.name, sampling, draw), user)
+        inference = Inference(job.checkout, job.language, job.prompt, draw_folder(job.out, draw),
+                              stays, job.in_flight)
+        return await inference.run(
+            rows, policy, lambda role: asker(policy, role, served.name, sampling, draw), user)
 
 
 def count_errors(answers: Mapping[str, Answer]) -> Counter[str]:
@@ -181,7 +189,9 @@ def count_errors(answers: Mapping[str, Answer]) -> Counter[str]:
 def write_score(job: Job, settings: Settings, served: Served, errors: Counter[str], way: Way,
                 draws: Sequence[Mapping[str, CategoryScore]]) -> Scored:
     """The card of one way of scoring, with its figures."""
-    tallies = mean_tallies([{category: Tally(one.right, one.total) for category, one in draw.items()} for draw in draws])
+    tallies = mean_tallies([
+        {category: Tally(one.right, one.total) for category, one in draw.items()}
+        for draw in draws])
     crashes = sum(one.crashes for draw in draws for one in draw.values())
     notes = [user_note(job), "scored by the checkout's eval_main.py" + (
         "" if way == "official" else f", its two statements that take out whitespace replaced by {KEEPS!r}")]
@@ -192,11 +202,13 @@ def write_score(job: Job, settings: Settings, served: Served, errors: Counter[st
                 errors=Errors(counts=dict(errors + Counter(scorer_crash=crashes)), where=WHERE),
                 counts={category: tally.total for category, tally in tallies.items()},
                 environment=environment("looptool"), date=today(), draws=len(draws), notes=notes)
-    process = {f"{category}, process": 100 * statistics.fmean(draw[category].process for draw in draws)
-               for category, one in draws[0].items() if one.process is not None}
+    process = {
+        f"{category}, process": 100 * statistics.fmean(draw[category].process for draw in draws)
+        for category, one in draws[0].items() if one.process is not None}
     values = {name: round(value, 4) for name, (value, _) in figures(tallies).items()}
     correct = [{category: one.right for category, one in draw.items()} for draw in draws]
-    scored = Scored(card=card, scores=values | process, correct=correct[0], draws=correct if len(draws) > 1 else [])
+    scored = Scored(card=card, scores=values | process, correct=correct[0],
+                    draws=correct if len(draws) > 1 else [])
     write_card(card_folder(job, way), scored)
     return scored
 
