@@ -120,7 +120,8 @@ def test_an_answer_ends_as_the_policy_says_and_long_ones_are_left_out(tmp_path, 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("overrides", [
-    ["train.profile=cpu"], ["train.profile=gpu"], ["train.profile=gpu", "train.attention=sdpa", "train.gpus_per_node=4"]])
+    ["train.profile=cpu"], ["train.profile=gpu", "train.attention=flash_attention_2"],
+    ["train.profile=gpu", "train.attention=sdpa", "train.gpus_per_node=4"]])
 def test_verl_knows_every_key(tmp_path, policy, overrides):
     from hydra import compose as compose_config
     from hydra import initialize_config_module
@@ -136,7 +137,7 @@ def test_verl_knows_every_key(tmp_path, policy, overrides):
     assert composed.trainer.total_training_steps == 7 and composed.trainer.resume_from_path.endswith("global_step_3")
     assert composed.trainer.total_epochs > 7
     assert composed.data.train_files == str(files.train_parquet.resolve())
-    packed = "train.attention=sdpa" not in overrides and config.train.profile == "gpu"
+    packed = "train.attention=flash_attention_2" in overrides
     assert composed.model.use_remove_padding == packed
     words = sft_command(config, run)
     assert f"--nproc_per_node={1 if config.train.profile == 'cpu' else config.train.gpus_per_node}" in words
