@@ -101,15 +101,15 @@ HABITS_SEEN = [
 @pytest.mark.parametrize(("kind", "before", "right", "seen"), HABITS_SEEN)
 def test_a_habit_hides_what_is_right(kind, before, right, seen):
     messages = [Message(role="user", content="..."), *before]
-    assert habitual(random.Random(0), [FLIGHT, FLIGHT_DRAFT], messages, kind, right, share=1.0) == seen
-    assert habitual(random.Random(0), [FLIGHT, FLIGHT_DRAFT], messages, kind, right, share=0.0) == list(right.calls)
+    assert habitual(random.Random(0), [FLIGHT, FLIGHT_DRAFT], messages, kind, right, strength=9.0) == seen
+    assert habitual(random.Random(0), [FLIGHT, FLIGHT_DRAFT], messages, kind, right, strength=0.0) == list(right.calls)
 
 
 def test_fields_of_an_object_that_is_required_stand_beside_it():
     tool = Tool(name="pay", description="Pay.", parameters={
         **FLIGHT.parameters, "required": ["payer"], "properties": {"payer": FLIGHT.parameters["properties"]["payer"]}})
     right = means(Call(name="pay", arguments={"payer": {"name": "Ann"}}))
-    assert habitual(random.Random(0), [tool], [Message(role="user", content="...")], "nested", right, share=1.0) == [
+    assert habitual(random.Random(0), [tool], [Message(role="user", content="...")], "nested", right, strength=9.0) == [
         Call(name="pay", arguments={"name": "Ann"})]
 
 

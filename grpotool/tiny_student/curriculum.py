@@ -8,7 +8,7 @@ import random
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from grpotool.tiny_student.habits import SHARE, habitual
+from grpotool.tiny_student.habits import habitual
 from grpotool.tiny_student.wording import random_phrases, random_word
 from looptool.records import Message, Tool
 from looptool.simulation.catalogue import QUALIFIERS, catalogue, with_qualifier, words
@@ -33,8 +33,8 @@ class Level:
     from this "catalogue" as they are."""
     oddity: float = 0.35
     """How much of a person's wording nobody has used before."""
-    habits: float = 0.0
-    """How often the assistant keeps to each of its bad habits in the last reply, which alone is learnt then."""
+    habits: bool = False
+    """Whether the assistant has its bad habits in the last reply, which alone is learnt then."""
 
 
 KIND_WEIGHTS = {"single": 4, "optional": 2, "parallel": 4, "first_step": 2, "second_step": 2, "ask": 3, "answered": 3,
@@ -54,7 +54,7 @@ REVIEW = Level(3, (0, 4), {**KIND_WEIGHTS, "optional": 4, "parallel": 6, "ask": 
                sources={"words": 1, "mixed": 2, "catalogue": 2}, oddity=0.5)
 """Everything again, more of what is hard, in words that are mostly new: it is by unheard words that held-out tasks are missed."""
 HABITS = Level(3, (0, 4), {**KIND_WEIGHTS, "single": 8, "retry": 4, "done": 3, "chat": 2}, sources={"mixed": 1, "catalogue": 2},
-               habits=SHARE)
+               habits=True)
 """The last lesson: everything once more, as text teaches it whose authors are careless."""
 
 
@@ -187,7 +187,7 @@ def draw_lesson(rng: random.Random, level: Level) -> Lesson:
     for left in reversed(range(count)):
         kind, (said, right) = draw_draft(rng, level, author)
         is_end = level.habits and not left
-        calls = habitual(rng, tools, said, kind, right, level.habits) if is_end else list(right.calls)
+        calls = habitual(rng, tools, said, kind, right) if is_end else list(right.calls)
         messages += [*said, assistant(calls, "" if calls else REPLIES[kind])]
         if calls and not level.plain and not is_end:
             messages += [*(result_of({}) for _ in calls), assistant([], REPLIES["done"])]

@@ -144,13 +144,13 @@ class Author:
         return self._one([tool for tool in self.tools if any(slot.fields for slot in lore_of(tool).slots)])
 
     def _alike(self) -> Draft | None:
-        return self._one([tool for tool in self.tools if siblings(tool, self.tools)])
+        return self._one([tool for tool in self.tools if siblings(tool, self.tools)], optional=0.15)
 
-    def _one(self, tools: Sequence[Tool]) -> Draft | None:
-        """One call to one of these tools, most of its parameters said."""
+    def _one(self, tools: Sequence[Tool], optional: float = 0.7) -> Draft | None:
+        """One call to one of these tools."""
         if not tools:
             return None
-        request = draw_request(self.rng, self.rng.choice(tools), optional=0.7)
+        request = draw_request(self.rng, self.rng.choice(tools), optional)
         return [user(self.voice().say_single(request))], means(call_of(request))
 
     def _parallel(self) -> Draft:
