@@ -112,7 +112,7 @@ async def put(question: Question, needed: bool, endpoint: Endpoint) -> tuple[Rep
 
 
 async def _put(question: Question, endpoint: Endpoint, formed: bool) -> Reply:
-    """Where prompt and limit are more than the server's context, what is left of it is the limit."""
+    """Where prompt and limit exceed the server's context, what is left of it is the limit."""
     try:
         return await endpoint.post(question.request(formed))
     except REFUSED as error:
