@@ -4,6 +4,7 @@ In: chat messages. Out: a looptool.answers.Reply. A server that is gone ends the
 """
 from __future__ import annotations
 
+import hashlib
 import http.client
 import time
 import urllib.error
@@ -13,8 +14,8 @@ import msgspec
 
 from bfcl.card import Sampling
 from bfcl.fetching import fetch
-from bfcl.room import is_too_long, rooms
-from looptool.answers import Reply, Transient, read_completion
+from bfcl.room import rooms
+from looptool.answers import Reply, Transient, is_too_long, read_completion
 from looptool.prompt import ChatMessage
 from looptool.records import InputError
 
@@ -34,6 +35,14 @@ def drawing(sampling: Sampling) -> dict[str, Any]:
             "chat_template_kwargs": {"enable_thinking": sampling.thinking}}
 
 
+def seed_of(task: str, draw: int) -> int:
+    """The seed of a further draw of a task; the first has none, as in the package's own handlers.
+
+    Without it a server that was started again, with its own seed, would repeat draws.
+    """
+    return int.from_bytes(hashlib.sha256(f"{task}:{draw}".encode()).digest()[:4], "big") >> 1
+
+
 class ContextFull(Exception):
     """The prompt leaves no room for a reply in the server's context."""
 
@@ -47,6 +56,8 @@ class Asker:
 
     def __init__(self, url: str, model: str, sampling: Sampling, pauses: tuple[float, ...] = PAUSES):
         self.url, self.model, self.sampling = url, model, sampling
+        self.draw = 1
+        """Which draw is asked for; see `seed_of`."""
         self._pauses = pauses
         self._answered = 0
         self._gone = ""
@@ -87,6 +98,8 @@ class Asker:
         request: dict[str, Any] = {"model": self.model, "messages": chat, **drawing(self.sampling)}
         if task:
             request["user"] = task
+        if self.draw > 1:
+            request["seed"] = seed_of(task, self.draw)
         if tools is not None:
             request |= {"tools": tools, "tool_choice": "none"}
         for room in rooms(self.sampling.max_tokens):

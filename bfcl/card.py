@@ -87,6 +87,8 @@ class Card(Record, kw_only=True):
     """Python, platform, and the packages that matter."""
     date: str
     """Day of the last answer, UTC."""
+    draws: int = 1
+    """How often each entry was answered; errors are counted over all draws."""
     notes: list[str] = []
     """What else a reader must know, such as the model that played the user."""
 
@@ -98,7 +100,13 @@ class Scored(Record, kw_only=True):
     scores: dict[str, float]
     """Percent, by the benchmark's own name of each figure."""
     correct: dict[str, int] = {}
-    """Entries right, by category of `card.counts`, where the benchmark scores entries as right or wrong."""
+    """Entries right in the first draw, by category of `card.counts`, where the benchmark scores
+    entries as right or wrong."""
+    draws: list[dict[str, int]] = []
+    """The same of each draw where there are several; `scores` are then their means."""
+    sound: dict[str, tuple[float, int]] = {}
+    """Entries right (mean of the draws) and all, by category, without those whose truth is known to
+    be wrong; see bfcl/wrong_truths.py. Never the official score."""
 
 
 def folder(run_dir: Path | str, benchmark: str, *, round: int | None = None, model: str = "",
@@ -108,6 +116,11 @@ def folder(run_dir: Path | str, benchmark: str, *, round: int | None = None, mod
     if round is not None:
         return Path(run_dir) / f"round_{round}" / name
     return Path(run_dir) / name / model.strip("/").replace("/", "--")
+
+
+def draw_folder(folder: Path, draw: int) -> Path:
+    """Where a draw lies, counted from 1: the first one in the folder of the results itself."""
+    return folder if draw == 1 else folder / f"draw_{draw}"
 
 
 def write_card(folder: Path, scored: Scored) -> None:
@@ -143,10 +156,11 @@ def card_text(card: Card) -> str:
         "model": f"{card.model}, revision {card.revision}",
         "served by": f"{card.server}{f' as {card.served_as}' if card.served_as else ''}, context {card.context_length or 'not told'}",
         "sampling": f"thinking {'on' if sampling.thinking else 'off'}, temperature {sampling.temperature:g}, "
-                    f"top_p {sampling.top_p:g}{others}, at most {sampling.max_tokens:,} tokens a reply",
+                    f"top_p {sampling.top_p:g}{others}, at most {sampling.max_tokens:,} tokens "
+                    f"a reply{f', {card.draws} draws of each' * (card.draws > 1)}",
         "prompt": f"{card.prompt}; handler {card.handler}",
         "scope": f"{card.scope}: {sum(card.counts.values()):,} entries ({categories})",
-        "errors": f"{failed}; {card.errors.where}",
+        "errors": f"{failed}{f' in {card.draws} draws' * (card.draws > 1)}; {card.errors.where}",
         "environment": ", ".join(f"{name} {value}" for name, value in card.environment.items()),
         "date": card.date,
     }

@@ -49,7 +49,8 @@ def make_job(args: argparse.Namespace, config: Config) -> Job:
     return Job(folder=named.out, label=named.label, model=named.model,
                prompt=args.prompt or config.student.instructions, sampling=asked_sampling(args),
                categories=args.categories, per_category=args.subset, endpoint=args.endpoint,
-               served_name=args.served_name, server_flags=args.server_flags, in_flight=args.in_flight, fresh=args.fresh)
+               served_name=args.served_name, server_flags=args.server_flags,
+               in_flight=args.in_flight, repeats=args.repeats, fresh=args.fresh)
 
 
 def base_job(args: argparse.Namespace, config: Config) -> Job:

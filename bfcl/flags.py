@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +11,9 @@ from bfcl.served import HUB_NAME
 from looptool.config import Config, argument_parser, student_path
 from looptool.records import InputError
 from looptool.run_files import round_files
+
+
+_log = logging.getLogger(__name__)
 
 
 class Named(NamedTuple):
@@ -37,6 +41,8 @@ def benchmark_parser(doc: str | None, subset: int) -> argparse.ArgumentParser:
     add("--served-name", default="", help="the model's name there, where it lists several")
     add("--subset", nargs="?", type=int, const=subset, default=0, metavar="N",
         help=f"only N entries of each category, always the same ones (default: {subset})")
+    add("--repeats", type=int, default=1, metavar="K",
+        help="answer everything K times and show the mean (avg@K) with the spread over the draws")
     add("--no-thinking", action="store_true", help="ask the chat template for replies without reasoning")
     add("--temperature", type=float, default=0.001)
     add("--top-p", type=float, default=1.0)
@@ -50,7 +56,14 @@ def benchmark_parser(doc: str | None, subset: int) -> argparse.ArgumentParser:
 def parse_words(parser: argparse.ArgumentParser, words: list[str]) -> argparse.Namespace:
     """The flags; what stands behind -- is vLLM's, `server_flags`."""
     end = words.index("--") if "--" in words else len(words)
-    return parser.parse_args(words[:end], argparse.Namespace(server_flags=words[end + 1:]))
+    args = parser.parse_args(words[:end], argparse.Namespace(server_flags=words[end + 1:]))
+    if args.repeats < 1:
+        parser.error("--repeats: give 1 or more")
+    if args.repeats > 1 and args.temperature < 0.1:
+        _log.warning("--repeats %d at temperature %g shows little but the server's own spread; "
+                     "--temperature 0.6, or what the model's card says, shows the model's",
+                     args.repeats, args.temperature)
+    return args
 
 
 def named_model(args: argparse.Namespace, config: Config, benchmark: str) -> Named:

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from bfcl.card import draw_folder
 from looptool.records import InputError, write_atomic
 
 if TYPE_CHECKING:
@@ -57,7 +58,6 @@ class Launch:
 
     def __init__(self, folder: Path):
         self.folder = folder.resolve()
-        self.results, self.scores = self.folder / "result" / NAME, self.folder / "score" / NAME
         self.folder.mkdir(parents=True, exist_ok=True)
         os.environ["BFCL_PROJECT_ROOT"] = str(self.folder)
         self._model = SimpleNamespace(
@@ -71,6 +71,14 @@ class Launch:
 
         self._handler, self.version = qwentool, qwentool.VERSION
         self._model.model_handler = qwentool.handler_class(_nobody, "full")  # scoring asks nothing
+
+    def results(self, draw: int) -> Path:
+        """Where the replies of a draw lie."""
+        return draw_folder(self.folder, draw) / "result" / NAME
+
+    def scores(self, draw: int) -> Path:
+        """Where its score files lie."""
+        return draw_folder(self.folder, draw) / "score" / NAME
 
     def prompt_id(self, prompt: Prompt) -> str:
         """Name and hash of a prompt."""
@@ -103,18 +111,22 @@ class Launch:
 
         return [entry["id"] for entry in load_file(PROMPT_PATH / known[category])]
 
-    def generate(self, ask: Ask, prompt: Prompt, ids: Mapping[str, Sequence[str]], threads: int) -> None:
+    def generate(self, ask: Ask, prompt: Prompt, ids: Mapping[str, Sequence[str]], threads: int,
+                 draw: int) -> None:
         """Ask for every entry that has no result yet; `ids` by category."""
+        self._forget_worlds()
         self._model.model_handler = self._handler.handler_class(ask, prompt)
         whole = self._whole(ids)
         if not whole:
             write_atomic(self.folder / "test_case_ids_to_generate.json", [json.dumps(ids).encode()])
-        self._run("generate", "--test-category", ",".join(ids), "--num-threads", str(threads), "--result-dir", "result",
-                  *([] if whole else ["--run-ids"]))
+        self._run("generate", "--test-category", ",".join(ids), "--num-threads", str(threads),
+                  "--result-dir", str(self.results(draw).parent), *([] if whole else ["--run-ids"]))
 
-    def evaluate(self, ids: Mapping[str, Sequence[str]]) -> None:
+    def evaluate(self, ids: Mapping[str, Sequence[str]], draw: int) -> None:
         """Score the results."""
-        flags = ["--test-category", ",".join(ids), "--result-dir", "result", "--score-dir", "score"]
+        self._forget_worlds()
+        flags = ["--test-category", ",".join(ids), "--result-dir", str(self.results(draw).parent),
+                 "--score-dir", str(self.scores(draw).parent)]
         if self.version == "v4":
             return self._run("evaluate", *flags, "--partial-eval")
         from bfcl_eval.eval_checker import eval_runner
@@ -132,6 +144,15 @@ class Launch:
     def _whole(self, ids: Mapping[str, Sequence[str]]) -> bool:
         """Whether categories are asked for with all their entries."""
         return all(len(chosen) == len(self.entry_ids(category)) for category, chosen in ids.items())
+
+    @staticmethod
+    def _forget_worlds() -> None:
+        """bfcl-eval keeps each task's simulated systems as long as the process lives; a draw begins
+        with new ones."""
+        from bfcl_eval.eval_checker.multi_turn_eval import multi_turn_utils
+
+        for name in [name for name in vars(multi_turn_utils) if name.endswith("_instance")]:
+            delattr(multi_turn_utils, name)
 
     def _run(self, command: str, *flags: str) -> None:
         from bfcl_eval.__main__ import cli

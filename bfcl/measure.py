@@ -10,7 +10,8 @@ import logging
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -20,10 +21,11 @@ from bfcl.begun import Settings, go_on, model_settings, once_served
 from bfcl.card import (Card, Errors, Sampling, Scored, environment, hash_files, read_card, today, write_card)
 from bfcl.launch import COMMITS, Launch, installed_files, installed_version
 from bfcl.results import WHERE, check_results, remove_failures
-from bfcl.scores import figures, read_tallies
+from bfcl.scores import figures, mean_tallies, read_refused, read_tallies
 from bfcl.served import Served
 from bfcl.server import server
 from bfcl.subset import chosen, scope
+from bfcl.wrong_truths import sound_tallies
 from looptool.config import ROOT
 from looptool.records import InputError
 from looptool.stage import end_on_sigterm, run_main
@@ -54,6 +56,8 @@ class Job(msgspec.Struct, kw_only=True):
     served_name: str
     server_flags: list[str]
     in_flight: int
+    repeats: int
+    """Draws of each entry."""
     fresh: bool
 
     @property
@@ -74,11 +78,12 @@ def measure(job: Job) -> Scored:
     settings = _begin(job, model_settings(job.model, job.server_flags) | {
         "version": installed_version(), "prompt": launch.prompt_id(job.prompt), "handler": hash_files(HANDLER),
         "sampling": msgspec.to_builtins(job.sampling), "scope": scope(job.categories, job.per_category)})
-    if (job.folder / "card.json").exists():
+    if (job.folder / "card.json").exists() and read_card(job.folder).card.draws >= job.repeats:
         _log.info("bfcl: %s holds this score already", job.folder)
         return read_card(job.folder)
-    before = remove_failures(launch.results, ids)
-    wanted = sum(map(len, ids.values()))
+    draws = range(1, job.repeats + 1)
+    before = sum(remove_failures(launch.results(draw), ids) for draw in draws)
+    wanted = len(draws) * sum(map(len, ids.values()))
     _log.info("bfcl: %s: %s of %s entries are answered", job.label, f"{before:,}", f"{wanted:,}")
     with server(job.model, job.endpoint, job.served_name, job.server_flags, job.folder / "server.log") as served:
         settings = once_served(job.begun, "bfcl", settings, served.context)
@@ -86,10 +91,13 @@ def measure(job: Job) -> Scored:
         with _ended_by_signals(ask, served):
             if job.prompt == "native":
                 ask.refuse_hidden_tools()
-            launch.generate(ask, job.prompt, ids, job.in_flight)
-    errors = Errors(counts=dict(check_results(launch.results, ids)), where=WHERE)
-    launch.evaluate(ids)
-    scored = _score(launch, job, settings, served, errors)
+            for draw in draws:
+                ask.draw = draw
+                launch.generate(ask, job.prompt, ids, job.in_flight, draw)
+    counts = sum((check_results(launch.results(draw), ids) for draw in draws), Counter())
+    for draw in draws:
+        launch.evaluate(ids, draw)
+    scored = _score(launch, job, settings, served, Errors(counts=dict(counts), where=WHERE), ids)
     write_card(job.folder, scored)
     return scored
 
@@ -99,8 +107,8 @@ def _begin(job: Job, settings: Settings) -> Settings:
     if job.fresh:
         for path in (job.begun, job.folder / "card.json"):
             path.unlink(missing_ok=True)
-        for name in ("result", "score"):
-            shutil.rmtree(job.folder / name, ignore_errors=True)
+        for path in (job.folder / "result", job.folder / "score", *job.folder.glob("draw_*")):
+            shutil.rmtree(path, ignore_errors=True)
     return go_on(job.begun, "bfcl", settings)
 
 
@@ -120,7 +128,10 @@ def _ended_by_signals(ask: Asker, served: Served) -> Iterator[None]:
         ask.stop("interrupted; run this again, it goes on where it was")
         served.end()
 
-    before = {sign: signal.signal(sign, stop) for sign in (signal.SIGINT, signal.SIGTERM)}
+    before = {sign: signal.getsignal(sign) for sign in (signal.SIGINT, signal.SIGTERM)}
+    for sign, handler in before.items():
+        if handler is not signal.SIG_IGN:  # a background job: the Ctrl-C is meant for others
+            signal.signal(sign, stop)
     try:
         yield
     except ServerGone as error:
@@ -134,17 +145,25 @@ def _ended_by_signals(ask: Asker, served: Served) -> Iterator[None]:
         signal.raise_signal(signs[0])
 
 
-def _score(launch: Launch, job: Job, settings: Settings, served: Served, errors: Errors) -> Scored:
-    tallies = read_tallies(launch.scores)
+def _score(launch: Launch, job: Job, settings: Settings, served: Served, errors: Errors,
+           ids: Mapping[str, Sequence[str]]) -> Scored:
+    draws = [launch.scores(draw) for draw in range(1, job.repeats + 1)]
+    each = [read_tallies(folder) for folder in draws]
+    tallies = mean_tallies(each)
     card = Card(
         benchmark=f"BFCL {launch.version}", version=f"bfcl-eval {settings['version']}",
         commit=COMMITS[settings["version"]], content=hash_files(installed_files()),
         handler=settings["handler"], prompt=settings["prompt"], model=job.model, revision=settings["revision"],
         server=served.server, served_as=served.shown_as(job.model), sampling=job.sampling,
         context_length=served.context, errors=errors, scope=settings["scope"], counts={category: tally.total for category, tally in tallies.items()},
-        environment=environment("bfcl-eval", "numpy", "mpmath", "tree-sitter", "looptool"), date=today())
-    return Scored(card=card, scores=figures(card.benchmark, tallies),
-                  correct={category: tally.correct for category, tally in tallies.items()})
+        environment=environment("bfcl-eval", "numpy", "mpmath", "tree-sitter", "looptool"),
+        date=today(), draws=job.repeats)
+    correct = [{category: tally.correct for category, tally in one.items()} for one in each]
+    refused = [read_refused(folder) for folder in draws]
+    sound = sound_tallies(refused, ids) if launch.version == "v3" else {}
+    return Scored(card=card, scores=figures(card.benchmark, tallies), correct=correct[0],
+                  draws=correct if len(each) > 1 else [],
+                  sound={category: (kept.correct, kept.total) for category, kept in sound.items()})
 
 
 def main() -> None:

@@ -16,11 +16,12 @@ import msgspec
 
 from looptool.calls import parse_reply
 from looptool.records import InputError, write_atomic
+from looptool.untagged import text_fault
 
 ERROR = "Error during inference:"
 CONTEXT_FULL = f"{ERROR} context full:"
-WHERE = ("context_full is in the denominator, as wrong; of malformed and cut replies the calls count that can be read, "
-         "none or not, so that they may be right where no call is asked for; any other failure would have ended the run")
+WHERE = ("context_full is in the denominator, as wrong; of malformed, untagged and cut replies the calls count "
+         "that can be read, none or not, so that they may be right where no call is asked for; any other failure would have ended the run")
 """What the card says of errors."""
 FINISHES = "finish"
 """The key of a result under which our handler stores why each reply ended, step by step."""
@@ -63,8 +64,8 @@ def remove_failures(folder: Path, ids: Mapping[str, Sequence[str]]) -> int:
 
 
 def check_results(folder: Path, ids: Mapping[str, Sequence[str]]) -> Counter[str]:
-    """Poor replies by kind: context_full, malformed, cut (at --max-tokens, or where the context ended); apart those
-    of irrelevance, which may be right.
+    """Poor replies by kind: context_full, malformed, untagged_call (a call without the tags that our prompt asks for), cut
+    (at --max-tokens, or where the context ended); apart those of irrelevance, which may be right.
 
     Raises:
         InputError: an entry failed or has no result.
@@ -98,8 +99,11 @@ def _poor(result: Result) -> Iterator[str]:
     if isinstance(result["result"], str) and result["result"].startswith(CONTEXT_FULL):
         yield "context_full"
         return
-    if any(parse_reply(text).faults for text in _flat(result["result"])):
+    replies = [parse_reply(text) for text in _flat(result["result"])]
+    if any(reply.faults for reply in replies):
         yield "malformed"
+    if any(not reply.calls and not reply.faults and text_fault(reply.content) == "untagged_call" for reply in replies):
+        yield "untagged_call"
     if "length" in result[FINISHES]:
         yield "cut"
 

@@ -5,8 +5,6 @@ from collections.abc import Iterator
 
 SHORTEST_REPLY = 128
 """Tokens; a prompt that leaves less room than this in the context is not asked."""
-TOO_LONG = ("context length", "context size", "context_length", "max_model_len", "is too large")
-"""How servers say that prompt and reply do not fit."""
 
 
 def rooms(max_tokens: int) -> Iterator[int]:
@@ -15,8 +13,3 @@ def rooms(max_tokens: int) -> Iterator[int]:
     while room >= min(SHORTEST_REPLY, max_tokens):
         yield room
         room //= 4
-
-
-def is_too_long(refusal: str) -> bool:
-    """Whether a server's words mean that a shorter reply, or a shorter prompt, would do."""
-    return any(sign in refusal for sign in TOO_LONG)

@@ -8,13 +8,14 @@ differ.
 from __future__ import annotations
 
 import math
+import statistics
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
-from bfcl.card import Scored, card_text, differences
+from bfcl.card import Card, Scored, card_text, differences
 
 OLD_NAMES = {"simple_python": "simple", "simple_java": "java", "simple_javascript": "javascript"}
 """Categories of v4 by their names in v3, which are used here for both."""
@@ -31,10 +32,15 @@ PAPER = {
 """The paper's rows, by the columns of V3."""
 
 
+Cell = tuple[float, float] | None
+"""A figure and half its interval, in percent (no interval: 0); None where it was not measured."""
+
+
 class Tally(msgspec.Struct, frozen=True):
     """Entries of one category."""
 
-    correct: int
+    correct: float
+    """Whole for one draw, a mean for several."""
     total: int
 
 
@@ -96,6 +102,25 @@ def read_tallies(folder: Path) -> dict[str, Tally]:
     return tallies
 
 
+def read_refused(folder: Path) -> set[str]:
+    """The ids that bfcl-eval found wrong: all further lines of the score files."""
+    lines = (line for path in folder.rglob("BFCL_v*_score.json")
+             for line in path.read_bytes().splitlines()[1:])
+    return {msgspec.json.decode(line)["id"] for line in lines}
+
+
+def mean_tallies(draws: Sequence[Mapping[str, Tally]]) -> dict[str, Tally]:
+    """The mean of several draws of the same entries."""
+    return {category: Tally(statistics.fmean(draw[category].correct for draw in draws), tally.total)
+            for category, tally in draws[0].items()}
+
+
+def spread(weights: Weights, draws: Sequence[Mapping[str, Tally]]) -> float | None:
+    """The standard deviation of a figure over draws, in points; None where it was not measured."""
+    values = [accuracy(weights, draw) for draw in draws]
+    return None if None in values else statistics.stdev(value for value, _ in values)
+
+
 def accuracy(weights: Weights, tallies: Mapping[str, Tally]) -> tuple[float, float] | None:
     """A figure and half its 95% interval, in percent; None where one of its categories was not run.
 
@@ -120,8 +145,15 @@ def figures(benchmark: str, tallies: Mapping[str, Tally]) -> dict[str, float]:
 
 
 def tallies_of(scored: Scored) -> dict[str, Tally]:
-    """What a card holds of each category."""
-    return {category: Tally(correct, scored.card.counts[category]) for category, correct in scored.correct.items()}
+    """What a card holds of each category; the mean of its draws."""
+    return mean_tallies(draws_of(scored))
+
+
+def draws_of(scored: Scored) -> list[dict[str, Tally]]:
+    """The same of each draw."""
+    counts = scored.card.counts
+    return [{category: Tally(correct, counts[category]) for category, correct in draw.items()}
+            for draw in scored.draws or [scored.correct]]
 
 
 def score_table(rows: Mapping[str, Scored]) -> str:
@@ -134,21 +166,62 @@ def score_table(rows: Mapping[str, Scored]) -> str:
     scopes = sorted({scored.card.scope for scored in rows.values()})
     text = ""
     for title, columns in FIGURES[benchmark].items():
-        lines = {name: [accuracy(weights, tallies_of(scored)) for weights in columns.values()]
-                 for name, scored in rows.items()}
-        if len(rows) == 2:
-            lines["difference"] = [(two[0] - one[0], math.hypot(one[1], two[1])) if one and two else None
-                                   for one, two in zip(*lines.values(), strict=True)]
+        lines = _lines(columns, {name: tallies_of(scored) for name, scored in rows.items()})
+        lines |= {f"spread of {name}": _spreads(columns, draws_of(scored))
+                  for name, scored in rows.items() if scored.draws}
         if columns is V3 and scopes == ["full"]:
             lines |= {f"paper: {name}": [(value, 0.0) for value in values] for name, values in PAPER.items()}
-        text += f"{title}; {'; '.join(scopes)}; percent, with 95% intervals\n{_grid(list(columns), lines)}\n"
+        text += (f"{title}; {'; '.join(scopes)}; percent, with 95% intervals"
+                 f"{draws_note(scored.card for scored in rows.values())}\n"
+                 f"{_grid(list(columns), lines)}\n")
+        if columns is V3:
+            text += _sound_table(columns, rows)
     if len(rows) == 2 and (fields := differences(*(scored.card for scored in rows.values()))):
         text += f"BEWARE: the two were not measured alike; their cards differ in {', '.join(fields)}\n\n"
     return text + "\n".join(f"{name}\n{category_table(scored)}{card_text(scored.card)}"
                             for name, scored in rows.items())
 
 
-def _grid(columns: Sequence[str], lines: Mapping[str, Sequence[tuple[float, float] | None]]) -> str:
+def _lines(columns: Mapping[str, Weights],
+           rows: Mapping[str, Mapping[str, Tally]]) -> dict[str, list[Cell]]:
+    """The figures of each row, and of two rows their difference."""
+    lines = {name: [accuracy(weights, tallies) for weights in columns.values()]
+             for name, tallies in rows.items()}
+    if len(rows) == 2:
+        lines["difference"] = [
+            (two[0] - one[0], math.hypot(one[1], two[1])) if one and two else None
+            for one, two in zip(*lines.values(), strict=True)]
+    return lines
+
+
+def _spreads(columns: Mapping[str, Weights], draws: Sequence[Mapping[str, Tally]]) -> list[Cell]:
+    """The spread of each figure over draws."""
+    values = (spread(weights, draws) for weights in columns.values())
+    return [None if value is None else (value, 0.0) for value in values]
+
+
+def draws_note(cards: Iterable[Card]) -> str:
+    """What a table's title says of repeated draws."""
+    draws = sorted({card.draws for card in cards} - {1})
+    if not draws:
+        return ""
+    return f"; avg@{'/'.join(map(str, draws))}, spread is the standard deviation of a draw"
+
+
+def _sound_table(columns: Mapping[str, Weights], rows: Mapping[str, Scored]) -> str:
+    """The same without the entries whose truth is known to be wrong; "" where there are none."""
+    tallies = {name: {category: Tally(*each) for category, each in scored.sound.items() if each[1]}
+               for name, scored in rows.items()}
+    first = next(iter(rows.values()))
+    left_out = sum(first.card.counts.values()) - sum(total for _, total in first.sound.values())
+    if not left_out or not all(scored.sound for scored in rows.values()):
+        return ""
+    return (f"Second, and NOT the official score: without {left_out} entries whose ground truth is "
+            f"known to be wrong (bfcl/wrong_truths.yaml)\n"
+            f"{_grid(list(columns), _lines(columns, tallies))}\n")
+
+
+def _grid(columns: Sequence[str], lines: Mapping[str, Sequence[Cell]]) -> str:
     """Rows of figures under their columns."""
     width = max(map(len, lines)) + 2
     text = " " * width + "".join(f"{column:>16}" for column in columns) + "\n"
@@ -161,6 +234,8 @@ def _grid(columns: Sequence[str], lines: Mapping[str, Sequence[tuple[float, floa
 
 
 def category_table(scored: Scored) -> str:
-    """Right entries by category."""
-    return "".join(f"  {category:<26}{correct:>6,} of {scored.card.counts[category]:>5,}"
-                   f"{correct / scored.card.counts[category]:>8.1%}\n" for category, correct in scored.correct.items())
+    """Right entries by category; the mean of the draws."""
+    digits = 1 if scored.draws else 0
+    return "".join(f"  {category:<26}{tally.correct:>6,.{digits}f} of {tally.total:>5,}"
+                   f"{tally.correct / tally.total:>8.1%}\n"
+                   for category, tally in tallies_of(scored).items())

@@ -20,12 +20,12 @@ from functools import partial
 from pathlib import Path
 
 from dataloop.distractors import distracted
-from dataloop.expansion import GENERATOR_PROMPT, Family, Fits, candidate_faults
+from dataloop.expansion import CANDIDATE, GENERATOR_PROMPT, Family, Fits, candidate_faults
 from dataloop.loop_files import read_some
 from dataloop.scenarios import SCENARIOS, draw_scenarios, read_scenarios
 from dataloop.seeds import error_seed
 from looptool.asking import Ask, make_ask
-from looptool.checking import CHECKER_PROMPT, checker_of
+from looptool.checking import CHECKER_PROMPT, checker_of, checker_sampling
 from looptool.config import Config, argument_parser, load_config, student_path
 from looptool.follow import Follow, id_with
 from looptool.llm import Client, Sampling
@@ -102,17 +102,18 @@ async def expand_seeds(config: Config, seeds: Path, scenarios: Path, output: Pat
     async with Client.from_config(config, RunFiles(config).answers) as client:
         ask = make_ask(client, {
             "generator": Sampling(temperature=options.temperature, top_p=options.top_p,
-                                  presence_penalty=options.presence_penalty),
-            "checker": Sampling(temperature=config.verify.temperature)})
+                                  presence_penalty=options.presence_penalty, form=CANDIDATE),
+            "checker": checker_sampling(config)})
 
         async def work(member: Member) -> Outcome:
             new = await member(ask, models[0], checker, fits)
             return Outcome([], new) if isinstance(new, str) else Outcome([new], "accepted")
 
-        settings = {"world": client.world, "models": models[:1], "checker": checker,
-                    "expand": options.recorded(), "seed": config.seed, "round": round, "model": ""
-                    if tokenizer else config.student.model, **{key: getattr(config.student, key)
-            for key in ("instructions", "max_prompt_tokens", "max_user_turns")}}
+        student = {key: getattr(config.student, key)
+                   for key in ("instructions", "max_prompt_tokens", "max_user_turns")}
+        settings = {**client.settings("generator", "checker"), "models": models[:1],
+                    "checker": checker, "expand": options.recorded(), "seed": config.seed,
+                    "round": round, "model": "" if tokenizer else config.student.model, **student}
         return await run_stage("expand", Inputs(all_members), work, output, settings=settings,
                                sources=[seeds, scenarios, GENERATOR_PROMPT, CHECKER_PROMPT, *tokenizer],
                                in_flight=config.teacher.in_flight, usage=client.usage, fresh=fresh,

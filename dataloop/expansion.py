@@ -17,10 +17,12 @@ import msgspec
 
 from dataloop.contamination import WORD
 from dataloop.scenarios import Scenario
-from looptool.asking import Ask, ask_until_read, chat_about, one_line, read_json
+from looptool.asking import Ask, Unread, ask_until_read, chat_about, one_line
 from looptool.checking import is_correct
 from looptool.records import Call, ErrorSeed, Message, Sample, sample_id
 from looptool.sample_rules import fault_kind, sample_faults
+from looptool.structured import ANY_OBJECT, TEXT, Form, closed, one_of
+from looptool.structured_text import read_object, read_objects, read_only_objects
 
 GENERATOR_PROMPT = Path(__file__).resolve().parent / "prompts" / "generator.md"
 Fits = Callable[[Sample], bool]
@@ -43,6 +45,21 @@ class Turn(msgspec.Struct):
         return Message(role=self.role, content=text, calls=self.calls)
 
 
+class Written(msgspec.Struct):
+    """What the generator writes, as one object."""
+
+    conversation: list[Turn]
+    answer: Turn
+
+
+_TURN = {"type": "object", "properties": {
+    "role": one_of("user", "assistant", "tool"), "content": TEXT,
+    "calls": {"type": "array", "items": closed(name=TEXT, arguments=ANY_OBJECT)}},
+    "required": ["role", "content"], "additionalProperties": False}
+CANDIDATE = Form("example", strict=False, schema=closed(
+    conversation={"type": "array", "items": _TURN, "minItems": 1}, answer=_TURN))
+
+
 class Candidate(msgspec.Struct):
     """What the generator wrote, read."""
 
@@ -51,26 +68,32 @@ class Candidate(msgspec.Struct):
 
 
 def read_candidate(text: str) -> Candidate | None:
-    """The <conversation> and the <answer> of a reply; None where one is absent or a line is no message."""
-    conversation, answer = _block(text, "conversation"), _block(text, "answer")
-    if conversation is None or answer is None:
+    """The conversation and the answer of a reply; None where one is absent or a line is no
+    message."""
+    written = _written(text)
+    if written is None:
         return None
-    messages = [_read_turn(line) for line in conversation.splitlines() if line.strip()]
-    label = _read_turn(answer)
+    messages, label = [turn.message() for turn in written.conversation], written.answer.message()
     if not messages or None in messages or label is None or label.role != "assistant":
         return None
     return Candidate(messages, label)
+
+
+def _written(text: str) -> Written | None:
+    """In their two blocks, else in one object."""
+    conversation, answer = _block(text, "conversation"), _block(text, "answer")
+    if conversation is None or answer is None:
+        return read_object(text, Written)
+    turns, answers = read_only_objects(conversation, Turn), read_objects(answer, Turn)
+    if turns is None or len(answers) != 1:  # of two answers neither is known to be the label
+        return None
+    return Written(turns, answers[0])
 
 
 def _block(text: str, name: str) -> str | None:
     start = text.rfind(f"<{name}>")
     end = text.find(f"</{name}>", start)
     return text[start + len(name) + 2:end].strip() if 0 <= start < end else None
-
-
-def _read_turn(line: str) -> Message | None:
-    turn = read_json(line, Turn)
-    return turn and turn.message()
 
 
 def new_sample(seed: ErrorSeed, candidate: Candidate, scenario: Scenario, round: int) -> Sample:
@@ -126,7 +149,7 @@ class Family:
 
     def __init__(self, seed: ErrorSeed, scenarios: list[Scenario], round: int, near_copy: float):
         self.seed, self.scenarios, self.round, self.near_copy = seed, scenarios, round, near_copy
-        self._candidates: dict[int, asyncio.Task[Sample | None]] = {}
+        self._candidates: dict[int, asyncio.Task[Sample | Unread]] = {}
 
     async def member(self, index: int, ask: Ask, generator: str, checker: str | None, fits: Fits) -> Sample | str:
         """The new sample under the scenario `index`, or the reason why there is none.
@@ -139,8 +162,8 @@ class Family:
         """
         candidate = partial(self._candidate, ask=ask, generator=generator)
         sample = await candidate(index)
-        if sample is None:
-            return "unreadable"
+        if isinstance(sample, str):
+            return {"unreadable": "unreadable", "cut": "generator_cut"}[sample]
         faults = candidate_faults(sample)
         if faults:
             return fault_kind(faults[0])
@@ -148,13 +171,14 @@ class Family:
         if likeness(said, spoken(self.seed.sample.messages)) >= self.near_copy:
             return "copy_of_seed"
         for earlier in [await candidate(other) for other in range(index)]:
-            if earlier is not None and likeness(said, spoken(earlier.messages)) >= self.near_copy:
+            if isinstance(earlier, Sample) and likeness(
+                    said, spoken(earlier.messages)) >= self.near_copy:
                 return "copy_of_sibling"
         if not fits(sample):
             return "too_long"
         return sample if checker is None else await check(sample, ask, checker)
 
-    async def _candidate(self, index: int, ask: Ask, generator: str) -> Sample | None:
+    async def _candidate(self, index: int, ask: Ask, generator: str) -> Sample | Unread:
         """What the generator wrote under one scenario, asked for once however many siblings compare with it."""
         if index not in self._candidates:
             self._candidates[index] = asyncio.create_task(
@@ -162,14 +186,16 @@ class Family:
         return await asyncio.shield(self._candidates[index])
 
 
-async def generate(seed: ErrorSeed, scenario: Scenario, round: int, ask: Ask, generator: str) -> Sample | None:
-    """A new sample as the generator wrote it, unchecked; None where no reply can be read."""
+async def generate(seed: ErrorSeed, scenario: Scenario, round: int, ask: Ask,
+                   generator: str) -> Sample | Unread:
+    """A new sample as the generator wrote it, unchecked; or why no reply can be read."""
     chat = chat_about(GENERATOR_PROMPT, seed.sample, right=one_line(seed.sample.label), wrong=one_line(seed.wrong),
                       analysis=f"{seed.analysis}\n{seed.approach}".strip(), scenario=scenario.text)
     read = await ask_until_read(ask, "generator", chat, generator, read_candidate)
-    return None if read is None else new_sample(seed, read[0], scenario, round)
+    return read if isinstance(read, str) else new_sample(seed, read[0], scenario, round)
 
 
 async def check(sample: Sample, ask: Ask, checker: str) -> Sample | str:
     """Tier 2: the sample if the checker finds it correct, else the reason."""
-    return {True: sample, False: "refused_by_checker", None: "unchecked"}[await is_correct(sample, ask, checker)]
+    return {True: sample, False: "refused_by_checker", "unreadable": "unchecked",
+            "cut": "checker_cut"}[await is_correct(sample, ask, checker)]

@@ -33,11 +33,11 @@ from dataloop.batches import Policy, probe_in_batches
 from dataloop.endpoint_policy import probe_by_endpoint
 from dataloop.probing import CASES, Job, count_cases
 from dataloop.ray_policy import probe_by_ray
-from looptool.config import Config, argument_parser, load_config, student_path
+from looptool.config import Config, argument_parser, load_config
 from looptool.meta import StageMeta
 from looptool.prompt_length import leave_torch_out
 from looptool.records import InputError
-from looptool.run_files import RoundFiles, RunFiles, round_files
+from looptool.run_files import RoundFiles, RunFiles, first_policy, round_files
 from looptool.stage import run_main
 
 _log = logging.getLogger(__name__)
@@ -101,7 +101,7 @@ def policy_path(config: Config, files: RoundFiles, named: str | None) -> str:
     Raises:
         InputError: it is no folder and cannot be a name of the hub.
     """
-    path = named or (student_path(config) if files.round == 0 else str(files.policy))
+    path = named or (first_policy(config) if files.round == 0 else str(files.policy))
     if not Path(path).is_dir() and not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", path):
         raise InputError(f"{path}: there is no such checkpoint; run scripts/04_train.sh --round {files.round} first, or "
                          "name one with --model")

@@ -6,7 +6,8 @@ In: round_j/probes.jsonl. Out, in round_j/:
 - ledger.jsonl       a LabelChange for each label that was replaced
 - high_ppl.jsonl     D_HPPL: the mix.high_ppl mastered or BOTH_CORRECT probes with the highest perplexity, that one first
 
-BOTH_WRONG and UNDECIDED are dropped and counted; a sample whose judges gave no readable reply is "unjudged" and counted.
+BOTH_WRONG and UNDECIDED are dropped and counted; a sample whose judges gave no readable reply is
+"unjudged", or "judge_cut" if the last one ended at teacher.max_tokens, and counted.
 
     python judgement_label_verification.py [--probes FILE] [--output FOLDER] [--follow PID] [--rollback | --replace]
 
@@ -35,8 +36,9 @@ from dataloop.listing import Listing
 from dataloop.loop_files import read_some
 from dataloop.mixing import planned, without_repeats
 from dataloop.seeds import error_seeds, label_changes, near_boundary
-from dataloop.verification import JUDGE_PROMPT, assume_mispredicted, verify_one
+from dataloop.verification import JUDGE_PROMPT, JUDGEMENT, assume_mispredicted, verify_one
 from looptool.asking import make_ask
+from looptool.checking import reason_against
 from looptool.config import Config, argument_parser, load_config
 from looptool.fingerprints import IdSet
 from looptool.follow import Follow, id_with
@@ -93,19 +95,22 @@ async def verify_probes(config: Config, probes: Path, verdicts: Path, fresh: boo
                 yield id_with(probe.sample.id, probe), probe
 
     async with Client.from_config(config, RunFiles(config).answers) as client:
-        ask = make_ask(client, {"judge": Sampling(temperature=options.temperature)})
+        ask = make_ask(client, {"judge": Sampling(temperature=options.temperature, form=JUDGEMENT)})
 
         async def work(probe: Probe) -> Outcome:
             verdict = refined(probe, before)
             if verdict is None and judging:
                 seen = challenged(probe) if probe.matches else probe
                 verdict = await verify_one(seen, ask, judges, options)
-                verdict = verdict and without_preference(verdict)
             elif verdict is None:
                 verdict = assume_mispredicted(probe)
-            return Outcome([], "unjudged") if verdict is None else Outcome([verdict], verdict.verdict.lower())
+            if isinstance(verdict, str):
+                return Outcome([], reason_against(verdict))
+            verdict = without_preference(verdict)
+            return Outcome([verdict], verdict.verdict.lower())
 
-        settings = {"world": client.world, "judges": judges, "both_orders": options.both_orders,
+        settings = {**client.settings("judge"), "judges": judges,
+                    "both_orders": options.both_orders,
                     "votes_per_order": options.votes_per_order,
                     "confirming_votes": options.confirming_votes,
                     "rules_first": options.rules_first, "judging": judging,
@@ -187,7 +192,8 @@ def summary(meta: StageMeta, counts: Counter[str], round: int) -> str:
     """The last line."""
     dropped = ", ".join(f"{counts[name]:,} {name.replace('_', ' ')}" for name in (
         "both_correct", "both_wrong", "undecided", "label_wrong_unusable", "rolled_back") if counts[name])
-    unjudged = meta.counts.get("unjudged", 0) + meta.failed
+    unjudged = sum(meta.counts.get(reason, 0)
+                   for reason in ("unjudged", "judge_cut")) + meta.failed
     judged = "mismatches" + (" and audited matches" if meta.settings.get("audit_mastered") else "")
     dropped = f", {dropped}" if dropped else ""
     return (f"verify: round {round}: {meta.inputs:,} {judged} -> "

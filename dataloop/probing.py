@@ -139,14 +139,14 @@ def make_probe(sample: Sample, generation: Generation, drawn: Sequence[Generatio
     """Read the reply, and those `drawn` beside it, and compare them with the label (section
     4.2)."""
     reply = parse_reply(generation.text)
-    prediction = reply.message()
+    prediction, names = reply.message(), [tool.name for tool in sample.tools]
     return Probe(sample=sample, text=generation.text, prediction=prediction, faults=reply.faults,
-                 reason=tool_match(prediction, sample.label, reply.faults), perplexity=generation.perplexity,
-                 tokens=generation.tokens, finish=generation.finish,
-                 draws=draws_of(drawn, sample.label))
+                 reason=tool_match(prediction, sample.label, reply.faults, names),
+                 perplexity=generation.perplexity, tokens=generation.tokens,
+                 finish=generation.finish, draws=draws_of(drawn, sample.label, names))
 
 
-def draws_of(drawn: Sequence[Generation], label: Message) -> list[Draw]:
+def draws_of(drawn: Sequence[Generation], label: Message, tools: Sequence[str]) -> list[Draw]:
     """Replies with the same calls together, the most frequent first."""
     draws: list[Draw] = []
     for generation in drawn:
@@ -154,10 +154,10 @@ def draws_of(drawn: Sequence[Generation], label: Message) -> list[Draw]:
         answer = Message(role="assistant", content=reply.message().content,
                          calls=reply.message().calls)
         reason = ("malformed" if generation.finish != "stop"
-                  else tool_match(answer, label, reply.faults))
+                  else tool_match(answer, label, reply.faults, tools))
         same = next((draw for draw in draws if draw.reason == reason == "malformed"
                      or "malformed" not in (reason, draw.reason)
-                     and tool_match(answer, draw.answer) == "match"), None)
+                     and tool_match(answer, draw.answer, tools=tools) == "match"), None)
         if same is None:
             draws.append(Draw(answer=answer, count=1, reason=reason))
         else:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
 from array import array
 from collections.abc import AsyncIterator
@@ -29,6 +30,7 @@ from looptool.config import Config, Student
 from looptool.meta import StageMeta
 from looptool.packages import RAY_ENGINE, missing_packages
 from looptool.prompt_length import load_tokenizer
+from looptool.ray_token import bring_token, own_token
 from looptool.records import InputError, Sample
 from looptool.stage import Inputs, Outcome, Pipeline, StageFailed, run_stage
 
@@ -65,11 +67,12 @@ class RayPipeline(Pipeline):
 
     async def outcomes(self, inputs: AsyncIterator[tuple[str, int]]) -> AsyncIterator[tuple[str, Outcome]]:
         """See Pipeline; Ray is connected to, and engines are started, for as long as this runs."""
-        import ray
-
         places = array("Q", [place async for _, place in inputs])
         if not places:
             return
+        prepare_environment()
+        import ray
+
         ray.init(log_to_driver=False, ignore_reinit_error=True, logging_level=logging.WARNING)
         try:
             left = len(places)
@@ -97,12 +100,12 @@ class RayPipeline(Pipeline):
         prompts = ray.data.range(number, override_num_blocks=number).map_batches(
             read_block, batch_size=None, batch_format="pyarrow",
             fn_args=(places, BLOCK, self._job.samples, config.student, self._job.model))
-        return prompts.map_batches(Engine, batch_size=None, batch_format="pyarrow",
-                                   fn_constructor_args=(self._job.model, config, gpus,
-                                                        self._job.drawing), num_gpus=gpus,
-                                   num_cpus=ENGINE_CPUS,
-                                   compute=ray.data.ActorPoolStrategy(size=engines,
-            max_concurrent_calls_per_actor=BLOCKS_AT_ONCE))
+        return prompts.map_batches(  # Ray asks for a batch size where there are GPUs: a block's
+            Engine, batch_size=BLOCK, batch_format="pyarrow",
+            fn_constructor_args=(self._job.model, config, gpus, self._job.drawing),
+            num_gpus=gpus, num_cpus=ENGINE_CPUS,
+            compute=ray.data.ActorPoolStrategy(
+                size=engines, max_concurrent_calls_per_actor=BLOCKS_AT_ONCE))
 
     def _book(self, row: dict[str, Any]) -> Outcome:
         if row["probe"] is None:
@@ -112,6 +115,17 @@ class RayPipeline(Pipeline):
         account.prompt_tokens += row["prompt_tokens"]
         account.completion_tokens += row["tokens"]
         return Outcome([msgspec.Raw(row["probe"])], row["reason"])
+
+
+def prepare_environment() -> None:
+    """The token of the Ray that is joined or started; Ray reads it when it is imported."""
+    named = os.environ.get("RAY_ADDRESS", "")
+    if named not in ("", "local"):
+        bring_token()
+    from ray._private.services import find_bootstrap_address  # of what `ray start` started here
+
+    if named == "local" or not (named or find_bootstrap_address(None)):
+        os.environ |= own_token()
 
 
 def node_gpus() -> list[int]:
@@ -159,6 +173,9 @@ class Engine:
 
     def __init__(self, model: str, config: Config, gpus: int, drawing: Drawing):
         """Start it on so many GPUs, or on the CPU."""
+        # FlashInfer's sampler, vLLM's default, is compiled by nvcc at the first request
+        # (v1/sample/ops/topk_topp_sampler.py)
+        os.environ.setdefault("VLLM_USE_FLASHINFER_SAMPLER", "0")
         from vllm import AsyncEngineArgs, AsyncLLMEngine, SamplingParams
         from vllm.sampling_params import RequestOutputKind
 

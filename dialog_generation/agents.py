@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache
 from itertools import count
@@ -18,6 +17,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from dialog_generation.backends import World
+from dialog_generation.replies import RESULT, Unusable, plan_form, read_plan, read_result, read_text
 from looptool.answers import ToolCall
 from looptool.calls import check_calls, parse_reply, tool_match
 from looptool.config import Dialogs
@@ -26,14 +26,14 @@ from looptool.llm import Reply
 from looptool.prompt import (
     fill, read_prompt, render_conversation, render_messages, render_tools, without_turn_markers)
 from looptool.records import Call, Message, Need, Tool
+from looptool.structured import Form
 
 PROMPTS = Path(__file__).resolve().parent / "prompts"
 ROLES = ("planner", "user", "assistant", "tool")
-COMPLEX_FROM = 3
-"""Needs of a plan from which on at least one must be complex; a dialog of one or two may be simple."""
 
 Ask = Callable[..., Awaitable[Reply]]
-"""(role, chat, draw, tools=None) -> one reply of a model; `tools` in the API's form for native calls."""
+"""(role, chat, draw, tools=None, form=None) -> one reply of a model; `tools` in the API's form for
+native calls, `form` for a reply that is JSON."""
 T = TypeVar("T")
 
 
@@ -43,10 +43,6 @@ def prompt_file(name: str, language: str) -> Path:
 
 
 _read_prompt = lru_cache(read_prompt)
-
-
-class Unusable(ValueError):
-    """A reply that does not hold what was asked for; its text is a short reason."""
 
 
 class Abandoned(Exception):
@@ -98,8 +94,10 @@ class Cast:
         """
         blocks = {**self._known, **({"examples": "\n\n".join(examples)} if examples else {}),
                   **({} if self._options.chat else {"chat": "none"}), "turns": str(turns)}
-        return await self._read("planner", blocks,
-                                lambda text: read_plan(text, self.tools, self._options.chat)[:turns])
+        chat = self._options.chat
+        return await self._read(
+            "planner", blocks, lambda text: read_plan(text, self.tools, chat)[:turns],
+            plan_form(turns, self.tools, chat))
 
     async def speak(self, history: list[Message], need: Need) -> Message:
         """The user's next message: an answer to a question, or the opening of the need."""
@@ -150,14 +148,16 @@ class Cast:
         if self._world.runs(call.name):
             return _result(self._world.call(call))
         blocks = {"conversation": render_conversation(history), "call": _json(call)}
-        return _result(await self._read("tool", blocks, read_object))
+        return _result(await self._read(
+            "tool", blocks, lambda text: read_result(text, call), RESULT))
 
-    async def _read(self, role: str, blocks: dict[str, str], read: Callable[[str], T]) -> T:
+    async def _read(self, role: str, blocks: dict[str, str], read: Callable[[str], T],
+                    form: Form | None = None) -> T:
         """Ask until a reply can be read."""
         content = "\n\n".join(f"<{name}>\n{without_turn_markers(text)}\n</{name}>" for name, text in blocks.items())
         chat = [{"role": "system", "content": self._system[role]}, {"role": "user", "content": content}]
         for draw in count():
-            reply = await self._ask(role, chat, draw)
+            reply = await self._ask(role, chat, draw, form=form)
             try:
                 if reply.finish == "length":
                     raise Unusable("cut")
@@ -200,56 +200,6 @@ def read_tool_call(written: ToolCall) -> Call:
         return Call(name=written.name, arguments=msgspec.json.decode(written.arguments or "{}", type=dict[str, Any]))
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
         raise Unusable("bad_json") from None
-
-
-def read_plan(text: str, tools: list[Tool], chat: bool = True) -> list[Need]:
-    """The needs of a <plan> block, one JSON object a line.
-
-    Raises:
-        Unusable: there is no such block, it is empty, a line is no need, names another tool, or of three or more none is complex; or one is chat
-            where `chat` is not wanted.
-    """
-    found = re.search(r"<plan>\s*\n(.*?)\n\s*</plan>", text, re.DOTALL)
-    if found is None:
-        raise Unusable("no_plan")
-    try:
-        needs = [msgspec.json.decode(line, type=Need) for line in found[1].splitlines() if line.strip()]
-    except msgspec.DecodeError:
-        raise Unusable("bad_need") from None
-    names = {tool.name for tool in tools}
-    if any(not names.issuperset(need.tools) or bool(need.tools) != (need.kind != "chat") for need in needs):
-        raise Unusable("wrong_tools")
-    if not chat and any(need.kind == "chat" for need in needs):
-        raise Unusable("chat_need")
-    if not needs:
-        raise Unusable("no_need")
-    if len(needs) >= COMPLEX_FROM and not any(need.kind in ("multi-step", "parallel") for need in needs):
-        raise Unusable("no_complex_need")
-    return needs
-
-
-def read_text(text: str) -> str:
-    """A user's message.
-
-    Raises:
-        Unusable: it is empty.
-    """
-    if not text.strip():
-        raise Unusable("empty")
-    return text.strip()
-
-
-def read_object(text: str) -> dict[str, Any]:
-    """A tool's result: a JSON object, bare or in a code fence.
-
-    Raises:
-        Unusable: it is no JSON object.
-    """
-    bare = re.sub(r"^```(?:json)?\s*\n(.*)\n```$", r"\1", text.strip(), flags=re.DOTALL)
-    try:
-        return msgspec.json.decode(bare, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeEncodeError):
-        raise Unusable("no_json_object") from None
 
 
 def _result(content: dict[str, Any]) -> Message:

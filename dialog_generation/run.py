@@ -28,7 +28,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from dialog_generation.agents import Abandoned, Ask, prompt_file
+import msgspec
+
+from dialog_generation.agents import ROLES, Abandoned, Ask, prompt_file
 from dialog_generation.backends import backend_files
 from dialog_generation.flags import parse_arguments, with_flags
 from dialog_generation.needs import log_served
@@ -44,6 +46,7 @@ from looptool.prompt import ChatMessage
 from looptool.records import Dialog, InputError, Tool, read_jsonl, write_jsonl
 from looptool.run_files import RunFiles
 from looptool.stage import Inputs, Outcome, run_main, run_stage
+from looptool.structured import Form
 
 LENGTHS = {"short": (1, 8), "medium": (9, 20), "long": (21, 1_000_000)}
 """Messages of a dialog, for --processed_data_extreme_split."""
@@ -82,11 +85,13 @@ def read_pool(path: Path | None, files: RunFiles, grouped: bool = False) -> tupl
 def make_ask(client: Client, models: Sequence[str], sampling: Sampling, id: str, seed: int) -> Ask:
     """How the agents of one dialog reach a model; with several models each call draws its own."""
 
-    async def ask(role: str, chat: list[ChatMessage], draw: int, tools: list[dict[str, Any]] | None = None) -> Reply:
+    async def ask(role: str, chat: list[ChatMessage], draw: int,
+                  tools: list[dict[str, Any]] | None = None, form: Form | None = None) -> Reply:
         model = models[0]
         if len(models) > 1:
             model = random.Random(f"{seed}:{id}:{role}:{draw}:{chat[-1]['content']}").choice(models)
-        return await client.ask(role, chat, sampling, draw, model, tools)
+        drawn = msgspec.structs.replace(sampling, form=form)
+        return await client.ask(role, chat, drawn, draw, model, tools)
 
     return ask
 
@@ -115,7 +120,8 @@ async def crawl(config: Config, pool: ToolPool | GroupPool, sources: list[Path],
             progress.add()
             return Outcome([dialog], end)
 
-        settings = {"world": client.world, "seed": config.seed, "models": models, "thinking": thinking, "dialogs": {
+        settings = {**client.settings(*ROLES), "seed": config.seed, "models": models,
+                    "thinking": thinking, "dialogs": {
             name: getattr(dialogs, name) for name in ("count", "tools_per_dialog", "messages", "plan", "chat", "language",
                                                       "clock", "native_calls", "max_bad_turns", "temperature")}}
         code = backend_files(pool.tools)

@@ -7,11 +7,8 @@ to three draws in all.
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-
-import msgspec
 
 from dialog_generation.dual_tree import Paths, Trees, Written, broken_rules
 from dialog_generation.tool_files import valid_tool
@@ -23,9 +20,13 @@ from looptool.prompt import ChatMessage, read_prompt
 from looptool.records import Record, Tool
 from looptool.run_files import RunFiles
 from looptool.stage import Inputs, Outcome, run_stage
+from looptool.structured import ANY_OBJECT, TEXT, Form, closed
+from looptool.structured_text import read_object
 
 PROMPT = Path(__file__).resolve().parent / "prompts" / "designer.md"
 TRIES = 3
+DESIGN = Form("tool", closed(name=TEXT, description=TEXT, parameters=ANY_OBJECT,
+                             returns=closed(type=TEXT, description=TEXT)), strict=False)
 Ask = Callable[[list[ChatMessage], int], Awaitable[Reply]]
 """(chat, draw) -> one reply of a model."""
 
@@ -36,7 +37,7 @@ class Design(Record):
     id: str
     paths: Paths
     reason: str
-    """ "accepted", "unreadable", "invalid", or the first rule that the last reply broke."""
+    """ "accepted", "unreadable", "cut", "invalid", or the first rule that the last reply broke."""
     tool: Tool | None
 
 
@@ -56,7 +57,9 @@ async def design(id: str, paths: Paths, trees: Trees, ask: Ask) -> Design:
     chat, reason = design_prompt(paths, trees), ""
     for draw in range(TRIES):
         reply = await ask(chat, draw)
-        tool, reason = read_design(reply.text if reply.finish != "length" else "", paths, trees)
+        tool, reason = None, "cut"
+        if reply.finish != "length":
+            tool, reason = read_design(reply.text, paths, trees)
         if tool is not None:
             return Design(id=id, paths=paths, reason=reason, tool=tool)
     return Design(id=id, paths=paths, reason=reason, tool=None)
@@ -64,10 +67,8 @@ async def design(id: str, paths: Paths, trees: Trees, ask: Ask) -> Design:
 
 def read_design(text: str, paths: Paths, trees: Trees) -> tuple[Tool | None, str]:
     """The tool of a reply and "accepted", or None and the reason; what the result is joins the description."""
-    found = re.search(r"<tool>\s*(\{.*\})\s*</tool>", text, re.DOTALL)
-    try:
-        written = msgspec.json.decode(found[1] if found else "", type=Written)
-    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+    written = read_object(text, Written)
+    if written is None:
         return None, "unreadable"
     result = written.returns.get("description")
     try:
@@ -83,7 +84,8 @@ def read_design(text: str, paths: Paths, trees: Trees) -> tuple[Tool | None, str
 async def design_tools(config: Config, trees: Trees, sources: list[Path], count: int, output: Path,
                        fresh: bool = False) -> StageMeta:
     """Draw `count` pairs of paths and have a tool written for each; see looptool.stage.run_stage."""
-    models, sampling = config.teacher.models, Sampling(temperature=config.dialogs.temperature)
+    models = config.teacher.models
+    sampling = Sampling(temperature=config.dialogs.temperature, form=DESIGN)
 
     def draws() -> Iterator[tuple[str, tuple[str, Paths]]]:
         for index in range(count):
@@ -99,8 +101,8 @@ async def design_tools(config: Config, trees: Trees, sources: list[Path], count:
             designed = await design(*drawn, trees, ask)
             return Outcome([designed], designed.reason)
 
-        settings = {"world": client.world, "seed": config.seed, "models": models[:1], "count": count,
-                    "temperature": config.dialogs.temperature}
+        settings = {**client.settings("designer"), "seed": config.seed, "models": models[:1],
+                    "count": count, "temperature": config.dialogs.temperature}
         return await run_stage("design", Inputs(draws), work, output, settings=settings, sources=[*sources, PROMPT],
                                in_flight=config.teacher.in_flight, usage=client.usage, fresh=fresh,
                                later=RunFiles(config).made_from(output))

@@ -19,10 +19,11 @@ from pathlib import Path
 
 from looptool.asking import Ask, make_ask
 from looptool.calls import check_calls
-from looptool.checking import CHECKER_PROMPT, checker_of, is_correct
+from looptool.checking import (
+    CHECKER_PROMPT, checker_of, checker_sampling, is_correct, reason_against)
 from looptool.config import Config
-from looptool.foreign import Refused, write_refused
-from looptool.llm import Client, Sampling
+from looptool.foreign import Refused
+from looptool.llm import Client
 from looptool.meta import StageMeta
 from looptool.records import Dialog, Message, Record, Sample, read_jsonl
 from looptool.run_files import RunFiles
@@ -39,7 +40,8 @@ class Step(Record):
     index: int
     """Of the assistant's turn among the messages."""
     reason: str
-    """ "pass", "suspect", the kind of the first broken rule, "refused_by_judge" or "unjudged"."""
+    """ "pass", "suspect", the kind of the first broken rule, "refused_by_judge", "unjudged" or
+    "judge_cut"."""
 
 
 class DialogCheck(Record):
@@ -68,7 +70,7 @@ async def check_dialog(dialog: Dialog, ask: Ask, judge: str | None) -> DialogChe
     passed = [step for step in steps if step.reason == "pass"]
     answers = await asyncio.gather(*(is_correct(_sample(dialog, step.index), ask, judge) for step in passed))
     for step, answer in zip(passed, answers, strict=True):
-        step.reason = {True: "pass", False: "refused_by_judge", None: "unjudged"}[answer]
+        step.reason = "pass" if answer is True else reason_against(answer)
     return check
 
 
@@ -91,13 +93,14 @@ async def check_dialogs(config: Config, dialogs: Path, checks: Path, fresh: bool
         return ((dialog.id, dialog) for dialog in read_jsonl(dialogs, Dialog))
 
     async with Client.from_config(config, RunFiles(config).answers) as client:
-        ask = make_ask(client, {"checker": Sampling(temperature=config.verify.temperature)})
+        ask = make_ask(client, {"checker": checker_sampling(config)})
 
         async def work(dialog: Dialog) -> Outcome:
             check = await check_dialog(dialog, ask, judge)
             return Outcome([check], check.reason)
 
-        settings = {"world": client.world, "judge": judge, "temperature": config.verify.temperature}
+        settings = {**client.settings("checker"), "judge": judge,
+                    "temperature": config.verify.temperature}
         return await run_stage("check dialogs", Inputs(inputs), work, checks, settings=settings,
                                sources=[dialogs, CHECKER_PROMPT], in_flight=config.teacher.in_flight,
                                usage=client.usage, fresh=fresh,
@@ -124,7 +127,6 @@ def write_verified(dialogs: Path, checks: Path, output: Path) -> Counter[str]:
                                   if step.reason not in ("pass", "suspect"))
                 refused.append(Refused(place=dialog.id, code=reason, reason=where or reason, record=dialog))
 
-    run_transform("verified dialogs", accepted(), output, counts, settings={}, sources=[dialogs, checks])
-    write_refused(output, refused)
+    run_transform("verified dialogs", accepted(), output, counts, settings={}, sources=[dialogs, checks], refused=refused)
     _log.info("%s call steps: %s", f"{steps.total():,}", ", ".join(f"{count:,} {name}" for name, count in steps.most_common()))
     return steps

@@ -15,12 +15,13 @@ from jinja2 import TemplateError
 from grpotool.batches import WARNING, batch_lines, check_batches
 from grpotool.finding import Finding, fail, ok, skip, warn
 from grpotool.overrides import REWARD
+from grpotool.reward import GroundTruth
 from grpotool.rows import VERSION, count_rows, read_rows
 from grpotool.train import check_current, left_out
 from looptool.calls import render_calls
 from looptool.config import Config
 from looptool.prompt_length import student_tokenizer, token_length
-from looptool.records import InputError, Message
+from looptool.records import InputError
 from looptool.run_files import RoundFiles
 
 FEW = 50
@@ -71,7 +72,7 @@ def answer_of(ground_truth: str) -> str:
         InputError: the label is none.
     """
     try:
-        label = msgspec.json.decode(ground_truth, type=Message)
+        label = msgspec.json.decode(ground_truth, type=GroundTruth)
     except (msgspec.DecodeError, RecursionError) as error:
         raise InputError(f"a label is no message ({error}); {MAKE_AGAIN}") from None
     return render_calls(label.calls) or label.content

@@ -28,6 +28,7 @@ import aiohttp
 
 from grpotool.cluster import SRUN, SSH, Cluster, NodeMissing, launch, lost, parse_hosts, slurm_hosts, wait_for_all
 from looptool.config import ROOT, Config, argument_parser, load_config
+from looptool.ray_token import bring_token
 from looptool.records import InputError
 from looptool.run_files import RoundFiles, round_files
 from looptool.stage import end_on_sigterm, run_main
@@ -172,6 +173,8 @@ def main() -> None:
     flags += ["--round", str(files.round), *(word for override in args.overrides for word in ("--set", override))]
     if args.hosts and args.address:
         raise InputError("--hosts and --address: give one of them")
+    if args.address:
+        bring_token()
     alone = config.train.nodes == 1 and not (args.hosts or args.address)
     if alone or "--dry-run" in flags or files.policy.exists() and "--fresh" not in flags:
         command = train_command(args.config, flags)

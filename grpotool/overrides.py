@@ -2,7 +2,8 @@
 
 In: a config, the files of a round, the folder of the policy to start from. Out: verl 0.9.1's `key=value` strings and the
 environment it is started with. What the paper fixes stands in `common`; the two profiles hold only what the machine asks for.
-Everything is plain data, so that a list can be read, compared and checked without verl or a GPU.
+A config's `train.verl` comes last. Everything is plain data, so that a list can be read, compared
+and checked without verl or a GPU.
 """
 from __future__ import annotations
 
@@ -12,7 +13,10 @@ import re
 import sys
 from pathlib import Path
 
+from grpotool.verl_options import refuse_conflicts
 from looptool.config import ROOT, Config
+from looptool.packages import missing_packages
+from looptool.ray_token import own_token
 from looptool.run_files import RoundFiles
 
 REWARD = ROOT / "grpotool" / "reward.py"
@@ -56,7 +60,7 @@ def common(config: Config, files: RoundFiles, model: str) -> list[str]:
         "trainer.project_name=looptool",
         f"trainer.experiment_name=round_{files.round}",
         f"trainer.default_local_dir={quote(checkpoints(files))}",
-        "trainer.logger=[console,file,tensorboard]",
+        f"trainer.logger=[{','.join(['console', 'file', 'tensorboard', *train.trackers])}]",
         f"trainer.rollout_data_dir={quote(files.rollouts.resolve())}",
         f"trainer.total_epochs={train.epochs}",
         "trainer.max_actor_ckpt_to_keep=2",  # verl removes the oldest before it writes: with 1, a kill there loses all
@@ -65,31 +69,54 @@ def common(config: Config, files: RoundFiles, model: str) -> list[str]:
 
 
 def gpu(config: Config, files: RoundFiles, steps_per_epoch: int) -> list[str]:
-    """One to many nodes with NVIDIA GPUs: vLLM, packed sequences, a checkpoint and a test after each epoch."""
+    """One to many nodes with NVIDIA GPUs: vLLM, packed sequences, a test after each epoch."""
     train, student = config.train, config.student
     actor, rollout = "actor_rollout_ref.actor", "actor_rollout_ref.rollout"
-    tokens = 4 * (student.max_prompt_tokens + student.max_response_tokens)
-    attention = [f"+actor_rollout_ref.model.override_config.attn_implementation={train.attention}"]
-    packed = train.attention == "flash_attention_2"  # verl's default; another one would see all of a packed row
+    longest = student.max_prompt_tokens + student.max_response_tokens
+    tokens = 4 * longest
+    packed = attention(config) == "flash_attention_2"
     return [
-        *([] if packed else attention),
+        *([] if packed else padded()),
         f"actor_rollout_ref.model.use_remove_padding={packed}",
         "actor_rollout_ref.model.enable_gradient_checkpointing=True",
         f"{actor}.use_dynamic_bsz=True",
         f"{actor}.ppo_max_token_len_per_gpu={tokens}",
         f"{actor}.fsdp_config.param_offload=False",
-        f"{actor}.fsdp_config.optimizer_offload=True",
+        f"{actor}.fsdp_config.optimizer_offload={train.optimizer_offload}",
         *(in_process(files) if samples_in_process(config) else [
             f"{rollout}.name=vllm",
             f"{rollout}.tensor_model_parallel_size={train.tensor_parallel}",
-            f"{rollout}.gpu_memory_utilization={train.gpu_memory_share}"]),
+            f"{rollout}.gpu_memory_utilization={train.gpu_memory_share}",
+            f"{rollout}.max_model_len={longest}",  # else what the model can, 40,960 for Qwen3
+            f"{rollout}.checkpoint_engine.update_weights_bucket_megabytes={BUCKET_MEGABYTES}"]),
         f"{rollout}.log_prob_use_dynamic_bsz=True",
         f"{rollout}.log_prob_max_token_len_per_gpu={tokens}",
         f"trainer.nnodes={train.nodes}",
         f"trainer.n_gpus_per_node={train.gpus_per_node}",
-        f"trainer.save_freq={train.save_every or steps_per_epoch}",
+        f"trainer.save_freq={train.save_every or SAVE_EVERY_GPU}",
         f"trainer.test_freq={train.test_every or steps_per_epoch}",
+        *(["+ray_kwargs.ray_init.address=local"] if has_own_ray(config) else []),
     ]
+
+
+def attention(config: Config) -> str:
+    """What computes attention in the trainer; see train.attention."""
+    chosen = config.train.attention
+    if chosen == "auto":
+        return "sdpa" if missing_packages(["flash_attn"]) else "flash_attention_2"
+    return chosen
+
+
+def padded() -> list[str]:
+    """Without flash-attn: PyTorch's attention on padded rows, as it would see all of a packed one.
+
+    verl's log-probabilities would then loop over tokens in Python, 20,480 times a micro batch
+    (verl's utils/torch_functional.py, logprobs_from_logits_v2). Those of its fused kernels go by
+    512 tokens and keep no logits (utils/experimental/torch_functional.py).
+    """
+    return ["+actor_rollout_ref.model.override_config.attn_implementation=sdpa",
+            "actor_rollout_ref.model.use_fused_kernels=True",
+            "actor_rollout_ref.model.fused_kernel_options.impl_backend=torch"]
 
 
 def samples_in_process(config: Config) -> bool:
@@ -112,8 +139,11 @@ def in_process(files: RoundFiles) -> list[str]:
     ]
 
 
-SAVE_EVERY = 4
-"""Steps between two checkpoints on a CPU, where one takes 0.05 s."""
+SAVE_EVERY, SAVE_EVERY_GPU = 4, 20
+"""Steps between two checkpoints; on a CPU one takes 0.05 s."""
+BUCKET_MEGABYTES = 4096
+"""Of the buffer in which weights go to vLLM. It holds the largest one, the embedding, which has
+3.1 GB in Qwen3-32B's float32 (verl's bucketed_weight_transfer.py sends what does not fit apart)."""
 PROMPTS_A_MICRO_BATCH = 4
 """On a CPU, with all their rollouts: enough work for two cores, 0.3 GB for a model of 2M parameters."""
 
@@ -149,8 +179,9 @@ def cpu(config: Config, files: RoundFiles) -> list[str]:
 
 
 def has_own_ray(config: Config) -> bool:
-    """Whether the training starts a Ray for itself; otherwise verl joins the one that runs, if there is one."""
-    return config.train.profile == "cpu" and config.train.nodes == 1
+    """Whether the training starts a Ray for itself; else it joins that of $RAY_ADDRESS."""
+    alone = config.train.profile == "cpu" or "RAY_ADDRESS" not in os.environ
+    return alone and config.train.nodes == 1
 
 
 def own_ray(gpus: int) -> list[str]:
@@ -170,12 +201,18 @@ def through_ray(config: Config, files: RoundFiles) -> list[str]:
 
 
 def compose(config: Config, files: RoundFiles, model: str, steps_per_epoch: int, resume: Path | None) -> list[str]:
-    """The whole list; `resume` is a checkpoint folder of the same round, None to start with a fresh optimizer."""
+    """The whole list; `resume` is a checkpoint folder of the same round, None for a new optimizer.
+
+    Raises:
+        InputError: train.verl sets what is set here, or is no list of key=value.
+    """
     machine = cpu(config, files) if config.train.profile == "cpu" else gpu(config, files, steps_per_epoch)
     begin = ["trainer.resume_mode=disable"] if resume is None else [
         "trainer.resume_mode=resume_path", f"trainer.resume_from_path={quote(resume.resolve())}"]
     reached = [] if has_own_ray(config) else through_ray(config, files)
-    return [*common(config, files, model), *machine, *reached, *begin]
+    ours = [*common(config, files, model), *machine, *reached, *begin]
+    refuse_conflicts(ours, config.train.verl)
+    return [*ours, *config.train.verl]
 
 
 def verl_command(config: Config, files: RoundFiles, model: str, steps_per_epoch: int, resume: Path | None) -> list[str]:
@@ -196,12 +233,12 @@ def checkpoints(files: RoundFiles) -> Path:
 
 
 def variables(config: Config, files: RoundFiles) -> dict[str, str]:
-    """What verl's processes find in their environment: where to log, and on a CPU what makes verl run there."""
+    """What verl's processes find in their environment: where to log, and our module for them."""
     shared = {"VERL_FILE_LOGGER_PATH": str(files.verl_metrics.resolve()),
               "TENSORBOARD_DIR": str((files.training / "tensorboard").resolve()), "TOKENIZERS_PARALLELISM": "false",
               "RAY_USAGE_STATS_ENABLED": "0"}
     if config.train.profile == "gpu":
-        return shared
+        return {**shared, "VERL_USE_EXTERNAL_MODULES": "grpotool.verl_gpu"}
     return {**shared, "VERL_USE_EXTERNAL_MODULES": "grpotool.cpu.verl_platform", "RAY_worker_niceness": "0",
             "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(os.cpu_count()))}
 
@@ -211,7 +248,7 @@ def environment(config: Config, files: RoundFiles) -> dict[str, str]:
     env = {**os.environ, **variables(config, files)}
     if config.train.profile == "cpu":
         env.pop("CUDA_VISIBLE_DEVICES", None)  # Ray stops at an empty one
-        if has_own_ray(config):  # which nobody else can reach
-            env.pop("RAY_ADDRESS", None)
-            env["RAY_AUTH_MODE"] = "disabled"
+    if has_own_ray(config):
+        env.pop("RAY_ADDRESS", None)
+        env |= own_token()
     return env

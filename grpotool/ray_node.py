@@ -13,8 +13,8 @@ import sys
 import threading
 from pathlib import Path
 
-PATIENCE = 20
-"""Seconds that Ray has to end by itself."""
+PATIENCE = 60
+"""Seconds that Ray has to end by itself; a killed engine can leave its GPU's memory taken."""
 
 
 def end(ray: subprocess.Popen[bytes]) -> None:
@@ -38,8 +38,12 @@ def main() -> None:
             pass
         end(ray)
 
-    signal.signal(signal.SIGTERM, lambda *_: end(ray))
-    signal.signal(signal.SIGHUP, lambda *_: end(ray))
+    def on_signal(*_: object) -> None:  # the main thread is inside of ray.wait(), and sees no end
+        threading.Thread(target=end, args=[ray], daemon=True).start()
+
+    signal.signal(signal.SIGTERM, on_signal)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup: it outlives its terminal
+        signal.signal(signal.SIGHUP, on_signal)
     threading.Thread(target=wait_for_the_end_of_input, daemon=True).start()
     sys.exit(ray.wait())
 

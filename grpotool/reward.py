@@ -1,6 +1,6 @@
 """The reward of GRPO (section 4.1): 1 if the reply makes the calls of its label, else 0.
 
-In: the decoded reply, and the label as the JSON of a looptool.records.Message. Out: {"score": 1.0 or 0.0, "reason":
+In: the decoded reply, and the label with its tools' names as the JSON of a GroundTruth. Out: {"score": 1.0 or 0.0, "reason":
 code}, the same two keys for every row, as verl collects them by the first row's keys; it averages numbers over the
 validation set and only dumps strings. verl loads this file by reward.custom_reward_function.path and .name.
 
@@ -18,11 +18,19 @@ import msgspec
 from looptool.calls import paper_compat_match, parse_reply, render_calls, tool_match
 from looptool.records import Message
 
-_decode = msgspec.json.Decoder(Message).decode
+
+class GroundTruth(Message):
+    """A label as a row holds it."""
+
+    tools: list[str] = []
+    """Names of the sample's tools: a reply that names one is more easily known for a call without its tags."""
+
+
+_decode = msgspec.json.Decoder(GroundTruth).decode
 
 
 @lru_cache(maxsize=8192)
-def _read_label(ground_truth: str | bytes) -> Message | None:
+def _read_label(ground_truth: str | bytes) -> GroundTruth | None:
     """The label, or None if this is none; cached, as all rollouts of a prompt share it."""
     try:
         label = _decode(ground_truth)
@@ -37,14 +45,14 @@ def compute_score(data_source: Any, solution_str: str, ground_truth: str, extra_
 
     Args:
         solution_str: the reply, thinking included; <|im_end|> at its end is no part of it.
-        ground_truth: JSON of the label; a message without calls asks for a reply without calls.
+        ground_truth: JSON of the label; a message without calls asks for an answer in words.
         mode: "strict" is looptool.calls.tool_match, "paper_compat" the released code's comparison; set it by
             reward.custom_reward_function.reward_kwargs.mode.
 
     Returns:
         The reason of a 0 is the first fault of looptool.calls.Reply ("bad_json", "unclosed", ...), else a code of
-        tool_match ("no_call", "wrong_name", "extra_call", ...), "bad_label" or "no_text"; "mismatch" where only
-        paper_compat finds a difference.
+        tool_match ("no_call", "wrong_name", "untagged_call", "empty", ...), "bad_label" or "no_text"; "mismatch" where
+        only paper_compat finds a difference.
 
     Raises:
         ValueError: the mode is unknown.
@@ -67,7 +75,7 @@ def compute_score(data_source: Any, solution_str: str, ground_truth: str, extra_
     return {"score": 1.0 if reason == "match" else 0.0, "reason": reason}
 
 
-def _strict_reason(text: str, label: Message) -> str:
+def _strict_reason(text: str, label: GroundTruth) -> str:
     """"match", the reply's first fault, or the first difference of its calls."""
     reply = parse_reply(text)
-    return reply.faults[0] if reply.faults else tool_match(reply.message(), label)
+    return reply.faults[0] if reply.faults else tool_match(reply.message(), label, tools=label.tools)

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from looptool.records import InputError
 
-VERSION = 1
+VERSION = 2
 _KEY = b"looptool_schema"
 METADATA = {_KEY: str(VERSION).encode()}
 """What every file of rows carries."""

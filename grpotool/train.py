@@ -25,17 +25,18 @@ from grpotool.batches import batch_lines, check_batches
 from grpotool.overrides import checkpoints, environment, samples_in_process, verl_command
 from grpotool.rows import count_rows
 from grpotool.verl_process import Metrics, VerlFailed, run_verl
-from looptool.config import Config, argument_parser, load_config, student_path
+from looptool.config import Config, argument_parser, load_config
 from looptool.meta import Header, StageMeta, make_header, meta_path, read_meta, refuse_changes
 from looptool.records import InputError, content_id, write_atomic
-from looptool.run_files import RoundFiles, check_made, round_files
+from looptool.run_files import RoundFiles, check_made, first_policy, round_files
 from looptool.stage import end_on_sigterm, run_main
 from looptool.weights import count_parameters
 
 _log = logging.getLogger(__name__)
 MACHINE = ("profile", "preset", "save_every", "test_every", "gpus_per_node", "nodes", "tensor_parallel", "gpu_memory_share",
-           "rollout_engine", "attention", "test_share")
-"""Keys of the config's train section that do not change what is learnt, or have done their work in json2parquet."""
+           "optimizer_offload", "rollout_engine", "attention", "trackers", "test_share", "cold_start")
+"""Keys of the config's train section that do not change what is learnt, or have done their work
+before: in json2parquet, in the policy to start from."""
 
 
 def policy_before(config: Config, files: RoundFiles) -> str:
@@ -49,7 +50,7 @@ def policy_before(config: Config, files: RoundFiles) -> str:
     before = files.previous().policy
     if files.round > 1 and not before.is_dir():
         raise InputError(f"{before}: is not there; train round {files.round - 1} first")
-    model = str(before.resolve()) if files.round > 1 else student_path(config)
+    model = str(before.resolve()) if files.round > 1 else first_policy(config)
     if Path(model).is_dir() and end_token(Path(model)) is None:
         raise InputError(f"{model}/generation_config.json: eos_token_id is missing, so no answer would ever end; name the "
                          "token that ends a turn")
@@ -132,15 +133,14 @@ def last_checkpoint(files: RoundFiles) -> tuple[int, Path | None]:
     return step, folder / f"global_step_{step}"
 
 
-def export(files: RoundFiles, model: str, steps: int, header: Header, seconds: float) -> None:
-    """Put the last checkpoint's Hugging Face folder in place as the policy, then free the disk.
+def export(files: RoundFiles, ready: Path, model: str, steps: int, header: Header, seconds: float) -> None:
+    """Put `ready`, the last checkpoint's Hugging Face folder, in place as the policy, then free the disk.
 
     Nothing reads a checkpoint any more: a finished training is not gone on with, and the next round's optimizer is new.
 
     Raises:
         InputError: the folder is not whole; the checkpoints are kept.
     """
-    ready = checkpoints(files) / f"global_step_{steps}" / "actor" / "huggingface"
     count_parameters(ready)
     if end_token(ready) is None and Path(model).is_dir():
         shutil.copy(Path(model) / "generation_config.json", ready)
@@ -173,6 +173,13 @@ def begin(files: RoundFiles, header: Header) -> None:
         write_atomic(inputs, [msgspec.json.format(msgspec.json.encode(header), indent=2) + b"\n"])
 
 
+def forget(files: RoundFiles) -> None:
+    """Remove an earlier training's policy and checkpoints."""
+    shutil.rmtree(files.policy, ignore_errors=True)
+    shutil.rmtree(checkpoints(files), ignore_errors=True)
+    (files.training / "inputs.json").unlink(missing_ok=True)
+
+
 def train(config: Config, files: RoundFiles, header: Header, model: str, rows: int) -> str:
     """Train or go on training, and export; returns the last line."""
     begun = time.monotonic()
@@ -185,8 +192,8 @@ def train(config: Config, files: RoundFiles, header: Header, model: str, rows: i
         run_verl(verl_command(config, files, model, epoch, checkpoint), environment(config, files), files.training / "verl.log", metrics, steps,
                  f"train: round {files.round}")
     seconds = time.monotonic() - begun
-    export(files, model, steps, header, seconds)
-    return f"train: round {files.round}: {rows:,} rows -> {steps} steps, {metrics.reward()}, {seconds:.0f} s"
+    export(files, checkpoints(files) / f"global_step_{steps}" / "actor" / "huggingface", model, steps, header, seconds)
+    return f"train: round {files.round}: {rows:,} rows -> {steps} steps, {metrics.course()}, {seconds:.0f} s"
 
 
 def main() -> None:
@@ -210,9 +217,7 @@ def main() -> None:
     check_current(files)
     with alone(files):
         if args.fresh:
-            shutil.rmtree(files.policy, ignore_errors=True)
-            shutil.rmtree(checkpoints(files), ignore_errors=True)
-            (files.training / "inputs.json").unlink(missing_ok=True)
+            forget(files)
         header = describe(config, files, model)
         if files.policy.exists():
             begin(files, header)

@@ -21,6 +21,15 @@ class Transient(Exception):
         self.retry_after = retry_after
 
 
+TOO_LONG = ("context length", "context size", "context_length", "max_model_len", "is too large")
+"""How servers say that prompt and reply do not fit."""
+
+
+def is_too_long(refusal: str) -> bool:
+    """Whether a server's words mean that a shorter reply, or a shorter prompt, would do."""
+    return any(sign in refusal for sign in TOO_LONG)
+
+
 class Usage(msgspec.Struct):
     """What one role has cost so far."""
 
@@ -28,6 +37,11 @@ class Usage(msgspec.Struct):
     """Answers given, cached ones included."""
     cached: int = 0
     """Answers that were not paid: from the cache, or shared with an equal call in flight."""
+    cut: int = 0
+    """Answers that ended at their limit of tokens, cached ones included; no reader takes them."""
+    unstructured: int = 0
+    """Answers that a schema was wanted for and that keep to none, cached ones included; cut ones
+    left out."""
     failed: int = 0
     """Calls without an answer after all tries."""
     failed_tries: int = 0
@@ -151,7 +165,7 @@ def read_completion(body: bytes) -> Reply:
         raise Transient("response without an answer")
     text = message.content or ""
     if not reasoning:
-        text, reasoning = _split_reasoning(text)
+        text, reasoning = split_reasoning(text)
     usage = completion.usage or _Usage()
     return Reply(text=text, reasoning=reasoning, finish=choice.finish_reason or "stop",
                  tool_calls=[ToolCall(call.function.name, call.function.arguments) for call in tool_calls],
@@ -179,7 +193,7 @@ def read_text_completion(body: bytes) -> Reply:
                  logprobs=logprobs if logprobs and None not in logprobs else None)
 
 
-def _split_reasoning(text: str) -> tuple[str, str]:
+def split_reasoning(text: str) -> tuple[str, str]:
     """(text, reasoning). Some templates write <think> into the prompt, so only </think> shows; a cut reply lacks it."""
     before, closing, after = text.partition("</think>")
     opened = before.lstrip().startswith("<think>")

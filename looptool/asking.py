@@ -2,23 +2,26 @@
 
 The system text holds what is the same for every question about one set of tools; what is asked
 stands in blocks of the user's message. A reply that cannot be read is asked for again under other draw numbers, a few
-times; then it is None, which is never a verdict.
+times; then there is none, and why, which is never a verdict.
 """
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TypeVar
-
-import msgspec
+from typing import Literal, TypeVar
 
 from looptool.llm import Client, Reply, Sampling
 from looptool.prompt import (
     ChatMessage, fill, read_prompt, render_conversation, render_tools, without_turn_markers)
 from looptool.records import Message, Sample
+from looptool.structured_text import read_object  # noqa: F401 (replies are read by it; known here)
 
 TRIES = 3
 """Draws for one question until a reply can be read."""
+
+Unread = Literal["unreadable", "cut"]
+"""Why no draw says anything: what is wrong with the last one, which may have ended at its limit of
+tokens."""
 
 Ask = Callable[[str, list[ChatMessage], int, str], Awaitable[Reply]]
 """(role, chat, draw, model) -> one reply."""
@@ -49,29 +52,18 @@ def one_line(message: Message) -> str:
 
 
 async def ask_until_read(ask: Ask, role: str, chat: list[ChatMessage], model: str, read: Callable[[str], T | None],
-                         first_draw: int = 0, step: int = 1) -> tuple[T, int] | None:
-    """What the first readable reply of TRIES draws says, and its draw number; None where none can be read.
+                         first_draw: int = 0, step: int = 1) -> tuple[T, int] | Unread:
+    """What the first readable reply of TRIES draws says, and its draw number; or why none can be
+    read.
 
     Raises:
         CallFailed: a call got no answer.
     """
+    why: Unread = "unreadable"
     for draw in range(first_draw, first_draw + TRIES * step, step):
         reply = await ask(role, chat, draw, model)
-        found = read(reply.text) if reply.finish != "length" else None
+        why = "cut" if reply.finish == "length" else "unreadable"
+        found = None if why == "cut" else read(reply.text)
         if found is not None:
             return found, draw
-    return None
-
-
-def read_object(text: str, kind: type[T]) -> T | None:
-    """The JSON object in a reply, whatever stands before and after it; None if there is none of this kind."""
-    start, end = text.find("{"), text.rfind("}")
-    return read_json(text[start:end + 1], kind) if 0 <= start < end else None
-
-
-def read_json(text: str, kind: type[T]) -> T | None:
-    """A JSON value of this kind, else None."""
-    try:
-        return msgspec.json.decode(text, type=kind)
-    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
-        return None
+    return why

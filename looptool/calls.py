@@ -7,6 +7,8 @@ Think and call tags are the only tags; they are read from left to right.
 - What stands before a </think> is reasoning, whether or not a <think> opened it (some chat templates write the opening
   tag into the prompt); blocks in it are ignored. A <think> that nothing closes holds the rest of the reply, calls
   included, and is the fault "unclosed_think": the reply was cut before its answer.
+- A </think> that closes nothing must not take back a call: where no call follows it, or where a <think> before it has
+  been closed already, the blocks before it are no reasoning and the fault is "erased_call".
 - A block's body is JSON, so it ends before the first "<" outside a JSON string, and </tool_call> must stand there.
   Tags inside its strings are text; newlines do not matter.
 - Arguments are a JSON object. A JSON string that holds one (the form of OpenAI's API) is "arguments_not_object": the
@@ -55,7 +57,7 @@ class Reply(Record, kw_only=True):
     faults: list[str] = []
     """One code for each block or tag that could not be read, in order: unclosed, unopened, unclosed_think, bad_json,
     duplicate_key, number_out_of_range, lone_surrogate, too_deep, too_long, not_object, no_name, no_arguments,
-    arguments_not_object, unknown_key; too_many_tags where reading stopped."""
+    arguments_not_object, unknown_key; erased_call; too_many_tags where reading stopped."""
 
     def message(self) -> Message:
         """The assistant message. Faults are not part of it: with any, it is not what the model meant to say."""
@@ -80,6 +82,7 @@ def parse_reply(text: str) -> Reply:
     calls: list[Call] = []
     faults: list[str] = []
     start = position = tags = 0  # of the text not yet handed out; of the next tag to look for; seen
+    thought = erased = stray = False  # a <think> was closed; a </think> that closes nothing followed blocks; and surely so
     while tag := _TAG.search(text, position, end):
         position = tag.end()
         tags += 1
@@ -100,6 +103,8 @@ def parse_reply(text: str) -> Reply:
             faults.append("unopened")
         elif tag[0] == "</think>":
             reasoning += [*content, text[start:tag.start()]]
+            erased = erased or bool(calls or faults)
+            stray = stray or thought and erased
             content, calls, faults, start = [], [], [], position
         else:
             content.append(text[start:tag.start()])
@@ -111,7 +116,10 @@ def parse_reply(text: str) -> Reply:
                 break
             reasoning.append(text[position:closing])
             start = position = closing + len("</think>")
+            thought = True
     content.append(text[start:end])
+    if stray or erased and not calls:
+        faults.insert(0, "erased_call")
     return Reply(content=_join(content), reasoning=_join(reasoning), calls=calls, faults=faults)
 
 

@@ -1,23 +1,26 @@
 """Verification of one labelled step, second tier (section 3.2): a model says whether the label is right.
 
-In: a sample that keeps to the rules (sample_rules.py, the first tier), and `ask`. Out: right, wrong, or None where no reply
-could be read, which is no verdict. Used on dialogs, on expanded samples and, a file at a time, by both filter steps.
+In: a sample that keeps to the rules (sample_rules.py, the first tier), and `ask`. Out: right,
+wrong, or why no reply could be read, which is no verdict. Used on dialogs, on expanded samples and,
+a file at a time, by both filter steps.
 """
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
-from looptool.asking import Ask, ask_until_read, chat_about, make_ask, one_line, read_object
+from looptool.asking import Ask, Unread, ask_until_read, chat_about, make_ask, one_line, read_object
 from looptool.config import Config
 from looptool.llm import Client, Sampling
 from looptool.records import InputError, Record, Sample, read_jsonl
 from looptool.run_files import RunFiles
 from looptool.sample_rules import keep_valid
 from looptool.stage import Inputs, Outcome, run_stage
+from looptool.structured import TEXT, Form, closed
 
 CHECKER_PROMPT = Path(__file__).resolve().parent / "checker.md"
 
@@ -29,15 +32,18 @@ class Accepts(msgspec.Struct):
     analysis: str = ""
 
 
-async def is_correct(sample: Sample, ask: Ask, checker: str) -> bool | None:
-    """Whether the model `checker` finds the label correct.
+ACCEPTS = Form("check", closed(analysis=TEXT, correct={"type": "boolean"}))
+
+
+async def is_correct(sample: Sample, ask: Ask, checker: str) -> bool | Unread:
+    """Whether the model `checker` finds the label correct, or why that is not known.
 
     Raises:
         CallFailed: a call got no answer.
     """
     chat = chat_about(CHECKER_PROMPT, sample, answer=one_line(sample.label))
     read = await ask_until_read(ask, "checker", chat, checker, lambda text: read_object(text, Accepts))
-    return None if read is None else read[0].correct
+    return read if isinstance(read, str) else read[0].correct
 
 
 def checker_of(config: Config) -> str:
@@ -45,12 +51,23 @@ def checker_of(config: Config) -> str:
     return (config.teacher.judges or config.teacher.models)[0]
 
 
+def checker_sampling(config: Config) -> Sampling:
+    """How its answers are drawn."""
+    return Sampling(temperature=config.verify.temperature, form=ACCEPTS)
+
+
+def reason_against(answer: Literal[False] | Unread) -> str:
+    """The reason to leave out a sample that was not found correct."""
+    return {False: "refused_by_judge", "unreadable": "unjudged", "cut": "judge_cut"}[answer]
+
+
 class Refusal(Record):
     """A sample that the checker does not accept."""
 
     id: str
     reason: str
-    """"refused_by_judge", or "unjudged" where no reply could be read."""
+    """"refused_by_judge"; or "unjudged" where no reply could be read, "judge_cut" where the last
+    one was cut."""
 
 
 async def refusals(config: Config, samples: Path, output: Path, fresh: bool = False) -> dict[str, str]:
@@ -65,14 +82,15 @@ async def refusals(config: Config, samples: Path, output: Path, fresh: bool = Fa
         return ((sample.id, sample) for sample in keep_valid(read_jsonl(samples, Sample), Counter(), []))
 
     async with Client.from_config(config, RunFiles(config).answers) as client:
-        ask = make_ask(client, {"checker": Sampling(temperature=config.verify.temperature)})
+        ask = make_ask(client, {"checker": checker_sampling(config)})
 
         async def work(sample: Sample) -> Outcome:
-            reason = {True: "accepted", False: "refused_by_judge", None: "unjudged"}[
-                await is_correct(sample, ask, checker_of(config))]
+            answer = await is_correct(sample, ask, checker_of(config))
+            reason = "accepted" if answer is True else reason_against(answer)
             return Outcome([] if reason == "accepted" else [Refusal(id=sample.id, reason=reason)], reason)
 
-        settings = {"world": client.world, "checker": checker_of(config), "temperature": config.verify.temperature}
+        settings = {**client.settings("checker"), "checker": checker_of(config),
+                    "temperature": config.verify.temperature}
         meta = await run_stage("judge", Inputs(inputs), work, output, settings=settings, sources=[samples, CHECKER_PROMPT],
                                in_flight=config.teacher.in_flight, usage=client.usage, fresh=fresh)
     if meta.failed:

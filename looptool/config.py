@@ -54,11 +54,30 @@ class Student(Section):
     """The context keeps at most this many user turns (section 4.1)."""
 
 
+class MaxTokens(Section):
+    """The most tokens of one reply, thinking included, by role; 0 leaves it to the server, whose
+    context is then the end.
+
+    Far above what a role needs: it is a reply that repeats itself without end that they stop.
+    """
+
+    planner: Count = 8192
+    user: Count = 2048
+    assistant: Count = 4096
+    tool: Count = 4096
+    designer: Count = 8192
+    judge: Count = 4096
+    checker: Count = 4096
+    generator: Count = 8192
+
+
 class Teacher(Section, kw_only=True):
     """The models behind planner, user, assistant, tool, judge and generator."""
 
     base_urls: list[str] = []
-    """OpenAI-compatible endpoints that share the load; "simulated" is the embedded teacher; default $OPENAI_BASE_URL."""
+    """OpenAI-compatible endpoints that share the load; default $OPENAI_BASE_URL. "simulated" is the
+    embedded teacher. "serve MODEL FLAGS" is a vLLM on this machine, by scripts/serve.sh, that each
+    step starts when it first asks and ends with it, so that other steps have the GPUs."""
     models: list[str]
     """Drawn per call while dialogs are generated; the first one serves every other role."""
     judges: list[str] = []
@@ -67,7 +86,13 @@ class Teacher(Section, kw_only=True):
     in_flight: AtLeastOne = 64
     timeout_seconds: Positive = 600
     tries: AtLeastOne = 5
-    """Tries for one call, transient errors only."""
+    """Tries for one call, transient errors only; one that takes all of timeout_seconds is tried
+    once more."""
+    max_tokens: MaxTokens = msgspec.field(default_factory=MaxTokens)
+    structured: Literal["auto", "on", "off"] = "auto"
+    """Ask for JSON by a schema (response_format) wherever a reply is JSON: "auto" from servers that
+    keep to it, of which each is asked once; "on" refuses others. The assistant always writes free
+    text, as the student must."""
     dollars_per_million_prompt_tokens: Amount = 0
     dollars_per_million_completion_tokens: Amount = 0
 
@@ -109,6 +134,9 @@ class Simulation(Section):
     heldout_tasks: Count = 1050
     """Size of the held-out set, which has its own catalogue, phrasings and no noise; as many of
     each of the 14 kinds of tasks."""
+    heldout_tools: str = ""
+    """A list by 01_synthesize_tools.sh --output, relative to the repository, of tools to hold out in
+    place of that catalogue; what a run trains on should have none of them."""
 
 
 class Dialogs(Section):
@@ -142,15 +170,27 @@ class Dialogs(Section):
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "paper": {},
-    "released_8b": {"batch_size": 256, "mini_batch_size": 32, "epochs": 4, "save_every": 90, "test_every": 90},
-    "released_32b": {"batch_size": 512, "mini_batch_size": 256, "epochs": 5, "save_every": 150, "test_every": 50},
+    "paper": {"tensor_parallel": 8},
+    "released_8b": {"batch_size": 256, "mini_batch_size": 32, "epochs": 4, "save_every": 90,
+                    "test_every": 90, "tensor_parallel": 8},
+    "released_32b": {"batch_size": 512, "mini_batch_size": 256, "epochs": 5, "save_every": 150,
+                     "test_every": 50, "tensor_parallel": 4},
 }
 """What each preset sets otherwise than the defaults of Train, which are the paper's Table 6; a config's own keys win.
 
 In the table mini batch = batch: one update a batch, so clipping, and with it clip-higher, never fires. The released
 scripts make 8 (8B) and 2 (32B) updates a batch, where it does.
 """
+
+
+class ColdStart(Section):
+    """Supervised steps on D_1 that make pi_0, for a student that hardly finds the call format; the paper has none."""
+
+    steps: Count = 0
+    """0 is no cold start: pi_0 is student.model."""
+    batch_size: AtLeastOne = 32
+    """Samples a step."""
+    learning_rate: Positive = 1e-5
 
 
 class Train(Section):
@@ -166,7 +206,7 @@ class Train(Section):
     learning_rate: Positive = 1e-6
     epochs: AtLeastOne = 2
     save_every: Count = 0
-    """Steps between two checkpoints; 0 is an epoch on GPUs, 4 steps on a CPU."""
+    """Steps between two checkpoints; 0 is 20 steps on GPUs, 4 on a CPU."""
     test_every: Count = 0
     """Steps between two tests on the split-off rows; 0 is an epoch on GPUs, never on a CPU."""
     clip_low: Share = 0.2
@@ -177,11 +217,22 @@ class Train(Section):
     gpus_per_node: AtLeastOne = 8
     nodes: AtLeastOne = 1
     tensor_parallel: AtLeastOne = 1
+    """GPUs of one vLLM engine; there are as many engines as fit, each with 256 places."""
     gpu_memory_share: Share = 0.7
+    optimizer_offload: bool = True
+    """On GPUs: keep Adam's moments in the machine's memory between updates. They are 8 bytes a
+    parameter, shared by all GPUs; 8 GPUs of 80 GB have room for those of an 8B model."""
     rollout_engine: Literal["vllm", "transformers"] = "vllm"
     """On GPUs: "transformers" samples in the trainer's process, for one GPU without vLLM. A CPU always does so."""
-    attention: Literal["flash_attention_2", "sdpa"] = "flash_attention_2"
-    """On GPUs: "sdpa" is PyTorch's own, for a machine without flash-attn; rows are padded then. A CPU always has it."""
+    attention: Literal["auto", "flash_attention_2", "sdpa"] = "auto"
+    """On GPUs: "sdpa" is PyTorch's own, which needs no flash-attn; rows are padded then. "auto" is
+    flash_attention_2 where flash-attn is installed. A CPU always has sdpa."""
+    trackers: list[str] = []
+    """Of verl's loggers, beside console, file and tensorboard: wandb, mlflow, swanlab, ..."""
+    verl: list[str] = []
+    """Overrides of verl, key=value as on its command line, after those of grpotool/overrides.py;
+    docs/training.md has some. A key that is set there already is refused."""
+    cold_start: ColdStart = msgspec.field(default_factory=ColdStart)
 
 
 class Probing(Section):

@@ -1,9 +1,11 @@
 """One async client for every OpenAI-compatible endpoint: shared load, retries, a cache of answers, accounting by role.
 
-An answer is paid once: it is written to SQLite when it arrives, under a key of what changes it (model, messages,
-sampling, tools, draw number) and of nothing else, and looked up there before anything waits. Transient errors are tried
-again, with backoff and jitter, up to `teacher.tries` times; then, and at once on a request that the server refuses, the
-call fails with CallFailed. What only the user can mend (key, model name, address) is an InputError.
+An answer is paid once: it is written to SQLite when it arrives, under a key of what changes it
+(model, messages, sampling, tools, draw number; see looptool.question for schema and limit) and of
+nothing else, and looked up there before anything waits. Transient errors are tried again, with
+backoff and jitter, up to `teacher.tries` times, one that took the whole of
+`teacher.timeout_seconds` once; then, and at once on a request that the server refuses, the call
+fails with CallFailed. What only the user can mend (key, model name, address) is an InputError.
 
 Requests go out through `AsyncOpenAI.post` and are read by msgspec: the typed methods of the openai package cost twice
 the CPU, most of it in pydantic.
@@ -11,23 +13,25 @@ the CPU, most of it in pydantic.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import random
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 import msgspec
 import openai
 
-from looptool.answers import AnswerCache, CallFailed, Reply, Transient, Usage, read_completion, read_text_completion
+from looptool.answers import AnswerCache, CallFailed, Reply, Transient, Usage, read_text_completion
 from looptool.config import Config
 from looptool.endpoint import LONGEST_PAUSE, Endpoint, connect, detail, refusal
+from looptool.question import Question, put
 from looptool.records import InputError
+from looptool.sampling import Continuation, Sampling
 
 __all__ = ["CallFailed", "Client", "Continuation", "Reply", "Sampling", "Usage"]
 
@@ -35,44 +39,10 @@ TEACHER = ("teacher.models", "teacher.base_urls")
 """Where the config names models and addresses, for what only the user can mend."""
 HOME_ADVANTAGE = 16
 """Calls that an endpoint may have in flight above the least busy one, and still gets what it has the beginning of."""
-
-
-class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How an answer is drawn; what is None is left to the server."""
-
-    temperature: float | None = None
-    top_p: float | None = None
-    presence_penalty: float | None = None
-    max_tokens: int | None = None
-    stop: list[str] | None = None
-    logprobs: bool = False
-    """Return the log-probability of each token of the answer."""
-    thinking: bool | None = None
-    """Switch a Qwen3-style template's thinking on or off; None leaves the template's default."""
-    extra: dict[str, Any] = {}
-    """Further fields of the request, which not every server knows."""
-
-    def body(self) -> dict[str, Any]:
-        """The fields of the request."""
-        body = msgspec.to_builtins(self)
-        extra = body.pop("extra", {})
-        if self.thinking is not None:
-            body["chat_template_kwargs"] = {"enable_thinking": body.pop("thinking")}
-        return body | extra
-
-
-class Continuation(msgspec.Struct, frozen=True, kw_only=True):
-    """How the prompts of one stage are continued: greedily, whatever the model's generation config says."""
-
-    model: str
-    max_tokens: int
-    stop_token_ids: list[int]
-    """Tokens that end an answer."""
-    temperature: float = 0
-    repetition_penalty: float = 1
-    logprobs: int = 1
-    skip_special_tokens: bool = False
-    spaces_between_special_tokens: bool = False
+TIMEOUTS = 2
+"""Tries of one call that may run into teacher.timeout_seconds: a server that hangs is met once
+more, not five times."""
+T = TypeVar("T")
 
 
 class Client:
@@ -90,7 +60,7 @@ class Client:
         self._slots = asyncio.Semaphore(in_flight)
         self.world = b"".join(endpoint.world for endpoint in endpoints).hex()
         """What answers depend on beside the request; "" for servers of models. Part of what a stage's settings are."""
-        self._pending: dict[bytes, asyncio.Future[Reply]] = {}
+        self._pending: dict[bytes, asyncio.Future[tuple[Reply, bool]]] = {}
 
     @classmethod
     def from_config(cls, config: Config, cache: Path, base_urls: list[str] | None = None,
@@ -108,7 +78,9 @@ class Client:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await asyncio.gather(*(endpoint.client.close() for endpoint in self._endpoints))
+        for endpoint in self._endpoints:
+            endpoint.support.close()
+        await asyncio.gather(*(endpoint.close() for endpoint in self._endpoints))
         self._cache.close()
 
     async def ask(self, role: str, messages: list[dict[str, Any]], sampling: Sampling, draw: int = 0,
@@ -120,22 +92,37 @@ class Client:
             InputError: wrong key, unknown model or address, or a cache that cannot be written.
         """
         model = model or self._teacher.models[0]
-        request = {"model": model, "messages": messages, **sampling.body(), "seed": draw}
+        body = {"model": model, "messages": messages, **sampling.body(), "seed": draw}
         if tools:
-            request["tools"] = tools
-        body = msgspec.json.encode(request, order="sorted")
-        key = hashlib.sha256(body + self.world.encode()).digest()
-        usage = self.usage[role]
+            body["tools"] = tools
+        mode, usage = self._teacher.structured, self.usage[role]
+        question = Question(body, 0 if sampling.max_tokens else self.limit(role),
+                            None if mode == "off" else sampling.form, self.world)
         try:
-            reply = self._cache.get(key) or await self._shared(key)
-            if reply is None:
-                return await self._own(key, model, body, usage)
+            answer = question.known(self._cache, mode == "auto") or await self._shared(question)
+            if answer is None:
+                answer = await self._own(question, usage)
+            else:
+                usage.cached += 1
         except CallFailed:
             usage.failed += 1
             raise
+        reply, formed = answer
         usage.calls += 1
-        usage.cached += 1
+        usage.cut += reply.finish == "length"
+        if question.form is not None and reply.finish != "length":
+            usage.unstructured += not (formed and question.form.fits(reply.text))
         return reply
+
+    def limit(self, role: str) -> int:
+        """The most tokens of an answer of this role, where the caller sets none; 0 is the server's
+        own limit."""
+        return getattr(self._teacher.max_tokens, role, 0)
+
+    def settings(self, *roles: str) -> dict[str, Any]:
+        """What answers to these roles depend on beside what a stage asks: part of its settings."""
+        return {"world": self.world, "structured": self._teacher.structured,
+                "max_tokens": {role: self.limit(role) for role in roles}}
 
     async def complete(self, role: str, prompt: list[int], how: Continuation, home: int) -> Reply:
         """The continuation of a prompt in tokens, with the log-probability of each of its tokens.
@@ -150,12 +137,14 @@ class Client:
         body = msgspec.json.encode(msgspec.to_builtins(how) | {"prompt": prompt})
         usage, started = self.usage[role], time.monotonic()
         try:
-            reply = await self._try(how.model, body, usage, "/completions", read_text_completion, home)
+            reply = await self._try(how.model, lambda endpoint: endpoint.post(
+                body, "/completions", read_text_completion), usage, home)
         except CallFailed:
             usage.failed += 1
             raise
         finally:
             usage.seconds += time.monotonic() - started
+        usage.calls += 1
         self._pay(usage, reply)
         return reply
 
@@ -174,49 +163,52 @@ class Client:
                                  "check its address") from None
         return lists
 
-    async def _shared(self, key: bytes) -> Reply | None:
+    async def _shared(self, question: Question) -> tuple[Reply, bool] | None:
         """The answer of an equal call in flight; None where there is none, or where it was cancelled."""
-        while (pending := self._pending.get(key)) is not None:
+        while (pending := self._pending.get(question.identity)) is not None:
             await asyncio.wait([pending])
             if not pending.cancelled():
                 return pending.result()
         return None
 
-    async def _own(self, key: bytes, model: str, body: bytes, usage: Usage) -> Reply:
+    async def _own(self, question: Question, usage: Usage) -> tuple[Reply, bool]:
         """Pay one answer, for all who wait for it."""
-        pending = self._pending[key] = asyncio.get_running_loop().create_future()
+        pending = self._pending[question.identity] = asyncio.get_running_loop().create_future()
         started = time.monotonic()
         try:
-            reply = await self._try(model, body, usage)
-            self._cache.put(key, reply)
-            pending.set_result(reply)
+            reply, formed = await self._try(question.model, partial(put, question, self._teacher.structured == "on"), usage)
+            question.keep(self._cache, reply, formed)
+            pending.set_result((reply, formed))
         except CallFailed as error:
             pending.set_exception(error)
             pending.exception()  # retrieved, so that asyncio does not report it where nobody waits
             raise
         finally:
-            del self._pending[key]
+            del self._pending[question.identity]
             pending.cancel()
             usage.seconds += time.monotonic() - started
         self._pay(usage, reply)
-        return reply
+        return reply, formed
 
     def _pay(self, usage: Usage, reply: Reply) -> None:
         """Book one answer."""
-        usage.calls += 1
         usage.prompt_tokens += reply.prompt_tokens
         usage.completion_tokens += reply.completion_tokens
         usage.dollars += (reply.prompt_tokens * self._teacher.dollars_per_million_prompt_tokens
                           + reply.completion_tokens * self._teacher.dollars_per_million_completion_tokens) / 1e6
 
-    async def _try(self, model: str, body: bytes, usage: Usage, path: str = "/chat/completions",
-                   read: Callable[[bytes], Reply] = read_completion, home: int | None = None) -> Reply:
-        failed = 0
+    async def _try(self, model: str, put: Callable[[Endpoint], Awaitable[T]], usage: Usage,
+                   home: int | None = None) -> T:
+        failed = timeouts = 0
         while True:
             async with self._slots:
                 endpoint = self._choose(model, home)
+                endpoint.in_flight += 1
+                started = time.monotonic()
                 try:
-                    return await endpoint.post(body, path, read)
+                    answer = await put(endpoint)
+                    endpoint.failures = 0
+                    return answer
                 except openai.NotFoundError as error:
                     endpoint.lacks[model] = detail(error)
                     continue
@@ -225,9 +217,12 @@ class Client:
                 except Transient as error:
                     endpoint.rest()
                     reason, pause = str(error), error.retry_after
+                    timeouts += time.monotonic() - started >= self._teacher.timeout_seconds
+                finally:
+                    endpoint.in_flight -= 1
             failed += 1
             usage.failed_tries += 1
-            if failed >= self._teacher.tries:
+            if failed >= self._teacher.tries or timeouts >= TIMEOUTS:
                 raise CallFailed(f"no answer in {failed} tries; last: {reason}")
             backoff = min(self.backoff_seconds * 2 ** (failed - 1), LONGEST_PAUSE) * random.uniform(0.5, 1)
             await asyncio.sleep(max(backoff, pause))

@@ -5,34 +5,40 @@ In: two assistant messages, or two texts. Out: a reason code, or a bool. Use it 
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from typing import Any
 
 from looptool.records import Call, Message
+from looptool.untagged import text_fault, takes_another_turn
 
 
-def tool_match(prediction: Message, label: Message, faults: Sequence[str] = ()) -> str:
+def tool_match(prediction: Message, label: Message, faults: Sequence[str] = (), tools: Collection[str] = ()) -> str:
     """"match", or the code of the first difference found.
 
     Codes: malformed, no_call, unexpected_call, missing_call, extra_call, wrong_name, missing_argument, extra_argument,
-    wrong_type (another JSON type at an argument), wrong_value, too_deep (nested beyond Python's stack).
+    wrong_type (another JSON type at an argument), wrong_value, too_deep (nested beyond Python's stack); and those of
+    looptool.untagged for what neither calls rightly nor answers in words: untagged_call, invented_turn, empty.
 
     A match is the same multiset of calls with the same values: order of calls and of keys is free; order and
     multiplicity of list items count; True is not 1, 1 is 1.0, null is not an absent key; strings are equal code point
     by code point, so the composed and the decomposed form of a letter differ. A label without calls matches every
-    prediction without calls and faults, whatever its text, an empty reply included: the paper's "1 if the answer has no
-    call". Of several differing calls the first label call without an equal names the difference.
+    prediction in words, whatever they are: the paper's "1 if the answer has no call". Of several differing calls the
+    first label call without an equal names the difference.
 
     Args:
         faults: those of the reply; any of them gives "malformed", for a label without calls too.
+        tools: names of the listed tools, by which calls without their tags are known (looptool.untagged).
     """
     if faults:
         return "malformed"
     predicted, expected = prediction.calls, label.calls
-    if not expected:
-        return "unexpected_call" if predicted else "match"
     if not predicted:
-        return "no_call"
+        fault = text_fault(prediction.content, tools)
+        return "no_call" if expected and fault in ("", "empty") else fault or "match"
+    if prediction.content and takes_another_turn(prediction.content):
+        return "invented_turn"
+    if not expected:
+        return "unexpected_call"
     if len(predicted) != len(expected):
         return "missing_call" if len(predicted) < len(expected) else "extra_call"
     try:

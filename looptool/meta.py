@@ -15,6 +15,7 @@ from looptool.records import InputError
 FOLLOWED = "followed"
 """In place of the hash of a source that was not there yet, in the header of a journal; see looptool.follow."""
 TOKENS = ("prompt_tokens", "completion_tokens")
+_KEYS_SHOWN = 8  # in the last line; the .meta.json has them all
 
 
 class Header(msgspec.Struct, kw_only=True):
@@ -34,6 +35,8 @@ class StageMeta(Header, kw_only=True):
     inputs: int
     counts: dict[str, int]
     """Finished inputs by reason."""
+    passed_over: dict[str, int] = {}
+    """How often each key of foreign records was there and was not read; see looptool.unread_keys."""
     failed: int
     """Inputs whose call failed: without records, tried again by the next run, unless a later step has been run since."""
     failures: dict[str, int]
@@ -53,11 +56,14 @@ class StageMeta(Header, kw_only=True):
         cost = ""
         if self.usage:
             calls, cached, prompt, completion = totals(self.usage, "calls", "cached", *TOKENS)
-            cost = f", {calls:,} calls ({cached:,} cached), {_short(prompt)} + {_short(completion)} tokens"
+            marks = "".join(f", {sum(counts):,} {name}" for name in ("cut", "unstructured")
+                            if any(counts := totals(self.usage, name)))
+            cost = (f", {calls:,} calls ({cached:,} cached{marks}), "
+                    f"{_short(prompt)} + {_short(completion)} tokens")
         if each := self.cost_of_a_record:
             cost += f" ({each['calls']:.1f} calls, {_short(each[TOKENS[0]])} + {_short(each[TOKENS[1]])} tokens a record)"
         return (f"{self.stage}: {self.inputs:,} in -> {', '.join(parts) or 'nothing'}; {self.records:,} records"
-                f"{cost}, {self.seconds:.1f} s")
+                f"{_passed_over(self.passed_over)}{cost}, {self.seconds:.1f} s")
 
 
 def totals(usage: Mapping[str, Usage], *fields: str) -> list[int]:
@@ -142,6 +148,13 @@ def _sha256(path: Path) -> str:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); run the step that writes it first") from None
     return digest.hexdigest()
+
+
+def _passed_over(counts: dict[str, int]) -> str:
+    """The keys that were not read, the commonest first."""
+    parts = [f"{key} {count:,}" for key, count in sorted(counts.items(), key=lambda item: -item[1])]
+    more = f" and {len(parts) - _KEYS_SHOWN:,} more" if len(parts) > _KEYS_SHOWN else ""
+    return f", keys passed over: {', '.join(parts[:_KEYS_SHOWN])}{more}" if parts else ""
 
 
 def _short(number: float) -> str:

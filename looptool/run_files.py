@@ -4,7 +4,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from looptool.config import Config
+from looptool.config import Config, student_path
 from looptool.records import InputError
 
 
@@ -65,6 +65,20 @@ class RunFiles:
 
 def _after(output: Path, order: list[Path]) -> list[Path]:
     return order[order.index(output) + 1:] if output in order else []
+
+
+def first_policy(config: Config) -> str:
+    """The folder or hub name of pi_0: what the cold start made where the config has one, else the student.
+
+    Raises:
+        InputError: the cold start has not been run; or as student_path.
+    """
+    if not config.train.cold_start.steps:
+        return student_path(config)
+    policy = RoundFiles(config.run_dir, 0).policy
+    if not policy.is_dir():
+        raise InputError(f"{policy}: is not there; run scripts/cold_start.sh first, or set train.cold_start.steps to 0")
+    return str(policy.resolve())
 
 
 def newest_unfinished_round(config: Config) -> int:

@@ -12,13 +12,15 @@ from looptool.check import check_calls
 from looptool.fingerprints import IdSet
 from looptool.foreign import Refused
 from looptool.records import Sample
+from looptool.untagged import text_fault
 
 
 def sample_faults(sample: Sample) -> list[str]:
     """Every rule that the sample breaks; empty when there is none.
 
     Codes: no_context, ends_with_assistant (nobody waits for an answer), duplicate_tool, label_role (not the
-    assistant's), suspect_label (marked as without a majority), empty_label, and those of check_calls for its calls.
+    assistant's), suspect_label (marked as without a majority), empty_label, untagged_call and invented_turn (of a text that
+    is no answer in words, see looptool.untagged), and those of check_calls for its calls.
     """
     faults = []
     if not sample.messages:
@@ -32,8 +34,8 @@ def sample_faults(sample: Sample) -> list[str]:
         faults.append("label_role")
     if label.suspect:
         faults.append("suspect_label")
-    if not label.calls and not label.content.strip():
-        faults.append("empty_label")
+    if not label.calls and (fault := text_fault(label.content, names)):
+        faults.append("empty_label" if fault == "empty" else fault)
     return faults + check_calls(label.calls, sample.tools)
 
 

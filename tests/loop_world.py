@@ -98,7 +98,7 @@ class Written:
         reply = self._reply(role, blocks, draw)
         if isinstance(reply, CallFailed):
             raise reply
-        return Reply(text=reply)
+        return reply if isinstance(reply, Reply) else Reply(text=reply)
 
 
 def read_blocks(text: str) -> dict[str, str]:

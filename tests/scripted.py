@@ -7,6 +7,7 @@ from collections import defaultdict
 from looptool.calls import render_calls
 from looptool.llm import Reply
 from looptool.records import Call, Need, Tool, encode_line
+from looptool.structured import Form
 
 BOOK = Tool(name="book_table", description="Book a table.", domain="food", parameters={
     "type": "object", "required": ["restaurant", "guests"],
@@ -23,7 +24,9 @@ class Scripted:
         self._replies = {role: iter(texts) for role, texts in replies.items()}
         self.asked: defaultdict[str, list[tuple[list[dict[str, str]], int]]] = defaultdict(list)
 
-    async def __call__(self, role: str, chat: list[dict[str, str]], draw: int) -> Reply:
+    async def __call__(
+        self, role: str, chat: list[dict[str, str]], draw: int, form: Form | None = None
+    ) -> Reply:
         self.asked[role].append((chat, draw))
         return Reply(text=next(self._replies[role]))
 

@@ -89,6 +89,7 @@ CALL = '<tool_call>\n{"name": "plan", "arguments": {"cities": ["New York"]}}\n</
     (Reply(text=CALL), "calls", "[plan(cities=['New York'])]"),
     (Reply(text=f"<think>No: {CALL}</think>\n\nSure.\n{CALL}\n"), "calls", "[plan(cities=['New York'])]"),
     (Reply(text="<think>so</think>Which city?"), "text", "Which city?"),
+    (Reply(text=CALL.splitlines()[1]), "untagged_call", CALL.splitlines()[1]),
     (Reply(text="<tool_call>{oops}</tool_call>"), "unreadable", "<tool_call>{oops}</tool_call>"),
     (Reply(text=f"{CALL}<tool_call>"), "unreadable", f"{CALL}<tool_call>"),
     (Reply(text=CALL, finish="length"), "cut", CALL),
@@ -197,8 +198,9 @@ def test_a_model_trained_with_another_system_text_gets_it_from_a_file(tmp_path):
 AROUND = {"bfcl.acebench.evaluate", "bfcl.acebench.figures", "bfcl.acebench.measuring"}
 """What calls the handler, and what averages its scores."""
 CARRIES = {"bfcl.card", "bfcl.fetching", "looptool.check", "looptool.config", "looptool.endpoint", "looptool.records",
-           "looptool.stage"}
-"""Modules that the handler's import to hold, send, hash or store what they make; looptool.check is only passed on."""
+           "looptool.stage", "looptool.structured"}
+"""Modules that the handler's import to hold, send, hash or store what they make; looptool.check is
+only passed on, and no schema is sent."""
 
 
 def module_name(path: Path) -> str:
@@ -299,11 +301,11 @@ def test_intervals_shrink_with_counts_and_add_up_in_a_difference():
 
 def test_the_table_shows_both_ways_and_the_paper_beside_the_whole_only():
     ways = {"official": tallies(0.8, 0.7, 0.6), "corrected": tallies(0.9, 0.7, 0.6)}
-    text = table({"round 1": ways}, paper=True)
+    text = table({"round 1": ways}, paper=True, draws={})
     assert "paper: LoopTool-8B" in text and "difference" not in text
     assert [line.split()[0:3] for line in text.splitlines()[1:3]] == [["round", "1,", "official"], ["round", "1,", "corrected"]]
     base = {way: tallies(0.5, 0.7, 0.6) for way in ways}
-    text = table({"base": base, "round 1": ways}, paper=False)
+    text = table({"base": base, "round 1": ways}, paper=False, draws={})
     assert "paper" not in text and "+30.0" in text.splitlines()[5] and "+40.0" in text.splitlines()[6]
     assert "80 of 100, 80.0%" in category_table(ways)
 

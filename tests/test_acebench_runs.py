@@ -382,6 +382,28 @@ def test_the_base_is_measured_by_the_same_command(benchmark, tmp_path):
     assert own.returncode == 2 and "--base: is the model that is measured" in own.stderr
 
 
+def test_each_draw_is_asked_and_scored_by_itself(benchmark, tmp_path):
+    """The second of three draws knows nothing."""
+    def answer(payload: dict[str, Any]) -> dict[str, Any]:
+        second = payload["model"] == "m" and payload["seed"] == 1
+        return completion("Sure!") if second else model(payload)
+
+    with LocalServer(answer) as server:
+        once = evaluate(benchmark, tmp_path / "out", server.url)
+        one, asked = read_card(tmp_path / "out"), server.count
+        done = evaluate(benchmark, tmp_path / "out", server.url, "--repeats", "3")
+        assert done.returncode == 0, done.stderr
+        assert {payload["seed"] for payload in server.payloads[asked:]} == {1, 2}
+    three = read_card(tmp_path / "out")
+    assert three.draws == [one.correct, dict.fromkeys(CATEGORIES, 0), one.correct]
+    assert three.card.draws == 3 and three.correct == one.correct
+    assert three.scores["agent"] == pytest.approx(one.scores["agent"] * 2 / 3, abs=1e-3)
+    row = next(line for line in done.stdout.splitlines()
+               if line.startswith("spread of") and "corrected" in line)
+    assert "57.7" in row and "spread" not in once.stdout and "1.3 of 4, 33.3%" in done.stdout
+    assert "--repeats 3 at temperature 0 shows little" in done.stderr
+
+
 def test_a_killed_run_goes_on_where_it_was(benchmark, tmp_path):
     held = {"open": False}
     def wait(server: LocalServer) -> bool:

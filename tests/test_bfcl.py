@@ -17,6 +17,7 @@ import pytest
 from bfcl_oracle import Oracle
 from local_server import LocalServer
 
+from bfcl.ask import seed_of
 from bfcl.card import read_card
 from bfcl.scores import figures, read_tallies
 from looptool.config import ROOT
@@ -214,6 +215,32 @@ def test_a_reply_that_the_context_cuts_is_counted_as_cut(version: str, tmp_path:
     with LocalServer(answer, fault=fault) as server:
         evaluate(version, tmp_path, server.url, "--subset", "2", "--categories", category, "irrelevance", "multi_turn_base")
     assert read_card(tmp_path).card.errors.counts == {"cut": 4}
+
+
+@versions
+def test_each_draw_is_asked_and_scored_by_itself(version: str, tmp_path: Path) -> None:
+    knows, errs = (Oracle(data_folder(version), wrong=wrong).reply for wrong in (False, True))
+    simple = "simple" if version == "v3" else "simple_python"
+
+    def reply(payload: dict[str, Any]) -> dict[str, Any]:
+        return (errs if payload.get("seed") == seed_of(payload["user"], 2) else knows)(payload)
+
+    flags = ("--subset", "2", "--temperature", "0.7", "--categories", "multi_turn_base",
+             "irrelevance", simple)
+    with LocalServer(reply) as server:
+        evaluate(version, tmp_path, server.url, *flags)
+        one, once = read_card(tmp_path), server.count
+        assert set(one.correct.values()) == {2} and not one.draws
+        assert not any("seed" in payload for payload in server.payloads)
+        told = evaluate(version, tmp_path, server.url, *flags, "--repeats", "3")
+        assert all("seed" in payload for payload in server.payloads[once:])  # no first draw again
+        asked = server.count
+        assert evaluate(version, tmp_path, server.url, *flags, "--repeats", "3") == told
+        assert server.count == asked
+    card = read_card(tmp_path)
+    assert card.correct == one.correct and card.card.draws == 3
+    assert [set(draw.values()) for draw in card.draws] == [{2}, {0}, {2}]
+    assert "1.3 of     2   66.7%" in told and "3 draws of each" in told and "avg@3" in told
 
 
 @v3

@@ -104,6 +104,18 @@ def test_a_signal_ends_the_asking_and_then_does_what_it_always_does(asker, monke
             signal.signal(each, handler)
 
 
+def test_in_the_background_ctrl_c_is_not_meant_for_the_asking(asker) -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with (pytest.raises(InputError, match="no answer"),
+              _ended_by_signals(asker, Served("", "m"))):
+            signal.raise_signal(signal.SIGINT)
+            asker([])  # still asks; nobody is there
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_a_server_that_is_gone_is_an_error_of_its_own(asker) -> None:
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(InputError, match="start the server again"), _ended_by_signals(asker, Served("", "m")):

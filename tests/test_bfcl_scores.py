@@ -21,7 +21,7 @@ from bfcl.ask import Asker, ContextFull, ServerGone
 from bfcl.card import NEUTRAL, Sampling, Scored, write_card
 from bfcl.curves import named
 from bfcl.results import check_results, read_results, remove_failures
-from bfcl.scores import V3, Tally, accuracy, figures, read_tallies, score_table
+from bfcl.scores import V3, Tally, accuracy, figures, read_tallies, score_table, tallies_of
 from bfcl.served import NoServer, Served, find_server, refuse_another, telling, value_of
 from bfcl.server import server
 from bfcl.subset import chosen, scope
@@ -80,6 +80,27 @@ def test_the_difference_to_the_base_model_and_every_card_are_shown() -> None:
         {"base": scored(prompt="native 1"), "round 1": scored()})
 
 
+def test_the_mean_of_draws_stands_with_their_spread_and_the_sound_entries_stand_second() -> None:
+    one = scored(share=0.5)
+    counts = one.card.counts
+    draws = [{name: round(share * total) for name, total in counts.items()}
+             for share in (0.5, 0.6, 0.7)]
+    sound = {name: (0.9 * total, total - (name == "simple")) for name, total in counts.items()}
+    several = msgspec.structs.replace(
+        one, draws=draws, sound=sound, card=msgspec.structs.replace(one.card, draws=3))
+    assert tallies_of(several)["simple"] == Tally(240, 400)
+    assert tallies_of(one)["simple"] == Tally(200, 400)
+    table = score_table({"round 1": several})
+    first, second = table.split("Second, and NOT the official score: without 1 entries")
+    lines = first.splitlines()
+    mean, spread = (next(line.split()[at] for line in lines if line.startswith(name))
+                    for name, at in (("round 1", 2), ("spread of round 1", 4)))
+    assert float(mean) == pytest.approx(60, abs=0.1) and float(spread) == pytest.approx(10, abs=0.1)
+    assert "avg@3" in first and "paper: LoopTool-8B" in first and "paper" not in second
+    assert second.split("round 1")[1].split()[0].startswith("90.")
+    assert "NOT the official" not in score_table({"round 1": one})
+
+
 def test_a_subset_is_fixed_and_a_smaller_one_lies_in_it() -> None:
     ids = [f"simple_{number}" for number in range(100)]
     assert set(chosen(ids, 5)) < set(chosen(ids[::-1] + ids, 9)) and len(chosen(ids + ids, 9)) == 9
@@ -129,9 +150,11 @@ def test_poor_replies_are_counted(tmp_path: Path) -> None:
     write_results(tmp_path, FULL, {"id": "simple_1", "result": broken, "finish": ["length"]},
                   {"id": "multi_turn_base_2", "result": [["fine"], [broken, broken]], "finish": ["stop", "length", "length"]},
                   {"id": "simple_2", "result": "fine", "finish": ["stop"]},
+                  {"id": "irrelevance_3", "result": '```json\n{"name": "f", "arguments": {}}\n```', "finish": ["stop"]},
                   {"id": "live_irrelevance_7-1-0", "result": "", "finish": ["length"]})
     assert check_results(tmp_path, {}) == {"context_full": 1, "malformed": 2, "cut": 2,
-                                           "cut where no call is asked for": 1}
+                                           "cut where no call is asked for": 1,
+                                           "untagged_call where no call is asked for": 1}
 
 
 def test_a_request_says_how_to_draw() -> None:

@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 from looptool.calls import MAX_BLOCK, MAX_DEPTH, MAX_TAGS, Reply, check_calls, paper_compat_match, parse_reply, render_calls, tool_match
 from looptool.prompt import render_answer
 from looptool.records import Call, Message, encode_line
-from looptool.schema import read_tool
+from looptool.tool_objects import read_tool
 
 SAMPLES = Path(__file__).resolve().parents[2] / "shared" / "data" / "xlam_style_samples.jsonl"
 
 F = Call(name="f", arguments={"x": "a"})
 G = Call(name="g", arguments={})
 BLOCK = '<tool_call>\n{"name": "f", "arguments": {"x": "a"}}\n</tool_call>'
+GBLOCK = '<tool_call>\n{"name": "g", "arguments": {}}\n</tool_call>'
 
 
 def test_render_is_the_format_of_the_system_prompt():
@@ -39,8 +40,11 @@ def test_render_is_the_format_of_the_system_prompt():
     (f"hm\n</think>\n{BLOCK}", Reply(reasoning="hm", calls=[F])),
     (f"before {BLOCK} after", Reply(content="before\nafter", calls=[F])),
     (f"<think>{BLOCK}</think>text", Reply(reasoning=BLOCK, content="text")),
-    (f"{BLOCK}</think>text", Reply(reasoning="", content="text")),
-    (f"no {BLOCK} yes</think>text", Reply(reasoning="no\nyes", content="text")),
+    (f"{BLOCK}</think>text", Reply(reasoning="", content="text", faults=["erased_call"])),
+    (f"no {BLOCK} yes</think>text", Reply(reasoning="no\nyes", content="text", faults=["erased_call"])),
+    (f"no {BLOCK} yes</think>{GBLOCK}", Reply(reasoning="no\nyes", calls=[G])),
+    (f"<think>a</think>{BLOCK}</think>{GBLOCK}", Reply(reasoning="a", calls=[G], faults=["erased_call"])),
+    ("</tool_call></think>text", Reply(reasoning="</tool_call>", content="text", faults=["erased_call"])),
     ("<think>a <think> b</think>c", Reply(reasoning="a <think> b", content="c")),
     ("<think>a</think>b<think>c</think>d", Reply(reasoning="a\nc", content="b\nd")),
     ("a</think>b</think>c", Reply(reasoning="a\nb", content="c")),
@@ -185,7 +189,7 @@ def test_real_samples_round_trip_and_their_schema_faults():
     for line in SAMPLES.read_text(encoding="utf-8").splitlines():
         sample = json.loads(line)
         calls = [Call(**answer) for answer in sample["answers"]]
-        text = render_calls(calls)
+        text = render_calls(calls) or "No function fits."
         reply = parse_reply(text)
         assert repr(reply.calls) == repr(calls) and not reply.faults
         assert tool_match(reply.message(), Message(role="assistant", calls=calls), reply.faults) == "match"

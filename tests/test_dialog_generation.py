@@ -16,15 +16,26 @@ from hypothesis import strategies as st
 from scripted import BOOK, BOTH, DINNER, THANKS, TOOLS, Scripted, call, calls, dinner, plan, result, twice
 
 from dialog_generation import run, synthesize_tools, trans2conversation
-from dialog_generation.agents import Abandoned, Cast, Unusable, prompt_file, read_object, read_plan, read_turn
+from dialog_generation.agents import Abandoned, Cast, prompt_file, read_turn
 from dialog_generation.needs import how_served
 from dialog_generation.orchestrator import MAX_STEPS, play
+from dialog_generation.replies import Unusable, read_plan, read_result, read_text
 from dialog_generation.scene import Scene, ToolPool, draw_scene, improvised_needs
 from dialog_generation.tool_files import read_tool_files
 from looptool.config import Config, Dialogs, Student, Teacher
 from looptool.conversations import Conversation, read_messages
-from looptool.llm import Reply
-from looptool.records import Call, Dialog, InputError, Message, Need, Tool, read_jsonl, write_jsonl
+from looptool.llm import Reply, Sampling
+from looptool.records import (
+    Call,
+    Dialog,
+    InputError,
+    Message,
+    Need,
+    Tool,
+    encode_line,
+    read_jsonl,
+    write_jsonl,
+)
 from looptool.run_files import RunFiles
 from looptool.simulation.catalogue import catalogue
 from looptool.simulation.truth import truth
@@ -206,37 +217,126 @@ def test_a_call_that_breaks_its_schema_fails_without_a_model(made):
     assert answer.failed and json.loads(answer.content)["error"] and not ask.asked
 
 
-@pytest.mark.parametrize("text, fault", [
-    ("", "no_plan"), ("<plan></plan>", "no_plan"), ("<plan>\n{\n</plan>", "bad_need"),
-    (plan(DINNER).replace("text", "txt"), "bad_need"), (plan(DINNER).replace("multi-step", "huge"), "bad_need"),
-    (plan(Need(kind="parallel", tools=["cook"], text="")), "wrong_tools"),
-    (plan(Need(kind="single-step", tools=[], text="")), "wrong_tools"),
-    (plan(Need(kind="chat", tools=["getMenu"], text="")), "wrong_tools"),
-    (plan(THANKS, THANKS, THANKS), "no_complex_need"), ("<plan>\n\n</plan>", "no_need"),
-])
+MENU_OF_A = call("getMenu", restaurant="A")
+LINE = encode_line(DINNER).decode().strip()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        plan(DINNER, DINNER),
+        f"<plan>\n```json\n{LINE}\n{LINE}\n```\n</plan>",
+        f"<plan>[{LINE}, {LINE}]</plan>",
+        f"<plan>x</plan> no: <plan>\n{LINE},\n{LINE}\n</plan>",
+        f"{LINE}\n{LINE}",
+        f"[{LINE},\n{LINE}]",
+        f"```json\n[{LINE}, {LINE}]\n```",
+        f"The outline:\n```\n{LINE}\n{LINE}\n```\nThat is all.",
+        f'{{"plan": [{LINE}, {LINE}]}}',
+        f'```json\n{{"needs": [{LINE}, {LINE}]}}\n```',
+        json.dumps([json.loads(LINE)] * 2, indent=2),
+    ],
+)
+def test_a_plan_is_read_where_its_meaning_is_certain(text):
+    assert read_plan(text, TOOLS) == [DINNER, DINNER]
+
+
+@pytest.mark.parametrize(
+    "text, fault",
+    [
+        (f"{LINE}\n{LINE[:-9]}", "bad_need"),
+        (f"{LINE} and later {LINE}", "bad_need"),
+        (f'{LINE}\n{{"kind": "?"}}', "bad_need"),
+        (f'{{"turn_1": [{LINE}], "turn_2": [{LINE}]}}', "bad_need"),
+        (f'{{"plan": [{LINE}]}} {{"plan": [{LINE}]}}', "bad_need"),
+        ("I cannot do that.", "no_plan"),
+        ('{"plan": []}', "no_need"),
+        ("", "no_plan"),
+        ("<plan></plan>", "no_need"),
+        ("<plan>\n{\n</plan>", "bad_need"),
+        (plan(DINNER).replace("text", "txt"), "bad_need"),
+        (plan(DINNER).replace("multi-step", "huge"), "bad_need"),
+        (plan(Need(kind="parallel", tools=["cook"], text="")), "wrong_tools"),
+        (plan(Need(kind="single-step", tools=[], text="")), "wrong_tools"),
+        (plan(Need(kind="chat", tools=["getMenu"], text="")), "wrong_tools"),
+        (plan(THANKS, THANKS, THANKS), "no_complex_need"),
+        ("<plan>\n\n</plan>", "no_need"),
+    ],
+)
 def test_unusable_plans(text, fault):
     with pytest.raises(Unusable, match=f"^{fault}$"):
         read_plan(text, TOOLS)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "3", "{", '{"a": NaN}', '{"a": 1} or so', "\ud800", '{"a": 1}{"a": 1}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "3",
+        "{",
+        '{"a": NaN}',
+        "\ud800",
+        '{"a": 1}{"a": 1}',
+        '[{"a": 1}, {"a": 2}]',
+        '{"name": "getMenu", "arguments": {"restaurant": "A"}}',
+    ],
+)
 def test_unusable_results(text):
     with pytest.raises(Unusable):
-        read_object(text)
+        read_result(text, MENU_OF_A)
+
+
+@pytest.mark.parametrize(
+    "text", ['{"a": [1]}', '```json\n{"a": [1]}\n```', '[{"a": [1]}]', 'It returns {"a": [1]} now.']
+)
+def test_the_only_object_is_the_result(text):
+    assert read_result(text, MENU_OF_A) == {"a": [1]}
 
 
 @settings(deadline=None)
 @given(st.text())
 def test_no_reply_breaks_a_reader(text):
-    for read in (read_object, lambda text: read_plan(text, TOOLS), lambda text: read_turn(Reply(text=text))):
+    for read in (
+        lambda text: read_result(text, MENU_OF_A),
+        lambda text: read_plan(text, TOOLS),
+        read_text,
+        lambda text: read_turn(Reply(text=text)),
+    ):
         try:
             read(text)
         except Unusable as fault:
             assert str(fault)
 
 
-def test_results_in_code_fences_and_cut_replies():
-    assert read_object('```json\n{"a": [1]}\n```') == {"a": [1]}
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ("Menu of A?", "Menu of A?"),
+        ('{"role": "user", "content": "Menu of A?"}', "Menu of A?"),
+        ('"Menu?"', '"Menu?"'),
+        ('Put {"a": 1} into it', 'Put {"a": 1} into it'),
+    ],
+)
+def test_what_a_user_says(text, said):
+    assert read_text(text) == said
+
+
+@pytest.mark.parametrize(
+    "text, fault",
+    [
+        (" \n", "empty"),
+        ('{"role": "user", "content": ""}', "empty"),
+        (calls(MENU_OF_A), "call"),
+        (f"Well. {A[:-3]}", "call"),
+    ],
+)
+def test_what_no_user_says(text, fault):
+    with pytest.raises(Unusable, match=f"^{fault}$"):
+        read_text(text)
+
+
+def test_a_cut_turn_is_none():
     with pytest.raises(Unusable, match="cut"):
         read_turn(Reply(text=A, finish="length"))
 
@@ -405,11 +505,12 @@ def test_every_model_is_drawn():
         models: list[str] = []
 
         async def ask(self, role, chat, sampling, draw, model, tools):
+            assert sampling == Sampling(temperature=0.6)
             self.models.append(model)
             return Reply(text="")
 
     recorder = Recorder()
-    ask = run.make_ask(recorder, ["a", "b"], None, "d0", 0)
+    ask = run.make_ask(recorder, ["a", "b"], Sampling(temperature=0.6), "d0", 0)
     for _ in range(2):
         for draw in range(20):
             asyncio.run(ask("user", [{"role": "user", "content": "x"}], draw))

@@ -1,14 +1,18 @@
 """Samples whose label is right by construction: that they are new, keep to all rules, and are what the world calls right."""
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 
 import pytest
-from loop_world import ALARM, WEATHER, is_right, says, task, weather, world
+from loop_world import ALARM, WEATHER, is_right, loop_config, says, task, weather, world
 
 from dataloop.distractors import QUALIFIERS, distracted, qualified
-from dataloop.error_data_expansion import checked_distractor
-from looptool.records import ErrorSeed, Message, Tool
+from dataloop.error_data_expansion import checked_distractor, expand_seeds
+from dataloop.scenarios import SCENARIOS
+from looptool.config import Expand
+from looptool.meta import read_meta
+from looptool.records import Call, ErrorSeed, Message, Sample, Tool, read_jsonl, write_jsonl
 from looptool.simulation.kinds import kind_of
 
 
@@ -60,6 +64,20 @@ def test_what_has_no_distractor():
     done = task("Rome")
     done.messages = [*done.messages, says("", weather("Oslo")), Message(role="tool", content="{}")]
     done.tools = [qualified(tool, word) for tool in done.tools for word in list(QUALIFIERS)[:1]]
-    done.label = says("", weather("Rome").__class__(name="get_weather_draft", arguments={"city": "Rome"}))
+    done.label = says("", Call(name="get_weather_draft", arguments={"city": "Rome"}))
     found = {new.source for number in range(3) if (new := distracted(seed_of(done), number, 1, "0"))}
     assert found == {"distractor:failed_result"}
+
+
+def test_the_stage_makes_them_beside_the_generators_and_records_nothing_of_them_where_they_are_off(tmp_path):
+    seeds = [seed_of(probe.sample) for probe in world(12, wrong_labels=0.0) if probe.sample.label.calls]
+    for count in (0, 3):
+        folder = tmp_path / str(count)
+        config = loop_config(folder, expand=Expand(per_seed=1, distractors=count))
+        write_jsonl(folder / "seeds.jsonl", seeds)
+        output = folder / "expanded.jsonl"
+        meta = asyncio.run(expand_seeds(config, folder / "seeds.jsonl", SCENARIOS, output, 1, lambda sample: True))
+        assert meta.inputs == len(seeds) * (1 + count)
+        made = [sample for sample in read_jsonl(output, Sample) if sample.source.startswith("distractor:")]
+        assert len(made) > len(seeds) if count else not made
+        assert read_meta(output).settings["expand"].get("distractors") == (count or None)

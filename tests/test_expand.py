@@ -265,7 +265,7 @@ def test_two_runs_write_the_same_bytes(simulated):
 def test_a_generator_that_cannot_be_read_leaves_nothing(simulated, caplog):
     caplog.set_level("INFO")
     assert simulated(world_seeds(4), malformed=1.0).expanded.read_bytes() == b""
-    assert "16 unreadable" in caplog.messages[-1]
+    assert "16 generator_cut" in caplog.messages[-1]
 
 
 def test_the_second_tier_can_be_left_out_and_the_number_of_tries_set(simulated):

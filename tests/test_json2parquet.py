@@ -65,7 +65,8 @@ def test_labels_and_prompts_come_back_whole(tmp_path):
     assert len(by_id) == 5
     for one in samples:
         row = by_id[one.id]
-        assert msgspec.json.decode(row["reward_model"]["ground_truth"], type=Message) == one.label
+        truth = msgspec.json.decode(row["reward_model"]["ground_truth"])
+        assert truth.pop("tools") == [tool.name for tool in one.tools] and msgspec.convert(truth, Message) == one.label
         assert row["prompt"] == render_sample(one, "short")
         assert row["ability"] == ("call" if one.label.calls else "text")
     assert [row["extra_info"]["index"] for row in rows["train"]] == list(range(4))

@@ -442,7 +442,10 @@ def test_in_place_the_judge_is_asked_once_and_what_it_took_out_stays_to_be_seen(
 def test_a_judge_that_cannot_be_read_accepts_nothing_and_an_empty_file_asks_none(tmp_path, judging):
     path = tmp_path / "expanded.jsonl"
     write_jsonl(path, [probe.sample for probe in world(10)])
-    assert "unjudged" in judging(filter_grpo_sample, "--input", str(path), malformed=1.0) and not path.read_bytes()
+    assert (
+        "judge_cut" in judging(filter_grpo_sample, "--input", str(path), malformed=1.0)
+        and not path.read_bytes()
+    )
     assert judging(filter_grpo_sample, "--input", str(path)) == "filter: 0 in -> nothing"
 
 

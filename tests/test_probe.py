@@ -38,6 +38,7 @@ class Reply:
 
 
 CALL = render_calls([weather("Rome")])
+BARE = CALL.splitlines()[1]
 
 
 # What is made of a reply
@@ -53,7 +54,10 @@ CALL = render_calls([weather("Rome")])
     (Reply(CALL[:-30], finish="length"), says("", weather("Rome")), "malformed", ["unclosed"]),
     (Reply(f"<think>\n{CALL}", finish="length"), says("", weather("Rome")), "malformed", ["unclosed_think"]),
     (Reply("", finish="empty"), says("", weather("Rome")), "no_call", []),
-    (Reply("", finish="empty"), says("For which city?"), "match", [])])
+    (Reply("", finish="empty"), says("For which city?"), "empty", []),
+    (Reply(BARE), says("For which city?"), "untagged_call", []),
+    (Reply(f"```json\n{BARE}\n```"), says("", weather("Rome")), "untagged_call", []),
+    (Reply(f"{CALL}</think>"), says("For which city?"), "malformed", ["erased_call"])])
 def test_a_reply_is_read_and_compared(reply, label, reason, faults):
     sample = task("Rome", label=label)
     probe = make_probe(sample, reply)

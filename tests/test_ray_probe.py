@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+from functools import partial
 from pathlib import Path
 
 import msgspec
 import pytest
+import ray
 from loop_world import loop_config, task, world
 from tiny_policy import make_policy
 
@@ -58,7 +60,7 @@ class Weights(ray_policy.Engine):
     def __init__(self, model: str, config, gpus: int, drawing):
         from dataloop.transformers_policy import TransformersPolicy
 
-        assert not gpus
+        assert gpus == 1
         self._folder, self._policy = Path(model), TransformersPolicy(model, config.student, cores=1)
         self._drawing = drawing
 
@@ -82,6 +84,7 @@ def test_a_cluster_writes_the_probes_of_one_process_and_goes_on_after_a_breakdow
     monkeypatch.setattr(ray_policy, "BLOCK", 4)
     monkeypatch.setattr(packages, "find_spec", lambda name: name)
     monkeypatch.setenv("RAY_ADDRESS", "local")
+    monkeypatch.setattr(ray, "init", partial(ray.init, num_gpus=1))  # Ray Data treats GPUs otherwise
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]))
 
     def probe(engine: str):

@@ -254,7 +254,7 @@ def test_seeds_and_variants_over_several_sessions(ablations, tmp_path):
     assert "wrong labels" in said and "20.0 ± 0.0, 20.0 ± 0.0" in said and "8 of 12 (66.7%)" in said
     table, ran = ablations("--table", "--rounds", "2")
     assert not ran and table == said
-    assert (tmp_path / "ablations" / "results" / "figure_2_random.svg").exists()
+    assert (tmp_path / "ablations" / "results" / "figure_2_systematic.svg").exists()
     _, ran = ablations("--variants", "static", "--seeds", "1", "--rounds", "3")
     assert ran == ["none_seed1", "static_seed1"]  # one round more
 

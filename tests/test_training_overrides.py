@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -19,16 +20,24 @@ from grpotool.overrides import checkpoints, compose, environment, quote, verl_co
 from grpotool.rows import METADATA
 from grpotool.verl_config import compose_by_verl
 from grpotool.verl_process import Metrics, VerlFailed, read_lines, run_verl
+from looptool import packages
 from looptool.config import PRESETS, ROOT, Config, load_config
 from looptool.meta import make_header, meta_path, read_meta
 from looptool.records import Call, InputError, Message
 from looptool.run_files import RoundFiles
 
-CONFIGS = ("laptop", "qwen3_8b", "qwen3_32b")
+CONFIGS = ("laptop", "small", "qwen3_8b", "qwen3_32b")
+
+
+@pytest.fixture(autouse=True)
+def own_ray(monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
 
 
 def load(name: str = "laptop", *overrides: str) -> Config:
-    return load_config(ROOT / "configs" / f"{name}.yaml", list(overrides))
+    """A config, with the attention of a machine that has flash-attn if nothing else is said."""
+    settings = ["train.attention=flash_attention_2", *overrides]
+    return load_config(ROOT / "configs" / f"{name}.yaml", settings)
 
 
 def make_round(run_dir: Path, number: int = 1, rows: int = 40) -> RoundFiles:
@@ -83,9 +92,51 @@ def test_resumes_from_the_named_checkpoint_only(tmp_path):
         "trainer.resume_mode=resume_path", f"trainer.resume_from_path='{tmp_path.resolve()}/global_step_4'"]
 
 
-def test_gpu_saves_each_epoch(tmp_path):
+def test_gpu_tests_each_epoch_and_saves_in_between(tmp_path):
     run = compose(load("qwen3_8b"), RoundFiles(tmp_path, 1), "/policy", 143, None)
-    assert "trainer.save_freq=143" in run and "trainer.test_freq=143" in run
+    assert "trainer.save_freq=20" in run and "trainer.test_freq=143" in run
+
+
+@pytest.mark.parametrize("chosen, installed, packed", [
+    ("auto", True, True), ("auto", False, False), ("flash_attention_2", False, True),
+    ("sdpa", True, False)])
+def test_attention_of_a_machine(tmp_path, monkeypatch, chosen, installed, packed):
+    monkeypatch.setattr(packages, "find_spec", lambda name: name if installed else None)
+    config = load("qwen3_8b", f"train.attention={chosen}")
+    run = compose(config, RoundFiles(tmp_path, 1), "/policy", 5, None)
+    assert f"actor_rollout_ref.model.use_remove_padding={packed}" in run
+    for line in ("+actor_rollout_ref.model.override_config.attn_implementation=sdpa",
+                 "actor_rollout_ref.model.use_fused_kernels=True"):
+        assert (line in run) != packed
+
+
+def test_trackers_join_ours(tmp_path):
+    run = compose(load("laptop", "train.trackers=[wandb,mlflow]"), RoundFiles(tmp_path, 1), "/p", 5,
+                  None)
+    assert "trainer.logger=[console,file,tensorboard,wandb,mlflow]" in run
+
+
+def test_own_overrides_come_last_and_are_kept(tmp_path):
+    mine = ["actor_rollout_ref.actor.policy_loss.loss_mode=gspo", "+trainer.mine=[1,2]",
+            "~algorithm.filter_groups.metric"]
+    config, files = load("laptop", f"train.verl={json.dumps(mine)}"), make_round(tmp_path)
+    assert compose(config, files, "/policy", 5, None)[-3:] == mine
+    start = str(make_policy_folder(tmp_path / "start"))
+    assert train.describe(config, files, start).settings["train"]["verl"] == mine
+
+
+@pytest.mark.parametrize("mine, other", [
+    ("trainer.save_freq=3", "trainer.save_freq"), ("++data.seed=3", "data.seed"),
+    ("actor_rollout_ref.actor={}", "actor_rollout_ref.actor.strategy"),
+    ("trainer.logger.0=wandb", "trainer.logger"), ("~data.shuffle", "data.shuffle"),
+    ("trainer.mine=1,+trainer.mine=2", "trainer.mine"), ("trainer.mine", None)])
+def test_an_override_that_undoes_another_is_refused(tmp_path, mine, other):
+    config = load("laptop", f"train.verl={json.dumps(mine.split(','))}")
+    words = (f"train.verl: {mine.split(',')[-1]} conflicts with {other}, which is set already"
+             if other else "train.verl: 'trainer.mine' is not written as key=value")
+    with pytest.raises(InputError) as refused:
+        compose(config, RoundFiles(tmp_path, 1), "/policy", 5, None)
+    assert str(refused.value).startswith(words)
 
 
 def test_micro_batches_hold_whole_prompts(tmp_path):
@@ -105,10 +156,28 @@ def test_environment(tmp_path, monkeypatch):
     assert "CUDA_VISIBLE_DEVICES" not in laptop and "RAY_ADDRESS" not in laptop
     assert laptop["VERL_USE_EXTERNAL_MODULES"] == "grpotool.cpu.verl_platform"
     cluster = environment(load("qwen3_32b"), files)
-    assert cluster["RAY_ADDRESS"] == "10.0.0.1:6379" and "VERL_USE_EXTERNAL_MODULES" not in cluster
+    assert cluster["RAY_ADDRESS"] == "10.0.0.1:6379" and "RAY_AUTH_TOKEN" not in cluster
+    assert cluster["VERL_USE_EXTERNAL_MODULES"] == "grpotool.verl_gpu"
 
 
-def test_presets_are_the_tables_columns():
+@pytest.mark.parametrize("name, address, own", [
+    ("laptop", None, True), ("laptop", "10.0.0.1:6379", True), ("qwen3_8b", None, True),
+    ("qwen3_8b", "10.0.0.1:6379", False), ("qwen3_32b", None, False)])
+def test_a_ray_of_its_own_keeps_its_token_to_itself(tmp_path, monkeypatch, name, address, own):
+    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
+    if address:
+        monkeypatch.setenv("RAY_ADDRESS", address)
+    files = RoundFiles(tmp_path, 1)
+    first, second = (environment(load(name), files) for _ in range(2))
+    assert (len(first.get("RAY_AUTH_TOKEN", "")) == 64) == own
+    assert not own or first["RAY_AUTH_TOKEN"] != second["RAY_AUTH_TOKEN"]
+    run = compose(load(name), files, "/p", 5, None)
+    assert ("+ray_kwargs.ray_init.address=local" in run) == own
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "mine")
+    assert environment(load(name), files)["RAY_AUTH_TOKEN"] == "mine"
+
+
+def test_presets_are_the_tables_columns(tmp_path):
     def numbers(*overrides):
         train = load_config(ROOT / "configs" / "qwen3_8b.yaml", list(overrides)).train
         return train.batch_size, train.mini_batch_size, train.rollouts, train.learning_rate, train.epochs
@@ -119,6 +188,11 @@ def test_presets_are_the_tables_columns():
     assert numbers("train.preset=released_8b", "train.epochs=1") == (256, 32, 16, 1e-6, 1)
     with pytest.raises(InputError, match="train.preset"):
         numbers("train.preset=released")
+    bare = tmp_path / "bare.yaml"  # a config's own keys win, so one without any shows the preset's
+    bare.write_text("run_dir: r\nstudent: {model: m}\nteacher: {models: [t]}\n")
+    parallel = {name: load_config(bare, [f"train.preset={name}"]).train.tensor_parallel
+                for name in PRESETS}
+    assert parallel == {"paper": 8, "released_8b": 8, "released_32b": 4}
 
 
 def test_checkpoints_and_tests_as_often_as_the_preset_says(tmp_path):
@@ -126,12 +200,15 @@ def test_checkpoints_and_tests_as_often_as_the_preset_says(tmp_path):
         run = compose(load("qwen3_8b", *overrides), RoundFiles(tmp_path, 1), "/p", 7, None)
         return [line.partition("=")[2] for line in run if line.startswith(("trainer.save_freq", "trainer.test_freq"))]
 
-    assert often() == ["7", "7"] and often("train.preset=released_32b") == ["150", "50"]
+    assert often() == ["20", "7"] and often("train.preset=released_32b") == ["150", "50"]
+    assert often("train.save_every=9") == ["9", "7"]
 
 
 @pytest.mark.parametrize("name, nodes, told", [("qwen3_32b", 2, True), ("qwen3_32b", 1, True), ("laptop", 2, True),
                                                ("laptop", 1, False)])
-def test_variables_reach_verl_through_whatever_ray_it_joins(tmp_path, name, nodes, told):
+def test_variables_reach_verl_through_whatever_ray_it_joins(tmp_path, monkeypatch, name, nodes,
+                                                            told):
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
     files = RoundFiles(tmp_path, 1)
     run = compose(load(name, f"train.nodes={nodes}"), files, "/p", 5, None)
     place = "+ray_kwargs.ray_init.runtime_env.env_vars."
@@ -321,7 +398,7 @@ def test_metrics_of_a_training_in_two_runs(tmp_path):
     second = Metrics(files, 2, "strict")  # killed after the checkpoint of step 2
     second.verls.write_bytes(line(3, 0.5) + line(4, 0.6) + line(5, 0.7))
     second.update()
-    assert second.rewards() == [0.1, 0.2, 0.5, 0.6, 0.7]
+    assert second.values() == [0.1, 0.2, 0.5, 0.6, 0.7]
     assert first.reward() == "reward 0.20 -> 0.20" and second.reward() == "reward 0.27 -> 0.60"
     assert [step for step, _ in read_lines(files.training / "metrics.jsonl")] == [1, 2, 3, 4, 5]
 
@@ -407,7 +484,9 @@ def test_gpu_script_shows_its_command(tmp_path, script, expected):
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PATH": path}, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "verl.trainer.main_ppo" in done.stderr and "use_remove_padding=True" in done.stderr and expected in done.stderr and "save_freq=2" in done.stderr
+    words = set(done.stderr.split())
+    assert {"verl.trainer.main_ppo", expected, "trainer.save_freq=20",
+            "trainer.test_freq=2"} <= words
 
 
 @pytest.mark.parametrize("name, overrides, module, rollouts", [
@@ -428,6 +507,7 @@ def test_one_gpu(tmp_path):
     words = done.stderr.split()
     assert {"trainer.n_gpus_per_node=1", "actor_rollout_ref.rollout.tensor_model_parallel_size=1",
             "actor_rollout_ref.model.use_remove_padding=False",
+            "actor_rollout_ref.actor.fsdp_config.optimizer_offload=True",
             "+actor_rollout_ref.model.override_config.attn_implementation=sdpa"} <= set(words), done.stderr
 
 
@@ -435,7 +515,7 @@ def test_three_gpus_are_refused_where_the_policy_is_here(tmp_path):
     make_round(tmp_path, rows=300)
     (make_policy_folder(tmp_path / "start") / "config.json").write_text('{"num_attention_heads": 32}')
     command = ["bash", ROOT / "grpotool" / "train_grpo_qwen.sh", "--dry-run", "--round", "1", "--set", f"run_dir={tmp_path}",
-               "--set", f"student.model={tmp_path}/start"]
+               "--set", f"student.model={tmp_path}/start", "--set", "train.tensor_parallel=3"]
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PATH": path, "GPUS": "3"}, cwd=tmp_path)
     assert done.returncode == 2 and "train.tensor_parallel=3 does not divide the 32 attention heads" in done.stderr, done.stderr
@@ -443,13 +523,20 @@ def test_three_gpus_are_refused_where_the_policy_is_here(tmp_path):
 
 # verl's own check of the lists, without a GPU
 
+OPTIONS = {name: mine.split() for name, mine in re.findall(
+    r"^\| ([^|`]+) \| `([^|`]+=[^|`]+)` \|", (ROOT / "docs" / "training.md").read_text(), re.M)}
+"""Of the table in docs/training.md: a name, and what `train.verl` then has."""
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name, preset", [(name, preset) for name in CONFIGS for preset in PRESETS] + [
-    ("laptop", "two nodes"), ("qwen3_8b", "sdpa"), ("qwen3_8b", "transformers")])
+    ("laptop", "two nodes"), ("qwen3_8b", "sdpa"), ("qwen3_8b", "transformers"),
+    *(("qwen3_8b", option) for option in OPTIONS)])
 def test_verl_accepts_the_list(tmp_path, name, preset):
-    others = {"two nodes": "train.nodes=2", "sdpa": "train.attention=sdpa", "transformers": "train.rollout_engine=transformers"}
-    chosen = load(name, others.get(preset, f"train.preset={preset}"))
+    others = {"two nodes": ["train.nodes=2"], "sdpa": ["train.attention=sdpa"],
+              "transformers": ["train.rollout_engine=transformers"],
+              **{option: [f"train.verl={json.dumps(mine)}"] for option, mine in OPTIONS.items()}}
+    chosen = load(name, *others.get(preset, [f"train.preset={preset}"]))
     config = compose_by_verl(compose(chosen, RoundFiles(tmp_path / "a 'b' =c,d", 1), str(tmp_path), 5, None))
     assert config.trainer.default_local_dir == f"{tmp_path.resolve()}/a 'b' =c,d/round_1/training/checkpoints"
     assert config.actor_rollout_ref.actor.clip_ratio_high == 0.28 and config.algorithm.adv_estimator == "grpo"

@@ -131,7 +131,7 @@ def test_a_label_is_replaced_only_if_further_votes_confirm_it(later, verdict, co
     kept = Written(lambda role, blocks, draw: better("1" if "Rome" in blocks["candidate_1"] else "2"))
     assert verify(kept, confirming_votes=2).verdict == P and len(kept.asked["judge"]) == 2  # nothing to confirm
     mute = Written(lambda role, blocks, draw: judge(role, blocks, 0) if draw == 0 else "?")
-    assert verify(mute, confirming_votes=2) is None
+    assert verify(mute, confirming_votes=2) == "unreadable"
 
 
 def test_all_votes_differ():
@@ -146,12 +146,24 @@ def test_a_reply_that_cannot_be_read_is_asked_again_and_never_a_verdict(reply):
     readable = Written(lambda role, blocks, draw: reply if draw < 2 else better("both"))
     assert verify(readable).verdict == "BOTH_CORRECT"
     assert sorted(draw for _, draw, _ in readable.asked["judge"]) == [0, 0, 1, 1, 2, 2]
-    assert verify(Written(lambda *_: reply)) is None
+    assert verify(Written(lambda *_: reply)) == "unreadable"
 
 
 def test_one_unreadable_vote_leaves_the_sample_unjudged():
     ask = Written(lambda role, blocks, draw: "?" if "Roma" in blocks["candidate_1"] else better("1"))
-    assert verify(ask) is None
+    assert verify(ask) == "unreadable"
+
+
+def test_a_vote_that_was_cut_is_its_own_reason():
+    cut = Written(lambda *_: Reply(text=better("1"), finish="length"))
+    assert verify(cut) == "cut" and sorted(draw for _, draw, _ in cut.asked["judge"]) == [
+        0,
+        0,
+        1,
+        1,
+        2,
+        2,
+    ]
 
 
 def test_a_call_without_answer_is_raised_after_all_votes_were_heard():

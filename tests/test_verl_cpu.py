@@ -238,6 +238,69 @@ def test_only_sampling_by_temperature(verl, monkeypatch):
         verl.manager.generate_sequences(batch_of(tasks(1)))
 
 
+@pytest.mark.parametrize("lengths, fits, expected", [
+    ([3, 3, 3, 3], 1000, [4]), ([3, 3, 3, 3], 46, [2, 2]), ([3, 3, 3, 3], 45, [1, 1, 1, 1]),
+    ([3, 3, 13, 3], 66, [2, 2]), ([99, 3, 3], 5, [1, 1, 1]), ([], 5, [])])
+def test_prompts_are_sampled_together_as_far_as_they_fit(lengths, fits, expected):
+    """With 2 answers of up to 10 tokens each."""
+    from grpotool.cpu.verl_rollout import chunks
+
+    prompts = [[number] * length for number, length in enumerate(lengths)]
+    together = list(chunks(prompts, 2, 10, fits))
+    assert [len(some) for some in together] == expected
+    assert [prompt for some in together for prompt in some] == prompts
+    for some in together:
+        assert len(some) == 1 or len(some) * (max(map(len, some)) + 20) <= fits
+
+
+def test_memory_of_a_token_is_what_the_sampler_keeps(models):
+    """Of the real sampler's keys and values; Table 6 with Qwen3-0.6B would need 601 GB at once."""
+    from transformers import Qwen3Config
+
+    from grpotool.cpu.shared_prompt import Memory
+    from grpotool.cpu.verl_rollout import bytes_a_token
+
+    kept = []
+    append = Memory.append
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Memory, "append",
+                      lambda self, *args: kept.append(self) or append(self, *args))
+        draw(models[0], [3, 3, 3], max_tokens=7, ends=(1,))
+    stored = [*kept[-1].prompts.values(), *kept[-1].answers.values()]
+    tokens = len(PROMPTS) * (max(map(len, PROMPTS)) + 3 * 7)
+    assert sum(part.nbytes for pair in stored for part in pair) == (
+        tokens * bytes_a_token(models[0].config))
+    small = Qwen3Config(num_hidden_layers=28, num_key_value_heads=8, head_dim=128)
+    assert 128 * (4096 + 16 * 1024) * bytes_a_token(small) / 1e9 == pytest.approx(601.3, abs=0.1)
+
+
+def test_only_the_first_rank_keeps_the_weights(verl, tmp_path, monkeypatch):
+    """Others walk through them, as each is gathered by all; what is written comes back."""
+    import gc
+
+    import torch
+    from omegaconf import OmegaConf
+    from safetensors.torch import load_file
+
+    from grpotool.cpu.verl_rollout import WeightsFile
+
+    def gathered():
+        for number in range(5):
+            alive.append(sum(isinstance(one, torch.Tensor) and one.shape == (7, 13)
+                             for one in gc.get_objects()))
+            yield str(number), torch.full((7, 13), float(number), dtype=torch.bfloat16)
+
+    rollout = SimpleNamespace(config=OmegaConf.create(
+        {"engine_kwargs": {"in_process": {"weights": str(tmp_path / "weights")}}}))
+    for rank, kept in (("1", 1), ("0", 4)):
+        alive: list[int] = []
+        monkeypatch.setenv("RANK", rank)
+        asyncio.run(WeightsFile.update_weights(rollout, gathered()))
+        assert alive[-1] == kept and (tmp_path / "weights").exists() == (rank == "0")
+    assert {name: weight[0, 0].item() for name, weight in load_file(tmp_path / "weights").items()
+            } == {str(number): float(number) for number in range(5)}
+
+
 @pytest.mark.parametrize("reply, score, reason", [
     ('<tool_call>\n{"name": "find", "arguments": {"city": "0"}}\n</tool_call>', 1.0, "match"),
     ('<think>so</think><tool_call>{"name": "find", "arguments": {"city": "1"}}</tool_call>', 0.0, None), ("Rome", 0.0, None)])
@@ -252,6 +315,21 @@ def test_reward_sees_the_tags_of_a_reply(verl, reply, score, reason):
     info = fields["extra_fields"]["reward_extra_info"]
     assert info["score"] == score and info["reason"] and (reason is None or info["reason"] == reason)
     assert fields["input_ids"].tolist() == [5, 6, 7, *tokens]
+
+
+def test_validation_goes_to_its_own_partition(verl, monkeypatch):
+    import transfer_queue
+    from verl.utils import tensordict_utils as tu
+
+    puts = []
+    monkeypatch.setattr(transfer_queue, "kv_batch_put", lambda **put: puts.append(put))
+    asyncio.run(verl.worker.update_weights(global_steps=0, mode="naive"))
+    batch = batch_of(tasks(2))
+    tu.assign_non_tensor_data(batch, "validate", True)  # as verl's trainer does
+    verl.manager.generate_sequences(batch)
+    assert [put["partition_id"] for put in puts] == ["val", "val"]
+    draws = verl.config.actor_rollout_ref.rollout.val_kwargs.n
+    assert puts[0]["keys"] == [f"u{row}_{draw}_0" for row in range(2) for draw in range(draws)]
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.5])
@@ -416,8 +494,9 @@ def test_a_killed_training_goes_on_and_the_next_round_begins_anew(tmp_path, poli
     assert json.loads((tmp_path / "round_1" / "policy.meta.json").read_text())["counts"] == {"steps": 4}
 
     with prompts_by_step(later) as drawn:
-        next_round = run(train, round="2")
+        next_round = run(train, "--set", "train.test_every=3", round="2")
     assert next_round.returncode == 0, next_round.stderr
+    assert '"val-' in (later.training / "metrics.jsonl").read_text()  # the held-out rows were asked at step 3
     assert sorted(drawn) == [1, 2, 3]
     assert sorted(prompt for step in drawn.values() for prompt in step) == prompts_of(later)
 

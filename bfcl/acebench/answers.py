@@ -13,14 +13,16 @@ from looptool.calls import parse_reply
 from looptool.llm import Reply
 from looptool.prompt import ChatMessage
 from looptool.records import Message, Record
+from looptool.untagged import text_fault
 
-Kind = Literal["calls", "text", "cut", "context_full", "unreadable", "inexpressible", "ended", "out_of_turns",
-               "environment_error"]
-"""calls, text: read. cut: stopped by the limit of tokens. context_full: the prompt leaves the server no room to reply.
-unreadable: with a block that is no call. inexpressible: with calls that brackets cannot express. The last three are of
-agent tasks: how the episode ended."""
+Kind = Literal["calls", "text", "untagged_call", "cut", "context_full", "unreadable", "inexpressible", "ended",
+               "out_of_turns", "environment_error"]
+"""calls, text: read. untagged_call: a text that is a call without its tags (looptool.untagged). cut: stopped by the limit
+of tokens. context_full: the prompt leaves the server no room to reply. unreadable: with a block that is no call.
+inexpressible: with calls that brackets cannot express. The last three are of agent tasks: how the episode ended."""
 
-FAULTY: tuple[Kind, ...] = ("cut", "context_full", "unreadable", "inexpressible", "out_of_turns", "environment_error")
+FAULTY: tuple[Kind, ...] = ("untagged_call", "cut", "context_full", "unreadable", "inexpressible", "out_of_turns",
+                            "environment_error")
 """Kinds that the card counts as errors; all are scored as they are, which is mostly as wrong."""
 CONTEXT_FULL = "context_full"
 """The finish of a reply that was not asked for."""
@@ -67,7 +69,8 @@ def read_reply(reply: Reply, keep_text: bool = False) -> Read:
     if read.faults:
         return Read(kind="unreadable", result=reply.text, message=as_it_stands)
     if not read.calls:
-        return Read(kind="text", result=read.content, message=read.message())
+        untagged = text_fault(read.content) == "untagged_call"
+        return Read(kind="untagged_call" if untagged else "text", result=read.content, message=read.message())
     brackets = write_brackets(read.calls)
     if brackets is None:
         return Read(kind="inexpressible", result=reply.text, message=as_it_stands)

@@ -29,7 +29,7 @@ from bfcl.acebench.scorer_process import KEEPS, STRIPS
 from bfcl.acebench.scoring import Way
 from bfcl.card import Scored, card_text, differences
 from bfcl.flags import asked_sampling, benchmark_parser, for_base, named_model, parse_words, refuse_own_base
-from bfcl.scores import tallies_of
+from bfcl.scores import draws_note, draws_of, tallies_of
 from looptool.config import Config, load_config
 from looptool.records import InputError, write_atomic
 from looptool.stage import end_on_sigterm, run_main
@@ -71,7 +71,7 @@ def make_job(args: argparse.Namespace, config: Config) -> Job:
                user_model=args.user_model, user_endpoint=user_endpoint,
                prompt=args.prompt or config.student.instructions, sampling=asked_sampling(args),
                categories=args.categories, per_category=args.subset, in_flight=args.in_flight,
-               failed_as_wrong=args.failed_as_wrong, fresh=args.fresh)
+               repeats=args.repeats, failed_as_wrong=args.failed_as_wrong, fresh=args.fresh)
 
 
 def base_job(args: argparse.Namespace, config: Config) -> Job:
@@ -86,11 +86,14 @@ def report(measured: dict[str, dict[Way, Scored]]) -> str:
     cards = {label: scored["official"].card for label, scored in measured.items()}
     whole = all((card.benchmark, card.commit, card.scope) == ("ACEBench en", COMMIT, "full") for card in cards.values())
     tallies = {label: {way: tallies_of(one) for way, one in scored.items()} for label, scored in measured.items()}
+    draws = {label: {way: draws_of(one) for way, one in scored.items() if one.draws}
+             for label, scored in measured.items()}
     scopes = "; ".join(sorted({f"{card.benchmark}, {card.scope}" for card in cards.values()}))
-    text = (f"{scopes}; percent, with 95% intervals\n{table(tallies, whole)}\n"
+    text = (f"{scopes}; percent, with 95% intervals{draws_note(cards.values())}\n"
+            f"{table(tallies, whole, draws)}\n"
             f"official: the checkout's eval_main.py as it is; corrected: with\n    {STRIPS}\nas\n    {KEEPS}\n")
     for label, card in cards.items():
-        text += f"\n{label}\n{category_table(tallies[label])}{card_text(card)}"
+        text += f"\n{label}\n{category_table(tallies[label], card.draws)}{card_text(card)}"
     if len(cards) == 2 and (others := differences(*cards.values())):
         text += f"\nThe two differ in more than the model: {', '.join(others)}\n"
     return text

@@ -2,10 +2,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from bfcl.acebench.checkout import AGENT, ATOM, MULTI, NORMAL, SINGLE, SPECIAL
-from bfcl.scores import Tally, Weights, accuracy, mean
+from bfcl.scores import Tally, Weights, accuracy, mean, spread
 
 OVERALL = ((NORMAL, 0.578), (SPECIAL, 0.2676), (AGENT, 0.1545))
 """The benchmark's weights: the square roots of 700, 150 and 50 over their sum, as it rounds them (to 1.0001 in all)."""
@@ -39,17 +39,27 @@ def difference(one: Figures, two: Figures) -> Figures:
     return {name: (two[name][0] - one[name][0], math.hypot(one[name][1], two[name][1])) for name in two if name in one}
 
 
-def table(models: Mapping[str, Mapping[str, Tallies]], paper: bool) -> str:
+def spreads(draws: Sequence[Tallies]) -> Figures:
+    """The standard deviation of each figure over draws, in points, without an interval."""
+    found = {name: spread(weights, draws) for name, weights in COLUMNS.items()}
+    return {name: (value, 0.0) for name, value in found.items() if value is not None}
+
+
+def table(models: Mapping[str, Mapping[str, Tallies]], paper: bool,
+          draws: Mapping[str, Mapping[str, Sequence[Tallies]]]) -> str:
     """A line for each model and way of scoring; with two models the second less the first; then the paper's rows.
 
     Args:
         models: tallies by name of the model, then by way of scoring. The base model comes first.
         paper: whether the paper's rows may stand beside them: the whole English benchmark.
+        draws: the same of each draw, of the models that have several; their spread stands below.
     """
     lines = {f"{name}, {way}": figures(tallies) for name, ways in models.items() for way, tallies in ways.items()}
     if len(models) == 2:
         base, policy = models.values()
         lines |= {f"difference, {way}": difference(figures(base[way]), figures(policy[way])) for way in policy}
+    lines |= {f"spread of {name}, {way}": spreads(each)
+              for name, ways in draws.items() for way, each in ways.items()}
     if paper:
         lines |= {f"paper: {name}": {column: (value, 0.0) for column, value in zip(COLUMNS, values, strict=True)}
                   for name, values in PAPER.items()}
@@ -66,12 +76,12 @@ def _cell(value: float, half: float, signed: bool) -> str:
     return f"{value:{'+' * signed}.1f}" + f" ±{half:4.1f}" * bool(half)
 
 
-def category_table(ways: Mapping[str, Tallies]) -> str:
-    """Right answers of each category, by way of scoring."""
-    first = next(iter(ways.values()))
+def category_table(ways: Mapping[str, Tallies], draws: int = 1) -> str:
+    """Right answers of each category, by way of scoring; the mean of the draws."""
+    first, digits = next(iter(ways.values())), 1 if draws > 1 else 0
     text = f"  {'':<38}" + "".join(f"{way:>20}" for way in ways) + "\n"
     for category in first:
-        cells = (f"{one.correct} of {one.total}, {one.correct / one.total:.1%}"
+        cells = (f"{one.correct:.{digits}f} of {one.total}, {one.correct / one.total:.1%}"
                  for one in (tallies[category] for tallies in ways.values()))
         text += f"  {category:<38}" + "".join(f"{cell:>20}" for cell in cells) + "\n"
     return text

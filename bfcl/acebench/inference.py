@@ -18,7 +18,8 @@ from bfcl.acebench.answers import CONTEXT_FULL, Answer, make_answer
 from bfcl.acebench.checkout import AGENT, USER, Checkout, Language, Row
 from bfcl.acebench.episodes import AT_ONCE, Ask, Episode
 from bfcl.acebench.prompting import read_conversation, render_task
-from bfcl.room import is_too_long, rooms
+from bfcl.room import rooms
+from looptool.answers import is_too_long
 from looptool.llm import CallFailed, Client, Reply, Sampling, Usage
 from looptool.prompt import ChatMessage
 from looptool.records import read_jsonl
@@ -30,15 +31,17 @@ CONVERSATIONS = "conversations"
 """The group of all tasks that are answered by one reply."""
 
 
-def asker(client: Client, role: str, model: str, sampling: Sampling) -> Ask:
-    """Asks a model; where the server's context is too short for prompt and reply, for a shorter reply.
+def asker(client: Client, role: str, model: str, sampling: Sampling, draw: int) -> Ask:
+    """Asks a model for one of its draws, counted from 1; for a shorter reply where the server's
+    context is too short for prompt and reply.
 
     A prompt that does not fit at all gets an empty reply that says so.
     """
     async def ask(chat: list[ChatMessage]) -> Reply:
         for room in rooms(sampling.max_tokens):
             try:
-                return await client.ask(role, chat, msgspec.structs.replace(sampling, max_tokens=room), model=model)
+                shorter = msgspec.structs.replace(sampling, max_tokens=room)
+                return await client.ask(role, chat, shorter, draw - 1, model)
             except CallFailed as error:
                 if not is_too_long(str(error)):
                     raise

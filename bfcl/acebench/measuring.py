@@ -3,8 +3,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
+import statistics
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -20,8 +22,9 @@ from bfcl.acebench.scoring import CategoryScore, Way, score
 from bfcl.ask import drawing
 from bfcl.begun import LEARNED, Settings, go_on, model_settings, once_served
 from bfcl.card import (
-    Card, Errors, Sampling, Scored, environment, hash_files, read_card, today, write_card)
-from bfcl.scores import Tally
+    Card, Errors, Sampling, Scored, draw_folder, environment, hash_files, read_card, today,
+    write_card)
+from bfcl.scores import Tally, mean_tallies
 from bfcl.served import Served
 from bfcl.server import server
 from bfcl.subset import chosen, scope
@@ -36,7 +39,9 @@ HANDLER = [*(ROOT / "bfcl" / "acebench" / f"{name}.py" for name in (
     *sorted(PROMPTS.rglob("*.md")), *(ROOT / name for name in (
         "bfcl/ask.py", "bfcl/room.py", "bfcl/system_text.py", "looptool/answers.py", "looptool/calls.py",
         "looptool/llm.py", "looptool/match.py", "looptool/prompt.py", "looptool/schema.py", "looptool/type_names.py",
-        "looptool/system_prompt_full.md", "looptool/system_prompt_short.md"))]
+        "looptool/question.py", "looptool/sampling.py", "looptool/structured_text.py",
+        "looptool/untagged.py", "looptool/system_prompt_full.md",
+        "looptool/system_prompt_short.md"))]
 """Our files between the benchmark and the model, and around its scorer."""
 WHERE = ("all in the denominator: no_answer and scorer_crash as wrong, replies of the other kinds as the scorer judges "
          "them; those inside of agent tasks are counted apart")
@@ -62,6 +67,8 @@ class Job(msgspec.Struct, kw_only=True):
     per_category: int
     """Tasks or conversations of each category; 0 for all."""
     in_flight: int
+    repeats: int
+    """Draws of each task."""
     failed_as_wrong: bool
     fresh: bool
 
@@ -112,23 +119,29 @@ def measure(job: Job, config: Config) -> dict[Way, Scored]:
     with server(job.model, job.endpoint, job.served_name, job.server_flags, job.out / "server.log") as served:
         settings = once_served(job.begun, "acebench", settings, served.context)
         try:
-            answers, failed = asyncio.run(infer(job, config, rows, settings, served))
+            drawn = [asyncio.run(infer(job, config, rows, settings, served, draw))
+                     for draw in range(1, job.repeats + 1)]
         except StageFailed as error:
             raise InputError(str(error)) from None
+    failed = sum(failed for _, failed in drawn)
     if failed and not job.failed_as_wrong:
         raise InputError(f"{failed:,} tasks got no answer, so nothing is scored; run this again, and only they are "
                          "asked again, or score them as wrong with --failed-as-wrong")
     tasks = [row for tasks in rows.values() for row in tasks]
-    errors = count_errors(answers, failed)
-    answers = {row.id: answers.get(row.id) or no_answer(row.id) for row in tasks}
-    return {way: write_score(job, settings, served, errors, way, score(
-        job.checkout, job.language, rows, answers, way, job.out / way)) for way in get_args(Way)}
+    errors = sum((count_errors(answers) for answers, _ in drawn), Counter(no_answer=failed))
+    whole = [{row.id: answers.get(row.id) or no_answer(row.id) for row in tasks}
+             for answers, _ in drawn]
+    return {way: write_score(job, settings, served, errors, way, [
+        score(job.checkout, job.language, rows, answers, way, draw_folder(job.out, draw) / way)
+        for draw, answers in enumerate(whole, 1)]) for way in get_args(Way)}
 
 
 def forget(job: Job) -> None:
     """Take away what was answered and scored."""
     for file in [*job.out.glob("*answers*"), *job.out.glob("**/card.*"), job.begun]:
         file.unlink(missing_ok=True)
+    for folder in job.out.glob("draw_*"):
+        shutil.rmtree(folder)
 
 
 def is_done(job: Job) -> bool:
@@ -136,7 +149,8 @@ def is_done(job: Job) -> bool:
     if not all((card_folder(job, way) / "card.json").exists() for way in get_args(Way)):
         return False
     card = read_card(job.out).card
-    return card.scope == job.scope() and user_note(job) in card.notes and "no_answer" not in card.errors.counts
+    return (card.draws >= job.repeats and card.scope == job.scope() and user_note(job) in card.notes
+            and "no_answer" not in card.errors.counts)
 
 
 def card_folder(job: Job, way: Way) -> Path:
@@ -145,8 +159,8 @@ def card_folder(job: Job, way: Way) -> Path:
 
 
 async def infer(job: Job, config: Config, rows: Mapping[str, list[Row]], settings: Settings,
-                served: Served) -> tuple[dict[str, Answer], int]:
-    """Ask for all answers; see inference.Inference.run."""
+                served: Served, draw: int) -> tuple[dict[str, Answer], int]:
+    """Ask for all answers of a draw; see inference.Inference.run."""
     sampling = llm.Sampling(max_tokens=job.sampling.max_tokens, extra=drawing(job.sampling))
     async with contextlib.AsyncExitStack() as stack:
         policy = await stack.enter_async_context(
@@ -155,25 +169,30 @@ async def infer(job: Job, config: Config, rows: Mapping[str, list[Row]], setting
         if USER in rows:
             client = await stack.enter_async_context(
                 llm.Client.from_config(config, job.out / "user_answers.sqlite", [job.user_endpoint], job.in_flight))
-            user = User(job.user_model, asker(client, "user", job.user_model, USER_SAMPLING), client.usage["user"])
+            ask_user = asker(client, "user", job.user_model, USER_SAMPLING, draw)
+            user = User(job.user_model, ask_user, client.usage["user"])
         stays = {name: value for name, value in settings.items() if name not in LEARNED}  # which job.begun guards
-        inference = Inference(job.checkout, job.language, job.prompt, job.out, stays, job.in_flight)
-        return await inference.run(rows, policy, lambda role: asker(policy, role, served.name, sampling), user)
+        inference = Inference(job.checkout, job.language, job.prompt, draw_folder(job.out, draw),
+                              stays, job.in_flight)
+        return await inference.run(
+            rows, policy, lambda role: asker(policy, role, served.name, sampling, draw), user)
 
 
-def count_errors(answers: Mapping[str, Answer], failed: int) -> Counter[str]:
+def count_errors(answers: Mapping[str, Answer]) -> Counter[str]:
     """Answers and replies that are no proper ones, by kind."""
     errors = Counter(answer.kind for answer in answers.values() if answer.kind in FAULTY)
     for answer in answers.values():
         errors.update({f"{kind} in agent tasks": count for kind, count in answer.faults.items()})
-    return errors + Counter(no_answer=failed)
+    return errors
 
 
 def write_score(job: Job, settings: Settings, served: Served, errors: Counter[str], way: Way,
-                scores: Mapping[str, CategoryScore]) -> Scored:
+                draws: Sequence[Mapping[str, CategoryScore]]) -> Scored:
     """The card of one way of scoring, with its figures."""
-    tallies = {category: Tally(one.right, one.total) for category, one in scores.items()}
-    crashes = sum(one.crashes for one in scores.values())
+    tallies = mean_tallies([
+        {category: Tally(one.right, one.total) for category, one in draw.items()}
+        for draw in draws])
+    crashes = sum(one.crashes for draw in draws for one in draw.values())
     notes = [user_note(job), "scored by the checkout's eval_main.py" + (
         "" if way == "official" else f", its two statements that take out whitespace replaced by {KEEPS!r}")]
     card = Card(benchmark=f"ACEBench {job.language}", version=REPOSITORY, commit=job.checkout.commit,
@@ -182,11 +201,14 @@ def write_score(job: Job, settings: Settings, served: Served, errors: Counter[st
                 served_as=served.shown_as(job.model), sampling=job.sampling, context_length=served.context, scope=job.scope(),
                 errors=Errors(counts=dict(errors + Counter(scorer_crash=crashes)), where=WHERE),
                 counts={category: tally.total for category, tally in tallies.items()},
-                environment=environment("looptool"), date=today(), notes=notes)
-    process = {f"{category}, process": 100 * one.process for category, one in scores.items() if one.process is not None}
+                environment=environment("looptool"), date=today(), draws=len(draws), notes=notes)
+    process = {
+        f"{category}, process": 100 * statistics.fmean(draw[category].process for draw in draws)
+        for category, one in draws[0].items() if one.process is not None}
     values = {name: round(value, 4) for name, (value, _) in figures(tallies).items()}
-    scored = Scored(card=card, scores=values | process,
-                    correct={category: tally.correct for category, tally in tallies.items()})
+    correct = [{category: one.right for category, one in draw.items()} for draw in draws]
+    scored = Scored(card=card, scores=values | process, correct=correct[0],
+                    draws=correct if len(draws) > 1 else [])
     write_card(card_folder(job, way), scored)
     return scored
 

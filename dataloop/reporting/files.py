@@ -184,7 +184,8 @@ def probe_figures(files: RoundFiles) -> ProbeFigures | None:
 
 def unjudged(meta: StageMeta | None) -> int | None:
     """Mismatches without a verdict: no readable reply, or no reply."""
-    return None if meta is None else meta.counts.get("unjudged", 0) + meta.failed
+    return None if meta is None else (
+        meta.counts.get("unjudged", 0) + meta.counts.get("judge_cut", 0) + meta.failed)
 
 
 def expansion_figures(files: RoundFiles, known: Known | None) -> ExpansionFigures | None:

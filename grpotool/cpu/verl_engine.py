@@ -16,6 +16,8 @@ from verl.utils import torch_functional as verl_F
 from verl.workers.engine.base import EngineRegistry
 from verl.workers.engine.fsdp.transformer_impl import FSDPEngineWithLMHead
 
+from grpotool import verl_export  # noqa: F401  (what a checkpoint exports)
+
 
 class Packed:
     """Sequences laid out as [prompt | answer | answer ...], one row for each different prompt.

@@ -127,3 +127,4 @@ def start_process_group(timeout_second: int | None = None, backend: str | None =
 
 
 verl.utils.distributed.initialize_global_process_group_ray = start_process_group
+verl.utils.distributed.initialize_global_process_group = start_process_group  # that of torchrun's processes

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import torch
 import transfer_queue
 from safetensors.torch import load_file, save_file
 from tensordict import NonTensorData, NonTensorStack, TensorDict
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig
 from verl.trainer.ppo.reward import get_custom_reward_fn
 from verl.utils.config import omega_conf_to_dataclass
 from verl.utils.tensordict_utils import list_of_dict_to_tensordict
@@ -43,12 +43,17 @@ class WeightsFile(BaseRollout):
         pass
 
     async def update_weights(self, weights: Iterable[tuple[str, torch.Tensor]], **kwargs: Any) -> None:
-        """Every rank walks through the weights, as gathering one is a collective call; the first rank writes them."""
+        """Every rank walks through the weights, as gathering one is a collective call.
+
+        The first rank keeps them, in the machine's memory, and writes them.
+        """
+        first = os.environ["RANK"] == "0"
         state: dict[int, tuple[str, torch.Tensor]] = {}
         for name, tensor in weights:
-            tensor = tensor.detach().float().contiguous()
-            state.setdefault(tensor.data_ptr(), (name, tensor))  # of two tied ones the first
-        if os.environ["RANK"] == "0":
+            if first:
+                tensor = tensor.detach().to("cpu", torch.float32).contiguous()
+                state.setdefault(tensor.data_ptr(), (name, tensor))  # of two tied ones the first
+        if first:
             path = Path(self.config.engine_kwargs[NAME]["weights"])
             path.parent.mkdir(parents=True, exist_ok=True)
             aside = path.with_suffix(".part")
@@ -79,6 +84,7 @@ class RolloutManager:
         self.device = torch.device(config.trainer.device)
         self.model = AutoModelForCausalLM.from_config(architecture, dtype=torch.float32, attn_implementation=ATTENTION)
         self.model.eval().to(self.device)
+        self.fits = memory_for_tokens(self.device) // bytes_a_token(architecture)
         end = model.generation_config.eos_token_id
         self.ends = [end] if isinstance(end, int) else list(end)
         self.reward = get_custom_reward_fn(config)
@@ -110,7 +116,8 @@ class RolloutManager:
 
     def generate_sequences(self, prompts: TensorDict) -> None:
         """Sample, score and store; returns when all is in the queue, partition "train" or "val"."""
-        validate = bool(prompts.get("validate", False))
+        # by index: get() hands out verl's wrapper, which is no bool
+        validate = "validate" in prompts and prompts["validate"]
         how = self.rollout.val_kwargs if validate else self.rollout
         if how.top_p != 1.0 or how.top_k > 0:
             raise ValueError(f"these rollouts are sampled by temperature only, not with top_p={how.top_p} top_k={how.top_k}")
@@ -119,9 +126,7 @@ class RolloutManager:
         chats = [self.read_prompt(list(row["raw_prompt"])) for row in rows]
         seed = random.Random(f"{self.rollout.seed}:{partition}:{step}").getrandbits(63)
         self.load_weights(self.rollout.engine_kwargs[NAME]["weights"])
-        with self.device:  # where the sampler's tensors are made
-            answers = sample(self.model, chats, [how.n] * len(rows), self.rollout.response_length, self.ends,
-                             how.temperature, torch.Generator(self.device).manual_seed(seed))
+        answers = self.sample(chats, how.n, how.temperature, seed)
         keys, fields, tags = [], [], []
         # prompts of like length lie together within an update, so that micro batches have little padding
         for i in sorted(range(len(rows)), key=lambda i: (i // self.prompts_an_update, len(chats[i]))):
@@ -134,6 +139,21 @@ class RolloutManager:
         transfer_queue.kv_batch_put(keys=keys, partition_id=partition, fields=list_of_dict_to_tensordict(fields), tags=tags)
         done = {"is_prompt": True, "status": "finished", "global_steps": step}
         transfer_queue.kv_batch_put(keys=[row["uid"] for row in rows], partition_id=partition, tags=[done] * len(rows))
+
+    def sample(self, chats: list[list[int]], count: int, temperature: float,
+               seed: int) -> list[list[Answer]]:
+        """`count` answers to each prompt, of as many prompts at once as memory allows.
+
+        A GPU's memory is the trainer's in between, so nothing of it is kept.
+        """
+        generator, answers = torch.Generator(self.device).manual_seed(seed), []
+        with self.device:  # where the sampler's tensors are made
+            for some in chunks(chats, count, self.rollout.response_length, self.fits):
+                answers += sample(self.model, some, [count] * len(some),
+                                  self.rollout.response_length, self.ends, temperature, generator)
+                if self.device.type == "cuda":
+                    torch.cuda.empty_cache()
+        return answers
 
     def make_fields(self, row: dict[str, Any], prompt: list[int], answer: Answer) -> dict[str, Any]:
         """What verl's trainer reads of one rollout; the reward stands at its last token."""
@@ -151,6 +171,40 @@ class RolloutManager:
             "rm_scores": rewards, "uid": row["uid"], "data_source": row["data_source"],
             "reward_model": row["reward_model"], "num_turns": 2, "extra_fields": {"reward_extra_info": score},
         }
+
+
+def memory_for_tokens(device: torch.device) -> int:
+    """Bytes for keys and values; constant, as answers depend on what is drawn together."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory // 4
+    return 4 << 30
+
+
+def bytes_a_token(architecture: PretrainedConfig) -> int:
+    """Of its keys and values in all layers, in float32."""
+    head = getattr(architecture, "head_dim", None) or (
+        architecture.hidden_size // architecture.num_attention_heads)
+    return 2 * 4 * architecture.num_hidden_layers * architecture.num_key_value_heads * head
+
+
+def chunks(prompts: list[list[int]], count: int, longest: int,
+           fits: int) -> Iterator[list[list[int]]]:
+    """The prompts in order, as many together as fit, one at least.
+
+    Args:
+        count: answers to each.
+        longest: tokens of an answer, all of which are allocated before it is known how long it is.
+        fits: tokens, those of prompts counted as many as the longest one of the chunk has.
+    """
+    chunk: list[list[int]] = []
+    for prompt in prompts:
+        width = max(map(len, [*chunk, prompt]))
+        if chunk and (len(chunk) + 1) * (width + count * longest) > fits:
+            yield chunk
+            chunk = []
+        chunk.append(prompt)
+    if chunk:
+        yield chunk
 
 
 def read_rows(batch: TensorDict) -> list[dict[str, Any]]:

@@ -44,7 +44,8 @@ def plan(prompt: Prompt) -> str:
     needs, last = [], rng.choice(tools)
     for kind in kinds:
         last = last if rng.random() < 0.3 else rng.choice(tools)
-        names = {"single-step": [last.name], "chat": []}.get(kind, [last.name, rng.choice(tools).name])
+        other = rng.choice([tool for tool in tools if tool.name != last.name] or tools)
+        names = {"single-step": [last.name], "chat": []}.get(kind, [last.name, other.name])
         wanted = ", ".join(lore_of(tool).intents[0] for name in names for tool in tools if tool.name == name)
         spoken = SPOKEN[prompt.wording]
         needs.append(Need(kind=kind, tools=names,

@@ -1,6 +1,7 @@
 """Write the held-out tasks of the SIMULATED world: other tools, other phrasings and other values than in training.
 
-in   config (simulation.heldout_tasks, seed 0 whatever the run's seed, so that all runs meet the same tasks)
+in   config (simulation.heldout_tasks, seed 0 whatever the run's seed, so that all runs meet the same tasks), and
+     simulation.heldout_tools, where the tools are not those of the built-in held-out catalogue
 out  <run_dir>/heldout.jsonl, Sample records whose labels are the truth
 
     python -m looptool.simulation.heldout [--config FILE]
@@ -9,11 +10,11 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
-from looptool.config import argument_parser, load_config
-from looptool.records import Message, Sample, Tool, sample_id, write_jsonl
+from looptool.config import ROOT, argument_parser, load_config
+from looptool.records import InputError, Message, Sample, Tool, read_jsonl, sample_id, write_jsonl
 from looptool.run_files import RunFiles
 from looptool.simulation.catalogue import catalogue
 from looptool.simulation.tasks import KINDS, Task, Unspeakable, draw_task, draw_tools
@@ -22,26 +23,52 @@ from looptool.stage import run_main
 log = logging.getLogger(__name__)
 OF_TWO = ("parallel", "first_step", "second_step", "alike")
 """Kinds of tasks over two tools."""
+FRUITLESS = 1000
+"""Draws of tools, all in vain, after which a kind of task is given up."""
 
 
-def heldout_samples(count: int) -> Iterator[Sample]:
-    """Tasks over one or two tools of the held-out catalogue, the kinds in turn, so that each has the same number."""
-    for index in range(count):
-        kind = list(KINDS)[index % len(KINDS)]
-        rng = random.Random(f"heldout:{index}")
-        tools, task = _draw(rng, kind)
+def heldout_samples(count: int, pool: Sequence[Tool] = ()) -> Iterator[Sample]:
+    """Tasks over one or two tools, the kinds in turn, so that each has the same number.
+
+    A kind that tools of a list do not allow, such as tasks over like tools, is left out.
+
+    Args:
+        pool: the built-in held-out catalogue if empty.
+
+    Raises:
+        InputError: none of the kinds can be said about the tools.
+    """
+    pool, kinds = pool or catalogue("heldout"), list(KINDS)
+    made = 0
+    while made < count:
+        kind = kinds[made % len(kinds)]
+        rng = random.Random(f"heldout:{made}")
+        drawn = _draw(rng, kind, pool)
+        if drawn is None:
+            kinds.remove(kind)
+            if not kinds:
+                raise InputError(f"simulation.heldout_tools: no task can be said about "
+                                 f"{pool[0].name!r} and others; give other tools")
+            continue
+        made += 1
+        tools, task = drawn
         date = f"{rng.randint(2020, 2026)}-{rng.randint(1, 12):02d}-{rng.randint(1, 28):02d}"
-        label = Message(role="assistant", calls=list(task.truth.calls), content="" if task.truth.calls else kind)
-        yield Sample(id=sample_id(tools, date, task.messages, label), tools=tools, date=date, messages=task.messages,
-                     label=label, source=f"simulation:{kind}")
+        label = Message(role="assistant", calls=list(task.truth.calls),
+                        content="" if task.truth.calls else kind)
+        yield Sample(id=sample_id(tools, date, task.messages, label), tools=tools, date=date,
+                     messages=task.messages, label=label, source=f"simulation:{kind}")
 
 
-def _draw(rng: random.Random, kind: str) -> tuple[list[Tool], Task]:
-    """Tools that allow a task of this kind, and the task; most draws of tools have no siblings and no objects."""
-    while True:
-        tools = draw_tools(rng, catalogue("heldout"), 2 if kind in OF_TWO else rng.randint(1, 2))
+def _draw(rng: random.Random, kind: str,
+          pool: Sequence[Tool]) -> tuple[list[Tool], Task] | None:
+    """Tools that allow a task of this kind, and the task; most draws of tools have no siblings and
+    no objects."""
+    for _ in range(FRUITLESS):
+        several = 2 if kind in OF_TWO else rng.randint(1, 2)
+        tools = draw_tools(rng, pool, min(several, len(pool)))
         with suppress(Unspeakable):
             return tools, draw_task(rng, tools, "heldout", kind)
+    return None
 
 
 def main() -> None:
@@ -51,7 +78,9 @@ def main() -> None:
     if "simulated" not in config.teacher.base_urls:
         log.info("heldout: the teacher is not simulated; put held-out tasks of your own at %s", path)
         return
-    count = write_jsonl(path, heldout_samples(config.simulation.heldout_tasks))
+    named = config.simulation.heldout_tools
+    pool = list(read_jsonl(ROOT / named, Tool)) if named else []
+    count = write_jsonl(path, heldout_samples(config.simulation.heldout_tasks, pool))
     log.info("heldout: %d simulated tasks -> %s", count, path)
 
 

@@ -51,7 +51,7 @@ class Prompt:
             NotUnderstood: no message has it.
         """
         for message in reversed(self.chat):
-            inner = _block(message["content"], name)
+            inner = block_of(message["content"], name)
             if inner is not None:
                 return inner
         raise NotUnderstood(f"the prompt of role {self.role} has no <{name}> block")
@@ -95,7 +95,8 @@ class Prompt:
         return random.Random(digest)
 
 
-def _block(text: str, name: str) -> str | None:
+def block_of(text: str, name: str) -> str | None:
+    """The text inside <name>; None where there is no such block."""
     start, end = text.rfind(f"<{name}>\n"), text.rfind(f"\n</{name}>")
     return text[start + len(name) + 3:end] if 0 <= start <= end else None
 
@@ -142,16 +143,19 @@ class Teacher:
         from looptool.simulation.dialog_roles import DIALOG_ROLES
         from looptool.simulation.loop_roles import LOOP_ROLES
         from looptool.simulation.native import in_text, with_native_calls
+        from looptool.simulation.structured import FORM_ROLES, in_form
 
         chat = in_text(payload) if payload.get("tools") else payload["messages"]
         first_line = chat[0]["content"].partition("\n")[0] if chat else ""
         role = first_line.removeprefix("# Role: ").strip()
-        play = {**DESIGN_ROLES, **DIALOG_ROLES, **LOOP_ROLES}.get(role)
+        play = {**DESIGN_ROLES, **DIALOG_ROLES, **LOOP_ROLES, **FORM_ROLES}.get(role)
         if play is None:
             raise NotUnderstood(f"no '# Role: <name>' in the first line of the system text, but {first_line[:60]!r}")
         text = play(Prompt(role, chat, payload.get("seed") or 0, self.rates, self.seed,
                            str(payload.get("model"))))
         response = _response(payload.get("model", "simulated-teacher"), chat, text)
+        if payload.get("response_format"):
+            return in_form(response, payload["response_format"])
         return with_native_calls(response) if payload.get("tools") else response
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from looptool.checking import checker_of, refusals
 from looptool.config import argument_parser, load_config
-from looptool.foreign import Refused, write_refused
+from looptool.foreign import Refused
 from looptool.meta import StageMeta
 from looptool.records import Sample, read_jsonl
 from looptool.run_files import RunFiles
@@ -28,10 +28,8 @@ def filter_samples(source: Path, output: Path, judge: str | None = None, judged:
     """Write the seed dataset, and aside what was refused, by a rule or by the model `judge` (looptool.checking.refusals)."""
     counts: Counter[str] = Counter()
     refused: list[Refused] = []
-    meta = run_transform("seed", keep_valid(read_jsonl(source, Sample), counts, refused, judged), output, counts,
-                         settings={"judge": judge}, sources=[source])
-    write_refused(output, refused)
-    return meta
+    return run_transform("seed", keep_valid(read_jsonl(source, Sample), counts, refused, judged), output, counts,
+                         settings={"judge": judge}, sources=[source], refused=refused)
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ a .meta.json. A row of either:
     prompt        [{"role": "system", "content": "..."}, {"role": "user", "content": "..."}]
     data_source   "looptool"
     ability       "call", or "text" where the label has no call
-    reward_model  {"style": "rule", "ground_truth": "{\\"role\\":\\"assistant\\",\\"calls\\":[...]}"}
+    reward_model  {"style": "rule", "ground_truth": "{\\"role\\":\\"assistant\\",\\"calls\\":[...],\\"tools\\":[...]}"}
     extra_info    {"index": 0, "id": "0c63e0dd8e2ef3a5", "origin": "seed", "round": 0, "split": "train"}
 
 A label is a JSON string, for Parquet gives dictionaries with differing keys the union of all keys. verl cuts long prompts
@@ -30,6 +30,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from grpotool.reward import GroundTruth
 from grpotool.rows import METADATA, SCHEMA
 from looptool.config import Config, argument_parser, load_config
 from looptool.meta import Header, StageMeta, make_header, meta_path
@@ -50,9 +51,15 @@ def make_row(sample: Sample, index: int, split: str, config: Config) -> dict[str
         "data_source": "looptool",
         "prompt": render_sample(sample, config.student.instructions),
         "ability": "call" if sample.label.calls else "text",
-        "reward_model": {"style": "rule", "ground_truth": msgspec.json.encode(sample.label).decode()},
+        "reward_model": {"style": "rule", "ground_truth": ground_truth(sample)},
         "extra_info": {"index": index, "id": sample.id, "origin": sample.origin, "round": sample.round, "split": split},
     }
+
+
+def ground_truth(sample: Sample) -> str:
+    """What the reward is given: the label, and the names of the tools."""
+    return msgspec.json.encode(GroundTruth(**msgspec.structs.asdict(sample.label),
+                                           tools=[tool.name for tool in sample.tools])).decode()
 
 
 def rank(id: str, seed: int) -> int:
