@@ -379,7 +379,7 @@ def test_rows_of_another_version_fail(config, files, check):
 
 def test_rows(config, files):
     lines = run(doctor_data.check_rows, config, files)
-    assert lines[0] == "ok   11 + 1 rows of schema version 1" and lines[1].startswith("ok   batches: 11 rows")
+    assert lines[0] == "ok   11 + 1 rows of schema version 2" and lines[1].startswith("ok   batches: 11 rows")
     assert len(lines) == 2
     once = make_config(Path(config.run_dir), train=Train(batch_size=4, mini_batch_size=4))
     assert "clip_high" in run(doctor_data.check_rows, once, files)[2]
@@ -453,7 +453,7 @@ def refuses(message):
 
 
 @pytest.mark.parametrize("tokenizer, chat, fault", [
-    (Bytes(), CHAT, None), (Bytes(special="<"), CHAT, "scores 0 (no_call)"),
+    (Bytes(), CHAT, None), (Bytes(special="<"), CHAT, "scores 0 (untagged_call)"),
     (Bytes(template=lambda message: message["role"]), CHAT, "leaves out text of the system"),
     (Bytes(), [{"role": "user", "content": "a\x00b"}], "another text")])
 def test_template(tokenizer, chat, fault):

@@ -52,9 +52,9 @@ def serve(policy) -> LocalServer:
     return LocalServer(answer)
 
 
-def probe(folder: Path, run_dir: Path, source: Path, **probing) -> list[Probe]:
+def probe(folder: Path, run_dir: Path, dataset: Path, **probing) -> list[Probe]:
     config = loop_config(run_dir, student=STUDENT, probe=Probing(in_flight=4, **probing))
-    asyncio.run(script.probe_samples(config, source, run_dir / "probes.jsonl", str(folder)))
+    asyncio.run(script.probe_samples(config, dataset, run_dir / "probes.jsonl", str(folder)))
     return list(read_jsonl(run_dir / "probes.jsonl", Probe))
 
 

@@ -49,7 +49,7 @@ def test_what_a_rule_makes_of_a_step(rule, messages, right, wrong):
     now = Truth("call", tuple(right))
     assert RULES[rule]([PAY], messages, now) == wrong
     if wrong is not None:
-        assert rule_behind([PAY], messages, now, says("", *wrong)) == rule
+        assert rule_behind([PAY], messages, now, says("Sorry.", *wrong)) == rule
         assert rule_behind([PAY], messages, now, says("", pay(payee="me"))) is None
 
 

@@ -125,6 +125,7 @@ def test_a_cold_start_comes_first_and_is_made_once(config: Config, caplog: pytes
     put(start.train_parquet, {"seed": 0}, start.next().dataset)
     put(start.policy, {"cold_start": {"steps": 24}}, start.train_parquet)
     config.train.cold_start.steps = 12
+    caplog.clear()
     with caplog.at_level("INFO"):
         assert "cold_start.sh:0" not in [*steps_left(config)]
     assert caplog.messages[0] == ("the cold start is complete, made with other settings (train.cold_start.steps: 24 -> 12); left "
