@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 HANDLER = [ROOT / name for name in (
     "bfcl/qwentool.py", "bfcl/launch.py", "bfcl/ask.py", "bfcl/room.py", "bfcl/system_text.py",
     "looptool/answers.py", "looptool/calls.py", "looptool/prompt.py", "looptool/schema.py",
-    "looptool/tool_objects.py", "looptool/type_names.py",
+    "looptool/tool_objects.py", "looptool/type_names.py", "looptool/unread_keys.py",
     "looptool/system_prompt_full.md", "looptool/system_prompt_short.md")]
 """Our files between the benchmark and the model."""
 

@@ -475,7 +475,7 @@ def test_checks_with_a_tokenizer(config, files, monkeypatch):
     assert run(doctor_data.check_lengths, config, files)[0].startswith("FAIL 12 samples would lose tools (")
     monkeypatch.setattr(doctor_data, "student_tokenizer", lambda config: Bytes(special="<"))
     (line,) = run(doctor_data.check_template, config, files)
-    assert "scores 0 (no_call) in 11 of 12 rows -> use a tokenizer" in line
+    assert "scores 0 (untagged_call) in 11 of 12 rows -> use a tokenizer" in line
 
 
 @pytest.mark.slow
