@@ -37,6 +37,7 @@ _TEXT = re.compile(
 _NOTHING = re.compile(r"[^:]*:\s*(?:none|null|0|no|no errors?|n/a|false)?\s*\.?\Z", re.IGNORECASE)
 _TRACEBACK = re.compile(r"^Traceback \(most recent call last\):\n(?:[ \t].*\n)+(?:[A-Za-z_][\w.]*)"
                         r"(?::.*)?\s*\Z", re.MULTILINE)
+_HTTP_ERROR = re.compile(r"[45]\d\d").fullmatch
 _FINE = {"", "none", "null", "no error", "no errors", "n/a", "ok", "success", "0", "false"}
 _WORDS = {"message", "msg", "reason", "detail"}
 _ENVELOPE = {*_WORDS, "error", "errors", "details", "description", "code", "status", "status_code",
@@ -44,9 +45,14 @@ _ENVELOPE = {*_WORDS, "error", "errors", "details", "description", "code", "stat
              "headers", "type", "title", "instance", "path", "timestamp", "request_id", "requestid",
              "trace_id", "traceid", "documentation_url", "help"}
 _MESSAGE = {"message", "detail", "documentation_url", "code", "type"}
-_ERROR_TEXTS = ("error_message", "errormessage", "error_msg", "exception", "traceback")
-_CODES = ("status", "status_code", "statuscode", "http_status", "httpstatus", "http_code",
-          "httpcode")
+_ERROR_TEXTS = {"error_message", "errormessage", "error_msg", "exception", "traceback"}
+_SUCCESS = {"success", "ok", "successful"}
+_CODES = {"status", "status_code", "statuscode", "http_status", "httpstatus", "http_code",
+          "httpcode"}
+
+_KEYS = {"error", "errors", "iserror", "is_error", "content", *_ERROR_TEXTS, *_SUCCESS,
+         *_MESSAGE, *_CODES}
+"""A result with none of these reports no error."""
 
 
 def reports_error(result: str) -> bool:
@@ -57,7 +63,10 @@ def reports_error(result: str) -> bool:
 def error_form(result: str) -> str:
     """The form in which a result reports an error, "" where it reports none."""
     lowered = result.lower()
-    if not any(hint in lowered for hint in _HINTS):
+    for hint in _HINTS:  # a loop, as any() takes twice as long
+        if hint in lowered:
+            break
+    else:
         return ""
     try:
         value = msgspec.json.decode(result)
@@ -70,7 +79,8 @@ def _form_of(value: Any) -> str:
     if isinstance(value, str):
         return _form_of_text(value.strip())
     if isinstance(value, dict):
-        return _form_of_object({str(key).lower(): child for key, child in value.items()})
+        value = {key.lower(): child for key, child in value.items()}
+        return "" if _KEYS.isdisjoint(value) else _form_of_object(value)
     if isinstance(value, list) and value:  # MCP's parts, or one result after the other
         forms = [_form_of(item["text"] if _is_text_part(item) else item) if isinstance(item, dict)
                  else "" for item in value]
@@ -96,11 +106,11 @@ def _form_of_object(value: dict[str, Any]) -> str:
     if value.get("iserror") is True or value.get("is_error") is True:
         return "is_error"
     if _says_something(value.get("error"), value) or any(
-            _is_text(value.get(key)) for key in _ERROR_TEXTS):
+            _is_text(value[key]) for key in _ERROR_TEXTS & value.keys()):
         return "error"
     if _lists_errors(value):
         return "errors"
-    if any(str(value.get(key)).lower() == "false" for key in ("success", "ok", "successful")):
+    if any(str(value[key]).lower() == "false" for key in _SUCCESS & value.keys()):
         return "success_false"
     envelope, status = value.keys() <= _ENVELOPE, str(value.get("status")).lower()
     if status == "error" or envelope and status in ("fail", "failed", "failure"):
@@ -140,5 +150,7 @@ def _lists_errors(value: dict[str, Any]) -> bool:
 
 def _has_http_code(value: dict[str, Any]) -> bool:
     """Whether a status is an error of HTTP; a plain "code" is one only beside words."""
-    keys = (*_CODES, "code") if value.keys() & _WORDS else _CODES
-    return any(re.fullmatch(r"[45]\d\d", str(value.get(key))) for key in keys)
+    keys = _CODES & value.keys()
+    if "code" in value and not _WORDS.isdisjoint(value):
+        keys.add("code")
+    return any(_HTTP_ERROR(str(value[key])) for key in keys)
