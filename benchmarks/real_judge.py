@@ -133,6 +133,8 @@ def main() -> None:
     judged = args.out / f"verdicts_{len(probes)}.jsonl"
     write_jsonl(chosen, probes)
     meta = asyncio.run(verify_probes(config, chosen, judged))
+    if meta.failed:
+        raise SystemExit(f"{meta.failed} mismatches got no answer; run this again for them alone")
     report(args, probes, list(read_jsonl(judged, Verdict)), meta, known)
 
 
@@ -143,7 +145,7 @@ def report(args: argparse.Namespace, probes: Sequence[Probe], verdicts: Sequence
     print(f"judge {args.model}, structured {args.structured}, at most {args.max_tokens} tokens")
     print(f"{len(probes)} mismatches of simulated tasks; truth: "
           f"{', '.join(f'{count} {name}' for name, count in truth.most_common())}")
-    print(f"{meta.counts.get('unjudged', 0)} unjudged, {meta.failed} failed; {usage.calls} calls, "
+    print(f"{meta.counts.get('unjudged', 0)} unjudged; {usage.calls} calls, "
           f"{usage.cut} cut, {usage.unstructured} unstructured, {meta.seconds:.0f} s")
     rows, first = figures(verdicts, known), first_place(verdicts)
     print(f"{'':18}{'decided':>28}{'right':>28}{'kappa':>8}{'LABEL_WRONG right':>28}")
