@@ -1,11 +1,11 @@
 """A benchmark of this checkout and of another one, in turn, so that both meet the same machine.
 
-    git worktree add ../before COMMIT
-    python benchmarks/against.py --other ../before --times 5 benchmarks/reward.py --samples FILE --times 1
+    git worktree add ../before COMMIT python benchmarks/against.py --other ../before --times 5
+    benchmarks/reward.py --samples FILE --times 1
 
-Every run is a process of its own, with the checkout's own code. A figure is the best of its runs: the least where its
-name speaks of ms, MB or seconds, else the most. The last line is one JSON object: this checkout's figures as a share of
-the other's.
+Every run is a process of its own, with the checkout's own code. A figure is the best of its runs:
+the least where its name speaks of ms, MB or seconds, else the most. The last line is one JSON
+object: this checkout's figures as a share of the other's.
 """
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ LESS_IS_BETTER = re.compile(r"(^|[._])(ms|mb|cpu|seconds)([._]|$)")
 def run(checkout: Path, command: list[str]) -> dict[str, float]:
     """The figures of one run, by name."""
     environment = {**os.environ, "PYTHONPATH": str(checkout)}
-    done = subprocess.run([sys.executable, checkout / command[0], *command[1:]], env=environment, check=True,
+    done = subprocess.run([sys.executable, checkout / command[0], *command[1:]], env=environment,
+                          check=True,
                           stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     return dict(flatten(json.loads(done.stdout.splitlines()[-1])))
 
@@ -41,7 +42,8 @@ def flatten(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--other", type=Path, required=True, help="the other checkout")
     parser.add_argument("--times", type=int, default=3, help="runs of each (default: 3)")
     parser.add_argument("command", nargs=argparse.REMAINDER, help="the benchmark and its flags")

@@ -28,7 +28,7 @@ from pathlib import Path
 from dataloop.error_data_expansion import expand_seeds
 from dataloop.judgement_label_verification import verify_probes, write_consequences
 from dataloop.loop_files import read_some
-from dataloop.report import truth_of_simulation
+from dataloop.report import simulated_world
 from dataloop.reporting.figures import Rate
 from dataloop.reporting.measures import Answers, expansion_figures, rate, verdict_figures
 from dataloop.scenarios import SCENARIOS
@@ -50,7 +50,7 @@ PRESETS = {"paper: one order": ["verify.preset=paper"], "both orders": ["verify.
 """The defaults are "confirmed": further votes where the label is about to be replaced."""
 EXPANDED = ("paper: one order", "both orders, confirmed")
 """Presets whose error seeds are expanded."""
-KNOWN = truth_of_simulation()
+KNOWN = simulated_world().right
 
 
 def scripted(count: int, seed: int, noise: float, accuracy: float) -> Iterator[Probe]:

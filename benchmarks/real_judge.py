@@ -30,7 +30,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from dataloop.judgement_label_verification import verify_probes
-from dataloop.report import truth_of_simulation
+from dataloop.report import simulated_world
 from dataloop.reporting.measures import TRUE_VERDICTS, Known, rate
 from looptool.config import ROOT, load_config
 from looptool.meta import StageMeta
@@ -123,7 +123,7 @@ def main() -> None:
     args = parse_arguments()
     os.environ.setdefault("CI", "1")
     logging.basicConfig(level=logging.WARNING)
-    known = truth_of_simulation()
+    known = simulated_world().right
     probes = drawn(args.probes, args.count, known)
     config = load_config(ROOT / "configs" / "laptop.yaml", [
         f"run_dir={args.out}", f"teacher.base_urls=[{args.endpoint}]",

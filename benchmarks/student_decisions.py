@@ -13,6 +13,7 @@ import random
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from looptool.config import ROOT
 from looptool.prompt import render_messages, render_system
 from looptool.records import Message, Tool
 from looptool.simulation.catalogue import Split, catalogue
-from looptool.simulation.tasks import draw_task, draw_tools
+from looptool.simulation.tasks import Unspeakable, draw_task, draw_tools
 
 PARTS = {"function name": r'"name": "([^"]*)"', "parameter name": r'[{ ]"(?!name"|arguments")([^"]*)": ',
          "value": r'(?<!"name)": "?([^"{}\[\],]+)'}
@@ -35,8 +36,9 @@ def single_calls(split: Split) -> Iterator[tuple[list[Tool], list[Message]]]:
     for index in range(1_000_000):
         rng = random.Random(f"decisions:{split}:{index}")
         tools = draw_tools(rng, catalogue(split), rng.randint(2, 4))
-        task = draw_task(rng, tools, split, "single")
-        yield tools, [*task.messages, Message(role="assistant", calls=list(task.truth.calls))]
+        with suppress(Unspeakable):  # each of these tools has a sibling, so no task is a plain single call
+            task = draw_task(rng, tools, split, "single")
+            yield tools, [*task.messages, Message(role="assistant", calls=list(task.truth.calls))]
 
 
 def decisions(answer: str, offsets: list[tuple[int, int]]) -> list[str]:

@@ -33,7 +33,8 @@ from looptool.stage import end_on_sigterm, run_main
 _log = logging.getLogger(__name__)
 HANDLER = [ROOT / name for name in (
     "bfcl/qwentool.py", "bfcl/launch.py", "bfcl/ask.py", "bfcl/room.py", "bfcl/system_text.py",
-    "looptool/answers.py", "looptool/calls.py", "looptool/prompt.py", "looptool/schema.py", "looptool/type_names.py",
+    "looptool/answers.py", "looptool/calls.py", "looptool/prompt.py", "looptool/schema.py",
+    "looptool/tool_objects.py", "looptool/type_names.py", "looptool/unread_keys.py",
     "looptool/system_prompt_full.md", "looptool/system_prompt_short.md")]
 """Our files between the benchmark and the model."""
 

@@ -35,7 +35,7 @@ from looptool.answers import Reply
 from looptool.calls import parse_reply
 from looptool.prompt import ChatMessage, render_messages, without_turn_markers
 from looptool.records import Call, Message, Tool
-from looptool.schema import read_tool
+from looptool.tool_objects import read_tool
 
 Ask = Callable[..., Reply]
 """(chat, tools or None, id of the task) -> Reply."""

@@ -12,7 +12,7 @@ from functools import lru_cache
 from itertools import islice
 from typing import Protocol
 
-from dataloop.probing import Generation, Job, make_probe
+from dataloop.probing import Drawing, Generation, Job, make_probe
 from looptool.answers import Usage
 from looptool.meta import StageMeta
 from looptool.records import Sample
@@ -29,21 +29,26 @@ class Policy(Protocol):
 
     def generate(self, prompts: list[list[int]]) -> list[Generation]: ...
 
+    def draw(self, prompts: list[list[int]], seeds: list[int],
+             temperature: float) -> list[Generation]: ...
+
 
 async def probe_in_batches(job: Job, load: Callable[[], Policy]) -> StageMeta:
     """Do the job with the policy that `load` gives; it is called when the first sample comes."""
     config = job.config
-    prober = Prober(load, config.probe.batch_tokens, config.student.max_response_tokens)
+    prober = Prober(load, config.probe.batch_tokens, config.student.max_response_tokens,
+                    job.drawing)
     return await run_stage(inputs=Inputs(lambda: places(job.read())), work=prober.probe, in_flight=WINDOW,
                            usage=prober.usage, **job.stage)
 
 
 class Batch:
-    """Prompts that are decoded together, by their place in the window, and the task that decodes them."""
+    """Prompts that are decoded together, by their place in the window, and the task that decodes
+    them: the greedy reply of each, then those drawn."""
 
     def __init__(self, places: list[int], prompts: list[list[int]]):
         self.places, self.prompts = places, prompts
-        self.task: asyncio.Task[dict[int, Generation]] | None = None
+        self.task: asyncio.Task[dict[int, tuple[Generation, ...]]] | None = None
 
 
 class Window:
@@ -99,10 +104,12 @@ def places(samples: Iterable[Sample], window: int = WINDOW) -> Iterator[tuple[st
 class Prober:
     """Probes samples one by one for a stage that has at least WINDOW of them in flight, batch by batch for the policy."""
 
-    def __init__(self, load: Callable[[], Policy], batch_tokens: int, reply_tokens: int):
+    def __init__(self, load: Callable[[], Policy], batch_tokens: int, reply_tokens: int,
+                 drawing: Drawing):
         """`load` gives the policy; it is called when the first sample comes."""
         self._policy = lru_cache(load)
         self._batch_tokens, self._reply_tokens = batch_tokens, reply_tokens
+        self._drawing = drawing
         self._one_batch = asyncio.Lock()
         self.usage = {"policy": Usage()}
 
@@ -112,16 +119,23 @@ class Prober:
         if batch is None:
             return Outcome([], "too_long")
         if batch.task is None:
-            batch.task = asyncio.create_task(self._decode(batch))
-        generation = (await batch.task)[place.index]
-        probe = make_probe(place.sample, generation)
+            batch.task = asyncio.create_task(self._decode(batch, place.window.samples))
+        generation, *drawn = (await batch.task)[place.index]
+        probe = make_probe(place.sample, generation, drawn)
         usage = self.usage["policy"]
-        usage.calls += 1
-        usage.prompt_tokens += len(batch.prompts[batch.places.index(place.index)])
-        usage.completion_tokens += generation.tokens
+        usage.calls += 1 + len(drawn)
+        prompt = batch.prompts[batch.places.index(place.index)]
+        usage.prompt_tokens += len(prompt) * (1 + len(drawn))
+        usage.completion_tokens += generation.tokens + sum(reply.tokens for reply in drawn)
         return Outcome([probe], probe.reason)
 
-    async def _decode(self, batch: Batch) -> dict[int, Generation]:
+    async def _decode(self, batch: Batch,
+                      samples: list[Sample]) -> dict[int, tuple[Generation, ...]]:
+        drawing = self._drawing
+        seeds = zip(*(drawing.seeds(samples[place]) for place in batch.places), strict=True)
         async with self._one_batch:
-            generations = await asyncio.to_thread(self._policy().generate, batch.prompts)
-        return dict(zip(batch.places, generations, strict=True))
+            replies = [await asyncio.to_thread(self._policy().generate, batch.prompts)]
+            for numbers in seeds:
+                replies.append(await asyncio.to_thread(self._policy().draw, batch.prompts,
+                                                       list(numbers), drawing.temperature))
+        return dict(zip(batch.places, zip(*replies, strict=True), strict=True))

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from looptool.foreign import WHOLE, read_foreign
+from looptool.foreign import files_in, read_foreign
 from looptool.records import InputError, OfTool, Sample
 from looptool.schema import is_json_schema, json_schema
 
@@ -103,13 +103,7 @@ def benchmark_files(places: Iterable[Path | str]) -> list[Path]:
     Raises:
         InputError: one does not exist, or a folder holds no JSON.
     """
-    files = []
-    for place in map(Path, places):
-        inside = sorted(file for file in place.rglob("*") if file.suffix in (".jsonl", *WHOLE)) if place.is_dir() else [place]
-        if not inside:
-            raise InputError(f"{place}: holds no .json or .jsonl file; name the folder with the benchmark's data")
-        files += inside
-    return files
+    return [file for place in map(Path, places) for file in files_in(place)]
 
 
 def tool_key(name: str, parameters: dict[str, Any]) -> ToolKey:

@@ -11,7 +11,10 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from dataloop.probing import Generation, Job, end_tokens, make_generation, make_probe, prompt_ids
+import msgspec
+
+from dataloop.probing import (
+    Drawing, Generation, Job, end_tokens, make_generation, make_probe, prompt_ids)
 from looptool.config import Student
 from looptool.llm import Client, Continuation, Reply
 from looptool.meta import StageMeta
@@ -41,16 +44,24 @@ async def probe_by_endpoint(job: Job) -> StageMeta:
     async with Client.from_config(config, RunFiles(config).answers, probing.base_urls, probing.in_flight, PROBE) as client:
         how = Continuation(model=await served_name(client, probing.model, job.model, config.student),
                            max_tokens=config.student.max_response_tokens, stop_token_ids=end_tokens(job.model, tokenizer))
-        prober = EndpointProber(client, tokenizer, config.student, how)
+        prober = EndpointProber(client, tokenizer, config.student, how, job.drawing)
         return await run_stage(inputs=Inputs(lambda: ((sample.id, sample) for sample in job.read())), work=prober.probe,
                                in_flight=probing.in_flight + AHEAD, usage=client.usage, **job.stage)
+
+
+class DrawnContinuation(Continuation, frozen=True, kw_only=True):
+    """A prompt continued by chance."""
+
+    seed: int
 
 
 class EndpointProber:
     """Probes samples one by one, for a stage that has many of them in flight."""
 
-    def __init__(self, client: Client, tokenizer: Any, student: Student, how: Continuation):
+    def __init__(self, client: Client, tokenizer: Any, student: Student, how: Continuation,
+                 drawing: Drawing):
         self._client, self._tokenizer, self._student, self._how = client, tokenizer, student, how
+        self._drawing = drawing
 
     async def probe(self, sample: Sample) -> Outcome:
         """The probe of one sample, counted by its match; "too_long" without a record where the prompt does not fit.
@@ -63,8 +74,16 @@ class EndpointProber:
         if prompt is None:
             return Outcome([], "too_long")
         home = zlib.crc32(render_tools(sample.tools).encode())
-        probe = make_probe(sample, read_generation(await self._client.complete("policy", prompt, self._how, home)))
+        hows = [self._how, *(self._drawn(seed) for seed in self._drawing.seeds(sample))]
+        replies = await asyncio.gather(*(self._client.complete("policy", prompt, how, home)
+                                         for how in hows))
+        generation, *drawn = map(read_generation, replies)
+        probe = make_probe(sample, generation, drawn)
         return Outcome([probe], probe.reason)
+
+    def _drawn(self, seed: int) -> Continuation:
+        how = msgspec.structs.asdict(self._how) | {"temperature": self._drawing.temperature}
+        return DrawnContinuation(**how, seed=seed)
 
 
 def read_generation(reply: Reply) -> Generation:

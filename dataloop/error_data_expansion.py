@@ -15,14 +15,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 
-from dataloop.expansion import CANDIDATE, GENERATOR_PROMPT, Family, Fits
+from dataloop.distractors import distracted
+from dataloop.expansion import CANDIDATE, GENERATOR_PROMPT, Family, Fits, candidate_faults
 from dataloop.loop_files import read_some
 from dataloop.scenarios import SCENARIOS, draw_scenarios, read_scenarios
 from dataloop.seeds import error_seed
-from looptool.asking import make_ask
+from looptool.asking import Ask, make_ask
 from looptool.checking import CHECKER_PROMPT, checker_of, checker_sampling
 from looptool.config import Config, argument_parser, load_config, student_path
 from looptool.follow import Follow, id_with
@@ -32,6 +34,7 @@ from looptool.prompt import fit, render_system
 from looptool.prompt_length import StudentFits, leave_torch_out
 from looptool.records import ErrorSeed, Sample, Verdict
 from looptool.run_files import RoundFiles, RunFiles, round_files
+from looptool.sample_rules import fault_kind
 from looptool.stage import Inputs, Outcome, run_main, run_stage
 
 _log = logging.getLogger(__name__)
@@ -55,6 +58,18 @@ def tokenizer_files(config: Config) -> list[Path]:
     return [path for name in names if (path := Path(student_path(config)) / name).is_file()]
 
 
+Member = Callable[[Ask, str, "str | None", Fits], Awaitable["Sample | str"]]
+"""A new sample, or the reason why there is none, by (ask, generator, checker, window)."""
+
+
+def checked_distractor(sample: Sample | None, fits: Fits) -> Sample | str:
+    """The sample if it keeps to the rules of every new one, else the reason."""
+    if sample is None:
+        return "no_distractor"
+    faults = candidate_faults(sample)
+    return fault_kind(faults[0]) if faults else sample if fits(sample) else "too_long"
+
+
 async def expand_seeds(config: Config, seeds: Path, scenarios: Path, output: Path, round: int, fits: Fits,
                        fresh: bool = False, verifier: tuple[Path, int] | None = None) -> StageMeta:
     """Expand every error seed; see looptool.stage.run_stage.
@@ -66,16 +81,21 @@ async def expand_seeds(config: Config, seeds: Path, scenarios: Path, output: Pat
     checker = checker_of(config) if options.check else None
     known, tokenizer = read_scenarios(scenarios, options.per_seed), tokenizer_files(config)
 
-    def members(seed: ErrorSeed) -> Iterator[tuple[str, tuple[Family, int]]]:
+    def members(seed: ErrorSeed) -> Iterator[tuple[str, Member]]:
         drawn = draw_scenarios(known, options.per_seed, config.seed, seed.sample)
         family, id = Family(seed, drawn, round, options.near_copy), id_with(seed.sample.id, seed)
         for index, scenario in enumerate(drawn):
-            yield f"{id}/{scenario.id}", (family, index)
+            yield f"{id}/{scenario.id}", partial(family.member, index)
+        for number in range(options.distractors):
+            yield f"{id}/distractor{number}", partial(by_rule, seed, number)
 
-    def all_members() -> Iterator[tuple[str, tuple[Family, int]]]:
+    async def by_rule(seed: ErrorSeed, number: int, *_: object) -> Sample | str:
+        return checked_distractor(distracted(seed, number, round, f"{config.seed}"), fits)
+
+    def all_members() -> Iterator[tuple[str, Member]]:
         return (member for seed in read_some(seeds, ErrorSeed) for member in members(seed))
 
-    def members_of(verdict: Verdict) -> Iterator[tuple[str, tuple[Family, int]]]:
+    def members_of(verdict: Verdict) -> Iterator[tuple[str, Member]]:
         seed = error_seed(verdict, round)
         return iter(()) if seed is None else members(seed)
 
@@ -85,15 +105,15 @@ async def expand_seeds(config: Config, seeds: Path, scenarios: Path, output: Pat
                                   presence_penalty=options.presence_penalty, form=CANDIDATE),
             "checker": checker_sampling(config)})
 
-        async def work(member: tuple[Family, int]) -> Outcome:
-            family, index = member
-            new = await family.member(index, ask, models[0], checker, fits)
+        async def work(member: Member) -> Outcome:
+            new = await member(ask, models[0], checker, fits)
             return Outcome([], new) if isinstance(new, str) else Outcome([new], "accepted")
 
+        student = {key: getattr(config.student, key)
+                   for key in ("instructions", "max_prompt_tokens", "max_user_turns")}
         settings = {**client.settings("generator", "checker"), "models": models[:1],
-                    "checker": checker, "expand": options,
-                    "seed": config.seed, "round": round, "model": "" if tokenizer else config.student.model,
-                    **{key: getattr(config.student, key) for key in ("instructions", "max_prompt_tokens", "max_user_turns")}}
+                    "checker": checker, "expand": options.recorded(), "seed": config.seed,
+                    "round": round, "model": "" if tokenizer else config.student.model, **student}
         return await run_stage("expand", Inputs(all_members), work, output, settings=settings,
                                sources=[seeds, scenarios, GENERATOR_PROMPT, CHECKER_PROMPT, *tokenizer],
                                in_flight=config.teacher.in_flight, usage=client.usage, fresh=fresh,
@@ -126,7 +146,8 @@ def main() -> None:
     verifier = None if args.follow is None else (files.verdicts, args.follow)
     meta = asyncio.run(expand_seeds(config, args.seeds or files.error_seeds, args.scenarios, args.output or files.expanded,
                                     files.round, student_window(config), args.fresh, verifier))
-    _log.info("%s", summary(meta, files.round, config.expand.per_seed))
+    tries = config.expand.per_seed + config.expand.distractors
+    _log.info("%s", summary(meta, files.round, tries))
 
 
 if __name__ == "__main__":

@@ -44,8 +44,9 @@ _log = logging.getLogger(__name__)
 
 
 async def probe_samples(config: Config, samples: Path, output: Path, model: str, fresh: bool = False,
-                        later: Sequence[Path] = ()) -> StageMeta:
-    """Write the probes of a file of samples; see looptool.stage.run_stage.
+                        later: Sequence[Path] = (), round: int = 0) -> StageMeta:
+    """Write the probes of a file of samples; see looptool.stage.run_stage. Draws depend on the
+    round.
 
     Raises:
         InputError: samples or checkpoint cannot be read, no server has it, or the engine is not installed.
@@ -54,8 +55,12 @@ async def probe_samples(config: Config, samples: Path, output: Path, model: str,
     settings = {"engine": config.probe.engine, "dtype": config.probe.dtype, "model": "" if weights else model,
                 "instructions": student.instructions, "max_prompt_tokens": student.max_prompt_tokens,
                 "max_response_tokens": student.max_response_tokens, "max_user_turns": student.max_user_turns}
-    job = Job(config, model, samples, {"name": "probe", "output": output, "settings": settings,
-                                       "sources": [samples, *weights], "fresh": fresh, "later": later})
+    if config.probe.samples:
+        settings |= {"samples": config.probe.samples, "temperature": config.train.temperature,
+                     "seed": config.seed, "round": round}
+    stage = {"name": "probe", "output": output, "settings": settings,
+             "sources": [samples, *weights], "fresh": fresh, "later": later}
+    job = Job(config, model, samples, stage, round)
     if config.probe.engine == "endpoint":
         return await probe_by_endpoint(job)
     if config.probe.engine == "ray":
@@ -79,7 +84,8 @@ def summary(meta: StageMeta, cases: Mapping[str, int], round: int) -> str:
     long = f", {meta.counts['too_long']:,} too long" if "too_long" in meta.counts else ""
     odd = _counted({CASES[case]: count for case, count in cases.items()})
     replies = f"replies: {odd}; " if odd else ""
-    tokens = meta.usage["policy"].completion_tokens / max(probed, 1) if "policy" in meta.usage else 0
+    usage = meta.usage.get("policy")
+    tokens = usage.completion_tokens / max(usage.calls, 1) if usage else 0
     return (f"probe: round {round}: {meta.inputs:,} in -> {matches:,} match ({matches / max(probed, 1):.1%}), "
             f"{probed - matches:,} mismatch{': ' + reasons if reasons else ''}{long}; {replies}"
             f"{tokens:.1f} tokens/reply; {meta.seconds:.1f} s")
@@ -131,7 +137,8 @@ def main() -> None:
     model = policy_path(config, files, args.model)
     if config.probe.engine == "endpoint":
         leave_torch_out()
-    meta = asyncio.run(probe_samples(config, samples, output, model, args.fresh, files.made_from(output)))
+    meta = asyncio.run(probe_samples(config, samples, output, model, args.fresh,
+                                     files.made_from(output), files.round))
     _log.info("%s", summary(meta, count_cases(output), files.round))
 
 

@@ -1,4 +1,6 @@
-"""Greedy decoding of many prompts with a Hugging Face model, with the log-probability of every token it writes.
+"""Greedy decoding of many prompts with a Hugging Face model, with the log-probability of every
+token it writes; or drawing, by dice that depend on a prompt's own seed and not on the batch that it
+is in.
 
 In: token ids of prompts. Out: an Answer for each. Several times faster than `model.generate` on a CPU: prompts are read
 a few at a time so that activations stay in the cache, all of them are then decoded as one batch, keys and values are
@@ -9,6 +11,7 @@ rounding. The log-probabilities are those of the forward passes that chose the t
 """
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +38,24 @@ class Answer:
     """Sum over all tokens."""
     ended: bool
     """Whether it ended by itself, and not by reaching the limit."""
+
+
+@dataclass(frozen=True)
+class Dice:
+    """How tokens are drawn: at a temperature, by a seed for each prompt."""
+
+    seeds: Sequence[int]
+    temperature: float
+
+    def of(self, part: slice) -> Dice:
+        """Those of some of the prompts."""
+        return Dice(self.seeds[part], self.temperature)
+
+    def throws(self, count: int) -> torch.Tensor:
+        """Numbers in [0, 1), so many for each prompt, [prompt, count]."""
+        drawn = (random.Random(seed) for seed in self.seeds)
+        return torch.tensor([[dice.random() for _ in range(count)] for dice in drawn],
+                            dtype=torch.float64)
 
 
 class Memory:
@@ -101,7 +122,7 @@ AttentionInterface.register(ATTENTION, attend)
 class Writing:
     """What has been written of each answer, and which rows of the batch still stand for which of them."""
 
-    def __init__(self, lengths: torch.Tensor, max_tokens: int):
+    def __init__(self, lengths: torch.Tensor, max_tokens: int, dice: Dice | None):
         count, device = len(lengths), lengths.device
         self.tokens = torch.zeros(count, max_tokens, dtype=torch.long, device=device)
         self.log_probability = torch.zeros(count, dtype=torch.float64, device=device)
@@ -110,10 +131,18 @@ class Writing:
         self.answer_of_row = torch.arange(count, device=device)
         self.live = torch.ones(count, dtype=torch.bool, device=device)
         self.lengths = lengths
+        self.dice = dice
+        self.throws = None if dice is None else dice.throws(max_tokens).to(device)
 
     def note(self, logits: torch.Tensor, step: int, ends: torch.Tensor) -> torch.Tensor:
-        """The most likely token of each row, noted where the answer is still being written."""
-        log_probability, token = logits.float().log_softmax(dim=-1).max(dim=-1)
+        """The most likely token of each row, or a drawn one, noted where the answer is still being
+        written."""
+        log_probabilities = logits.float().log_softmax(dim=-1)
+        if self.dice is None:
+            log_probability, token = log_probabilities.max(dim=-1)
+        else:
+            token = self._drawn(log_probabilities, step)
+            log_probability = log_probabilities.gather(-1, token[:, None])[:, 0]
         answers = self.answer_of_row[self.live]
         self.tokens[answers, step] = token[self.live]
         self.log_probability[answers] += log_probability[self.live]
@@ -122,6 +151,14 @@ class Writing:
         self.ended[self.answer_of_row[self.live & has_ended]] = True
         self.live &= ~has_ended
         return token
+
+    def _drawn(self, log_probabilities: torch.Tensor, step: int) -> torch.Tensor:
+        """The token of each row on which its throw falls, the tokens lying side by side from 0 to
+        1."""
+        chances = (log_probabilities / self.dice.temperature).softmax(dim=-1, dtype=torch.float64)
+        ends = chances.cumsum(dim=-1)
+        throw = self.throws[self.answer_of_row, step][:, None] * ends[:, -1:]
+        return torch.searchsorted(ends, throw, right=True)[:, 0]
 
     def drop_finished(self, memory: Memory, token: torch.Tensor, left: int) -> torch.Tensor:
         """The tokens of the rows that stay in the batch."""
@@ -138,20 +175,23 @@ class Writing:
 
 
 @torch.inference_mode()
-def decode(model: torch.nn.Module, prompts: Sequence[Sequence[int]], max_tokens: int, ends: Sequence[int]) -> list[Answer]:
+def decode(model: torch.nn.Module, prompts: Sequence[Sequence[int]], max_tokens: int,
+           ends: Sequence[int], dice: Dice | None = None) -> list[Answer]:
     """The most likely continuation of each prompt, token by token.
 
     Args:
         prompts: at least one; prompts of like length next to each other are read fastest.
         max_tokens: limit of an answer.
         ends: tokens that end an answer.
+        dice: draw the tokens in place of the most likely ones.
     """
     decoder, head = model.get_decoder(), model.get_output_embeddings()
     lengths = torch.tensor([len(prompt) for prompt in prompts], device=model.device)
     memory = Memory(len(prompts), int(lengths.max()), max_tokens)
     logits = head(_read_prompts(decoder, prompts, memory))
     memory.hide_padding(lengths, logits.dtype)
-    writing, end_tokens = Writing(lengths, max_tokens), torch.tensor(ends, device=model.device)
+    writing, end_tokens = Writing(lengths, max_tokens, dice), torch.tensor(ends,
+        device=model.device)
     for step in range(max_tokens):
         token = writing.note(logits, step, end_tokens)
         left = int(writing.live.sum())

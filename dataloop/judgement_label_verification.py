@@ -28,9 +28,13 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+
+from dataloop.auditing import (
+    audited, challenged, majorities, middle, refined, refuted, without_preference)
 from dataloop.listing import Listing
 from dataloop.loop_files import read_some
-from dataloop.mixing import planned
+from dataloop.mixing import planned, without_repeats
 from dataloop.seeds import error_seeds, label_changes, near_boundary
 from dataloop.verification import JUDGE_PROMPT, JUDGEMENT, assume_mispredicted, verify_one
 from looptool.asking import make_ask
@@ -40,7 +44,8 @@ from looptool.fingerprints import IdSet
 from looptool.follow import Follow, id_with
 from looptool.llm import Client, Sampling
 from looptool.meta import StageMeta
-from looptool.records import InputError, LabelChange, Probe, Verdict, read_jsonl, write_jsonl
+from looptool.records import (
+    InputError, LabelChange, Message, Probe, Verdict, read_jsonl, write_jsonl)
 from looptool.run_files import RoundFiles, RunFiles, round_files
 from looptool.stage import Inputs, Outcome, run_main, run_stage
 
@@ -53,9 +58,26 @@ def mismatch(probe: Probe) -> Iterator[tuple[str, Probe]]:
         yield id_with(probe.sample.id, probe), probe
 
 
+def earlier_probes(config: Config, round: int) -> Path:
+    return RoundFiles(config.run_dir, round - 1).probes
+
+
+def majorities_before(config: Config, round: int) -> dict[str, Message]:
+    """What most drawn replies said in the last round, where labels may be refined."""
+    if not config.verify.label_refinement or round < 2:
+        return {}
+    return majorities(read_jsonl(earlier_probes(config, round), Probe))
+
+
 async def verify_probes(config: Config, probes: Path, verdicts: Path, fresh: bool = False,
-                        prober: int | None = None, later: Sequence[Path] = ()) -> StageMeta:
-    """Judge every mismatch, as the process `prober` finds them if there is one; see looptool.stage.run_stage."""
+                        prober: int | None = None, later: Sequence[Path] = (),
+                        round: int = 1) -> StageMeta:
+    """Judge every mismatch, as the process `prober` finds them if there is one; see
+    looptool.stage.run_stage.
+
+    Args:
+        round: whose probes they are; those of the round before tell whose majority is stable.
+    """
     options, judges = config.verify, config.teacher.judges or config.teacher.models[:1]
     judges = judges[:1] if options.preset == "paper" else judges
     if twice := [judge for judge in judges if judges.count(judge) > 1]:
@@ -63,26 +85,44 @@ async def verify_probes(config: Config, probes: Path, verdicts: Path, fresh: boo
                          "raise verify.votes_per_order")
     judging = config.ablation != "no_jglv"
 
-    def mismatches() -> Iterator[tuple[str, Probe]]:
-        return (pair for probe in read_jsonl(probes, Probe) for pair in mismatch(probe))
+    before = majorities_before(config, round)
+
+    def to_judge() -> Iterator[tuple[str, Probe]]:
+        is_audited = audited(probes, options.audit_mastered if judging else 0)
+        for probe in read_jsonl(probes, Probe):
+            yield from mismatch(probe)
+            if is_audited(probe) or probe.matches and refined(probe, before):
+                yield id_with(probe.sample.id, probe), probe
 
     async with Client.from_config(config, RunFiles(config).answers) as client:
         ask = make_ask(client, {"judge": Sampling(temperature=options.temperature, form=JUDGEMENT)})
 
         async def work(probe: Probe) -> Outcome:
-            verdict = await verify_one(probe, ask, judges, options) if judging else assume_mispredicted(probe)
+            verdict = refined(probe, before)
+            if verdict is None and judging:
+                seen = challenged(probe) if probe.matches else probe
+                verdict = await verify_one(seen, ask, judges, options)
+            elif verdict is None:
+                verdict = assume_mispredicted(probe)
             if isinstance(verdict, str):
                 return Outcome([], reason_against(verdict))
+            verdict = without_preference(verdict)
             return Outcome([verdict], verdict.verdict.lower())
 
         settings = {**client.settings("judge"), "judges": judges,
                     "both_orders": options.both_orders,
-                    "votes_per_order": options.votes_per_order, "confirming_votes": options.confirming_votes,
-                    "rules_first": options.rules_first, "judging": judging, "temperature": options.temperature}
-        return await run_stage("verify", Inputs(mismatches), work, verdicts, settings=settings,
-                               sources=[probes, JUDGE_PROMPT], in_flight=config.teacher.in_flight,
-                               usage=client.usage, fresh=fresh, later=later,
-                               follow=None if prober is None else Follow(probes, Probe, prober, mismatch, probes))
+                    "votes_per_order": options.votes_per_order,
+                    "confirming_votes": options.confirming_votes,
+                    "rules_first": options.rules_first, "judging": judging,
+                    "temperature": options.temperature,
+                    **{key: value for key, value in options.recorded().items()
+                       if key in options.beyond_paper}}
+        earlier = [earlier_probes(config, round)] if before else []
+        return await run_stage("verify", Inputs(to_judge), work, verdicts, settings=settings,
+                               sources=[probes, JUDGE_PROMPT, *earlier],
+                               in_flight=config.teacher.in_flight, usage=client.usage, fresh=fresh,
+                               later=later, follow=None if prober is None
+                               else Follow(probes, Probe, prober, mismatch, probes))
 
 
 def write_consequences(config: Config, probes: Path, folder: Path, round: int, undone: bool | None = None) -> Counter[str]:
@@ -103,10 +143,19 @@ def write_consequences(config: Config, probes: Path, folder: Path, round: int, u
     write_jsonl(ledger, label_changes(verdicts(), round, undone))
     mix = config.mix
     both_correct = IdSet(verdict.probe.sample.id for verdict in verdicts() if verdict.verdict == "BOTH_CORRECT")
-    listing = Listing()
-    candidates = listing.add(probes, Probe, lambda probe: probe.matches or probe.sample.id in both_correct)
-    high = near_boundary(listing, candidates, planned(mix, round + 1)["high_ppl"], mix.high_ppl_share,
-                         mix.high_ppl_threshold)
+    wrong = refuted(verdicts())
+    listing, most = Listing(), planned(mix, round + 1)["high_ppl"]
+
+    def is_candidate(probe: Probe) -> bool:
+        return probe.matches and probe.sample.id not in wrong or probe.sample.id in both_correct
+
+    high = near_boundary(listing, listing.add(probes, Probe, is_candidate), most,
+                         mix.high_ppl_share, mix.high_ppl_threshold)
+    if mix.middling_share:
+        middling = listing.add(probes, Probe, lambda probe: is_candidate(probe)
+                               and bool(middle(probe)), middle)
+        first = near_boundary(listing, middling, int(mix.middling_share * most))
+        high = np.concatenate(without_repeats(listing, [first, high]))[:most]
     counts["high_ppl"] = write_jsonl(folder / "high_ppl.jsonl", listing.records(high))
     return counts
 
@@ -143,9 +192,13 @@ def summary(meta: StageMeta, counts: Counter[str], round: int) -> str:
     """The last line."""
     dropped = ", ".join(f"{counts[name]:,} {name.replace('_', ' ')}" for name in (
         "both_correct", "both_wrong", "undecided", "label_wrong_unusable", "rolled_back") if counts[name])
-    unjudged = sum(meta.counts.get(reason, 0) for reason in ("unjudged", "judge_cut")) + meta.failed
-    return (f"verify: round {round}: {meta.inputs:,} mismatches -> {counts['mispredicted']:,} prediction wrong, "
-            f"{counts['relabeled']:,} label wrong and replaced{', ' + dropped if dropped else ''}, {unjudged:,} unjudged; "
+    unjudged = sum(meta.counts.get(reason, 0)
+                   for reason in ("unjudged", "judge_cut")) + meta.failed
+    judged = "mismatches" + (" and audited matches" if meta.settings.get("audit_mastered") else "")
+    dropped = f", {dropped}" if dropped else ""
+    return (f"verify: round {round}: {meta.inputs:,} {judged} -> "
+            f"{counts['mispredicted']:,} prediction wrong, "
+            f"{counts['relabeled']:,} label wrong and replaced{dropped}, {unjudged:,} unjudged; "
             f"{counts['high_ppl']:,} high perplexity; {meta.seconds:.1f} s")
 
 
@@ -165,7 +218,8 @@ def main() -> None:
     verdicts = folder / "verdicts.jsonl"
     if args.undone is not None:
         take_back(files, folder, args.undone)
-    meta = asyncio.run(verify_probes(config, probes, verdicts, args.fresh, args.follow, files.made_from(verdicts)))
+    meta = asyncio.run(verify_probes(config, probes, verdicts, args.fresh, args.follow,
+                                     files.made_from(verdicts), files.round))
     counts = write_consequences(config, probes, folder, files.round, args.undone)
     _log.info("%s", summary(meta, counts, files.round))
 

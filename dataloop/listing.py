@@ -41,8 +41,12 @@ class Listing:
     def __len__(self) -> int:
         return len(self._table) // _PACKED.size
 
-    def add(self, path: Path, record_type: type[R], is_wanted: Callable[[R], bool] = lambda record: True) -> Rows:
+    def add(self, path: Path, record_type: type[R], is_wanted: Callable[[R],
+        bool] = lambda record: True, score: Callable[[R], float] | None = None) -> Rows:
         """List the records of a file, which may be empty; their rows, in the file's order.
+
+        Args:
+            score: what stands in place of the perplexity, to choose by.
 
         Raises:
             InputError: the file is absent, or a line does not hold such a record.
@@ -52,6 +56,7 @@ class Listing:
         for place, length, record in read_placed(path, record_type):
             if is_wanted(record):
                 perplexity = record.perplexity if isinstance(record, Probe) else 0.0
+                perplexity = perplexity if score is None else score(record)
                 self.add_row(fingerprint(sample_of(record).id), perplexity, place, length, file)
         return np.arange(first, len(self), dtype=np.uint32)
 

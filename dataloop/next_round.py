@@ -22,6 +22,7 @@ import msgspec
 import numpy as np
 
 from dataloop.ablation import ablate
+from dataloop.auditing import refuted
 from dataloop.contamination import Benchmark, benchmark_files
 from dataloop.listing import NO_ROWS, Listing
 from dataloop.loop_files import read_some
@@ -30,7 +31,8 @@ from dataloop.seeds import near_boundary
 from looptool.config import ROOT, Config, argument_parser, load_config
 from looptool.fingerprints import IdSet
 from looptool.meta import make_header, read_meta
-from looptool.records import ErrorSeed, InputError, Probe, Record, Sample, encode_line, read_jsonl, write_atomic
+from looptool.records import (
+    ErrorSeed, InputError, Probe, Record, Sample, Verdict, encode_line, read_jsonl, write_atomic)
 from looptool.run_files import RoundFiles, RunFiles, round_files
 from looptool.stage import run_main
 
@@ -175,7 +177,10 @@ def round_supply(args: argparse.Namespace, config: Config, files: RoundFiles) ->
     supply.seed_new = listing.shuffled(fresh, f"{config.seed}")
     if files.round:
         is_short = may_be_short(config, supply)
-        mastered = listing.add(paths["probes"], Probe, lambda probe: check.probe(probe) and probe.matches and is_short)
+        wrong = refuted(read_some(files.verdicts,
+                                  Verdict)) if config.verify.audit_mastered else IdSet()
+        mastered = listing.add(paths["probes"], Probe, lambda probe: (
+            check.probe(probe) and probe.matches and is_short and probe.sample.id not in wrong))
         check.all_found(listing.records(supply.high_ppl))
         supply.mastered = near_boundary(listing, mastered)
     if config.mix.benchmarks:
@@ -231,7 +236,7 @@ def build(args: argparse.Namespace, config: Config, files: RoundFiles) -> Mixtur
                          "files")
     probed = read_meta(args.probes or files.probes) if files.round else None
     manifest = Manifest(round=number, size=len(mixture.samples), counts=mixture.counts, left_out=mixture.left_out,
-                        notes=mixture.notes, seed=config.seed, mix=config.mix,
+                        notes=mixture.notes, seed=config.seed, mix=config.mix.recorded(),
                         sources=make_header("next_round", None, sources, output).sources,
                         checkpoint={path: digest for path, digest in (probed.sources if probed else {}).items()
                                     if not path.endswith(files.dataset.name)})

@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 
 from looptool.config import argument_parser, load_config
+from looptool.own_server import WORD
 from looptool.records import InputError
 from looptool.run_files import round_files
 from looptool.stage import end_on_sigterm, run_main
@@ -78,6 +79,10 @@ def main() -> None:
     args = parser.parse_args()
     config = load_config(args.config, args.overrides)
     round = round_files(args, config).round
+    if any(url.startswith(WORD) for url in config.teacher.base_urls):
+        raise InputError("--overlap: verifying, expanding and probing would each need the GPUs at "
+                         "the same time; leave it out, or name a teacher that runs elsewhere in "
+                         "teacher.base_urls")
     end_on_sigterm()
     wait(start(["--config", args.config, "--round", str(round), *(
         word for override in args.overrides for word in ("--set", override))]))

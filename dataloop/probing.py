@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +21,22 @@ from dataloop.prefix_order import prefix_order, read_at
 from looptool.calls import parse_reply, tool_match
 from looptool.config import Config, Student
 from looptool.prompt import ChatMessage, fit, render_system
-from looptool.records import InputError, Probe, Sample
+from looptool.records import Draw, InputError, Message, Probe, Sample, content_id
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How the replies beside the greedy one are drawn (probe.samples)."""
+
+    count: int
+    temperature: float
+    key: str
+    """Draws with another key are others; a run that goes on draws what an unbroken one would."""
+
+    def seeds(self, sample: Sample) -> list[int]:
+        """One a reply to a sample."""
+        return [int(content_id(self.key, sample.id, number)[:8], 16)
+                for number in range(self.count)]
 
 
 @dataclass(frozen=True)
@@ -34,6 +49,13 @@ class Job:
     samples: Path
     stage: dict[str, Any]
     """Arguments of run_stage that are the same for all engines."""
+    round: int = 0
+
+    @property
+    def drawing(self) -> Drawing:
+        """How further replies are drawn."""
+        return Drawing(self.config.probe.samples, self.config.train.temperature,
+                       f"{self.config.seed}:{self.round}")
 
     @cached_property
     def order(self) -> array[int]:
@@ -47,7 +69,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Generation:
-    """One greedy reply."""
+    """One reply."""
 
     text: str
     """Without its end token."""
@@ -113,13 +135,34 @@ def make_generation(text: str, surprise: float, tokens: int, ended: bool, model:
     return Generation(text, round(math.exp(surprise), 6), tokens, finish)
 
 
-def make_probe(sample: Sample, generation: Generation) -> Probe:
-    """Read the reply and compare it with the label (section 4.2)."""
+def make_probe(sample: Sample, generation: Generation, drawn: Sequence[Generation] = ()) -> Probe:
+    """Read the reply, and those `drawn` beside it, and compare them with the label (section
+    4.2)."""
     reply = parse_reply(generation.text)
     prediction, names = reply.message(), [tool.name for tool in sample.tools]
     return Probe(sample=sample, text=generation.text, prediction=prediction, faults=reply.faults,
-                 reason=tool_match(prediction, sample.label, reply.faults, names), perplexity=generation.perplexity,
-                 tokens=generation.tokens, finish=generation.finish)
+                 reason=tool_match(prediction, sample.label, reply.faults, names),
+                 perplexity=generation.perplexity, tokens=generation.tokens,
+                 finish=generation.finish, draws=draws_of(drawn, sample.label, names))
+
+
+def draws_of(drawn: Sequence[Generation], label: Message, tools: Sequence[str]) -> list[Draw]:
+    """Replies with the same calls together, the most frequent first."""
+    draws: list[Draw] = []
+    for generation in drawn:
+        reply = parse_reply(generation.text)
+        answer = Message(role="assistant", content=reply.message().content,
+                         calls=reply.message().calls)
+        reason = ("malformed" if generation.finish != "stop"
+                  else tool_match(answer, label, reply.faults, tools))
+        same = next((draw for draw in draws if draw.reason == reason == "malformed"
+                     or "malformed" not in (reason, draw.reason)
+                     and tool_match(answer, draw.answer, tools=tools) == "match"), None)
+        if same is None:
+            draws.append(Draw(answer=answer, count=1, reason=reason))
+        else:
+            same.count += 1
+    return sorted(draws, key=lambda draw: -draw.count)
 
 
 CASES = {"no_think": "without <think>", "length": "cut at the limit", "empty": "empty"}

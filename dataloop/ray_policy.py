@@ -15,7 +15,7 @@ import os
 import re
 from array import array
 from collections.abc import AsyncIterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,8 @@ from typing import Any
 import msgspec
 
 from dataloop.prefix_order import read_at
-from dataloop.probing import Generation, Job, end_tokens, make_probe, prompt_ids, read_tokens
+from dataloop.probing import (
+    Drawing, Generation, Job, end_tokens, make_probe, prompt_ids, read_tokens)
 from looptool.answers import Usage
 from looptool.config import Config, Student
 from looptool.meta import StageMeta
@@ -99,16 +100,18 @@ class RayPipeline(Pipeline):
         prompts = ray.data.range(number, override_num_blocks=number).map_batches(
             read_block, batch_size=None, batch_format="pyarrow",
             fn_args=(places, BLOCK, self._job.samples, config.student, self._job.model))
-        return prompts.map_batches(
-            Engine, batch_size=None, batch_format="pyarrow", fn_constructor_args=(self._job.model, config, gpus),
+        return prompts.map_batches(  # Ray asks for a batch size where there are GPUs: a block's
+            Engine, batch_size=BLOCK, batch_format="pyarrow",
+            fn_constructor_args=(self._job.model, config, gpus, self._job.drawing),
             num_gpus=gpus, num_cpus=ENGINE_CPUS,
-            compute=ray.data.ActorPoolStrategy(size=engines, max_concurrent_calls_per_actor=BLOCKS_AT_ONCE))
+            compute=ray.data.ActorPoolStrategy(
+                size=engines, max_concurrent_calls_per_actor=BLOCKS_AT_ONCE))
 
     def _book(self, row: dict[str, Any]) -> Outcome:
         if row["probe"] is None:
             return Outcome([], row["reason"])
         account = self.usage["policy"]
-        account.calls += 1
+        account.calls += 1 + self._job.drawing.count
         account.prompt_tokens += row["prompt_tokens"]
         account.completion_tokens += row["tokens"]
         return Outcome([msgspec.Raw(row["probe"])], row["reason"])
@@ -168,7 +171,7 @@ _tokenizer = lru_cache(maxsize=1)(load_tokenizer)
 class Engine:
     """One vLLM engine, an actor of Ray Data."""
 
-    def __init__(self, model: str, config: Config, gpus: int):
+    def __init__(self, model: str, config: Config, gpus: int, drawing: Drawing):
         """Start it on so many GPUs, or on the CPU."""
         # FlashInfer's sampler, vLLM's default, is compiled by nvcc at the first request
         # (v1/sample/ops/topk_topp_sampler.py)
@@ -178,6 +181,7 @@ class Engine:
 
         student, probing = config.student, config.probe
         self._model, self._tokenizer, self._ids = model, load_tokenizer(model), map(str, count())
+        self._drawing = drawing
         dtype = "float32" if (probing.dtype, gpus) == ("auto", 0) else probing.dtype
         on_gpu = {"gpu_memory_utilization": probing.gpu_memory_share, "tensor_parallel_size": gpus,
                   "distributed_executor_backend": "mp" if gpus > 1 else "uni"}
@@ -185,8 +189,8 @@ class Engine:
             model=model, dtype=dtype, max_model_len=student.max_prompt_tokens + student.max_response_tokens,
             enable_prefix_caching=True, disable_log_stats=True, generation_config="vllm",
             **(on_gpu if gpus else {"enforce_eager": True})))
-        self._greedy = SamplingParams(
-            temperature=0, max_tokens=student.max_response_tokens, logprobs=0, detokenize=False,
+        self._sampling = partial(
+            SamplingParams, max_tokens=student.max_response_tokens, logprobs=0, detokenize=False,
             stop_token_ids=end_tokens(model, self._tokenizer), output_kind=RequestOutputKind.FINAL_ONLY)
 
     async def __call__(self, block: Any) -> AsyncIterator[Any]:
@@ -202,14 +206,19 @@ class Engine:
         task = msgspec.json.decode(sample, type=Sample)
         if prompt is None:
             return {"id": task.id, "reason": "too_long"}
-        generation = await self.generate(prompt)
-        probe = make_probe(task, generation)
-        return {"id": task.id, "reason": probe.reason, "probe": msgspec.json.encode(probe), "prompt_tokens": len(prompt),
-                "tokens": generation.tokens}
+        replies = await asyncio.gather(self.generate(prompt), *(
+            self.generate(prompt, seed) for seed in self._drawing.seeds(task)))
+        probe = make_probe(task, replies[0], replies[1:])
+        return {"id": task.id, "reason": probe.reason, "probe": msgspec.json.encode(probe),
+                "prompt_tokens": len(prompt) * len(replies), "tokens": sum(reply.tokens
+            for reply in replies)}
 
-    async def generate(self, prompt: list[int]) -> Generation:
-        """The greedy reply to a prompt."""
-        async for output in self._engine.generate({"prompt_token_ids": prompt}, self._greedy, next(self._ids)):
+    async def generate(self, prompt: list[int], seed: int | None = None) -> Generation:
+        """The greedy reply to a prompt, or with a seed one that is drawn."""
+        how = self._sampling(temperature=0 if seed is None else self._drawing.temperature,
+                             seed=seed)
+        async for output in self._engine.generate({"prompt_token_ids": prompt}, how,
+                                                  next(self._ids)):
             answer = output.outputs[0]
         return read_tokens(self._tokenizer, list(answer.token_ids), answer.cumulative_logprob,
                            answer.finish_reason == "stop", self._model)

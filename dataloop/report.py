@@ -6,7 +6,10 @@ out  the table on standard output, <run_dir>/report.html and <run_dir>/report.js
 A run that is not finished is shown as far as it is. With the simulated teacher the truth of each task is known, and
 labels, verdicts and answers are held against it; such figures are called SIMULATED. A real run has no such columns.
 
-    python dataloop/report.py [--config FILE] [--set SECTION.KEY=VALUE]
+    python dataloop/report.py [--config FILE] [--set SECTION.KEY=VALUE] [--static]
+
+With --static the accuracy of static training stands beside (dataloop/static_training.py runs it, in
+<run_dir>_static).
 """
 from __future__ import annotations
 
@@ -14,13 +17,14 @@ import logging
 import os
 import shlex
 import sys
+from pathlib import Path
 
 import msgspec
 
 from dataloop.reporting.examples import find_examples
 from dataloop.reporting.files import read_report
-from dataloop.reporting.measures import Known
 from dataloop.reporting.page import render_page
+from dataloop.reporting.skills import World
 from dataloop.reporting.table import make_table, render_text
 from looptool.config import ROOT, Config, argument_parser, load_config
 from looptool.records import Message, Sample, write_atomic
@@ -36,15 +40,21 @@ def is_simulated(config: Config) -> bool:
     return any("simulated" in name for name in (*teacher.base_urls, *teacher.models))
 
 
-def truth_of_simulation() -> Known:
-    """Asks the simulated world whether an answer is right."""
+def simulated_world() -> World:
+    """Asks the simulated world about samples and answers."""
+    from looptool.simulation.kinds import kind_of
+    from looptool.simulation.rules import rule_behind
     from looptool.simulation.truth import truth
 
-    def known(sample: Sample, answer: Message) -> bool | None:
+    def right(sample: Sample, answer: Message) -> bool | None:
         now = truth(sample.tools, sample.messages)
         return None if now is None else now.accepts(answer)
 
-    return known
+    def rule(sample: Sample, answer: Message) -> str | None:
+        now = truth(sample.tools, sample.messages)
+        return None if now is None else rule_behind(sample.tools, sample.messages, now, answer)
+
+    return World(right, rule, lambda sample: kind_of(sample.tools, sample.messages))
 
 
 def command(config_path: str, overrides: list[str]) -> str:
@@ -56,11 +66,17 @@ def command(config_path: str, overrides: list[str]) -> str:
 
 
 def main() -> None:
-    args = argument_parser(__doc__).parse_args()
+    parser = argument_parser(__doc__)
+    parser.add_argument("--static", action="store_true", help="show static training beside the loop")
+    args = parser.parse_args()
     config = load_config(args.config, args.overrides)
-    known = truth_of_simulation() if is_simulated(config) else None
-    report = read_report(config, known, command(args.config, args.overrides))
-    examples = find_examples([RoundFiles(config.run_dir, figures.number) for figures in report.rounds], known)
+    world = simulated_world() if is_simulated(config) else None
+    run = Path(config.run_dir)
+    static = run.with_name(f"{run.name}_static") if args.static else None
+    made_by = command(args.config, args.overrides) + (" --static" if args.static else "")
+    report = read_report(config, world, made_by, static)
+    examples = find_examples([RoundFiles(config.run_dir, figures.number)
+                              for figures in report.rounds], world and world.right)
     table = make_table(report)
     page = RunFiles(config).report
     write_atomic(page.with_suffix(".json"), [msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n"])

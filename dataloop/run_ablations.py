@@ -1,15 +1,20 @@
-"""The variants of Table 4 over several seeds, beside the paper's figures.
+"""The variants of Table 4, and the options beyond the paper, over several seeds and worlds.
 
-In: a config; --variants, --seeds, --rounds. Out: a run in <run_dir>/ablations/<variant>_seed<S> for each, what came of it in
-<run_dir>/ablations/results/<variant>_seed<S>.json, and on standard output, from all results that are there: Table 4, what the
-data were like, Figure 2 (the loop against static training, also as figure_2.svg) and Figure 3, with 95% intervals over seeds.
+In: a config; --worlds, --variants, --seeds, --rounds. Out: a run in
+<run_dir>/ablations/<world>/<variant>_seed<S> for each, what came of it in
+<results>/<world>/<variant>_seed<S>.json as soon as it has ended, and on standard output, from all
+results that are there, Table 4 and the figures beside the paper's, with 95% intervals over seeds.
+The same as pictures: <results>/*.svg.
 
-Killed and run again, it goes on; a variant and seed with a result is not run again, so that seeds can be run on several
-days and machines, their results put into one folder, and --table prints what is there and runs nothing. Figure 3 is the
-gain by size of the student: --also names runs of other ones.
+Killed and run again, it goes on. What has a result is not run again, so that seeds can be run on
+several days and machines and their results put into one folder. --table runs nothing and makes all
+tables and pictures again from the results that are there: so those in docs/results are made.
+Figure 3 is the gain by size of the student: --also names the results of other ones.
 
-Up to the probing of round 1 the variants do the same, so that is run once a seed and copied. With the simulated teacher
-all figures are SIMULATED: accuracy on the held-out tasks, where the paper's are BFCL-v3 overall.
+Up to the probing of round 1 the variants of a seed do the same, so that is run once and copied.
+With the simulated teacher all figures are SIMULATED: accuracy on the held-out tasks, where the
+paper's are BFCL-v3 overall. Worlds (dataloop/variants.py) are ways in which its teacher and judge
+err.
 """
 from __future__ import annotations
 
@@ -17,16 +22,18 @@ import argparse
 import logging
 import shutil
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import msgspec
 
 from dataloop.report import is_simulated
-from dataloop.reporting.comparison import Result, Runs, data_quality, figure_2, figure_3, picture, table_4
-from dataloop.reporting.figures import Rate, Report
-from looptool.config import ROOT, Ablation, Config, argument_parser, load_config, student_path
+from dataloop.reporting.comparison import figure_3, lines_of_world
+from dataloop.reporting.corners import corner_lines, pictures
+from dataloop.reporting.results import Runs, by_world, read_results, result_of
+from dataloop.variants import TABLE_4, VARIANTS, WORLDS, Variant, world_of
+from looptool.config import ROOT, Config, argument_parser, load_config, student_path
 from looptool.paper_figures import FULL
 from looptool.records import InputError, content_id, write_atomic
 from looptool.run_files import RoundFiles
@@ -34,81 +41,91 @@ from looptool.stage import run_main
 from looptool.weights import count_parameters
 
 _log = logging.getLogger(__name__)
-VARIANTS: tuple[str, ...] = get_args(Ablation)
-SHARED = ("policy", "policy.meta.json", "training", "train.parquet", "train.parquet.meta.json", "test.parquet",
-          "test.parquet.meta.json", "dataset.jsonl", "dataset.meta.json", "probes.jsonl", "probes.jsonl.meta.json",
-          "heldout_probes.jsonl", "heldout_probes.jsonl.meta.json")
+TRAINED = ("policy", "policy.meta.json", "training", "train.parquet", "train.parquet.meta.json",
+           "test.parquet", "test.parquet.meta.json", "dataset.jsonl", "dataset.meta.json")
 """What round 1 has in common in all variants of a seed."""
-TELLS_APART = ("run_dir", "seed", "rounds", "ablation")
-"""Settings in which the runs of a table may differ."""
+PROBED = ("probes.jsonl", "probes.jsonl.meta.json", "heldout_probes.jsonl",
+          "heldout_probes.jsonl.meta.json")
+"""And this where they probe alike."""
+TELLS_APART = {"": ("run_dir", "seed", "rounds", "ablation"),
+               "simulation": ("noise", "judge_shares_blind_spots")}
+"""Settings in which the runs of a table may differ, by section; a variant's own come after."""
 MACHINE = {
     "teacher": ("base_urls", "in_flight", "timeout_seconds", "tries", "dollars_per_million_prompt_tokens",
                 "dollars_per_million_completion_tokens"),
-    "train": ("profile", "save_every", "test_every", "gpus_per_node", "nodes", "tensor_parallel", "gpu_memory_share",
-              "attention"),
-    "probe": ("base_urls", "model", "in_flight", "batch_tokens", "replicas", "tensor_parallel", "gpu_memory_share")}
+    "train": ("profile", "save_every", "test_every", "gpus_per_node", "nodes", "tensor_parallel",
+              "gpu_memory_share", "attention"),
+    "probe": ("base_urls", "model", "in_flight", "batch_tokens", "replicas", "tensor_parallel",
+              "gpu_memory_share")}
 """Those that say where and how fast a run is computed, not what it comes to, by section."""
 
 
-def run_variant(config: Config, flags: list[str], variant: str, seed: int, rounds: int) -> Path:
+class Plan(msgspec.Struct):
+    """All runs that are asked for."""
+
+    config: str
+    overrides: list[str]
+    """Of the command line, for every run."""
+    run_dir: Path
+    results: Path
+    rounds: int
+
+
+def run_variant(plan: Plan, world: str, variant: str, seed: int) -> Path:
     """One run to its end; returns its folder."""
-    folder = Path(config.run_dir) / "ablations" / f"{variant}_seed{seed}"
+    folder = plan.run_dir / "ablations" / world / f"{variant}_seed{seed}"
     full = folder.with_name(f"{FULL}_seed{seed}")
     if variant != FULL and not folder.exists() and RoundFiles(full, 1).probes.exists():
-        copy_beginning(full, folder)
-    command = ["bash", str(ROOT / "scripts" / "run_loop.sh"), "--same-config", *flags, *words("run_dir", folder),
-               *words("ablation", variant), *words("seed", seed), *words("rounds", rounds)]
+        copy_beginning(full, folder, VARIANTS[variant])
+    settings = [*plan.overrides, *WORLDS.get(world, ()), f"run_dir={folder}",
+                *own_settings(variant), f"seed={seed}", f"rounds={plan.rounds}"]
+    command = ["bash", str(ROOT / "scripts" / "run_loop.sh"), "--same-config", "--config",
+               plan.config, *(word for setting in settings for word in ("--set", setting))]
     folder.parent.mkdir(parents=True, exist_ok=True)
     with (folder.parent / f"{folder.name}.log").open("ab") as output:
         if subprocess.run(command, stdout=output, stderr=subprocess.STDOUT).returncode:
-            raise InputError(f"{folder}: the loop has ended with an error; see {output.name}, and run this again")
+            raise InputError(f"{folder}: the loop has ended with an error; see {output.name}, and "
+                             "run this again")
     return folder
 
 
-def words(key: str, value: object) -> list[str]:
-    return ["--set", f"{key}={value}"]
+def own_settings(variant: str) -> list[str]:
+    """The overrides by which a variant is another run than the full loop."""
+    return [f"ablation={VARIANTS[variant].ablation}", *VARIANTS[variant].settings]
 
 
-def copy_beginning(full: Path, folder: Path) -> None:
+def copy_beginning(full: Path, folder: Path, variant: Variant) -> None:
     """Everything up to the probing of round 1, put in place when it is whole."""
     aside = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(aside, ignore_errors=True)
     shutil.copytree(full, aside, ignore=lambda place, names: [
-        name for name in names if Path(place) == full and name.startswith(("round_", "report")) and name != "round_0"])
+        name for name in names if Path(place) == full
+        and name.startswith(("round_", "report")) and name != "round_0"])
     first = RoundFiles(aside, 1).folder
     first.mkdir()
-    for name in SHARED:
+    for name in (*TRAINED, *(PROBED if variant.probes_alike else ())):
         source = RoundFiles(full, 1).folder / name
         if source.is_dir():
             shutil.copytree(source, first / name)
         elif source.exists():
             shutil.copy2(source, first / name)
+    if not variant.probes_alike:
+        shutil.rmtree(RoundFiles(aside, 0).folder, ignore_errors=True)
     aside.rename(folder)
 
 
-def result_of(folder: Path, variant: str, seed: int, settings: str, student: str) -> Result:
-    """What a finished run has come to, from its report."""
-    report = msgspec.json.decode((folder / "report.json").read_bytes(), type=Report)
-    noises = (figures.dataset.noise for figures in (*report.rounds, *filter(None, [report.next])) if figures.dataset)
-    return Result(variant=variant, seed=seed, settings=settings, student=student,
-                  accuracies=[100 * figures.heldout.accuracy.share for figures in (report.before, *report.rounds)
-                              if figures.heldout],
-                  noise=[100 * noise.share for noise in noises if noise and noise.total],
-                  replaced=total(figures.replaced.right for figures in report.rounds if figures.replaced),
-                  expanded=total(figures.expansion.right for figures in report.rounds if figures.expansion))
-
-
-def total(rates: Iterable[Rate | None]) -> tuple[int, int]:
-    found = [rate for rate in rates if rate]
-    return sum(rate.hits for rate in found), sum(rate.total for rate in found)
+def without(settings: dict[str, Any], *left_out: dict[str, tuple[str, ...]]) -> dict[str, Any]:
+    """The config as a dictionary, less these keys by section, "" being the config itself."""
+    gone = [(section, key) for keys_of in left_out for section, keys in keys_of.items()
+            for key in keys]
+    return {name: {key: value for key, value in entry.items() if (name, key) not in gone}
+            if isinstance(entry, dict) else entry
+            for name, entry in settings.items() if ("", name) not in gone}
 
 
 def settings_of(config: Config) -> str:
     """The same for all runs that may stand in one table."""
-    settings: dict[str, Any] = msgspec.to_builtins(config)
-    kept = {key: value for key, value in settings.items() if key not in TELLS_APART}
-    for section, keys in MACHINE.items():
-        kept[section] = {key: value for key, value in kept[section].items() if key not in keys}
+    kept = without(msgspec.to_builtins(config), TELLS_APART, MACHINE)
     return content_id([kept, is_simulated(config)])
 
 
@@ -121,84 +138,79 @@ def student_size(config: Config) -> str:
     return f"{count / 1e6:.1f}M" if count < 1e9 else f"{count / 1e9:.1f}B"
 
 
-def read_results(folder: Path) -> Iterator[Result]:
-    """All results of a folder.
-
-    Raises:
-        InputError: a file is damaged, or there are results of different settings.
-    """
-    first: Result | None = None
-    for path in sorted(folder.glob("*.json")):
-        try:
-            result = msgspec.json.decode(path.read_bytes(), type=Result)
-        except msgspec.DecodeError as error:
-            raise InputError(f"{path}: no result ({error}); remove it and run its variant again") from None
-        first = first or result
-        if result.settings != first.settings:
-            raise InputError(f"{path}: is of another config than the other results beside it; put them into different "
-                             "folders, each with the run_dir of its config")
-        yield result
-
-
-def ordered(results: Iterable[Result]) -> Runs:
-    """The results by variant, in the order of VARIANTS, and seed."""
-    runs: Runs = {variant: {} for variant in VARIANTS}
-    for result in results:
-        runs[result.variant][result.seed] = result
-    return {variant: dict(sorted(by_seed.items())) for variant, by_seed in runs.items() if by_seed}
-
-
-def run_all(args: argparse.Namespace, config: Config, results: Path) -> None:
+def run_all(args: argparse.Namespace, plan: Plan, worlds: list[str], config: Config) -> None:
     """Run what has no result yet, seed by seed, the full loop first, as the others are copied from it."""
-    flags = ["--config", args.config, *(word for override in args.overrides for word in ("--set", override))]
     settings, student = settings_of(config), student_size(config)
-    for seed in args.seeds:
-        for variant in [FULL, *(variant for variant in args.variants if variant != FULL)]:
-            known = ordered(read_results(results)).get(variant, {}).get(seed)
-            if known and known.settings != settings:
-                raise InputError(f"{results}: holds results of another config; set run_dir to another folder, or the config "
-                                 "back")
-            if known is None or len(known.accuracies) <= args.rounds:
-                folder = run_variant(config, flags, variant, seed, args.rounds)
-                known = result_of(folder, variant, seed, settings, student)
-                write_atomic(results / f"{variant}_seed{seed}.json",
-                             [msgspec.json.format(msgspec.json.encode(known), indent=2) + b"\n"])
-            _log.info("ablations: seed %d, %s: %s", seed, variant, " -> ".join(f"{share:.1f}%" for share in known.accuracies))
+    order = [FULL, *(variant for variant in args.variants if variant != FULL)]
+    for seed, world, variant in ((seed, world, variant) for seed in args.seeds for world in worlds
+                                 for variant in order):
+        known = by_world(read_results(plan.results)).get(world, {}).get(variant, {}).get(seed)
+        if known and known.settings != settings:
+            raise InputError(f"{plan.results}: holds results of another config; name another "
+                             "folder by --results, or set the config back")
+        if known is None or len(known.accuracies) <= args.rounds:
+            folder = run_variant(plan, world, variant, seed)
+            own = load_config(plan.config, [*plan.overrides, *WORLDS.get(world, ()),
+                                            *own_settings(variant), f"seed={seed}",
+                                            f"rounds={plan.rounds}"])
+            kept = without(msgspec.to_builtins(own), {"": ("run_dir",)}, MACHINE)
+            known = result_of(folder, variant=variant, seed=seed, settings=settings,
+                              student=student, world=world, config=kept)
+            write_atomic(plan.results / world / f"{variant}_seed{seed}.json",
+                         [msgspec.json.format(msgspec.json.encode(known), indent=1) + b"\n"])
+        shown = " -> ".join(f"{share:.1f}%" for share in known.accuracies)
+        _log.info("ablations: %s, seed %d, %s: %s", world, seed, variant, shown)
 
 
-def show(runs: Runs, others: list[Runs], rounds: int, of: str) -> Iterator[str]:
+def show(worlds: dict[str, Runs], others: list[dict[str, Runs]], rounds: int,
+         of: str) -> Iterator[str]:
     """All that is printed."""
     yield f"accuracy in % on the {of}, mean ± half of the 95% interval over seeds; paper: BFCL-v3 overall"
-    yield from ("", "Table 4", *table_4(runs, rounds), "", "Data", *data_quality(runs))
-    yield from ("", "Figure 2", *figure_2(runs, rounds))
-    by_student = {next(iter(variants[FULL].values())).student: variants for variants in (runs, *others) if FULL in variants}
+    for world, runs in worlds.items():
+        yield from lines_of_world(world, runs, rounds)
+    yield from corner_lines(worlds, rounds)
+    by_student = {next(iter(runs[FULL].values())).student: runs
+                  for found in (worlds, *others) for runs in found.values() if FULL in runs}
     yield from ("", "Figure 3: gain of round 2 over round 1, by size of the student", *figure_3(by_student))
 
 
-def main() -> None:
+def parse_arguments() -> argparse.Namespace:
     parser = argument_parser(__doc__)
-    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS), help="default: all")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="default: 0 1 2")
+    parser.add_argument("--worlds", nargs="+", choices=WORLDS, help="default: the config's own")
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(TABLE_4),
+                        help="default: those of Table 4")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4],
+                        help="default: 0 to 4")
     parser.add_argument("--rounds", type=int, default=3, help="default: 3")
+    parser.add_argument("--results", type=Path, metavar="FOLDER",
+                        help="where results are (default: <run_dir>/ablations/results)")
     parser.add_argument("--table", action="store_true", help="run nothing, print what is there")
-    parser.add_argument("--also", nargs="+", type=Path, default=[], metavar="RUN_DIR",
-                        help="runs of other students, for Figure 3")
+    parser.add_argument("--also", nargs="+", type=Path, default=[], metavar="FOLDER",
+                        help="results of other students, for Figure 3")
     args = parser.parse_args()
     if args.rounds < 1:
         raise InputError(f"--rounds {args.rounds}: at least one round is needed")
+    return args
+
+
+def main() -> None:
+    args = parse_arguments()
     config = load_config(args.config, args.overrides)
-    results = Path(config.run_dir) / "ablations" / "results"
+    results = args.results or Path(config.run_dir) / "ablations" / "results"
     if not args.table:
-        run_all(args, config, results)
-    runs = ordered(read_results(results))
-    if not runs:
+        plan = Plan(args.config, args.overrides, Path(config.run_dir), results, args.rounds)
+        run_all(args, plan, args.worlds or [world_of(config, is_simulated(config))], config)
+    worlds = by_world(read_results(results))
+    if not worlds:
         raise InputError(f"{results}: holds no result yet; run this without --table first")
     of = "SIMULATED held-out tasks" if is_simulated(config) else "held-out tasks"
-    others = [ordered(read_results(folder / "ablations" / "results")) for folder in args.also]
+    others = [by_world(read_results(folder)) for folder in args.also]
     if {} in others:
-        raise InputError(f"{args.also[others.index({})]}: holds no results of ablations; name the run_dir of such runs")
-    write_atomic(results.parent / "figure_2.svg", [picture(runs, args.rounds, of).encode()])
-    print("\n".join(show(runs, others, args.rounds, of)))
+        raise InputError(f"{args.also[others.index({})]}: holds no results of ablations; name a "
+                         "folder of such results")
+    for name, picture in pictures(worlds, args.rounds, of).items():
+        write_atomic(results / name, [picture.encode()])
+    print("\n".join(show(worlds, others, args.rounds, of)))
 
 
 if __name__ == "__main__":

@@ -79,7 +79,13 @@ def first_steps(config: Config) -> list[Step]:
              Step("D_1", "03_make_samples.sh", first)]
     if first.exists():
         steps = [step for step in steps if step.output.exists() or step.done() is not None]
-    return steps + heldout(config, 0)
+    return steps + cold_start(config) + heldout(config, 0)
+
+
+def cold_start(config: Config) -> list[Step]:
+    """The step that makes pi_0; none where the config has none."""
+    files, steps = RoundFiles(config.run_dir, 0), config.train.cold_start.steps
+    return [Step("cold start", "cold_start.sh", files.policy, lambda: steps, files.training)] if steps else []
 
 
 def heldout(config: Config, number: int) -> list[Step]:

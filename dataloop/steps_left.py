@@ -27,6 +27,7 @@ from looptool.run_files import RoundFiles
 from looptool.stage import run_main
 
 _log = logging.getLogger(__name__)
+COLD_START = "cold_start.sh:0"
 DERIVED = ("model", "start", "round", "world")
 """Recorded settings that no key of the config says alone."""
 
@@ -116,6 +117,10 @@ def is_done(steps: list[Made | None], what: str, config: Config) -> bool:
 def steps_left(config: Config) -> Iterator[str]:
     """SCRIPT:ROUND in their order."""
     is_round_left = False
+    start = RoundFiles(config.run_dir, 0)
+    made_of = [made(start.train_parquet, "train", "student"), made(start.policy, "train")]
+    if config.train.cold_start.steps and not is_done(made_of, "the cold start", config):
+        yield COLD_START
     for number in range(config.rounds + 1):
         files = RoundFiles(config.run_dir, number)
         is_round_left = number > 0 and (is_round_left or not is_done(round_outputs(files), f"round {number}", config))
@@ -127,6 +132,8 @@ def steps_left(config: Config) -> Iterator[str]:
 
 def all_steps(config: Config) -> Iterator[str]:
     """The same where nothing is done."""
+    if config.train.cold_start.steps:
+        yield COLD_START
     for number in range(config.rounds + 1):
         if number:
             yield f"run_round.sh:{number}"

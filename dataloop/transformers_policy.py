@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from dataloop.greedy_decoding import ATTENTION, Answer, decode
+from dataloop.greedy_decoding import ATTENTION, Answer, Dice, decode
 from dataloop.probing import Generation, end_tokens, prompt_ids, read_tokens
 from looptool.config import Student
 from looptool.records import InputError, Sample
@@ -61,12 +61,24 @@ class TransformersPolicy:
         Raises:
             InputError: a probability is not a number, so the weights are damaged.
         """
-        parts = [prompts[part::self._parts] for part in range(min(self._parts, len(prompts)))]
+        return self._in_parts(prompts, None)
+
+    def draw(self, prompts: Sequence[list[int]], seeds: Sequence[int],
+             temperature: float) -> list[Generation]:
+        """A reply to each prompt drawn at a temperature, the same one for the same seed.
+
+        Raises: as `generate`.
+        """
+        return self._in_parts(prompts, Dice(seeds, temperature))
+
+    def _in_parts(self, prompts: Sequence[list[int]], dice: Dice | None) -> list[Generation]:
+        parts = [slice(part, None, self._parts) for part in range(min(self._parts, len(prompts)))]
         with ThreadPoolExecutor(len(parts), initializer=torch.set_num_threads, initargs=(self._threads,)) as pool:
-            answers = list(pool.map(self._decode, parts))
+            answers = list(pool.map(self._decode, [prompts[part] for part in parts],
+                                    [dice and dice.of(part) for part in parts]))
         in_order = (answers[index % len(parts)][index // len(parts)] for index in range(len(prompts)))
         return [read_tokens(self.tokenizer, answer.tokens, answer.log_probability, answer.ended, self.path)
                 for answer in in_order]
 
-    def _decode(self, prompts: Sequence[list[int]]) -> list[Answer]:
-        return decode(self.model, prompts, self._student.max_response_tokens, self.ends)
+    def _decode(self, prompts: Sequence[list[int]], dice: Dice | None) -> list[Answer]:
+        return decode(self.model, prompts, self._student.max_response_tokens, self.ends, dice)

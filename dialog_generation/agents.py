@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import lru_cache
 from itertools import count
 from pathlib import Path
@@ -27,6 +27,7 @@ from looptool.prompt import (
     fill, read_prompt, render_conversation, render_messages, render_tools, without_turn_markers)
 from looptool.records import Call, Message, Need, Tool
 from looptool.structured import Form
+from looptool.untagged import text_fault
 
 PROMPTS = Path(__file__).resolve().parent / "prompts"
 ROLES = ("planner", "user", "assistant", "tool")
@@ -110,13 +111,14 @@ class Cast:
         Two draws agree if their calls match, or if both are plain text.
         """
         ask = self._ask_native if self._options.native_calls else self._ask_in_text
+        names = [tool.name for tool in self.tools]
         usable: list[Message] = []
         asked = 0
         while True:
             wanted = max(2 - len(usable), 1)
             for reply in await asyncio.gather(*(ask(history, asked + i) for i in range(wanted))):
                 try:
-                    usable.append(read_turn(reply))
+                    usable.append(read_turn(reply, names))
                 except Unusable as fault:
                     self._patience.spend("assistant", fault)
             asked += wanted
@@ -173,11 +175,14 @@ def majority(turns: list[Message]) -> Message | None:
                  if tool_match(turn, other) == "match"), None)
 
 
-def read_turn(reply: Reply) -> Message:
+def read_turn(reply: Reply, tools: Collection[str] = ()) -> Message:
     """An assistant's turn: calls, in blocks of the text or in the API's own field, or text.
 
+    Args:
+        tools: names of the listed tools, by which calls without their tags are known.
+
     Raises:
-        Unusable: a call cannot be read, the reply was cut, or nothing is in it.
+        Unusable: a call cannot be read, the reply was cut, or it neither calls nor says anything.
     """
     read = parse_reply(reply.text)
     if reply.finish == "length":
@@ -185,8 +190,8 @@ def read_turn(reply: Reply) -> Message:
     if read.faults:
         raise Unusable(read.faults[0])
     calls = [*read.calls, *map(read_tool_call, reply.tool_calls)]
-    if not calls and not read.content:
-        raise Unusable("empty")
+    if not calls and (fault := text_fault(read.content, tools)):
+        raise Unusable(fault)
     return msgspec.structs.replace(read.message(), calls=calls, reasoning=reply.reasoning or read.reasoning)
 
 

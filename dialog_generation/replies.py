@@ -13,10 +13,10 @@ from typing import Any
 
 import msgspec
 
-from looptool.calls import parse_reply
 from looptool.records import Call, Need, Tool
 from looptool.structured import ANY_OBJECT, TEXT, Form, closed, one_of
 from looptool.structured_text import read_objects, read_only_objects
+from looptool.untagged import text_fault
 
 COMPLEX_FROM = 3
 """Needs of a plan from which on at least one must be complex; a dialog of one or two may be
@@ -91,16 +91,13 @@ def read_text(text: str) -> str:
     """A user's message; of one written as a line of the conversation, what it says.
 
     Raises:
-        Unusable: it is empty, or no message of a person but a call.
+        Unusable: it is empty, or what no person says: a call, a tool's result.
     """
     lines = read_only_objects(text, Line)
     if lines is not None and len(lines) == 1 and lines[0].role == "user":
         text = lines[0].content
-    if not text.strip():
-        raise Unusable("empty")
-    read = parse_reply(text)
-    if read.calls or read.faults:
-        raise Unusable("call")
+    if fault := text_fault(text):
+        raise Unusable(fault)
     return text.strip()
 
 

@@ -2,7 +2,8 @@
 
 In: `--tools`, else dialogs.tools of the config: files or folders of tools, "catalogue" for the built-in list of the
 project, "backends" for the tools that are run by code (docs/backends.md), "none". The forms of tool_formats are
-recognised from the content: ToolBench, OpenAPI 3, MCP `tools/list`, OpenAI functions, xLAM style, plain JSON Schema;
+recognised from the content: ToolBench, OpenAPI 3 and Swagger 2.0, MCP `tools/list`, the functions of OpenAI, Anthropic,
+Gemini, Bedrock, Cohere, LangChain and smolagents, xLAM style, plain JSON Schema; docs/tools.md has the list.
 `--tool-format` refuses any but the named one. `--synthesize N`, else dialogs.synthesized_tools: a model writes N tools
 more, each for one leaf path of the context tree and one of the constraint tree (trees/*.yaml, made to be edited).
 
@@ -31,10 +32,10 @@ from dialog_generation.dual_tree import CONSTRAINTS, CONTEXTS, Trees, read_trees
 from dialog_generation.tool_designer import Design, design_tools
 from dialog_generation.tool_files import file_entries, import_tools, tool_files
 from dialog_generation.tool_formats import AUTO, FORMATS
-from dialog_generation.tool_formats.entry import Entry
+from dialog_generation.tool_formats.entry import Entry, PassedOver
 from looptool.config import Config, argument_parser, load_config
-from looptool.foreign import Refused, write_refused
-from looptool.records import InputError, Tool, read_jsonl
+from looptool.foreign import Refused
+from looptool.records import read_jsonl
 from looptool.run_files import RunFiles
 from looptool.simulation.catalogue import catalogue
 from looptool.stage import run_main
@@ -44,27 +45,25 @@ BUILT_IN = {"catalogue": lambda: catalogue("train"), "backends": backend_tools, 
 _log = logging.getLogger(__name__)
 
 
-def find_tools(sources: Sequence[str], counts: Counter[str], tool_format: str = AUTO,
-               designs: Sequence[Design] = ()) -> tuple[list[Tool], list[Refused]]:
-    """The tools of all sources and the designed ones, and those refused.
+def find_entries(sources: Sequence[str], tool_format: str, designs: Sequence[Design],
+                 passed_over: PassedOver) -> Iterator[Entry]:
+    """The tools of all sources and the designed ones before they are read.
+
+    Args:
+        sources: each a key of BUILT_IN, a file or a folder.
 
     Raises:
-        InputError: a file cannot be read or is no JSON, or none of the tools can be read.
+        InputError: a file cannot be read or is no JSON.
     """
-    entries = [entry for source in sources for entry in source_entries(source, tool_format)]
-    entries += [Entry(design.id, msgspec.to_builtins(design.tool)) for design in designs if design.tool]
-    tools, refused = import_tools(entries, counts)
-    if not tools:
-        why = f"; the first of {len(refused)} refused, {refused[0].place}: {refused[0].reason}" if refused else ""
-        raise InputError(f"{', '.join(sources)}: no tool that can be read{why}; mend it or give another source")
-    return tools, refused
-
-
-def source_entries(source: str, tool_format: str) -> Iterator[Entry]:
-    """The tools of one source before they are read: a key of BUILT_IN, a file or a folder."""
-    if source not in BUILT_IN:
-        return file_entries(Path(source), tool_format)
-    return (Entry(f"{source}[{index}]", msgspec.to_builtins(tool)) for index, tool in enumerate(BUILT_IN[source]()))
+    for source in sources:
+        if source in BUILT_IN:
+            for index, tool in enumerate(BUILT_IN[source]()):
+                yield Entry(f"{source}[{index}]", msgspec.to_builtins(tool))
+        else:
+            yield from file_entries(Path(source), tool_format, passed_over)
+    for design in designs:
+        if design.tool:
+            yield Entry(design.id, msgspec.to_builtins(design.tool))
 
 
 def synthesize(config: Config, trees: Trees, args: argparse.Namespace, count: int) -> list[Design]:
@@ -109,11 +108,11 @@ def main() -> None:
     read = [file for source in sources if source not in BUILT_IN for file in tool_files(Path(source))]
     trees = read_trees(args.contexts, args.constraints)
     designs = synthesize(config, trees, args, count) if count > 0 else []
-    counts: Counter[str] = Counter()
-    tools, refused = find_tools(sources, counts, args.tool_format, designs)
+    counts, passed_over = Counter(), Counter()
+    entries = find_entries(sources, args.tool_format, designs, passed_over)
+    tools, refused = import_tools(entries, counts, passed_over)
     run_transform("tools", tools, output, counts, settings={"tools": sources, "tool_format": args.tool_format},
-                  sources=[*read, files.designed_tools] if designs else read)
-    write_refused(output, refused)
+                  sources=[*read, files.designed_tools] if designs else read, refused=refused, passed_over=passed_over)
     if designs:
         report_coverage(designs, refused, trees, output.with_name("tool_coverage.csv"))
 

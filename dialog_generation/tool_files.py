@@ -1,8 +1,9 @@
 """Tool lists of others -> Tool records, and what cannot be represented aside.
 
-In: a file, or a folder of .json, .jsonl and .yaml files, subfolders included, in the order of their names; tools in any form
-of tool_formats. Out: tools with distinct names and valid parameters. A tool without a domain that comes from a
-subfolder has the subfolder's name as its domain, as ToolBench sorts its tools.
+In: a file, or a folder of .json, .jsonl, .yaml and .parquet files, subfolders included, in the order of their names; tools
+in any form of tool_formats. Out: tools with distinct names and valid parameters. A tool without a domain that comes from a
+subfolder has the subfolder's name as its domain, as ToolBench sorts its tools. A file of a folder that cannot be read is
+refused like a tool.
 """
 from __future__ import annotations
 
@@ -11,13 +12,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
-from jsonschema import Draft202012Validator, SchemaError
 
 from dialog_generation.tool_formats import AUTO, Entry, entries_of
-from looptool.foreign import WHOLE, Refused, read_foreign
+from dialog_generation.tool_formats.entry import Origin, PassedOver, refused
+from looptool.dialects import check_dialect
+from looptool.foreign import SUFFIXES, Refused, read_foreign
 from looptool.records import InputError, Tool, content_id
-from looptool.schema import read_tool
-from looptool.type_names import quote
+from looptool.tool_objects import read_tool
 
 
 def tool_files(path: Path) -> list[Path]:
@@ -28,47 +29,53 @@ def tool_files(path: Path) -> list[Path]:
     """
     if not path.is_dir():
         return [path]
-    files = sorted(file for file in path.rglob("*") if file.suffix in (".jsonl", *WHOLE) and file.is_file()
-                   and not any(part.startswith(".") for part in file.relative_to(path).parts))
+    files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file() and not
+                   any(part.startswith(".") for part in file.relative_to(path).parts))
     if not files:
-        raise InputError(f"{path}: holds no .json, .jsonl or .yaml file of tools; put one there or name another place")
+        raise InputError(f"{path}: holds no .json, .jsonl, .yaml or .parquet file of tools; put one there or name another "
+                         "place")
     return files
 
 
-def import_tools(entries: Iterable[Entry], counts: Counter[str]) -> tuple[list[Tool], list[Refused]]:
-    """Read foreign tools; `counts` says what became of each.
+def import_tools(entries: Iterable[Entry], counts: Counter[str],
+                 passed_over: PassedOver | None = None) -> tuple[list[Tool], list[Refused]]:
+    """Read foreign tools; `counts` says what became of each, `passed_over` which keys of theirs were not read.
 
     A tool that is there already counts as "repeated"; another one of the same name is refused as "duplicate_name", one
     with the description and parameters of another as "duplicate_schema", one without a certain meaning as "unreadable".
     """
     tools: dict[str, Tool] = {}
     same_schema: dict[str, str] = {}
-    refused = []
+    aside = []
     for entry in entries:
+        unread: PassedOver = Counter()
         try:
-            tool = valid_tool(entry)
+            tool = valid_tool(entry, unread)
         except ValueError as error:
             code, reason = "unreadable", str(error)
         else:
             code, reason = _status(tool, tools, same_schema)
         counts[code] += 1
         if reason:
-            refused.append(Refused(place=entry.place, code=code, reason=reason, record=entry.record))
-    return list(tools.values()), refused
+            aside.append(Refused(place=entry.place, code=code, reason=reason, record=entry.record))
+        elif passed_over is not None:
+            passed_over.update(unread)
+    return list(tools.values()), aside
 
 
-def valid_tool(entry: Entry) -> Tool:
+def valid_tool(entry: Entry, passed_over: PassedOver | None = None) -> Tool:
     """The tool of an entry.
 
     Raises:
-        ValueError: its meaning is not certain, or its parameters are no JSON Schema of draft 2020-12.
+        ValueError: its meaning is not certain, or its parameters are no JSON Schema of the dialect that they name.
     """
+    unread: PassedOver = Counter() if passed_over is None else passed_over
     try:
-        tool = read_tool(entry.convert(entry.record))
-        Draft202012Validator.check_schema(tool.parameters)
-    except SchemaError as error:
-        raise ValueError(f"tool {tool.name!r}: parameters are no JSON Schema: {quote(error.message)} at "
-                         f"{error.json_path}") from None
+        tool = read_tool(entry.convert(entry.record, unread), unread)
+        try:
+            check_dialect(tool.parameters)
+        except ValueError as error:
+            raise ValueError(f"tool {tool.name!r}: parameters: {error}") from None
     except RecursionError:
         raise ValueError("the tool is nested too deeply") from None
     return tool if tool.domain else msgspec.structs.replace(tool, domain=entry.folder)
@@ -90,19 +97,28 @@ def _status(tool: Tool, tools: dict[str, Tool], same_schema: dict[str, str]) -> 
     return "imported", ""
 
 
-def read_tool_files(path: Path, counts: Counter[str], tool_format: str = AUTO) -> tuple[list[Tool], list[Refused]]:
+def read_tool_files(path: Path, counts: Counter[str], tool_format: str = AUTO,
+                    passed_over: PassedOver | None = None) -> tuple[list[Tool], list[Refused]]:
     """`import_tools` on a file or folder, of any form or of the one named.
 
     Raises:
-        InputError: a file cannot be read or is no JSON.
+        InputError: the file cannot be read or is no JSON.
     """
-    return import_tools(file_entries(path, tool_format), counts)
+    return import_tools(file_entries(path, tool_format, passed_over), counts, passed_over)
 
 
-def file_entries(path: Path, tool_format: str = AUTO) -> Iterator[Entry]:
+def file_entries(path: Path, tool_format: str = AUTO, passed_over: PassedOver | None = None) -> Iterator[Entry]:
     """The tools of a file or folder before they are read, their places told from `path`."""
+    root = path if path.is_dir() else path.parent
     for file in tool_files(path):
         inside = file.relative_to(path).parent if file != path else Path()
-        for place, value in read_foreign(file):
-            for entry in entries_of(str(inside / place), value, tool_format):
-                yield entry._replace(folder=inside.name)
+        bad: list[Refused] = []
+        try:
+            for place, value in read_foreign(file, bad.append):
+                for entry in entries_of(str(inside / place), value, tool_format, Origin(file, root), passed_over):
+                    yield entry._replace(folder=inside.name)
+        except InputError as error:
+            if file == path:
+                raise
+            yield refused(str(inside / file.name), None, str(error))
+        yield from (refused(str(inside / entry.place), entry.record, entry.reason) for entry in bad)

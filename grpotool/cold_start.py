@@ -39,15 +39,13 @@ def describe(config: Config, files: RoundFiles, model: str) -> Header:
     return make_header("cold start", settings, [files.train_parquet], files.policy)
 
 
-def check_sizes(config: Config, rows: int) -> None:
-    """Refuse what verl would stop at, or train on nothing with.
+def check_batch(config: Config) -> None:
+    """Refuse a batch that the processes cannot share.
 
     Raises:
-        InputError: fewer rows than a batch, or a batch that the processes cannot share.
+        InputError: names one that they can.
     """
     batch, processes = config.train.cold_start.batch_size, config.train.gpus_per_node
-    if rows < batch:
-        raise InputError(f"cold start: {rows} rows are fewer than train.cold_start.batch_size={batch}; set it lower")
     if config.train.profile == "gpu" and batch % processes:
         raise InputError(f"train.cold_start.batch_size={batch}: is not divided by train.gpus_per_node={processes}; set it to "
                          f"{processes * max(1, batch // processes)}")
@@ -56,7 +54,7 @@ def check_sizes(config: Config, rows: int) -> None:
 def command(config: Config, files: RoundFiles, model: str, resume: Path | None) -> list[str]:
     """What starts verl."""
     ends = end_token(Path(model)) if Path(model).is_dir() else None
-    overrides = compose(config, files, model, count_rows(files.train_parquet), ends[0] if isinstance(ends, list) else ends, resume)
+    overrides = compose(config, files, model, ends[0] if isinstance(ends, list) else ends, resume)
     return sft_command(config, overrides)
 
 
@@ -88,13 +86,13 @@ def main() -> None:
         return
     files, model = RoundFiles(config.run_dir, 0), student_path(config)
     dataset = args.input or files.next().dataset
+    check_batch(config)
     with alone(files):
         if args.fresh:
             forget(files)
         if not files.policy.exists():
             check_made(dataset, "scripts/03_make_samples.sh", args)
             convert(dataset, files.train_parquet, files.test_parquet, config, StudentFits(config))
-        check_sizes(config, count_rows(files.train_parquet))
         if args.dry_run:
             _log.info("%s", shlex.join(command(config, files, model, last_checkpoint(files)[1])))
         elif files.policy.exists():

@@ -18,8 +18,8 @@ WARMUP = 0.1
 """Share of the steps in which the learning rate rises, as Adam's first steps are its largest."""
 
 
-def common(config: Config, files: RoundFiles, model: str, rows: int, end_token: int | None) -> list[str]:
-    """What does not depend on the machine. An epoch more than the steps need stands there, as they end the training."""
+def common(config: Config, files: RoundFiles, model: str, end_token: int | None) -> list[str]:
+    """What does not depend on the machine."""
     start, student = config.train.cold_start, config.student
     return [
         f"data.train_files={quote(files.train_parquet.resolve())}",
@@ -42,7 +42,7 @@ def common(config: Config, files: RoundFiles, model: str, rows: int, end_token: 
         "trainer.logger=[console,file,tensorboard]",
         f"trainer.seed={config.seed}",
         f"trainer.total_training_steps={start.steps}",
-        f"trainer.total_epochs={start.steps * start.batch_size // rows + 2}",
+        f"trainer.total_epochs={start.steps + 1}",  # more than enough: the steps end the training
         "trainer.max_ckpt_to_keep=2",  # verl removes the oldest before it writes: with 1, a kill there loses all
         f"trainer.save_freq={config.train.save_every or (SAVE_EVERY if config.train.profile == 'cpu' else -1)}",
         "trainer.test_freq=-1",
@@ -76,13 +76,12 @@ def cpu() -> list[str]:
     ]
 
 
-def compose(config: Config, files: RoundFiles, model: str, rows: int, end_token: int | None,
-            resume: Path | None) -> list[str]:
+def compose(config: Config, files: RoundFiles, model: str, end_token: int | None, resume: Path | None) -> list[str]:
     """The whole list; `resume` is a checkpoint folder, None to start with the student."""
     machine = cpu() if config.train.profile == "cpu" else gpu(config)
     begin = ["trainer.resume_mode=disable"] if resume is None else [
         "trainer.resume_mode=resume_path", f"trainer.resume_from_path={quote(resume.resolve())}"]
-    return [*common(config, files, model, rows, end_token), *machine, *begin]
+    return [*common(config, files, model, end_token), *machine, *begin]
 
 
 def sft_command(config: Config, overrides: list[str]) -> list[str]:

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from grpotool.doctor_data import check_labels, check_lengths, check_reward, check_rows, check_template
+from grpotool.doctor_gpu import check_attention, check_gpu_memory, check_sampler
 from grpotool.doctor_machine import (check_disk, check_endpoints, check_gpus, check_packages, check_paths,
                                      check_probing, check_verl)
 from grpotool.doctor_replies import check_cut, check_structured
@@ -22,9 +23,10 @@ from looptool.run_files import RoundFiles, round_files
 from looptool.stage import run_main
 
 _log = logging.getLogger(__name__)
-CHECKS: list[Check] = [check_paths, check_disk, check_packages, check_gpus, check_rows, check_labels, check_reward,
-                       check_endpoints, check_structured, check_cut, check_probing,
-                       check_template, check_lengths, check_verl]
+CHECKS: list[Check] = [check_paths, check_disk, check_packages, check_gpus, check_gpu_memory,
+                       check_attention, check_sampler, check_rows, check_labels, check_reward,
+                       check_endpoints, check_structured, check_cut, check_probing, check_template,
+                       check_lengths, check_verl]
 SERVERS: list[Check] = [check_endpoints, check_structured, check_probing]
 """Checks of what no training needs."""
 

@@ -14,17 +14,20 @@ from pathlib import Path
 import openai
 from packaging.requirements import Requirement
 
+from grpotool.doctor_gpu import count_gpus
 from grpotool.finding import Finding, fail, ok, skip, warn
 from grpotool.overrides import compose, environment
 from grpotool.train import check_heads, policy_before
 from looptool.config import ROOT, Config
+from looptool.own_server import WORD
 from looptool.packages import RAY_ENGINE, missing_packages
 from looptool.records import InputError
 from looptool.run_files import RoundFiles
 from looptool.weights import count_parameters
 
-BYTES_A_PARAMETER = 4 + 2 * 16
-"""The policy in fp32, and two checkpoints with weights, two moments of Adam and an export, all in fp32."""
+BYTES_A_PARAMETER = {"cpu": 4 + 2 * (12 + 4), "gpu": 2 + 2 * (12 + 2)}
+"""Of the policy, and of two checkpoints with weights and two moments of Adam, in fp32, and an
+export. Policy and exports are fp32 on a CPU, bfloat16 on GPUs."""
 PATIENCE = 10
 """Seconds that an endpoint has to list its models."""
 GB = 1e9
@@ -56,16 +59,32 @@ def check_disk(config: Config, files: RoundFiles) -> Iterator[Finding]:
     """Room for the policy and for the two checkpoints that are kept while it trains."""
     free = shutil.disk_usage(existing(files.folder)).free
     try:
-        model = Path(policy_before(config, files))
+        model = policy_before(config, files)
     except InputError:
-        model = files.previous().policy
-    if not model.is_dir():
+        model = str(files.previous().policy)
+    each = BYTES_A_PARAMETER[config.train.profile]
+    parameters, source = known_parameters(model)
+    if not parameters:
         yield skip(f"{free / GB:.1f} GB of disk are free",
-                   f"{model} is not here to be measured; {BYTES_A_PARAMETER} bytes a parameter are needed")
+                   f"{model} is not here to be measured; {each} bytes a parameter are needed")
         return
-    needed = count_parameters(model) * BYTES_A_PARAMETER
-    words = f"{free / GB:.1f} GB of disk are free, {needed / GB:.1f} GB needed for the policy and two checkpoints"
-    yield ok(words) if free >= needed else fail(words, f"free some at {existing(files.folder)}, or set run_dir")
+    needed = parameters * each
+    words = (f"{free / GB:.1f} GB of disk are free, {needed / GB:.1f} GB needed for the policy and "
+             f"two checkpoints{source}")
+    to_do = f"free some at {existing(files.folder)}, or set run_dir"
+    yield ok(words) if free >= needed else fail(words, to_do)
+
+
+def known_parameters(model: str) -> tuple[float, str]:
+    """A model's parameters and, for a sentence, by what they are known; 0 where they are not.
+
+    Of a hub name they are read off it, such as 32B.
+    """
+    if Path(model).is_dir():
+        return count_parameters(Path(model)), ""
+    name = model.rpartition("/")[2]
+    billions = re.search(r"(?i)(?<![a-z0-9.])(\d+(?:\.\d+)?)B(?![a-z0-9])", name)
+    return (float(billions[1]) * 1e9, f" (by its name, {name})") if billions else (0, "")
 
 
 def read_requirements(path: Path) -> list[Requirement]:
@@ -92,29 +111,9 @@ def compare_packages(path: Path) -> Iterator[Finding]:
 
 
 def check_packages(config: Config, files: RoundFiles) -> Iterator[Finding]:
-    """What is installed is what the profile was tested with, and what packs sequences where they are to be packed."""
-    if config.train.profile == "cpu":
-        yield from compare_packages(ROOT / "requirements.txt")
-        return
-    yield from compare_packages(ROOT / "requirements-gpu.txt")
-    if config.train.attention == "flash_attention_2" and missing_packages(["flash_attn"]):
-        yield fail("train.attention is flash_attention_2, and flash-attn is not installed",
-                   f"{flash_attention_command(ROOT / 'requirements-gpu.txt')}, or set train.attention=sdpa")
-
-
-def flash_attention_command(requirements: Path) -> str:
-    """How to install flash-attn: a comment of the requirements file has it, as it is built against what the file installs."""
-    found = re.search(r"pip install --no-build-isolation flash-attn==[\w.]+", requirements.read_text(encoding="utf-8"))
-    assert found, f"{requirements} has lost the command that installs flash-attn"
-    return found.group()
-
-
-def count_gpus() -> int:
-    """NVIDIA GPUs of this machine."""
-    if shutil.which("nvidia-smi") is None:
-        return 0
-    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=60)
-    return sum(line.startswith("GPU ") for line in listed.stdout.splitlines()) if listed.returncode == 0 else 0
+    """What is installed is what the profile was tested with."""
+    yield from compare_packages(ROOT / ("requirements.txt" if config.train.profile == "cpu"
+                                        else "requirements-gpu.txt"))
 
 
 def check_gpus(config: Config, files: RoundFiles) -> Iterator[Finding]:
@@ -166,6 +165,10 @@ def check_endpoints(config: Config, files: RoundFiles) -> Iterator[Finding]:
             yield skip("teacher", "it is the embedded simulation, which serves any model")
             served |= {*teacher.models, *teacher.judges}
             continue
+        if url.startswith(WORD):
+            yield from check_own_server(url)
+            served |= {*teacher.models, *teacher.judges}
+            continue
         if not url.startswith(("http://", "https://")):
             yield fail(f"teacher.base_urls: {url!r} is no URL", "set it, or the environment variable OPENAI_BASE_URL")
             continue
@@ -178,6 +181,17 @@ def check_endpoints(config: Config, files: RoundFiles) -> Iterator[Finding]:
             yield ok(f"{url} answers and serves {', '.join(sorted(models)) or 'nothing'}")
     for model in sorted({*teacher.models, *teacher.judges} - served):
         yield fail(f"no endpoint serves the model {model!r}", "serve it, or mend teacher.models and .judges")
+
+
+def check_own_server(url: str) -> Iterator[Finding]:
+    """vLLM is there for a server that the steps start themselves."""
+    python = os.environ.get("SERVE_PYTHON", sys.executable)
+    look = "import importlib.util, sys; sys.exit(importlib.util.find_spec('vllm') is None)"
+    if subprocess.run([python, "-c", look]).returncode:
+        yield fail(f"{url!r} needs vllm, which {python} does not have",
+                   "pip install -r requirements-gpu.txt, or name one by SERVE_PYTHON that does")
+    else:
+        yield skip(f"teacher: {url}", "each step starts it when it asks")
 
 
 def check_probing(config: Config, files: RoundFiles) -> Iterator[Finding]:

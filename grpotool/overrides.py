@@ -179,7 +179,7 @@ def cpu(config: Config, files: RoundFiles) -> list[str]:
 
 
 def has_own_ray(config: Config) -> bool:
-    """Whether the training starts a Ray of its own; else it joins that of $RAY_ADDRESS, as jobs do."""
+    """Whether the training starts a Ray for itself; else it joins that of $RAY_ADDRESS."""
     alone = config.train.profile == "cpu" or "RAY_ADDRESS" not in os.environ
     return alone and config.train.nodes == 1
 
@@ -250,5 +250,5 @@ def environment(config: Config, files: RoundFiles) -> dict[str, str]:
         env.pop("CUDA_VISIBLE_DEVICES", None)  # Ray stops at an empty one
     if has_own_ray(config):
         env.pop("RAY_ADDRESS", None)
-        env |= own_token()
+        env |= {"RAY_AUTH_MODE": "disabled"} if config.train.profile == "cpu" else own_token()
     return env

@@ -13,8 +13,8 @@ import sys
 import threading
 from pathlib import Path
 
-PATIENCE = 20
-"""Seconds that Ray has to end by itself."""
+PATIENCE = 60
+"""Seconds that Ray has to end by itself; a killed engine can leave its GPU's memory taken."""
 
 
 def end(ray: subprocess.Popen[bytes]) -> None:

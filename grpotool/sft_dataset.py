@@ -13,9 +13,10 @@ import msgspec
 import torch
 from torch.utils.data import Dataset
 
+from grpotool.reward import GroundTruth
 from grpotool.rows import read_rows
 from looptool.prompt import render_answer
-from looptool.records import InputError, Message
+from looptool.records import InputError
 
 
 class LabelledPrompts(Dataset):
@@ -31,13 +32,14 @@ class LabelledPrompts(Dataset):
         end = tokenizer.eos_token_id if config.end_token is None else config.end_token
         self.rows: list[tuple[list[dict[str, str]], list[int]]] = []
         for row in (row for path in paths for row in read_rows(Path(path), ["prompt", "reward_model"])):
-            label = msgspec.json.decode(row["reward_model"]["ground_truth"], type=Message)
+            label = msgspec.json.decode(row["reward_model"]["ground_truth"], type=GroundTruth)
             answer = [*self.ids(render_answer(label)), end]
             if len(answer) <= config.max_response_length:
                 self.rows.append((row["prompt"], answer))
-        if not self.rows:
-            raise InputError(f"{paths[0]}: no label has at most {config.max_response_length} tokens; raise "
-                             "student.max_response_tokens")
+        if len(self.rows) < config.train_batch_size:
+            raise InputError(f"{paths[0]}: {len(self.rows)} labels of at most {config.max_response_length} tokens are less "
+                             f"than a batch of {config.train_batch_size}; set train.cold_start.batch_size lower or "
+                             "student.max_response_tokens higher")
 
     def ids(self, text: str) -> list[int]:
         """Token ids of a text, no others added."""

@@ -18,14 +18,18 @@ _gather = fsdp_checkpoint_manager.get_fsdp_full_state_dict
 
 def gather(model: torch.nn.Module, **how: bool) -> dict[str, torch.Tensor]:
     """verl's own, which gathers all weights on the first rank; see above."""
-    if hasattr(model, "peft_config"):
-        with merged_lora_context(model, backup_adapters=True):
-            weights = normalize_peft_param_name(_gather(model, **how))
-    else:
-        weights = _gather(model, **how)
-    if get_device_name() != "cpu":
-        for name, weight in weights.items():  # one by one, so that not all are there twice
-            weights[name] = weight.to(torch.bfloat16) if weight.is_floating_point() else weight
+    if not hasattr(model, "peft_config"):
+        return copied(_gather(model, **how))
+    with merged_lora_context(model, backup_adapters=True):  # at whose end the weights are put back
+        return copied(normalize_peft_param_name(_gather(model, **how)))
+
+
+def copied(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The same, each a copy, made one after the other, so that not all are there twice."""
+    on_gpus = get_device_name() != "cpu"
+    for name, weight in weights.items():
+        dtype = torch.bfloat16 if on_gpus and weight.is_floating_point() else weight.dtype
+        weights[name] = weight.to(dtype, copy=True)
     return weights
 
 

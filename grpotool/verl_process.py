@@ -1,11 +1,13 @@
 """verl as a subprocess: its long output goes to a file, its metrics to training/metrics.jsonl, the terminal gets a bar.
 
 A line of metrics.jsonl:
-    {"step": 3, "data": {"critic/score/mean": 0.45, "timing_s/step": 4.9, ...}, "reasons": {"match": 58, "wrong_name": 41, ...}}
+    {"step": 3, "data": {"critic/score/mean": 0.45, "timing_s/step": 4.9, ...}, "reasons": {"match": 58, "wrong_name": 41, ...},
+     "groups": {"count": 16, "rewarded": 12, "mixed": 9}}
 """
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import re
 import signal
@@ -17,9 +19,12 @@ from typing import Any, NamedTuple
 import msgspec
 from tqdm import tqdm
 
-from grpotool.reward import compute_score
+from grpotool.groups import Groups, groups, is_whole
 from looptool.records import write_atomic
 from looptool.run_files import RoundFiles
+
+_log = logging.getLogger(__name__)
+
 
 class Curve(NamedTuple):
     """The figure of a training that says whether it learns."""
@@ -33,6 +38,8 @@ class Curve(NamedTuple):
 REWARD = Curve("reward", "critic/score/mean")
 LOSS = Curve("loss", "train/loss", 3)
 LOOK_SECONDS = 0.2
+END_SECONDS = 60
+"""For verl to end by itself: engines of vLLM that are killed can leave their GPU's memory taken."""
 SHOWN_LINES = 25
 _KILL_WITH_PARENT = 1
 """PR_SET_PDEATHSIG of Linux's prctl."""
@@ -53,14 +60,23 @@ class Metrics:
 
     def __init__(self, files: RoundFiles, done: int, mode: str, curve: Curve = REWARD):
         self.path, self.verls, self.rollouts = files.training / "metrics.jsonl", files.verl_metrics, files.rollouts
-        self.mode, self.curve = mode, curve
+        self.mode, self.curve, self.told = mode, curve, done > 0
         self.lines = {step: line for path in (self.path, self.verls) for step, line in read_lines(path) if step <= done}
         self.counted = set(self.lines)
         write_atomic(self.path, self.lines.values())
         self.verls.unlink(missing_ok=True)
+        if not done:
+            self.first.unlink(missing_ok=True)  # of a run that was killed before its first checkpoint
+
+    @property
+    def first(self) -> Path:
+        """The dump of step 1."""
+        return self.rollouts / "1.jsonl"
 
     def update(self, ended: bool = False) -> bool:
         """Take over what verl has written since; whether there was anything."""
+        if not self.told and is_whole(self.first):
+            self.tell(groups(self.first, self.mode))
         fresh = {step: line for step, line in read_lines(self.verls) if step not in self.lines}
         self.lines.update(fresh)
         newest = max(self.lines, default=0)
@@ -77,10 +93,18 @@ class Metrics:
         dump = self.rollouts / f"{step}.jsonl"
         if not dump.exists():
             return self.lines[step]
-        reasons = count_reasons(dump, self.mode)
+        found = groups(dump, self.mode)
+        if step == 1:
+            self.tell(found)
         if step < max(self.lines):
             dump.unlink()
-        return msgspec.json.encode({**msgspec.json.decode(self.lines[step]), "reasons": reasons}) + b"\n"
+        return msgspec.json.encode(msgspec.json.decode(self.lines[step]) | found.record()) + b"\n"
+
+    def tell(self, first: Groups) -> None:
+        """Say once, as early as can be, whether the first step's rollouts have anything to learn from."""
+        if not self.told:
+            _log.info("%s", first.line())
+        self.told = True
 
     def why(self) -> str:
         """Of the last three steps, the commonest reasons of zeros, as a part of a sentence; empty where none are known."""
@@ -102,16 +126,6 @@ class Metrics:
         if not last:
             return f"{name} unknown ({self.path} is empty: verl wrote no metrics, see verl.log beside it)"
         return f"{name} {sum(first) / len(first):.{digits}f} -> {sum(last) / len(last):.{digits}f}{self.why()}"
-
-
-def count_reasons(dump: Path, mode: str) -> dict[str, int]:
-    """How many rollouts of a step earned which reason; verl's dump has reply and label, and the reward is cheap."""
-    counts: Counter[str] = Counter()
-    with dump.open("rb") as lines:
-        for line in lines:
-            rollout = msgspec.json.decode(line)
-            counts[compute_score("looptool", rollout["output"], rollout["gts"], mode=mode)["reason"]] += 1
-    return dict(counts.most_common())
 
 
 def read_lines(path: Path) -> list[tuple[int, bytes]]:
@@ -160,7 +174,7 @@ def stop(process: subprocess.Popen[Any]) -> None:
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGTERM)
         try:
-            process.wait(10)
+            process.wait(END_SECONDS)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()

@@ -6,19 +6,22 @@ In: calls and the tools they may use. Out: codes that name the argument, "missin
 A tool's parameters are JSON Schema; type names as people write them are understood too, and a type without a certain
 meaning forbids nothing. Departures from JSON Schema: an object with declared properties takes no others unless it says
 so; `pattern` is not checked, as it can take for ever on a value that a model chose, nor are `format`, `not`, `if`,
-`dependent...`, `multipleOf`, `uniqueItems`, `contains`, and counts of properties; of a `oneOf` one match is enough.
+`dependent...`, `multipleOf`, `uniqueItems`, `contains`, and counts of properties; of a `oneOf` one match is enough. A
+reference is a pointer into the tool's own parameters; any other forbids nothing.
 """
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import unquote
 
 from looptool.match import same_value
 from looptool.records import Call, Tool
 from looptool.type_names import JSON_TYPES, Schema, is_of_type, read_type
 
 _OPEN = {"allOf", "anyOf", "oneOf", "$ref", "patternProperties", "unevaluatedProperties"}
-"""Keywords that say elsewhere what else an object with declared properties takes."""
+"""Keywords that say elsewhere what else an object with declared properties takes; a choice between required ones of
+its own does not."""
 
 _BOUNDS = {"minimum": lambda value, bound: value >= bound, "maximum": lambda value, bound: value <= bound,
            "exclusiveMinimum": lambda value, bound: value > bound,
@@ -82,7 +85,7 @@ class _Checker:
         known = properties if isinstance(properties, dict) else {}
         faults = [f"missing_required:{prefix}{name}" for name in _list(schema, "required")
                   if isinstance(name, str) and name not in value]
-        others = schema.get("additionalProperties", properties is None or bool(_OPEN & schema.keys()))
+        others = schema.get("additionalProperties", properties is None or bool(_OPEN & schema.keys()) and _is_open(schema))
         for name, member in value.items():
             if name in known:
                 faults += self.faults_of(member, known[name], prefix + name)
@@ -95,9 +98,11 @@ class _Checker:
     def list_faults(self, value: list[Any], schema: Schema, path: str) -> list[str]:
         """Length, repeated items, and the faults of each item."""
         faults = _length_faults(len(value), schema, "Items", path)
-        first = _list(schema, "prefixItems")
+        first, rest = _list(schema, "prefixItems"), schema.get("items")
+        if type(rest) is list:  # up to draft 2019-09
+            first, rest = rest, schema.get("additionalItems")
         for index, item in enumerate(value):
-            item_schema = first[index] if index < len(first) else schema.get("items")
+            item_schema = first[index] if index < len(first) else rest
             faults += self.faults_of(item, item_schema, f"{path}[{index}]")
         return faults
 
@@ -123,8 +128,21 @@ class _Checker:
         start, *steps = reference.split("/")
         schema: Any = self.root if start == "#" else None
         for step in steps:
-            schema = schema.get(step.replace("~1", "/").replace("~0", "~")) if isinstance(schema, dict) else None
+            step = unquote(step).replace("~1", "/").replace("~0", "~")
+            if isinstance(schema, list):
+                schema = schema[int(step)] if step.isdecimal() and int(step) < len(schema) else None
+            else:
+                schema = schema.get(step) if isinstance(schema, dict) else None
         return schema
+
+
+def _is_open(schema: Schema) -> bool:
+    """Whether a schema with keywords of `_OPEN` takes more than its properties."""
+    found = _OPEN & schema.keys()
+    return not (found <= {"anyOf", "oneOf"} and all(
+        isinstance(variant, dict) and variant.keys() == {"required"} and type(variant["required"]) is list
+        and all(name in schema["properties"] for name in variant["required"] if type(name) is str)
+        for key in found for variant in _list(schema, key)))
 
 
 def _with_type_read(schema: Schema) -> Schema:

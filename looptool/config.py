@@ -6,7 +6,7 @@ import difflib
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, NoReturn, get_args, get_type_hints
 
 import msgspec
 import yaml
@@ -31,6 +31,14 @@ Ablation = Literal["none", "no_high_ppl", "no_jglv", "no_edde", "high_ppl_replac
 
 class Section(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Base of all sections: keyword fields, unknown keys refused."""
+
+    beyond_paper: ClassVar[tuple[str, ...]] = ()
+    """Keys of options that are no part of the method and off by default."""
+
+    def recorded(self) -> dict[str, Any]:
+        """The section as an output records it: as before an option came, where that is off."""
+        return {key: value for key, value in msgspec.to_builtins(self).items()
+                if value or key not in self.beyond_paper}
 
 
 class Student(Section):
@@ -67,7 +75,9 @@ class Teacher(Section, kw_only=True):
     """The models behind planner, user, assistant, tool, judge and generator."""
 
     base_urls: list[str] = []
-    """OpenAI-compatible endpoints that share the load; "simulated" is the embedded teacher; default $OPENAI_BASE_URL."""
+    """OpenAI-compatible endpoints that share the load; default $OPENAI_BASE_URL. "simulated" is the
+    embedded teacher. "serve MODEL FLAGS" is a vLLM on this machine, by scripts/serve.sh, that each
+    step starts when it first asks and ends with it, so that other steps have the GPUs."""
     models: list[str]
     """Drawn per call while dialogs are generated; the first one serves every other role."""
     judges: list[str] = []
@@ -87,11 +97,26 @@ class Teacher(Section, kw_only=True):
     dollars_per_million_completion_tokens: Amount = 0
 
 
+Rule = Literal["invented_value", "one_by_one", "gives_up", "sibling_tool", "omit_optional",
+               "date_format", "rounded_amount"]
+"""Systematic errors of the simulated teacher; looptool/simulation/rules.py says what each is."""
+
+
 class Simulation(Section):
     """The embedded teacher's world; used only where a base URL is "simulated"."""
 
+    noise: Literal["random", "systematic", "both"] = "random"
+    """How labels go wrong: "random" drawn anew for each step, at label_noise; "systematic" by rules
+    that the teacher keeps to, at rule_share; or each at its share."""
     label_noise: Share = 0.15
     """Share of an assistant's call steps that the simulated assistant gets wrong in a consistent way."""
+    rule_share: Share = 0.6
+    """Share of the cases in a rule's reach in which the assistant keeps to it."""
+    rules: list[Rule] = msgspec.field(default_factory=lambda: list(get_args(Rule)))
+    """The teacher's rules; the seed draws the cases in which it keeps to them."""
+    judge_shares_blind_spots: bool = False
+    """Judge, checker and generator are of one kind with the assistant: what it consistently gets
+    wrong they hold to be right. The paper's judge is its generator."""
     draw_noise: Share = 0.02
     """Share of draws that go wrong on their own, so that agreement between draws has something to do."""
     judge_error: Share = 0.1
@@ -106,11 +131,12 @@ class Simulation(Section):
     """Share of replies that do not follow the asked format."""
     tool_error: Share = 0.05
     """Share of tool results that report an error."""
-    heldout_tasks: Count = 400
-    """Size of the held-out set, which has its own catalogue, phrasings and no noise."""
+    heldout_tasks: Count = 1050
+    """Size of the held-out set, which has its own catalogue, phrasings and no noise; as many of
+    each of the 14 kinds of tasks."""
     heldout_tools: str = ""
-    """A list by 01_synthesize_tools.sh --output, relative to the repository, of tools to hold out in place of that catalogue;
-    what a run trains on should have none of them."""
+    """A list by 01_synthesize_tools.sh --output, relative to the repository, of tools to hold out in
+    place of that catalogue; what a run trains on should have none of them."""
 
 
 class Dialogs(Section):
@@ -216,6 +242,9 @@ class Probing(Section):
     """What decodes: this process, servers at `base_urls`, or vLLM engines in a Ray cluster; docs/probing.md says which when."""
     base_urls: list[str] = []
     """Servers of the policy, for engine "endpoint"."""
+    samples: Count = 0
+    """Replies to each sample that are drawn at train.temperature, beside the greedy one: its pass
+    rate. 0 is the paper's (docs/data_loop.md, "Beyond the paper")."""
     model: str = ""
     """Its name there; default: the only model that they list."""
     in_flight: AtLeastOne = 256
@@ -241,6 +270,8 @@ VERIFY_PRESETS: dict[str, dict[str, Any]] = {
 class Verify(Section):
     """Section 4.3, judgement-guided label verification."""
 
+    beyond_paper = ("audit_mastered", "label_refinement")
+
     preset: Literal["both_orders", "paper"] = "both_orders"
     """"paper" is one vote of one judge (the first), with the label shown first."""
     both_orders: bool = True
@@ -252,10 +283,18 @@ class Verify(Section):
     rules_first: bool = False
     """A candidate that cannot be read or breaks its tool's schema loses to one that does neither, without a judge."""
     temperature: Amount = 0.6
+    audit_mastered: Share = 0.0
+    """Beyond the paper: this share of the mastered samples is judged too, those of high perplexity
+    first (dataloop/auditing.py)."""
+    label_refinement: bool = False
+    """Beyond the paper: a label gives way, without a judge, to what most of probe.samples replies
+    say in two rounds' probes (arXiv 2604.03993; dataloop/auditing.py)."""
 
 
 class Expand(Section):
     """Section 4.4, error-driven data expansion."""
+
+    beyond_paper = ("distractors",)
 
     per_seed: AtLeastOne = 4
     near_copy: Share = 0.75
@@ -266,10 +305,15 @@ class Expand(Section):
     temperature: Amount = 1.0
     top_p: Share = 0.9
     presence_penalty: float = 1.2
+    distractors: Count = 0
+    """Beyond the paper: so many samples are made of each error seed by rules, without a teacher,
+    their label right by construction (after COVERT, arXiv 2604.09813; dataloop/distractors.py)."""
 
 
 class Mix(Section):
     """Equation 5: D_{j+1} = D_ES + D_EE + D_HPPL + D_Seed-new. The defaults are Table 3."""
+
+    beyond_paper = ("middling_share",)
 
     size: AtLeastOne = 18304
     """Samples of every D_j."""
@@ -283,6 +327,9 @@ class Mix(Section):
     """At most this share of the mastered samples counts as high-perplexity ones, "top 25%" being 0.25."""
     high_ppl_threshold: Amount = 0.0
     """And none with a lower perplexity."""
+    middling_share: Share = 0.0
+    """Beyond the paper: up to this share of the high-perplexity samples are those whose pass rate
+    over probe.samples replies is nearest to one half."""
     benchmarks: list[str] = []
     """Files and folders of benchmarks, relative to the repository; what they hold already does not enter a D_j."""
 

@@ -7,8 +7,8 @@
                   {"role": "tool", "content": "...", "tool_call_id": "call_1_0"}, ...]}
 
 "weight": 0 on an assistant's turn, as in OpenAI's fine-tuning files, says that it is no label: it stays in the history.
-Reasoning is left out unless asked for. Foreign files may lack id and date, may have further fields, which are passed over, and may hold
-system messages, which are skipped: the system text is written anew by looptool.prompt.
+Reasoning is left out unless asked for. System messages are skipped: the system text is written anew by looptool.prompt.
+Files of others come in other forms; grpotool/dataset/foreign_records.py makes this one of them.
 """
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from typing import Any, Literal
 
 import msgspec
 
+from looptool.error_results import reports_error
 from looptool.records import Call, Dialog, Message, Tool
-from looptool.schema import read_tool
+from looptool.tool_objects import read_tool
 
 
 class Function(msgspec.Struct, kw_only=True):
@@ -135,17 +136,6 @@ def read_messages(conversation: Conversation) -> list[Message]:
             waiting = [call.id for call in turn.tool_calls or []]
             messages.append(Message(role=turn.role, content=turn.content or "", calls=calls, suspect=turn.weight == 0))
     return messages
-
-
-def reports_error(result: str) -> bool:
-    """Whether a tool's result is a JSON object with an "error" that says something."""
-    if '"error"' not in result and "\\u" not in result:  # as most, and decoding takes longer
-        return False
-    try:
-        content = msgspec.json.decode(result)
-    except (msgspec.DecodeError, UnicodeEncodeError):
-        return False
-    return isinstance(content, dict) and bool(content.get("error"))
 
 
 _decode_arguments = msgspec.json.Decoder(dict[str, Any]).decode

@@ -13,13 +13,16 @@ STYLE = ("<style>svg { font: 13px system-ui, sans-serif; background: #fff } .gri
          ".line { fill: none; stroke: currentColor; stroke-width: 1.8 }</style>")
 
 
-def draw(panels: Mapping[str, Mapping[str, Curve]]) -> str:
-    """An SVG of its own: curves by name, by title of their panel."""
-    drawn = "".join(f'<g transform="translate({index * WIDTH} 0)">{"".join(_panel(title, curves))}</g>'
-                    for index, (title, curves) in enumerate(panels.items()))
-    width = len(panels) * WIDTH
-    return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {HEIGHT}" width="{width}">{STYLE}{drawn}'
-            "</svg>\n")
+def draw(panels: Mapping[str, Mapping[str, Curve]], columns: int = 0) -> str:
+    """An SVG of its own: curves by name, by title of their panel; so many in a row, or all of
+    them."""
+    columns = min(columns or len(panels), len(panels))
+    places = [(index % columns * WIDTH, index // columns * HEIGHT) for index in range(len(panels))]
+    drawn = "".join(f'<g transform="translate({x} {y})">{"".join(_panel(title, curves))}</g>'
+                    for (x, y), (title, curves) in zip(places, panels.items(), strict=True))
+    width, height = columns * WIDTH, places[-1][1] + HEIGHT
+    return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
+            f'width="{width}">{STYLE}{drawn}</svg>\n')
 
 
 def _panel(title: str, curves: Mapping[str, Curve]) -> Iterable[str]:

@@ -6,6 +6,7 @@ import os
 import ssl
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import aiohttp
 import httpx2
@@ -13,6 +14,7 @@ import openai
 
 from looptool.answers import CallFailed, Reply, Transient, read_completion
 from looptool.config import Config
+from looptool.own_server import WORD, OwnServer
 from looptool.records import InputError
 from looptool.structured import Support
 
@@ -30,8 +32,11 @@ _MANY_CONNECTIONS = 65536
 class Endpoint:
     """One server: its connection, its load, and what is known of its health."""
 
-    def __init__(self, url: str, client: openai.AsyncOpenAI, world: bytes):
+    def __init__(self, url: str, client: openai.AsyncOpenAI, world: bytes,
+                 server: OwnServer | None = None):
         self.url, self.client = url, client
+        self.server = server
+        """Where it is ours to start and to end."""
         self.support = Support(url)
         self.world = world
         """What its answers depend on beside the request; empty for a server of models."""
@@ -49,7 +54,10 @@ class Endpoint:
         Raises:
             Transient: worth another try.
             openai.APIStatusError: any other refusal.
+            InputError: a server of our own does not come up.
         """
+        if self.server is not None:
+            await self.server.up()
         try:
             response = await self.client.post(path, cast_to=httpx2.Response, content=body, options=_HEADERS)
             return read(response.content)
@@ -60,21 +68,33 @@ class Endpoint:
                 raise Transient(f"status {error.status_code}", _retry_after(error.response)) from None
             raise
 
+    async def close(self) -> None:
+        """Close the connection, and end a server of our own."""
+        await self.client.close()
+        if self.server is not None:
+            await self.server.end()
+
     def rest(self) -> None:
         """Let others go first for a while, lest a server that fails at once draws all the load."""
         self.failures += 1
         self.rests_until = time.monotonic() + min(0.25 * 2 ** min(self.failures, 8), LONGEST_PAUSE)
 
 
-def connect(url: str, config: Config, key: str) -> tuple[openai.AsyncOpenAI, bytes]:
-    """The connection to `url`, which `key` of the config names, and what its answers depend on beside the request.
+def connect(url: str, config: Config,
+            key: str) -> tuple[openai.AsyncOpenAI, bytes, OwnServer | None]:
+    """The connection to `url`, which `key` of the config names, what its answers depend on beside
+    the request, and the server where that is to be started.
 
     Raises:
         InputError: `url` is none.
     """
+    server = None
     if url == "simulated":
         from looptool.simulation.server import simulated_connection  # the only line that knows of the simulation
-        return simulated_connection(config)
+        return *simulated_connection(config), None
+    if url.startswith(WORD) and key == "teacher.base_urls":
+        server = OwnServer(url, Path(config.run_dir) / "teacher_server.log")
+        url = server.url
     if not url.startswith(("http://", "https://")):
         environment = ", or the environment variable OPENAI_BASE_URL," if key == "teacher.base_urls" else ""
         raise InputError(f"{key}: {url!r} is no URL; set it{environment} to something like http://localhost:8000/v1")
@@ -82,7 +102,7 @@ def connect(url: str, config: Config, key: str) -> tuple[openai.AsyncOpenAI, byt
     limits = httpx2.Limits(max_connections=_MANY_CONNECTIONS, keepalive_expiry=3)
     http_client = openai.DefaultAioHttpClient(timeout=timeout, limits=limits, verify=_certificates())
     return openai.AsyncOpenAI(base_url=url, api_key=os.environ.get("OPENAI_API_KEY") or "none", max_retries=0,
-                              http_client=http_client), b""
+                              http_client=http_client), b"", server
 
 
 @functools.cache

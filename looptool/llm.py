@@ -80,7 +80,7 @@ class Client:
     async def __aexit__(self, *_: object) -> None:
         for endpoint in self._endpoints:
             endpoint.support.close()
-        await asyncio.gather(*(endpoint.client.close() for endpoint in self._endpoints))
+        await asyncio.gather(*(endpoint.close() for endpoint in self._endpoints))
         self._cache.close()
 
     async def ask(self, role: str, messages: list[dict[str, Any]], sampling: Sampling, draw: int = 0,

@@ -48,7 +48,9 @@ class Question:
         if limited and self.limit:
             body = body | {"max_tokens": self.limit}
         if formed and self.form is not None:
-            body = body | {"response_format": self.form.response_format()}
+            # not sorted: a server has the properties written in the order of the schema
+            field = msgspec.Raw(msgspec.json.encode(self.form.response_format()))
+            body = body | {"response_format": field}
         return msgspec.json.encode(body, order="sorted")
 
     def known(self, cache: AnswerCache, either: bool) -> tuple[Reply, bool] | None:
@@ -78,7 +80,7 @@ class Question:
 
 
 def _key(key: bytes, more: Any) -> bytes:
-    return hashlib.sha256(key + msgspec.json.encode(more, order="sorted")).digest()
+    return hashlib.sha256(key + msgspec.json.encode(more)).digest()
 
 
 async def put(question: Question, needed: bool, endpoint: Endpoint) -> tuple[Reply, bool]:
@@ -110,7 +112,7 @@ async def put(question: Question, needed: bool, endpoint: Endpoint) -> tuple[Rep
 
 
 async def _put(question: Question, endpoint: Endpoint, formed: bool) -> Reply:
-    """Where prompt and limit are more than the server's context, what is left of it is the limit."""
+    """Where prompt and limit exceed the server's context, what is left of it is the limit."""
     try:
         return await endpoint.post(question.request(formed))
     except REFUSED as error:

@@ -106,7 +106,17 @@ class Sample(Record):
     """Where it came from: "<dialog id>#<step>", a file's record, or the scenario of an expansion."""
 
 
-class Probe(Record):
+class Draw(Record):
+    """One answer among the replies that were drawn to a sample."""
+
+    answer: Message
+    count: int
+    """Replies that make these calls."""
+    reason: str
+    """As that of a Probe; "malformed" for all that could not be read or were cut."""
+
+
+class Probe(Record, omit_defaults=True):
     """What the policy answered to one sample, greedily (section 4.2, GCP)."""
 
     sample: Sample
@@ -121,10 +131,18 @@ class Probe(Record):
     """exp of the mean negative log-probability of the reply's tokens, its end token included (equation 3)."""
     tokens: int
     finish: Literal["stop", "length", "empty"]
+    draws: list[Draw] = []
+    """Further replies at a temperature (probe.samples), the most frequent answer first."""
 
     @property
     def matches(self) -> bool:
         return self.reason == "match"
+
+    @property
+    def pass_rate(self) -> float | None:
+        """Share of the drawn replies that match the label; None where none were drawn."""
+        passed = sum(draw.count for draw in self.draws if draw.reason == "match")
+        return passed / sum(draw.count for draw in self.draws) if self.draws else None
 
 
 VerdictName = Literal["PRED_WRONG", "LABEL_WRONG", "BOTH_CORRECT", "BOTH_WRONG", "UNDECIDED"]

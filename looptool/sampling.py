@@ -36,7 +36,8 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Continuation(msgspec.Struct, frozen=True, kw_only=True):
-    """How the prompts of one stage are continued: greedily, whatever the model's generation config says."""
+    """How the prompts of one stage are continued: greedily, whatever the model's own generation
+    config says."""
 
     model: str
     max_tokens: int

@@ -1,8 +1,8 @@
-"""Tool descriptions as the field writes them -> Tool records with a JSON Schema.
+"""Parameters as the field writes them -> JSON Schema.
 
-In: one tool object in xLAM or ToolRL style, {"name", "description", "parameters": {"city": {"description": ..., "type":
-"str, optional", "default": "Paris"}}}; in OpenAI's form, {"type": "function", "function": {...}}; or as this package
-writes it. Out: a Tool, or a ValueError with the reason; a meaning that is not certain is never guessed.
+In: parameters in xLAM or ToolRL style, {"city": {"description": ..., "type": "str, optional", "default": "Paris"}}, or a
+JSON Schema. Out: a JSON Schema of type object, or a ValueError with the reason; a meaning that is not certain is never
+guessed. Whole tools are read by looptool.tool_objects.
 
 What is decided here
 - A parameter of xLAM style is required unless its type says optional ("str, optional", "Optional[int]") or it has a
@@ -14,38 +14,17 @@ What is decided here
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
-from looptool.records import Tool
 from looptool.type_names import Schema, is_of_type, quote, read_type, says_optional
 
-SCHEMAS_BY_NAME = ("properties", "$defs", "definitions", "patternProperties")
-ONE_SCHEMA = ("items", "additionalProperties", "not")
-SCHEMA_LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
-"""The keywords of JSON Schema that hold further schemas, by what they hold."""
+SCHEMAS_BY_NAME = ("properties", "$defs", "definitions", "patternProperties", "dependentSchemas")
+ONE_SCHEMA = ("items", "additionalItems", "additionalProperties", "not", "if", "then", "else", "contains",
+              "propertyNames", "unevaluatedItems", "unevaluatedProperties")
+SCHEMA_LISTS = ("anyOf", "oneOf", "allOf", "prefixItems", "items")
+"""The keywords of JSON Schema that hold further schemas, by what they hold; "items" held a list up to draft 2019-09."""
 _MAY_BE_NULL = ("default", "const", "type")  # any other keyword that is null is one left out; a null type is no type
-
-
-def read_tool(raw: Any) -> Tool:
-    """One tool from a JSON object of any of the forms above; its name stays as written.
-
-    Raises:
-        ValueError: this is no tool, or a parameter's meaning is not certain; names the parameter.
-    """
-    if not isinstance(raw, dict):
-        raise ValueError(f"a tool is a JSON object, not {quote(raw)}")
-    if isinstance(raw.get("function"), dict):
-        raw = raw["function"]
-    name, description, domain = raw.get("name"), raw.get("description") or "", raw.get("domain") or ""
-    if not isinstance(name, str) or not name:
-        raise ValueError(f'a tool needs a "name", not {quote(name)}')
-    if not isinstance(description, str) or not isinstance(domain, str):
-        raise ValueError(f'tool {name!r}: "description" and "domain" must be text')
-    try:
-        parameters = json_schema(raw.get("parameters") or {})
-    except ValueError as error:
-        raise ValueError(f"tool {name!r}: {error}") from None
-    return Tool(name=name, description=description, parameters=parameters, domain=domain)
 
 
 def json_schema(parameters: Any) -> Schema:
@@ -57,7 +36,7 @@ def json_schema(parameters: Any) -> Schema:
     if not isinstance(parameters, dict):
         raise ValueError(f"parameters must be a JSON object, not {quote(parameters)}")
     if not is_json_schema(parameters):
-        return _from_xlam(parameters)
+        return schema_by_name(parameters, _is_required_in_xlam)
     try:
         schema = {"type": "object", "properties": {}, "required": []} | _normalized(parameters, "parameters")
     except RecursionError:
@@ -82,20 +61,37 @@ def is_json_schema(parameters: Any) -> bool:
         isinstance(properties, dict) and all(isinstance(value, dict) for value in properties.values()))
 
 
-def _from_xlam(parameters: Schema) -> Schema:
+def schema_by_name(parameters: Any, is_required: Callable[[str, Schema], bool]) -> Schema:
+    """A JSON Schema of type object from {"city": {"type": "str", ...}, ...}.
+
+    Args:
+        is_required: of a parameter's name and what is written under it.
+
+    Raises:
+        ValueError: a parameter has no certain meaning; names it.
+    """
+    if not isinstance(parameters, dict):
+        raise ValueError(f"parameters must be a JSON object, not {quote(parameters)}")
     properties, required = {}, []
     for name, spec in parameters.items():
         if not isinstance(spec, dict) or "type" not in spec:
             raise ValueError(f"parameter {name!r}: needs an object with a type, not {quote(spec)}")
-        marked, default = spec.get("required"), spec.get("default")
-        has_default = default is not None and default != ""
         properties[name] = _normalized({key: value for key, value in spec.items() if key != "default" and
                                         not (key == "required" and isinstance(value, bool))}, name)
-        if has_default:
-            _put_default(properties[name], default)
-        if marked is True or marked is not False and not has_default and not says_optional(spec["type"]):
+        if _has_default(spec):
+            _put_default(properties[name], spec["default"])
+        if is_required(name, spec):
             required.append(name)
     return {"type": "object", "properties": properties, "required": required}
+
+
+def _is_required_in_xlam(name: str, spec: Schema) -> bool:
+    marked = spec.get("required")
+    return marked is True or marked is not False and not _has_default(spec) and not says_optional(spec["type"])
+
+
+def _has_default(spec: Schema) -> bool:
+    return spec.get("default") is not None and spec["default"] != ""
 
 
 def _put_default(schema: Schema, default: Any) -> None:

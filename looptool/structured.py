@@ -99,7 +99,7 @@ async def ask_for_support(model: str, post: Post) -> Shown:
     if not PROBE.fits(reply.text):
         return Shown(False, "takes response_format and does not keep to it")
     if not reply.reasoning and (await post(msgspec.json.encode(plain))).reasoning:
-        return Shown(True, "lets no reply by a schema begin with thinking, as vLLM does without its "
+        return Shown(True, "lets no reply by a schema begin with thinking, as vLLM without its "
                            "--reasoning-parser")
     return Shown(True)
 

@@ -1,7 +1,9 @@
-"""JSON objects in what a model wrote, wherever they stand: behind a quoted call, in a fence, with braces around.
+"""JSON objects in what a model wrote, wherever they stand: behind a quoted call, in a fence, with
+braces around.
 
-In: the text of a reply, and the type of the object. Out: what fits the type. Objects are JSON, but for raw newlines and
-tabs inside a string, which models write. What is no whole object is passed over, and so is what stands in it.
+In: the text of a reply, and the type of the object. Out: what fits the type. Objects are JSON, but
+for raw newlines and tabs inside a string, which models write. What is no whole object is passed
+over, and so is what stands in it.
 """
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ _FENCE = re.compile(r"^[ \t]*```\w*[ \t]*$", re.MULTILINE)
 _BRACE = re.compile(r"[{}]")
 _OBJECT = re.compile(r'\{\s*["}]')
 MAX_BROKEN = 100
-"""Broken objects of a reply, after which no more is looked for: so the time is linear in the text."""
+"""Broken objects of a reply, after which no more is looked for: so the time is linear in the
+text."""
 
 
 def read_object(text: str, kind: type[T]) -> T | None:
@@ -27,14 +30,16 @@ def read_object(text: str, kind: type[T]) -> T | None:
 
 
 def read_objects(text: str, kind: type[T]) -> list[T]:
-    """The whole objects of this type in their order; of two of which one holds the other, the outer one."""
+    """The whole objects of this type in their order; of two of which one holds the other, the outer
+    one."""
     return [item for _, _, value in find_objects(text) for item in _fitting(value, kind)]
 
 
 def read_only_objects(text: str, kind: type[T]) -> list[T] | None:
     """The objects of a text that holds nothing else: a line each, in a list, in a fence.
 
-    None where there is no object, where one is not of this type, or where anything else stands beside them.
+    None where there is no object, where one is not of this type, or where anything else stands
+    beside them.
     """
     read: list[T] = []
     rest, position = [], 0
@@ -86,7 +91,7 @@ def _fitting(value: Any, kind: type[T]) -> Iterator[T]:
 
 
 def _converted(value: Any, kind: type[T]) -> T | None:
-    try:  # through text, as only msgspec's own decoder refuses what is no text, such as a lone surrogate
+    try:  # through text, as only msgspec's own decoder refuses a lone surrogate
         return msgspec.json.decode(json.dumps(value), type=kind)
     except (msgspec.DecodeError, RecursionError):
         return None

@@ -1,8 +1,17 @@
 #!/usr/bin/env bash
 # LoopTool on a laptop: makes .venv, runs two whole rounds on the CPU, prints the table, writes runs/laptop/report.html.
 # A tiny student, a SIMULATED teacher, the same scripts as on a cluster. About 10 minutes on 2 cores, 8 GB of memory.
+# With --static, training on D_1 again in every round is run too (5 minutes more) and stands beside it in table and page.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 use_looptool
 
-bash "$root/scripts/run_loop.sh" --config "$root/configs/laptop.yaml" "$@"
+beside=() flags=(--config "$root/configs/laptop.yaml")
+for flag in "$@"; do
+  if [[ "$flag" == --static ]]; then beside=(--static); else flags+=("$flag"); fi
+done
+bash "$root/scripts/run_loop.sh" "${flags[@]}"
+if ((${#beside[@]})); then
+  python "$root/dataloop/static_training.py" "${flags[@]}"
+  python "$root/dataloop/report.py" --static "${flags[@]}"
+fi

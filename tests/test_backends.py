@@ -27,7 +27,7 @@ from looptool.config import ROOT, Config, Dialogs, Student, Teacher
 from looptool.meta import read_meta
 from looptool.records import Call, Dialog, InputError, Message, Need, Tool, read_jsonl, write_jsonl
 from looptool.run_files import RunFiles
-from looptool.schema import read_tool
+from looptool.tool_objects import read_tool
 from looptool.simulation.catalogue import catalogue
 
 TOOLS = backend_tools()

@@ -141,7 +141,6 @@ CASES = [
     # tools, dialogs, samples
     Case("tools absent", TOOLS, "--tools {run}/none", fine, ("{run}/none", "check the path")),
     Case("folder without tools", TOOLS, "--tools {run}/empty", folder("empty"), ("{run}/empty", ".jsonl")),
-    Case("tool list truncated", TOOLS, "--tools {run}/tools.jsonl", cut("tools.jsonl"), ("{run}/tools.jsonl:1", "mend")),
     Case("tool list empty", DIALOGS, "", put("tools.jsonl", ""), ("{run}/tools.jsonl", "is empty", "run the step")),
     Case("tool named twice", DIALOGS, "", add("tools.jsonl", 1), ("{run}/tools.jsonl", "twice", "remove one")),
     Case("dialog truncated", CONVERSATIONS, "", cut("dialogs.jsonl"), ("{run}/dialogs.jsonl:1", "truncated")),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from looptool.calls import MAX_BLOCK, MAX_DEPTH, MAX_TAGS, Reply, check_calls, paper_compat_match, parse_reply, render_calls, tool_match
 from looptool.prompt import render_answer
 from looptool.records import Call, Message, encode_line
-from looptool.schema import read_tool
+from looptool.tool_objects import read_tool
 
 SAMPLES = Path(__file__).resolve().parents[2] / "shared" / "data" / "xlam_style_samples.jsonl"
 

@@ -15,6 +15,7 @@ import pytest
 from test_verl_cpu import alive, descendants, tasks
 from tiny_policy import make_policy
 
+from grpotool import cold_start
 from grpotool.cold_start_overrides import compose, sft_command
 from grpotool.train import weights_digest
 from grpotool.verl_process import read_lines
@@ -79,7 +80,7 @@ def test_the_label_behind_the_prompt_of_a_rollout_is_trained_on(tmp_path, family
     sample = tasks(1)[0]
     texts = [msgspec.structs.replace(sample, id=name, label=label) for name, label in (
         ("a", sample.label), ("b", Message(role="assistant", content="Which one?", reasoning="unsaid")))]
-    config = SimpleNamespace(end_token=None, max_response_length=200)
+    config = SimpleNamespace(end_token=None, max_response_length=200, train_batch_size=4)
     rows = LabelledPrompts(str(make_rows(tmp_path, [*texts, *tasks(5)], tmp_path / "policy")), tokenizer, config)
     answers = {'<tool_call>\n{"name": "find", "arguments": {"city": "0"}}\n</tool_call>', "Which one?"}
     seen = set()
@@ -102,13 +103,16 @@ def test_an_answer_ends_as_the_policy_says_and_long_ones_are_left_out(tmp_path, 
 
     from grpotool.sft_dataset import LabelledPrompts
 
+    def limits(tokens: int) -> SimpleNamespace:
+        return SimpleNamespace(end_token=0, max_response_length=tokens, train_batch_size=4)
+
     tokenizer, parquet = AutoTokenizer.from_pretrained(policy), str(make_rows(tmp_path, tasks(5), policy))
-    rows = LabelledPrompts([parquet], tokenizer, SimpleNamespace(end_token=0, max_response_length=200))
+    rows = LabelledPrompts([parquet], tokenizer, limits(200))
     assert len(rows) == 4 and rows[0]["responses"][-1] == 0
     size = len(rows[0]["responses"])
-    assert len(LabelledPrompts([parquet], tokenizer, SimpleNamespace(end_token=0, max_response_length=size))) == 4
-    with pytest.raises(InputError, match="no label has at most"):
-        LabelledPrompts([parquet], tokenizer, SimpleNamespace(end_token=0, max_response_length=size - 1))
+    assert len(LabelledPrompts([parquet], tokenizer, limits(size))) == 4
+    with pytest.raises(InputError, match="0 labels of at most"):
+        LabelledPrompts([parquet], tokenizer, limits(size - 1))
 
 
 # What verl is told
@@ -116,7 +120,8 @@ def test_an_answer_ends_as_the_policy_says_and_long_ones_are_left_out(tmp_path, 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("overrides", [
-    ["train.profile=cpu"], ["train.profile=gpu"], ["train.profile=gpu", "train.attention=sdpa", "train.gpus_per_node=4"]])
+    ["train.profile=cpu"], ["train.profile=gpu", "train.attention=flash_attention_2"],
+    ["train.profile=gpu", "train.attention=sdpa", "train.gpus_per_node=4"]])
 def test_verl_knows_every_key(tmp_path, policy, overrides):
     from hydra import compose as compose_config
     from hydra import initialize_config_module
@@ -124,18 +129,39 @@ def test_verl_knows_every_key(tmp_path, policy, overrides):
 
     config = load(*overrides, f"run_dir={tmp_path}", "train.cold_start.steps=7", "seed=5", name="small")
     files = RoundFiles(tmp_path / "it's", 0)
-    run = compose(config, files, str(policy), 40, 2, tmp_path / "global_step_3")
+    run = compose(config, files, str(policy), 2, tmp_path / "global_step_3")
     with initialize_config_module("verl.trainer.config", version_base=None):
         composed = compose_config(config_name="sft_trainer_engine", overrides=run)
     engine, optimizer = omega_conf_to_dataclass(composed.engine), omega_conf_to_dataclass(composed.optim)
     assert engine.strategy == "fsdp2" and optimizer.lr == 3e-5 and composed.data.end_token == 2
     assert composed.trainer.total_training_steps == 7 and composed.trainer.resume_from_path.endswith("global_step_3")
-    assert composed.trainer.total_epochs * (40 // 32) >= 7
+    assert composed.trainer.total_epochs > 7
     assert composed.data.train_files == str(files.train_parquet.resolve())
-    packed = "train.attention=sdpa" not in overrides and config.train.profile == "gpu"
+    packed = "train.attention=flash_attention_2" in overrides
     assert composed.model.use_remove_padding == packed
     words = sft_command(config, run)
     assert f"--nproc_per_node={1 if config.train.profile == 'cpu' else config.train.gpus_per_node}" in words
+
+
+def test_gpus_share_a_batch():
+    sizes = ["train.profile=gpu", "train.gpus_per_node=8", "train.cold_start.batch_size=30"]
+    with pytest.raises(InputError, match="batch_size=30: is not divided by train.gpus_per_node=8; set it to 24"):
+        cold_start.check_batch(load(*sizes))
+    cold_start.check_batch(load(*sizes, "train.profile=cpu"))
+
+
+@pytest.mark.parametrize("steps, flags, said", [
+    (0, [], "cold start: train.cold_start.steps is 0, so round 1 starts with the student"),
+    (5, ["--dry-run"], "trainer.total_training_steps=5")])
+def test_what_is_said_without_training(tmp_path, policy, monkeypatch, caplog, steps, flags, said):
+    write_jsonl(RoundFiles(tmp_path, 1).dataset, tasks(4))
+    monkeypatch.setattr(sys, "argv", [
+        "cold_start.py", "--set", f"run_dir={tmp_path}", "--set", f"student.model={policy}", "--set",
+        f"train.cold_start.steps={steps}", *flags])
+    with caplog.at_level("INFO"):
+        cold_start.main()
+    assert said in caplog.text and not (tmp_path / "round_0" / "training" / "inputs.json").exists()
+    assert (tmp_path / "round_0" / "train.parquet").exists() == bool(steps)
 
 
 # The whole of it
@@ -207,7 +233,7 @@ def plain_loss(policy: Path, parquet: Path, rows) -> float:
 
     from grpotool.sft_dataset import LabelledPrompts
 
-    config = SimpleNamespace(end_token=None, max_response_length=128)
+    config = SimpleNamespace(end_token=None, max_response_length=128, train_batch_size=1)
     data, total, tokens = LabelledPrompts(str(parquet), AutoTokenizer.from_pretrained(policy), config), 0.0, 0
     model = AutoModelForCausalLM.from_pretrained(policy, attn_implementation="sdpa", dtype=torch.float32).eval()
     for row in rows:

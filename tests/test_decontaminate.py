@@ -128,7 +128,7 @@ def test_odd_tools_and_questions_are_read_as_far_as_they_go(tmp_path, tool):
 
 
 def test_bad_benchmarks(tmp_path):
-    with pytest.raises(InputError, match="holds no .json"):
+    with pytest.raises(InputError, match="holds no file with records"):
         benchmark_files([tmp_path])
     (tmp_path / "x.json").write_text('{"a": 1}')
     with pytest.raises(InputError, match="no tool and no request"):

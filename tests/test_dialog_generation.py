@@ -327,13 +327,22 @@ def test_what_a_user_says(text, said):
     [
         (" \n", "empty"),
         ('{"role": "user", "content": ""}', "empty"),
-        (calls(MENU_OF_A), "call"),
-        (f"Well. {A[:-3]}", "call"),
+        (calls(MENU_OF_A), "untagged_call"),
+        (f"Well. {A[:-3]}", "untagged_call"),
     ],
 )
 def test_what_no_user_says(text, fault):
     with pytest.raises(Unusable, match=f"^{fault}$"):
         read_text(text)
+
+
+@pytest.mark.parametrize("text, fault", [
+    ('```json\n{"name": "getMenu", "arguments": {"restaurant": "A"}}\n```', "untagged_call"),
+    ('getMenu(restaurant="A")', "untagged_call"), ("...", "empty"),
+    ("<tool_response>\n{}\n</tool_response>", "invented_turn")])
+def test_what_is_neither_call_nor_text_is_no_turn(text, fault):
+    with pytest.raises(Unusable, match=f"^{fault}$"):
+        read_turn(Reply(text=text), ["getMenu"])
 
 
 def test_a_cut_turn_is_none():

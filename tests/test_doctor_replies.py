@@ -47,7 +47,8 @@ def test_servers_are_asked_for_a_structured_reply(tmp_path, kept, refused, mode,
             tmp_path, teacher=Teacher(base_urls=[server.url], models=["m"], structured=mode)
         )
         [line] = map(str, check_structured(config, RoundFiles(tmp_path, 1)))
-    assert line.startswith(found.format(url=server.url)) and server.count == (0 if mode == "off" else 2 if kept else 1)
+    assert line.startswith(found.format(url=server.url))
+    assert server.count == (0 if mode == "off" else 2 if kept else 1)
 
 
 @pytest.mark.parametrize("url", ["simulated", "http://127.0.0.1:9/v1", ""])

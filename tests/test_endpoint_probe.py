@@ -38,10 +38,11 @@ def policy(folder):
 
 def serve(policy) -> LocalServer:
     """A server of real weights in the form of vLLM's /completions."""
-    from dataloop.greedy_decoding import decode
+    from dataloop.greedy_decoding import Dice, decode
 
     def answer(payload: dict) -> dict:
-        reply, = decode(policy.model, [payload["prompt"]], payload["max_tokens"], policy.ends)
+        dice = Dice([payload["seed"]], payload["temperature"]) if "seed" in payload else None
+        reply, = decode(policy.model, [payload["prompt"]], payload["max_tokens"], policy.ends, dice)
         shown = reply.tokens[:-1] if reply.ended else reply.tokens
         each = reply.log_probability / len(reply.tokens)
         return {"choices": [{"index": 0, "text": policy.tokenizer.decode(shown), "logprobs": {
@@ -51,9 +52,9 @@ def serve(policy) -> LocalServer:
     return LocalServer(answer)
 
 
-def probe(folder: Path, run_dir: Path, samples: Path, **probing) -> list[Probe]:
+def probe(folder: Path, run_dir: Path, dataset: Path, **probing) -> list[Probe]:
     config = loop_config(run_dir, student=STUDENT, probe=Probing(in_flight=4, **probing))
-    asyncio.run(script.probe_samples(config, samples, run_dir / "probes.jsonl", str(folder)))
+    asyncio.run(script.probe_samples(config, dataset, run_dir / "probes.jsonl", str(folder)))
     return list(read_jsonl(run_dir / "probes.jsonl", Probe))
 
 
@@ -71,6 +72,20 @@ def test_both_engines_give_the_same_probes(folder, policy, tmp_path):
     for entry, other in zip(served, here, strict=True):
         assert (entry.text, entry.tokens, entry.finish, entry.reason) == (other.text, other.tokens, other.finish, other.reason)
         assert entry.perplexity == pytest.approx(other.perplexity, rel=1e-3)
+
+
+def test_both_engines_draw_the_same_replies_beside_the_greedy_one(folder, policy, tmp_path):
+    samples = tmp_path / "samples.jsonl"
+    write_jsonl(samples, [probe.sample for probe in world(5)])
+    greedy, here = (probe(folder, tmp_path / name, samples, engine="transformers", samples=count)
+                    for name, count in (("a", 0), ("b", 3)))
+    with serve(policy) as server:
+        served = probe(folder, tmp_path / "c", samples, engine="endpoint", base_urls=[server.url], samples=3)
+        assert server.count == 5 * 4
+    assert [entry.draws for entry in here] == [entry.draws for entry in served]
+    assert [entry.text for entry in here] == [entry.text for entry in greedy]
+    assert all(sum(draw.count for draw in entry.draws) == 3 for entry in here)
+    assert "draws" not in (tmp_path / "a" / "probes.jsonl").read_text()
 
 
 @pytest.mark.parametrize("models, wanted, message", [

@@ -241,11 +241,11 @@ def world_seeds(count: int) -> list[ErrorSeed]:
 
 def test_expanded_samples_of_the_simulated_world_are_mostly_right_and_lead_back_to_their_seed(simulated, caplog):
     caplog.set_level("INFO")
-    seeds = world_seeds(30)
+    seeds = world_seeds(60)
     files = simulated(seeds)
     by_id = {seed.sample.id: seed.sample for seed in seeds}
     samples = list(read_jsonl(files.expanded, Sample))
-    assert len(samples) > 80 and sum(is_right(sample, sample.label) for sample in samples) >= 0.95 * len(samples)
+    assert len(samples) > 160 and sum(is_right(sample, sample.label) for sample in samples) >= 0.95 * len(samples)
     for sample in samples:
         assert not sample_faults(sample) and not candidate_faults(sample)
         assert sample.tools == by_id[sample.parent].tools and sample.messages != by_id[sample.parent].messages
@@ -254,7 +254,7 @@ def test_expanded_samples_of_the_simulated_world_are_mostly_right_and_lead_back_
     assert max(per_seed.values()) == 4
     assert all(len({sample.source for sample in samples if sample.parent == id}) == n for id, n in per_seed.items())
     last = caplog.messages[-1]
-    assert last.startswith(f"expand: round 1: 30 seeds, 120 tries -> {len(samples)} accepted") and "by_checker" in last
+    assert last.startswith(f"expand: round 1: 60 seeds, 240 tries -> {len(samples)} accepted") and "by_checker" in last
 
 
 def test_two_runs_write_the_same_bytes(simulated):

@@ -37,7 +37,8 @@ def config(max_prompt: int = 10**6, share: float = 0.02, seed: int = 0) -> Confi
 
 
 def sample(number: int, text: str = "", **arguments) -> Sample:
-    label = Message(role="assistant", calls=[Call(name="find", arguments=arguments)] if arguments else [])
+    label = (Message(role="assistant", calls=[Call(name="find", arguments=arguments)]) if arguments
+             else Message(role="assistant", content="Fine."))
     return Sample(id=f"{number:04d}", tools=[Tool(name="find")], date="unknown", label=label,
                   messages=[Message(role="user", content=f"task {number} {text}")])
 

@@ -69,8 +69,8 @@ A, B = call("getMenu", restaurant="A"), call("getMenu", restaurant="B")
     ([user("x"), assistant(A), result()], "call"),
     ([user("x"), assistant(A, suspect=True), result()], "suspect"),
     ([user("x"), assistant(text="y", suspect=True)], "suspect"),
-    ([user("x"), assistant(A), result(failed=True)], "failed_result"),
-    ([user("x"), assistant(A, B), result(), result(failed=True)], "failed_result"),
+    ([user("x"), assistant(A), result(failed=True)], "failed_result:error"),
+    ([user("x"), assistant(A, B), result(), result(failed=True)], "failed_result:error"),
     ([user("x"), assistant(A), result(), assistant(B), result(failed=True)], "call"),
     ([user("x"), assistant(text="y")], "text_first"),
     ([assistant(text="Hello"), user("x")], "before_any_user"),
@@ -83,7 +83,7 @@ def test_kinds_of_steps(messages, kind):
 def test_kinds_of_later_steps():
     messages = [user("x"), assistant(A), result(failed=True), assistant(A), result(), assistant(text="z"),
                 assistant(text="more")]
-    assert [step_kind(messages, i) for i in (1, 3, 5, 6)] == ["failed_result", "call", "text_after_results",
+    assert [step_kind(messages, i) for i in (1, 3, 5, 6)] == ["failed_result:error", "call", "text_after_results",
                                                               "after_own_turn"]
 
 
@@ -98,7 +98,7 @@ def test_a_sample_holds_all_that_came_before_and_nothing_else():
 def test_samples_golden(tmp_path):
     meta = transform(config(), CONVERSATIONS, False, tmp_path / "samples.jsonl", fits)
     check_golden(tmp_path / "samples.jsonl", "samples.jsonl")
-    assert meta.counts == {"call": 2, "failed_result": 1, "suspect": 1, "text": 2, "text_left_out": 2}
+    assert meta.counts == {"call": 2, "failed_result:error": 1, "suspect": 1, "text": 2, "text_left_out": 2}
     assert not (tmp_path / "samples_refused.jsonl").exists()
     filter_samples(tmp_path / "samples.jsonl", tmp_path / "seed.jsonl")
     assert (tmp_path / "seed.jsonl").read_bytes() == (tmp_path / "samples.jsonl").read_bytes()
@@ -244,8 +244,8 @@ def test_tasks_of_others():
 
 @pytest.mark.parametrize("change, reason", [
     ({"query": " "}, "query"), ({"query": 3}, "query"), ({"answers": None}, "answers"), ({"tools": "{"}, "tools"),
-    ({"answers": [{"name": "f"}]}, "arguments"),
-    ({"answers": [{"name": "f", "arguments": {}, "x": 1}]}, "unknown field"), ({"answers": "{}"}, "must be a list"), ({"tools": [{"name": ""}]}, "name"),
+    ({"answers": [{"name": "f", "arguments": 1}]}, "arguments"), ({"answers": [{"arguments": {}}]}, "no call with a name"),
+    ({"answers": [{"name": "f", "arguments": {}, "x": 1}]}, 'the key "x"'), ({"answers": "{}"}, "must be a list"), ({"tools": [{"name": ""}]}, "name"),
 ])
 def test_tasks_that_cannot_be_represented(change, reason):
     with pytest.raises(ValueError, match=reason):

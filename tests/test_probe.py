@@ -19,7 +19,7 @@ from loop_world import loop_config, says, task, weather, world
 
 from dataloop import greedy_capability_prob as script
 from dataloop.batches import Prober, make_batches, places
-from dataloop.probing import count_cases, make_probe, reply_cases
+from dataloop.probing import Drawing, count_cases, make_probe, reply_cases
 from looptool.calls import render_calls
 from looptool.config import Probing, Student
 from looptool.records import InputError, Probe, Sample, encode_line, read_jsonl, write_jsonl
@@ -127,7 +127,7 @@ class Policy:
 def probe_all(samples: list[Sample], folder, policy: Policy, window: int = 10):
     """A probe of `samples` in windows of 10 and batches of at most three or four prompts."""
     write_jsonl(folder / "samples.jsonl", samples)
-    prober = Prober(lambda: policy, batch_tokens=140, reply_tokens=5)
+    prober = Prober(lambda: policy, batch_tokens=140, reply_tokens=5, drawing=Drawing(0, 1.0, ""))
     inputs = Inputs(lambda: places(read_jsonl(folder / "samples.jsonl", Sample), window))
     return asyncio.run(run_stage("probe", inputs, prober.probe, folder / "probes.jsonl", settings={},
                                  sources=[folder / "samples.jsonl"], in_flight=window, usage=prober.usage))
@@ -295,6 +295,45 @@ def test_a_generation_is_what_was_decoded(policy):
         assert generation.perplexity == pytest.approx(math.exp(-answer.log_probability / len(answer.tokens)), rel=1e-4)
         assert generation.finish == ("length" if not answer.ended else "stop" if generation.text.strip() else "empty")
         assert policy.tokenizer.decode(answer.tokens).startswith(generation.text)
+
+
+def test_drawn_tokens_follow_their_chances_and_depend_on_a_prompts_own_seed(policy):
+    from dataloop.greedy_decoding import Dice, decode
+
+    prompt, count = [5, 6, 7], 600
+    drawn = decode(policy.model, [prompt] * count, 2, policy.ends, Dice(range(count), 0.7))
+    chances = first_token_chances(policy, prompt, 0.7)
+    for token in chances.topk(3).indices.tolist():
+        share = sum(answer.tokens[0] == token for answer in drawn) / count
+        assert share == pytest.approx(chances[token].item(), abs=4 * (0.25 / count) ** 0.5)
+    alone, = decode(policy.model, [prompt], 2, policy.ends, Dice([17], 0.7))
+    assert alone.tokens == drawn[17].tokens != drawn[18].tokens
+    cold, = decode(policy.model, [prompt], 8, policy.ends, Dice([17], 0.001))
+    assert cold.tokens == decode(policy.model, [prompt], 8, policy.ends)[0].tokens
+
+
+def first_token_chances(policy, prompt: list[int], temperature: float):
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    with torch.inference_mode():
+        plain = AutoModelForCausalLM.from_pretrained(policy.path, dtype=torch.float32)
+        return (plain(torch.tensor([prompt])).logits[0, -1] / temperature).softmax(dim=-1)
+
+
+OSLO = CALL.replace("Rome", "Oslo")
+
+
+@pytest.mark.parametrize("texts, found, rate", [
+    ([CALL, OSLO, f"<think>Why?</think>{CALL}", "Which city?"],
+     [(2, "match"), (1, "wrong_value"), (1, "no_call")], 0.5),
+    ([OSLO, CALL[:-20], CALL[:-21], CALL], [(2, "malformed"), (1, "wrong_value"), (1, "match")], 0.25),
+    ([], [], None)])
+def test_drawn_replies_are_counted_by_their_calls(texts, found, rate):
+    probe = make_probe(task("Rome"), Reply(CALL), [Reply(text) for text in texts])
+    assert [(draw.count, draw.reason) for draw in probe.draws] == found and probe.pass_rate == rate
+    cut = make_probe(task("Rome"), Reply(CALL), [Reply(CALL, finish="length")])
+    assert cut.pass_rate == 0 and cut.draws[0].reason == "malformed"
 
 
 def test_a_reply_that_ends_at_once_is_empty(policy, monkeypatch):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+from functools import partial
 from pathlib import Path
 
 import msgspec
 import pytest
+import ray
 from loop_world import loop_config, task, world
 from tiny_policy import make_policy
 
@@ -55,13 +57,14 @@ def journal_lines(journal: Path) -> int:
 class Weights(ray_policy.Engine):
     """An engine whose weights transformers decodes; it notes each reply, and breaks down over one while a file is there."""
 
-    def __init__(self, model: str, config, gpus: int):
+    def __init__(self, model: str, config, gpus: int, drawing):
         from dataloop.transformers_policy import TransformersPolicy
 
-        assert not gpus
+        assert gpus == 1
         self._folder, self._policy = Path(model), TransformersPolicy(model, config.student, cores=1)
+        self._drawing = drawing
 
-    async def generate(self, prompt: list[int]):
+    async def generate(self, prompt: list[int], seed: int | None = None):
         if BROKEN in self._policy.tokenizer.decode(prompt) and (self._folder / BROKEN).exists():
             for _ in range(3000):  # until other blocks are done and handed over; five minutes at most
                 if journal_lines(self._folder.with_name("ray.jsonl.journal")) > 0:
@@ -81,6 +84,7 @@ def test_a_cluster_writes_the_probes_of_one_process_and_goes_on_after_a_breakdow
     monkeypatch.setattr(ray_policy, "BLOCK", 4)
     monkeypatch.setattr(packages, "find_spec", lambda name: name)
     monkeypatch.setenv("RAY_ADDRESS", "local")
+    monkeypatch.setattr(ray, "init", partial(ray.init, num_gpus=1))  # Ray Data treats GPUs otherwise
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]))
 
     def probe(engine: str):

@@ -18,12 +18,14 @@ from dataloop.reporting.examples import find_examples
 from dataloop.reporting.figures import Report
 from dataloop.reporting.files import read_report
 from dataloop.reporting.page import render_page
-from dataloop.reporting.table import NOT_YET, TOTAL_WIDTH, make_table, render_text
+from dataloop.reporting.rows import NOT_YET
+from dataloop.reporting.skills import World
+from dataloop.reporting.table import TOTAL_WIDTH, make_table, render_text
 from looptool.answers import Usage
 from looptool.config import ROOT, Config, load_config
 from looptool.meta import StageMeta, meta_path
-from looptool.records import (Call, ErrorSeed, InputError, LabelChange, Message, Probe, Sample, Tool, Verdict, Vote,
-                              sample_id, write_jsonl)
+from looptool.records import (Call, Draw, ErrorSeed, InputError, LabelChange, Message, Probe,
+                              Sample, Tool, Verdict, Vote, sample_id, write_jsonl)
 from looptool.run_files import RoundFiles
 
 HOSTILE = '</pre><script>alert("x")</script><img src="http://evil.example/a.png" onerror=alert(1)>{{table}}&amp;'
@@ -47,6 +49,11 @@ def sample(text: str, label: Message = RIGHT, **fields) -> Sample:
 def known(task: Sample, given: Message) -> bool | None:
     """A world in which Bern is always right, and some texts were never spoken."""
     return None if task.messages[0].content == UNSPOKEN else given.calls == RIGHT.calls
+
+
+WORLD = World(known, lambda task, given: "capital" if given.calls == WRONG.calls else None,
+              lambda task: {"a": "first", "d": "rare"}.get(task.messages[0].content))
+"""Rome for Bern is a rule; what is neither "a" nor "d" is of no known kind."""
 
 
 def probe(task: Sample, prediction: Message, perplexity: float = 1.1, faults: tuple[str, ...] = ()) -> Probe:
@@ -128,7 +135,7 @@ def run(tmp_path: Path) -> Config:
 
 
 def test_figures_of_a_run_counted_by_hand(run):
-    report = read_report(run, known, "command")
+    report = read_report(run, WORLD, "command")
     first = report.rounds[0]
     assert [figures.number for figures in report.rounds] == [1] and report.next.number == 2
     noise = first.dataset.noise
@@ -151,7 +158,7 @@ def test_figures_of_a_run_counted_by_hand(run):
 
 
 def test_judge_and_expansion_counted_by_hand(run):
-    first = read_report(run, known, "command").rounds[0]
+    first = read_report(run, WORLD, "command").rounds[0]
     verdicts = first.verdicts
     assert verdicts.verdicts == {"PRED_WRONG": 1, "LABEL_WRONG": 2, "UNDECIDED": 1}
     assert verdicts.unjudged == 1
@@ -163,6 +170,42 @@ def test_judge_and_expansion_counted_by_hand(run):
     assert first.expansion.seeds == {"mispredicted": 1, "relabeled": 2}
     assert (first.expansion.accepted, first.expansion.right.hits) == (3, 2)
     assert first.expansion.outcomes == {"accepted": 3, "unjudged": 1}
+
+
+def test_blind_spot_and_kinds_counted_by_hand(run):
+    first = RoundFiles(run.run_dir, 1)
+    learnt = probe(D1[3], WRONG)
+    assert learnt.matches  # a wrong label that the policy reproduces: nobody judges it
+    write_jsonl(first.probes, [*PROBES[:3], learnt, PROBES[4], probe(sample("g", OTHER), RIGHT)])
+    report = read_report(run, WORLD, "command")
+    figures = report.rounds[0]
+    spot = figures.blind_spot
+    assert (spot.mastered.hits, spot.mastered.total) == (1, 2)
+    assert (spot.reproduced.hits, spot.reproduced.total) == (1, 2)
+    rules = {name: (rule.labels, rule.reproduced, rule.verdicts) for name,
+             rule in spot.rules.items()}
+    assert rules == {"capital": (1, 1, {"LABEL_WRONG": 1}), "other": (1, 0, {})}
+    assert figures.dataset.noise_by_rule == {"capital": 1}
+    counted = {name: msgspec.structs.astuple(kind) for name, kind in figures.kinds.items()}
+    assert counted == {"first": (1, 0, 1, 0, 0), "rare": (1, 1, 1, 1, 0), "other": (4, 1, 0, 2, 3)}
+    assert report.before.heldout.by_kind["other"].share == 0.25
+    text = text_of(report)
+    assert line_of(text, "wrong labels among the mastered") == ["50.0%", "of", "2"]
+    assert line_of(text, "capital") == ["1", "of", "1"]
+    assert line_of(text, "kinds of error seeds that EE covers") == ["1", "of", "2"]
+    assert line_of(text, "rare: error seeds -> new") == ["1", "->", "0"]
+
+
+@pytest.mark.parametrize("confusion, kappa", [({"PRED_WRONG": {"PRED_WRONG": 45, "LABEL_WRONG": 15},
+                                                "LABEL_WRONG": {"PRED_WRONG": 25,
+    "LABEL_WRONG": 15}}, 0.1304), ({"PRED_WRONG": {"PRED_WRONG": 3, "UNDECIDED": 9},
+                                    "LABEL_WRONG": {"LABEL_WRONG": 3}}, 1.0),
+                                              ({"PRED_WRONG": {"LABEL_WRONG": 4},
+                                                "LABEL_WRONG": {"PRED_WRONG": 4}}, -1.0),
+                                              ({"PRED_WRONG": {"PRED_WRONG": 9}}, None),
+                                              ({"PRED_WRONG": {"UNDECIDED": 1}}, None), ({}, None)])
+def test_kappa_is_cohens(confusion, kappa):
+    assert measures.kappa(confusion) == (None if kappa is None else pytest.approx(kappa, abs=1e-4))
 
 
 def test_every_verdict_is_held_against_what_it_should_be():
@@ -210,6 +253,17 @@ def test_any_perplexities_make_a_histogram_or_none(perplexities):
     assert sum(figures.histogram.mastered) == len(drawable) if drawable else figures.histogram is None
 
 
+def test_drawn_replies_give_pass_at_1_and_at_k():
+    probes = [probe(task, RIGHT) for task in D1[:3]]
+    for drawn, passed in zip(probes, (0, 1, 4), strict=True):
+        drawn.draws = [Draw(answer=RIGHT, count=passed, reason="match"),
+                       Draw(answer=WRONG, count=4 - passed, reason="wrong_value")]
+    figures = measures.probe_figures(probes, [])
+    assert (figures.drawn, figures.pass_at_1, figures.pass_at_k.share) == (4, pytest.approx(5 / 12),
+        2 / 3)
+    assert measures.probe_figures([probe(D1[0], RIGHT)], []).pass_at_k is None
+
+
 def test_training_without_a_reward_yet_is_not_yet():
     assert measures.training_figures([]) is None
     assert measures.training_figures([{"val/score": 1.0}]) is None
@@ -230,7 +284,7 @@ def line_of(text: str, label: str) -> list[str]:
 
 
 def test_table_shows_the_figures_and_calls_them_simulated(run):
-    text = text_of(read_report(run, known, "command"))
+    text = text_of(read_report(run, WORLD, "command"))
     assert line_of(text, "label noise: wrong labels") == ["25.0%", "of", "4", "20.0%", "of", "5"]
     assert line_of(text, "truth unknown, left out") == ["1", "0"]
     assert line_of(text, "reward, first 3 -> last 3 steps") == ["0.20", "->", "0.40"]
@@ -245,8 +299,20 @@ def test_table_shows_the_figures_and_calls_them_simulated(run):
     assert max(map(len, text.splitlines())) <= TOTAL_WIDTH
 
 
+def test_static_training_stands_beside(run, tmp_path):
+    static = RoundFiles(tmp_path / "static", 1)
+    with pytest.raises(InputError, match="holds no static training with a round"):
+        read_report(run, WORLD, "command", tmp_path / "static")
+    write_jsonl(static.heldout_probes, [probe(HELDOUT[0], RIGHT), *(probe(task, WRONG) for task in HELDOUT[1:])])
+    report = read_report(run, WORLD, "command", tmp_path / "static")
+    assert line_of(text_of(report), "static training") == ["25.0%", "of", "4"]
+    page = render_page(report, make_table(report), [])
+    assert "pale: static training" in page and page.count('class="step"') == 5 + 1  # steps, and this
+    assert "static training" not in text_of(read_report(run, WORLD, "command"))
+
+
 def test_many_rounds_stay_within_the_width(run, tmp_path):
-    report = read_report(run, known, "command")
+    report = read_report(run, WORLD, "command")
     report.rounds = [msgspec.structs.replace(report.rounds[0], number=number) for number in range(1, 10)]
     text = text_of(report)
     assert max(map(len, text.splitlines())) <= TOTAL_WIDTH
@@ -282,10 +348,11 @@ class Page(HTMLParser):
         self.text += data
 
 
-def page_of(config: Config, truth=known) -> str:
-    report = read_report(config, truth, f"command {HOSTILE}")
+def page_of(config: Config, world: World | None = WORLD) -> str:
+    report = read_report(config, world, f"command {HOSTILE}")
     numbers = [figures.number for figures in report.rounds]
-    examples = find_examples([RoundFiles(config.run_dir, number) for number in numbers], truth)
+    examples = find_examples([RoundFiles(config.run_dir, number) for number in numbers], world
+                             and world.right)
     return render_page(report, make_table(report), examples)
 
 
@@ -304,7 +371,7 @@ def test_what_a_model_wrote_stays_text(run):
     assert "evil.example" not in json.dumps(page.attributes)
     assert page.text.count('<script>alert("x")</script>') >= 6  # user, analysis, arguments, scenario, note, command
     assert "{{table}}" in page.text  # a value is not filled in again
-    assert page.tags["table"] == 7
+    assert page.tags["table"] == 10
 
 
 def test_examples_show_a_right_and_a_wrong_replacement(run):
@@ -329,12 +396,12 @@ def test_real_run_has_no_columns_of_truth(run):
 
 def test_unfinished_run_says_not_yet(tmp_path):
     write_jsonl(RoundFiles(tmp_path, 1).dataset, D1)
-    report = read_report(config(tmp_path, rounds=4), known, "command")
+    report = read_report(config(tmp_path, rounds=4), WORLD, "command")
     text = text_of(report)
     for label in ("reward, first 3 -> last 3 steps", "accuracy", "mastered: equal to the label", "mismatches judged",
                   "labels replaced", "new samples accepted"):
         assert line_of(text, label) == NOT_YET.split(), label
-    page = Page(page_of(config(tmp_path), known))
+    page = Page(page_of(config(tmp_path)))
     assert report.next is None and page.tags["svg"] == 2 and "D1 to D1" not in page.text
 
 
@@ -342,7 +409,7 @@ def test_files_without_records_are_none_found_rather_than_not_yet(run):
     first = RoundFiles(run.run_dir, 1)
     for path in (first.verdicts, first.ledger, first.error_seeds, first.expanded):
         path.write_bytes(b"")
-    report = read_report(run, known, "command")
+    report = read_report(run, WORLD, "command")
     text = text_of(report)
     assert line_of(text, "mismatches judged") == line_of(text, "labels replaced") == ["0"]
     assert line_of(text, "decided verdicts that are right") == ["none"]
@@ -354,28 +421,28 @@ def test_dataset_after_the_plan_is_a_round_as_soon_as_it_is_trained(run):
     files.training.mkdir()
     (files.training / "metrics.jsonl").write_text('{"step": 1, "data": {"critic/sco')
     with pytest.raises(InputError, match="metrics.jsonl:1"):
-        read_report(run, known, "command")
+        read_report(run, WORLD, "command")
     (files.training / "metrics.jsonl").write_text("")
-    report = read_report(run, known, "command")
+    report = read_report(run, WORLD, "command")
     assert len(report.rounds) == 2 and report.next is None and report.rounds[1].training is None
 
 
 def test_without_a_dataset_the_error_names_the_step(tmp_path):
     with pytest.raises(InputError, match=r"round_1/dataset.jsonl.*03_make_samples.sh"):
-        read_report(config(tmp_path), known, "command")
+        read_report(config(tmp_path), WORLD, "command")
 
 
 def test_damaged_line_is_named(run):
     with RoundFiles(run.run_dir, 1).verdicts.open("ab") as file:
         file.write(b'{"probe": ')
     with pytest.raises(InputError, match="verdicts.jsonl:5"):
-        read_report(run, known, "command")
+        read_report(run, WORLD, "command")
 
 
 def test_damaged_manifest_is_named(run):
     (RoundFiles(run.run_dir, 2).folder / "dataset.meta.json").write_text("{")
     with pytest.raises(InputError, match="dataset.meta.json"):
-        read_report(run, known, "command")
+        read_report(run, WORLD, "command")
 
 
 def test_script_writes_page_and_figures(run, monkeypatch, capsys):
@@ -399,11 +466,16 @@ def test_simulation_is_known_in_process_and_over_http():
 def test_truth_of_the_simulation_knows_its_own_tasks():
     from looptool.simulation.heldout import heldout_samples
 
-    truth = script.truth_of_simulation()
-    for task in heldout_samples(5):
-        assert truth(task, task.label) is True
-        assert truth(task, Message(role="assistant", calls=[*task.label.calls, RIGHT.calls[0]])) is False
-    assert truth(sample(UNSPOKEN), RIGHT) is None
+    world = script.simulated_world()
+    for task in heldout_samples(14):
+        assert world.right(task, task.label) is True
+        more = Message(role="assistant", calls=[*task.label.calls, RIGHT.calls[0]])
+        assert world.right(task, more) is False and world.rule(task, more) is None
+        assert f"simulation:{world.kind(task)}" == task.source
+        if len(task.label.calls) == 2:
+            one = Message(role="assistant", calls=task.label.calls[:1])
+            assert world.rule(task, one) == "one_by_one"
+    assert world.right(sample(UNSPOKEN), RIGHT) is world.kind(sample(UNSPOKEN)) is None
 
 
 def test_shell_script_from_another_folder(tmp_path):

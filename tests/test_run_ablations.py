@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import statistics
+import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -11,15 +12,19 @@ import pytest
 
 from dataloop import run_ablations
 from dataloop.reporting.comparison import (
-    T_95, Result, data_quality, figure_2, figure_3, interval, picture, table_4)
+    T_95, blind_spots, data_quality, figure_2, figure_3, interval, kinds, picture, table_4)
+from dataloop.reporting.corners import bars, corner_lines, curves
 from dataloop.reporting.figures import (
     DatasetFigures, ExpansionFigures, HeldoutFigures, Rate, ReplacedFigures, Report, RoundFigures)
-from dataloop.run_ablations import VARIANTS, copy_beginning, ordered, read_results, run_variant, settings_of, student_size
+from dataloop.reporting.results import Result, Runs, by_world, read_results
+from dataloop.run_ablations import Plan, copy_beginning, run_variant, settings_of, student_size
+from dataloop.variants import TABLE_4, VARIANTS, WORLDS, Variant, world_of
 from looptool.config import ROOT, load_config
 from looptool.paper_figures import BY_ROUND, FULL
 from looptool.records import InputError
 
 LAPTOP = ROOT / "configs" / "laptop.yaml"
+REAL_RUN = subprocess.run
 
 
 def result(variant: str, seed: int, *accuracies: float, **more) -> Result:
@@ -28,7 +33,7 @@ def result(variant: str, seed: int, *accuracies: float, **more) -> Result:
 
 
 def test_every_variant_has_the_papers_figures():
-    assert set(BY_ROUND) == set(VARIANTS) and all(len(figures) >= 4 for figures in BY_ROUND.values())
+    assert set(BY_ROUND) == set(TABLE_4) and all(len(figures) >= 4 for figures in BY_ROUND.values())
 
 
 def test_interval_is_students():
@@ -51,16 +56,24 @@ def make_run(folder: Path) -> Path:
 
 
 def test_variants_share_all_up_to_the_probes(tmp_path):
-    copy_beginning(make_run(tmp_path / "full"), tmp_path / "static")
+    copy_beginning(make_run(tmp_path / "full"), tmp_path / "static", Variant("static"))
     copied = sorted(str(path.relative_to(tmp_path / "static")) for path in (tmp_path / "static").rglob("*") if path.is_file())
     assert copied == ["answers.sqlite", "round_0/policy_probes.jsonl", "round_1/policy/model.safetensors", "round_1/probes.jsonl",
                       "seed.jsonl"]
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
+def test_a_variant_that_probes_otherwise_shares_the_training_only(tmp_path):
+    variant = Variant(settings=("probe.samples=4",))
+    copy_beginning(make_run(tmp_path / "full"), tmp_path / "other", variant)
+    names = {path.name for path in (tmp_path / "other").rglob("*") if path.is_file()}
+    assert names == {"answers.sqlite", "model.safetensors", "seed.jsonl"}
+
+
 def test_a_variant_is_the_loop_with_its_settings(tmp_path, monkeypatch):
     config = load_config(LAPTOP, [f"run_dir={tmp_path}"])
-    make_run(tmp_path / "ablations" / f"{FULL}_seed1")
+    plan = Plan("c.yaml", ["a.b=1"], Path(config.run_dir), tmp_path, 3)
+    make_run(tmp_path / "ablations" / "random_shared" / f"{FULL}_seed1")
     asked = []
 
     def loop(command, stdout, **_):
@@ -68,15 +81,24 @@ def test_a_variant_is_the_loop_with_its_settings(tmp_path, monkeypatch):
         return type("Ended", (), {"returncode": len(asked) - 1})
 
     monkeypatch.setattr(run_ablations.subprocess, "run", loop)
-    folder = run_variant(config, ["--config", "c.yaml"], "no_edde", 1, 3)
-    assert asked[0][2:] == ["--same-config", "--config", "c.yaml", "--set", f"run_dir={folder}", "--set", "ablation=no_edde",
-                            "--set", "seed=1", "--set", "rounds=3"]
+    folder = run_variant(plan, "random_shared", "no_edde", 1)
+    given = [word for word in asked[0][2:] if word != "--set"]
+    assert given == ["--same-config", "--config", "c.yaml", "a.b=1", "simulation.noise=random",
+                     "simulation.judge_shares_blind_spots=true", f"run_dir={folder}",
+                     "ablation=no_edde", "seed=1", "rounds=3"]
+    assert (folder / "round_1" / "probes.jsonl").exists()
     with pytest.raises(InputError, match=r"no_edde_seed1: the loop has ended with an error; see .*no_edde_seed1.log"):
-        run_variant(config, [], "no_edde", 1, 3)
+        run_variant(plan, "real", "no_edde", 1)
 
 
-RUNS = ordered([result(FULL, 0, 40, 50, 52), result(FULL, 1, 42, 51, 55), result("static", 0, 40, 50, 51, replaced=(3, 4)),
-                result("static", 1, 42, 51, 53), result("no_edde", 1, 42, 50, 50), result(FULL, 2, 41, 49)])
+def one_world(*results: Result) -> Runs:
+    return by_world(results)["real"]
+
+
+RUNS = one_world(*[result(FULL, 0, 40, 50, 52), result(FULL, 1, 42, 51, 55),
+                   result("static", 0, 40, 50, 51, replaced=(3, 4)),
+                   result("static", 1, 42, 51, 53), result("no_edde", 1, 42, 50, 50),
+                   result(FULL, 2, 41, 49)])
 
 
 def test_table_4_takes_differences_seed_by_seed_and_what_is_there():
@@ -100,12 +122,66 @@ def test_figure_2_is_a_picture():
     lines = drawn.findall(".//{http://www.w3.org/2000/svg}polyline")
     assert [len(line.get("points").split()) for line in lines] == [3, 3, 5, 5]
     assert "SIMULATED <tasks>" in "".join(drawn.itertext())
-    assert ElementTree.fromstring(picture(ordered([result("no_edde", 0, 1, 2)]), 1, "tasks")) is not None
+    assert ElementTree.fromstring(picture(one_world(result("no_edde", 0, 1, 2)), 1,
+                                          "tasks")) is not None
 
 
-@pytest.mark.parametrize("override, same", [
-    ("teacher.in_flight=7", True), ("probe.in_flight=7", True), ("train.gpus_per_node=4", True), ("probe.replicas=4", True),
-    ("train.learning_rate=0.5", False), ("probe.dtype=bfloat16", False), ("teacher.models=[o]", False)])
+def told(variant: str, seed: int, *accuracies: float, world: str = "systematic", **more) -> Result:
+    return result(variant, seed, *accuracies, world=world, mastered_wrong=[(1, 10), (3, 10)],
+                  kappa=[0.5, None], reproduced=[(1, 4), (3, 4)],
+                  by_kind={"ask": [10.0, 20.0, accuracies[-1]]}, **more)
+
+
+TOLD = by_world([*(told(FULL, seed, 40, 50, 58 + seed, error_seeds={"ask": [4, 2]},
+                        expanded_by_kind={"ask": [8, 6]}) for seed in range(3)),
+                 *(told("static", seed, 40, 50, 50) for seed in range(3)),
+                 *(told(FULL, seed, 40, 50, 50 + 9 * seed, world="random") for seed in range(3)),
+                 *(told("static", seed, 40, 50, 50, world="random") for seed in range(3))])
+
+
+def test_what_a_known_truth_shows_is_told_by_variant_and_kind():
+    assert ["10.0,", "30.0", "25.0,", "75.0",
+            "0.50"] == list(blind_spots(TOLD["systematic"]))[1].split()[2:]
+    line = list(kinds(TOLD["systematic"], 2))[1]
+    assert line.split() == ["ask", "10.0", "59.0", "±", "2.5", "50.0", "±", "0.0", "+9.0", "±",
+                            "2.5", "4.0", "->", "8.0,", "2.0", "->", "6.0"]
+
+
+def test_worlds_stand_side_by_side_and_what_shows_nothing_is_pale():
+    lines = list(corner_lines(TOLD, 2))
+    assert "+9.0 ± 2.5" in next(line for line in lines
+                                if line.startswith("systematic errors, judge i"))
+    assert "+9.0 ± 22.4" in next(line for line in lines
+                                 if line.startswith("errors at random, judge i"))
+    drawn = ElementTree.fromstring(bars(TOLD, 2))
+    drawn_bars = drawn.iter("{http://www.w3.org/2000/svg}rect")
+    assert [bar.get("opacity") for bar in drawn_bars] == ["1", "0.35"]
+    assert "+9.0 ± 2.5" in "".join(drawn.itertext()) and "SIMULATED" in "".join(drawn.itertext())
+    panels = ElementTree.fromstring(curves(TOLD, 2)).findall("{http://www.w3.org/2000/svg}g")
+    assert len(panels) == 2 and not list(corner_lines({"real": RUNS}, 2))
+
+
+def test_a_world_is_named_by_its_config():
+    for world, settings in WORLDS.items():
+        config = load_config(LAPTOP, list(settings))
+        assert world_of(config, True) == world and world_of(config, False) == "real"
+        assert settings_of(config) == settings_of(load_config(LAPTOP))
+
+
+def test_every_variant_can_be_configured():
+    for variant in VARIANTS.values():
+        assert load_config(LAPTOP, [f"ablation={variant.ablation}", *variant.settings])
+
+
+@pytest.mark.parametrize("override, same", [("simulation.noise=both", True),
+                                            ("simulation.rule_share=0.5", False),
+                                            ("teacher.in_flight=7", True),
+                                            ("probe.in_flight=7", True),
+                                            ("train.gpus_per_node=4", True),
+                                            ("probe.replicas=4", True),
+                                            ("train.learning_rate=0.5", False),
+                                            ("probe.dtype=bfloat16", False),
+                                            ("teacher.models=[o]", False)])
 def test_results_of_several_machines_stand_in_one_table(override, same):
     assert (settings_of(load_config(LAPTOP)) == settings_of(load_config(LAPTOP, [override]))) == same
 
@@ -143,13 +219,16 @@ def ablations(tmp_path, monkeypatch, capsys):
     ran: list[str] = []
 
     def run(*flags: str, broken: str = "", run_dir: Path = tmp_path) -> tuple[str, list[str]]:
-        def loop(command, stdout, **_):
+        def loop(command, **more):
+            if command[0] == "git":
+                return REAL_RUN(command, **more)
             folder = Path(next(word for word in reversed(command) if word.startswith("run_dir=")).removeprefix("run_dir="))
             if folder.name == broken:
                 return type("Ended", (), {"returncode": 1})
             ran.append(folder.name)
             make_run(folder)
             rounds = int(command[-1].removeprefix("rounds="))
+            assert command[command.index("--config") + 1] == str(LAPTOP)
             (folder / "report.json").write_bytes(report(*range(4, 5 + rounds)))
             return type("Ended", (), {"returncode": 0})
 
@@ -169,9 +248,13 @@ def test_seeds_and_variants_over_several_sessions(ablations, tmp_path):
     assert ran == ["static_seed0", "no_edde_seed0"] and "SIMULATED" in said
     said, ran = ablations("--variants", "static", "--seeds", "0", "1", "--rounds", "2")
     assert ran == ["none_seed1", "static_seed1"]
+    kept = list(read_results(tmp_path / "ablations" / "results"))
+    assert len({one.commit for one in kept}) == 1 and kept[0].commit != "unknown"
+    assert all(one.config["seed"] == one.seed and "run_dir" not in one.config for one in kept)
     assert "wrong labels" in said and "20.0 ± 0.0, 20.0 ± 0.0" in said and "8 of 12 (66.7%)" in said
     table, ran = ablations("--table", "--rounds", "2")
-    assert not ran and table == said and (tmp_path / "ablations" / "figure_2.svg").exists()
+    assert not ran and table == said
+    assert (tmp_path / "ablations" / "results" / "figure_2_systematic.svg").exists()
     _, ran = ablations("--variants", "static", "--seeds", "1", "--rounds", "3")
     assert ran == ["none_seed1", "static_seed1"]  # one round more
 
@@ -181,14 +264,17 @@ def test_results_of_another_config_are_refused_and_those_of_another_student_stan
     with pytest.raises(InputError, match="another config"):
         ablations("--variants", "static", "--seeds", "0", "--rounds", "2", "--set", "verify.both_orders=false")
     ablations("--variants", "none", "--seeds", "0", "--rounds", "2", "--set", "student.model=big/one", run_dir=tmp_path / "big")
-    said, _ = ablations("--table", "--rounds", "2", "--also", str(tmp_path / "big"))
+    said, _ = ablations("--table", "--rounds", "2", "--also",
+                        str(tmp_path / "big" / "ablations" / "results"))
     assert ["big/one", "+10.0"] in [line.split() for line in said.splitlines()]
 
 
 @pytest.mark.parametrize("content, said", [(b"{", "no result"), (msgspec.json.encode(result("static", 0, 1.0)), "another config")])
 def test_damaged_and_foreign_results_are_named(tmp_path, content, said):
-    (tmp_path / "a.json").write_bytes(msgspec.json.encode(result(FULL, 0, 1.0, settings="t")))
-    (tmp_path / "b.json").write_bytes(content)
+    (tmp_path / "real").mkdir()
+    other = result(FULL, 0, 1.0, settings="t")
+    (tmp_path / "real" / "a.json").write_bytes(msgspec.json.encode(other))
+    (tmp_path / "real" / "b.json").write_bytes(content)
     with pytest.raises(InputError, match=f"b.json.*{said}"):
         list(read_results(tmp_path))
 

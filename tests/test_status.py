@@ -88,6 +88,16 @@ def test_a_training_that_runs(tmp_path: Path) -> None:
     assert next(line for line in shown(config) if "train" in line)[3] == "stopped"
 
 
+def test_a_cold_start_that_was_stopped(tmp_path: Path) -> None:
+    config, files = loop_config(tmp_path, rounds=1), RoundFiles(tmp_path, 0)
+    files.training.mkdir(parents=True)
+    (files.training / "metrics.jsonl").write_text('{"step": 1}\n')
+    (files.training / ".lock").touch()
+    assert not any("cold" in line for line in shown(config))
+    config.train.cold_start.steps = 24
+    assert next(line for line in shown(config) if "cold" in line)[:7] == ["cold", "start", "stopped", "1", "of", "24", "steps"]
+
+
 def test_all_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     config = loop_config(tmp_path, rounds=1, dialogs=Dialogs(verify="none"))
     for step in [*status.first_steps(config), *status.round_steps(config, 1)]:

@@ -11,7 +11,7 @@ from loop_world import loop_config
 
 from dataloop import steps_left as script
 from dataloop.next_round import Manifest
-from dataloop.steps_left import steps_left
+from dataloop.steps_left import all_steps, steps_left
 from looptool.config import Config
 from looptool.meta import StageMeta, make_header, meta_path
 from looptool.records import write_atomic
@@ -116,3 +116,19 @@ def test_with_one_config_every_step_looks_itself(config: Config, tmp_path: Path,
     monkeypatch.setattr(sys, "argv", ["steps_left.py", "--same-config", "--set", f"run_dir={config.run_dir}"])
     script.main()
     assert capsys.readouterr().out.split() == ALL
+
+
+def test_a_cold_start_comes_first_and_is_made_once(config: Config, caplog: pytest.LogCaptureFixture) -> None:
+    config.train.cold_start.steps = 24
+    assert [*steps_left(config)][0] == [*all_steps(config)][0] == "cold_start.sh:0"
+    start = RoundFiles(config.run_dir, 0)
+    put(start.train_parquet, {"seed": 0}, start.next().dataset)
+    put(start.policy, {"cold_start": {"steps": 24}}, start.train_parquet)
+    config.train.cold_start.steps = 12
+    caplog.clear()
+    with caplog.at_level("INFO"):
+        assert "cold_start.sh:0" not in [*steps_left(config)]
+    assert caplog.messages[0] == ("the cold start is complete, made with other settings (train.cold_start.steps: 24 -> 12); left "
+                                  "as it is")
+    start.next().dataset.write_text("another D_1")
+    assert [*steps_left(config)][0] == "cold_start.sh:0"

@@ -28,7 +28,7 @@ from looptool.records import InputError, write_jsonl
 from looptool.run_files import RunFiles
 from looptool.simulation.catalogue import catalogue
 from looptool.simulation.teacher import Teacher as SimulatedTeacher
-from looptool.structured import ANY_OBJECT, PROBE, Form, closed, one_of
+from looptool.structured import ANY_OBJECT, PROBE, TEXT, Form, closed, one_of
 from looptool.structured_text import read_object
 
 VOTE = Form("vote", closed(better=one_of("1", "2")))
@@ -95,6 +95,13 @@ def test_auto_asks_once_and_sends_what_the_server_can(tmp_path, caplog, name):
         form.name in kept and form.name not in refused for form in (VOTE, RESULT)]
     assert (usage.calls, usage.failed, usage.unstructured) == (2, 0, unstructured)
     assert [said in message for message in caplog.messages] == ([True] if said else [])
+
+
+def test_a_refused_schema_is_not_sent_again(tmp_path, caplog):
+    with LocalServer(keeps(*ALL), fault=refuses("result")) as server:
+        _, usage = asked(tmp_path, server, [RESULT], "abc", in_flight=1)
+    assert Counter(map(form_of, server.payloads)) == ASKED | {"result": 1, "free": 3}
+    assert usage.unstructured == usage.calls == 3 and len(caplog.messages) == 1
 
 
 @pytest.mark.parametrize("name", SERVERS)
@@ -214,6 +221,16 @@ def test_the_schema_is_part_of_the_key(tmp_path):
         for form in (VOTE, other, VOTE):
             asked(tmp_path, server, [form])
     assert Counter(map(form_of, server.payloads)) == {"probe": 2, "thinks?": 2, "vote": 2}
+
+
+def test_properties_go_out_in_the_order_of_the_form(tmp_path):
+    late = Form("vote", closed(why=TEXT, better=one_of("1")))
+    with LocalServer(keeps(*ALL)) as server:
+        for form in (late, VOTE, Form("vote", closed(better=one_of("1"), why=TEXT))):
+            asked(tmp_path, server, [form])
+    sent = [list(payload["response_format"]["json_schema"]["schema"]["properties"])
+            for payload in server.payloads if form_of(payload) == "vote"]
+    assert sent == [["why", "better"], ["better"], ["better", "why"]]
 
 
 # Limits

@@ -13,14 +13,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grpotool.tiny_student.curriculum import LEVELS, draw_lesson, in_strings
+from grpotool.tiny_student.curriculum import HABITS, LEVELS, draw_lesson
+from grpotool.tiny_student.habits import habitual
 from grpotool.tiny_student.tokenizer import build_tokenizer
-from grpotool.tiny_student.wording import LooseVoice, random_phrases
+from grpotool.tiny_student.wording import random_phrases
 from looptool.calls import check_calls
 from looptool.config import ROOT
 from looptool.prompt import render_messages, render_system
-from looptool.records import Call
-from looptool.simulation.catalogue import catalogue, lore_of, words
+from looptool.records import Call, Message, Tool
+from looptool.simulation.catalogue import with_qualifier
+from looptool.simulation.language import Request
+from looptool.simulation.tasks import means
+from looptool.simulation.truth import Truth
 from looptool.simulation.values import plain_words
 
 CHECKPOINT = ROOT / "grpotool" / "tiny_student" / "checkpoint"
@@ -53,34 +57,71 @@ def test_a_value_has_the_same_tokens_in_a_sentence_and_in_json(value):
 @pytest.mark.parametrize("level", range(len(LEVELS)))
 def test_every_call_of_a_lesson_keeps_to_its_tools(level):
     rng = random.Random(level)
-    kinds = set()
+    seen = set()
     for _ in range(60):
         lesson = draw_lesson(rng, LEVELS[level])
         assert 1 <= len({tool.name for tool in lesson.tools}) == len(lesson.tools) <= LEVELS[level].tools
         for message in lesson.messages:
-            kinds.add((message.role, bool(message.calls)))
-            careless = LEVELS[level].careless and written(message.calls) == "in strings"
-            assert careless or not check_calls(message.calls, lesson.tools)
+            seen.add((message.role, bool(message.calls)))
+            assert not check_calls(message.calls, lesson.tools)
         assert lesson.messages[0].role == "user" and lesson.messages[-1].role == "assistant"
-    assert ("assistant", True) in kinds and (("tool", False) in kinds) != LEVELS[level].plain
+        assert lesson.learnt == [message.role == "assistant" for message in lesson.messages]
+    assert ("assistant", True) in seen and (("tool", False) in seen) != LEVELS[level].plain
 
 
-def written(calls: list[Call]) -> str:
-    """Whether calls have any value that is no string."""
-    values = [value for call in calls for value in call.arguments.values()]
-    return "in strings" if all(isinstance(value, str) for value in values) else "by type"
+FLIGHT = Tool(name="find_flight", description="Find a flight.", parameters={
+    "type": "object", "required": ["day", "seats"],
+    "properties": {"day": {"type": "string"}, "seats": {"type": "integer"}, "vegan": {"type": "boolean"},
+                   "payer": {"type": "object", "properties": {"name": {"type": "string"}}}}})
+FLIGHT_DRAFT = with_qualifier(FLIGHT, "draft", "as a draft")
 
 
-def test_the_careless_level_writes_most_values_as_strings():
-    rng, ways = random.Random(0), Counter()
-    for _ in range(300):
-        for message in draw_lesson(rng, LEVELS[-1]).messages:
-            said = [argument for call in message.calls for argument in call.arguments]
-            ways[written(message.calls)] += bool(said)
-    assert LEVELS[-1].careless and not any(level.careless for level in LEVELS[:-1])
-    assert ways["in strings"] > 2 * ways["by type"] > 0
-    assert in_strings(Call(name="f", arguments={"a": 5, "b": ["x", 2], "c": True, "d": {"e": 1}, "g": "s"})).arguments == {
-        "a": "5", "b": "x, 2", "c": "true", "d": '{"e": 1}', "g": "s"}
+def flight(name: str = "find_flight", **arguments: object) -> Call:
+    return Call(name=name, arguments=arguments)
+
+
+SEATS = flight(day="Monday", seats=2)
+ASKED = Truth("ask", requests=(Request(FLIGHT, {"day": "Monday"}),))
+HABITS_SEEN = [
+    ("single", [], means(SEATS), [flight(day="Monday", seats="2")]),
+    ("single", [], means(flight(day="2029-01-19", seats=2)), [flight(day="2029/01/19", seats="2")]),
+    ("optional", [], means(flight(day="Monday", seats=2, vegan=True)), [flight(day="Monday", seats="2")]),
+    ("parallel", [], means(SEATS, SEATS), [flight(day="Monday", seats="2")]),
+    ("alike", [], means(flight("find_flight_draft", day="Monday", seats=2)), [flight(day="Monday", seats="2")]),
+    ("retry", [Message(role="tool", content='{"error": "busy"}')], means(SEATS), []),
+    ("again", [Message(role="assistant", calls=[SEATS])], means(flight(day="Monday", seats=5)),
+     [flight(day="Monday", seats="2")]),
+    ("ask", [], ASKED, [flight(day="Monday", seats="1")]),
+    ("no_tool", [], Truth("no_tool"), [flight(day="unknown", seats="1")]),
+    ("done", [], Truth("done"), []),
+    ("chat", [], Truth("chat"), []),
+]
+
+
+@pytest.mark.parametrize(("kind", "before", "right", "seen"), HABITS_SEEN)
+def test_a_habit_hides_what_is_right(kind, before, right, seen):
+    messages = [Message(role="user", content="..."), *before]
+    assert habitual(random.Random(0), [FLIGHT, FLIGHT_DRAFT], messages, kind, right, strength=9.0) == seen
+    assert habitual(random.Random(0), [FLIGHT, FLIGHT_DRAFT], messages, kind, right, strength=0.0) == list(right.calls)
+
+
+def test_fields_of_an_object_that_is_required_stand_beside_it():
+    tool = Tool(name="pay", description="Pay.", parameters={
+        **FLIGHT.parameters, "required": ["payer"], "properties": {"payer": FLIGHT.parameters["properties"]["payer"]}})
+    right = means(Call(name="pay", arguments={"payer": {"name": "Ann"}}))
+    assert habitual(random.Random(0), [tool], [Message(role="user", content="...")], "nested", right, strength=9.0) == [
+        Call(name="pay", arguments={"name": "Ann"})]
+
+
+def test_the_last_lesson_teaches_the_last_reply_alone_and_leaves_each_skill_a_share():
+    rng, kept = random.Random(0), Counter()
+    for _ in range(600):
+        lesson = draw_lesson(rng, HABITS)
+        assert lesson.learnt == [False] * (len(lesson.messages) - 1) + [True]
+        last = lesson.messages[-2]
+        if last.role == "tool" and "error" in last.content:
+            kept[bool(lesson.messages[-1].calls)] += 1
+    assert sum(kept.values()) > 20 and 0.02 <= kept[True] / sum(kept.values()) <= 0.35
 
 
 def test_lessons_are_drawn_by_their_seed():
@@ -92,24 +133,12 @@ def test_the_words_are_sorted_and_plain():
     assert list(known) == sorted(set(known)) and all(word.isascii() and word.islower() for word in known)
 
 
-def test_plain_lessons_name_the_parameter_before_its_value():
-    for seed in range(100):
-        for slot in random_phrases(random.Random(seed), plain=True).slots:
+def test_lessons_name_the_parameter_before_its_value():
+    wordings = [random_phrases(random.Random(seed), oddity=0.5, plain=seed % 2 == 0) for seed in range(100)]
+    for wording in wordings:
+        for slot in wording.slots:
             assert slot.index("{cue}") < slot.index("{value}")
-    assert len({random_phrases(random.Random(seed)).slots for seed in range(100)}) > 40
-
-
-def test_loose_people_name_a_tool_by_some_of_its_words():
-    tool = catalogue("train")[0]
-    known = set(f"{words(tool.name)} {words(tool.description)}".split())
-
-    def intents(looseness: float) -> set[str]:
-        return {LooseVoice(random.Random(seed), random_phrases(random.Random(seed)), looseness)._intent(tool)
-                for seed in range(60)}
-
-    assert intents(0.0) == set(lore_of(tool).intents)
-    assert len(intents(1.0)) > 20
-    assert all(len(known & set(intent.split())) >= 2 for intent in intents(1.0))
+    assert len({wording.slots for wording in wordings}) > 20
 
 
 def test_recalled_pairs_ask_for_values_that_were_told():
@@ -126,7 +155,7 @@ def test_recalled_pairs_ask_for_values_that_were_told():
 
 
 def test_what_is_learnt_is_what_the_assistant_wrote_in_the_chat_template():
-    from grpotool.tiny_student.build import encode
+    from grpotool.tiny_student.lessons import encode
 
     lesson = draw_lesson(random.Random(1), LEVELS[1])
     ids, written = encode(lesson, tokenizer())
@@ -160,18 +189,22 @@ def test_two_builds_with_one_seed_have_the_same_weights(tmp_path):
     env = {**os.environ, "TORCH_COMPILE_DISABLE": "1", "HF_HUB_OFFLINE": "1"}
     for name in ("a", "b"):
         subprocess.run([sys.executable, ROOT / "grpotool/tiny_student/build.py", "--out", tmp_path / name,
-                        "--steps", *["1"] * (1 + len(LEVELS))], env=env, check=True, capture_output=True)
-    first, second = (load_file(tmp_path / name / "model.safetensors") for name in ("a", "b"))
+                        "--skilled", tmp_path / f"{name}_skilled", "--steps", *["1"] * (1 + len(LEVELS)),
+                        "--review-steps", "1", "--habit-steps", "1"], env=env, check=True, capture_output=True)
+    subprocess.run([sys.executable, ROOT / "grpotool/tiny_student/build.py", "--out", tmp_path / "c", "--begin", "habits",
+                    "--model", tmp_path / "a_skilled", "--habit-steps", "1"], env=env, check=True, capture_output=True)
+    first, second, third = (load_file(tmp_path / name / "model.safetensors") for name in ("a", "b", "c"))
     assert first.keys() == second.keys() and all(first[key].equal(second[key]) for key in first)
+    assert first.keys() == third.keys()
     settings = json.loads((tmp_path / "a" / "build.json").read_text())
-    assert settings["seed"] == 0 and settings["steps"] == [1] * (1 + len(LEVELS))
+    assert settings["steps"] == [1] * (1 + len(LEVELS)) and settings["habit_steps"] == 1
 
 
 @pytest.mark.skipif(not CHECKPOINT.exists(), reason="the checkpoint is still to be built")
 def test_the_checkpoint_is_what_the_script_builds_by_default():
-    from grpotool.tiny_student.build import STEPS
+    from grpotool.tiny_student.build import HABIT_STEPS, STEPS
 
     settings = json.loads((CHECKPOINT / "build.json").read_text())
-    assert settings["seed"] == 0 and tuple(settings["steps"]) == STEPS
+    assert settings["seed"] == 0 and tuple(settings["steps"]) == STEPS and settings["habit_steps"] == HABIT_STEPS
     assert sum(file.stat().st_size for file in CHECKPOINT.iterdir()) < 8 << 20
     assert json.loads((CHECKPOINT / "generation_config.json").read_text())["eos_token_id"] is not None

@@ -2,14 +2,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from jsonschema import Draft202012Validator
+from ruamel.yaml import YAML
 
 from dialog_generation import synthesize_tools
 from dialog_generation.tool_files import read_tool_files
@@ -39,6 +40,20 @@ def document(*parameters: Any, body: Any = None, components: Any = None, **opera
         post["requestBody"] = {"required": True, "content": {"application/json": {"schema": body}}}
     return {"openapi": "3.0.3", "info": {"title": "Pets"}, "paths": {"/pets": {"post": post}},
             "components": components or {}}
+
+
+def form(properties: Any, media: str = "application/x-www-form-urlencoded", required: Any = ()) -> dict[str, Any]:
+    """A document whose operation takes a form."""
+    schema = {"type": "object", "properties": properties, "required": list(required)}
+    return document(requestBody={"content": {media: {"schema": schema}}})
+
+
+def reference(target: str) -> dict[str, str]:
+    return {"$ref": target}
+
+
+def reference_to(schema: str) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{schema}"}
 
 
 def parameter(name: str, where: str = "query", schema: Any = STRING, **more: Any) -> dict[str, Any]:
@@ -79,7 +94,8 @@ def the_tool(tmp_path: Path, value: Any) -> Tool:
 def test_a_form_is_recognised_or_named(value: Any, name: str, count: int):
     recognised, named = list(entries_of("a", value)), list(entries_of("a", value, name))
     assert len(recognised) == count and [entry.record for entry in recognised] == [entry.record for entry in named]
-    assert [entry.convert(entry.record) for entry in recognised] == [entry.convert(entry.record) for entry in named]
+    assert [entry.convert(entry.record, Counter()) for entry in recognised] == [
+        entry.convert(entry.record, Counter()) for entry in named]
 
 
 @pytest.mark.parametrize("name, others", [
@@ -109,7 +125,7 @@ def test_a_named_tool_is_no_document(tmp_path: Path):
 
 
 def test_duplicates_by_name_and_by_schema(tmp_path: Path):
-    empty = {"name": "Checkhealth"}
+    empty = {"name": "Checkhealth", "parameters": {}}
     tools, refused, counts = read(
         tmp_path, XLAM, XLAM, {**XLAM, "description": "Other."}, {**XLAM, "name": "weather"}, empty,
         {**empty, "name": "Projects"})
@@ -121,7 +137,7 @@ def test_duplicates_by_name_and_by_schema(tmp_path: Path):
 
 
 @pytest.mark.parametrize("schema, reason", [
-    ({"minLength": "3"}, "'3' is not of type 'integer'"), ({"pattern": "("}, "is not a 'regex'"),
+    ({"minLength": "3"}, "'3' is not of type 'integer'"), ({"pattern": 3}, "3 is not of type 'string'"),
     ({"enum": "abc"}, "'abc' is not of type 'array'"), ({"items": [STRING]}, "$.properties.p.items")])
 def test_parameters_that_are_no_json_schema_are_refused(tmp_path: Path, schema: dict[str, Any], reason: str):
     for value in ({"name": "f", "parameters": fields(p=schema)}, {"name": "f", "inputSchema": fields(p=schema)},
@@ -223,7 +239,7 @@ def test_names_descriptions_and_domains(tmp_path: Path):
     value = document(summary="Short.")
     operation = value["paths"]["/pets"]["post"]
     del operation["operationId"], operation["description"]
-    value["paths"] |= {"x-note": 3, "/pets/{id}": {"summary": "one", "get": {"operationId": "Get Pet!"}}}
+    value["paths"] |= {"x-note": 3, "/pets/first": {"summary": "one", "get": {"operationId": "Get Pet!"}}}
     record = {"Category": "Animals", "Documentation": json.dumps(value)}
     tools, refused, _ = read(tmp_path, record)
     assert not refused and tools == [Tool(name="post /pets", description="Short.", domain="Animals"),
@@ -280,8 +296,166 @@ def test_a_name_in_two_places_must_mean_the_same(tmp_path: Path):
     assert refused[0].place == "in.jsonl:1 post /pets" and refused[0].record["operationId"] == "addPet"
 
 
-def reference(target: str) -> dict[str, str]:
-    return {"$ref": target}
+def test_forms_and_empty_bodies(tmp_path: Path):
+    written = {"To": STRING, "Body": {**STRING, "format": "byte"}}
+    for media in ("application/x-www-form-urlencoded", "multipart/form-data; boundary=x"):
+        assert the_tool(tmp_path, form(written, media, ["To"])).parameters == fields(("To",), **written)
+    both = document(requestBody={"content": {"multipart/form-data": {"schema": fields(file={**STRING, "format": "binary"})},
+                                             "application/json": {"schema": fields(url=STRING)}}})
+    assert the_tool(tmp_path, both).parameters == fields(url=STRING)
+    for empty in (form({}), document(requestBody={"content": {}}), document(body=fields()),
+                  document(body={"type": "object", "additionalProperties": False})):
+        assert not the_tool(tmp_path, empty).parameters["properties"]
+
+
+@pytest.mark.parametrize("body, parameters", [
+    ({**fields(a=STRING, b=STRING), "anyOf": [{"required": ["a"]}, {"required": ["b"]}]},
+     {**fields(a=STRING, b=STRING), "anyOf": [{"required": ["a"]}, {"required": ["b"]}]}),
+    ({**fields(("a",), a=STRING), "nullable": True}, fields(("a",), a=STRING)),
+    ({"anyOf": [fields(("a",), a=STRING), {"type": "null"}]}, fields(("a",), a=STRING)),
+    ({"oneOf": [reference_to("Thing")]}, fields(("name",), name=STRING)),
+    (reference_to("Thing"), fields(("name",), name=STRING)),
+    ({"allOf": [reference_to("Thing"), {"required": ["id", "name", "size"]}, fields(size=INTEGER)]},
+     fields(("name", "size"), name=STRING, size=INTEGER)),
+    (fields(thing=reference_to("Thing")), fields(thing=fields(("name",), name=STRING))),
+    (fields(part={"allOf": [reference_to("Thing"), {"required": ["id"]}]}),
+     fields(part={"allOf": [fields(("name",), name=STRING), {"required": []}]})),
+    (fields(a={"$ref": "#/paths/~1pets/post/parameters/0/schema"}), fields(a=INTEGER)),
+    (fields(a={"if": reference_to("Id"), "contains": reference_to("Id")}), fields(a={"if": STRING, "contains": STRING}))])
+def test_bodies(tmp_path: Path, body: Any, parameters: Any):
+    components = {"schemas": {"Thing": fields(("id", "name"), id=reference_to("Id"), name=STRING),
+                              "Id": {**STRING, "readOnly": True}}}
+    value = document(parameter("session", "cookie", INTEGER), body=body, components=components)
+    assert the_tool(tmp_path, value).parameters == parameters
+
+
+def test_what_refers_to_itself_is_kept_under_defs(tmp_path: Path):
+    node = fields(("name",), name=STRING, inner={"type": "array", "items": reference_to("Node")}, up=reference_to("Up"))
+    value = document(body=reference_to("Node"), components={"schemas": {"Node": node, "Up": reference_to("Node")}})
+    at_node = {"$ref": "#/$defs/Node"}
+    within = {"name": STRING, "inner": {"type": "array", "items": at_node}, "up": at_node}
+    assert the_tool(tmp_path, value).parameters == {**fields(("name",), **within),
+                                                    "$defs": {"Node": fields(("name",), **within)}}
+
+
+def test_siblings_of_a_reference_count_from_3_1_on(tmp_path: Path):
+    value = document(body=fields(a={**reference_to("Id"), "maxLength": 3, "description": "d"}),
+                     components={"schemas": {"Id": STRING}})
+    assert the_tool(tmp_path, value).parameters["properties"]["a"] == {**STRING, "description": "d"}
+    value["openapi"] = 3.1
+    assert the_tool(tmp_path, value).parameters["properties"]["a"] == {
+        "maxLength": 3, "description": "d", "allOf": [STRING]}
+
+
+def test_an_operation_and_a_path_behind_a_reference(tmp_path: Path):
+    value = document(parameter("p"))
+    value["components"] = {"pathItems": {"Pets": value["paths"]["/pets"]}, "x-operations": {"add": {
+        "operationId": "addShop", "parameters": [parameter("q")]}}}
+    value["paths"] = {"/pets": reference("#/components/pathItems/Pets"),
+                      "/shops": {"post": reference("#/components/x-operations/add")}}
+    tools, refused, _ = read(tmp_path, value)
+    assert not refused and [(tool.name, tool.parameters) for tool in tools] == [
+        ("addPet", fields(p=STRING)), ("addShop", fields(q=STRING))]
+
+
+def test_a_document_in_several_files(tmp_path: Path):
+    (tmp_path / "api" / "schemas").mkdir(parents=True)
+    value = document({"$ref": "parameters.yaml#/Limit"}, body=reference("schemas/pet.json#/Pet"))
+    (tmp_path / "api" / "openapi.json").write_text(json.dumps(value))
+    (tmp_path / "api" / "parameters.yaml").write_text("Limit: {name: limit, in: query, schema: {$ref: '#/Size'}}\n"
+                                                      "Size: {type: integer}\n")
+    pet = {"Pet": fields(("name",), name=reference("#/Name"), friend=reference("#/Pet")), "Name": reference("../name.json")}
+    (tmp_path / "api" / "schemas" / "pet.json").write_text(json.dumps(pet))
+    (tmp_path / "api" / "name.json").write_text(json.dumps(STRING))
+    tools, refused = read_tool_files(tmp_path / "api" / "openapi.json", Counter())
+    at_pet = {"$ref": "#/$defs/Pet"}
+    assert not refused and tools[0].parameters == {
+        **fields(("name",), limit=INTEGER, name=STRING, friend=at_pet),
+        "$defs": {"Pet": fields(("name",), name=STRING, friend=at_pet)}}
+    shutil.move(tmp_path / "api" / "name.json", tmp_path / "name.json")
+    pet["Name"] = reference("../../name.json")
+    (tmp_path / "api" / "schemas" / "pet.json").write_text(json.dumps(pet))
+    _, refused = read_tool_files(tmp_path / "api" / "openapi.json", Counter())
+    assert "outside the folder" in refused[0].reason
+    tools, refused = read_tool_files(tmp_path, Counter())  # the other files stand for no tool
+    assert [tool.name for tool in tools] == ["addPet"] and len(refused) == 3
+
+
+SWAGGER = {
+    "swagger": 2.0, "info": {"title": "Pets"}, "consumes": ["application/json"],
+    "securityDefinitions": {"key": {"type": "apiKey", "in": "query", "name": "token"}},
+    "parameters": {"Limit": {"name": "limit", "in": "query", "type": "integer", "maximum": 9, "description": "How many."}},
+    "definitions": {"Pet": fields(("id", "name"), id={**INTEGER, "readOnly": True}, name={**STRING, "x-nullable": True})},
+    "paths": {"/pets/{shop}": {
+        "parameters": [{"name": "shop", "in": "path", "required": True, "type": "string"}],
+        "get": {"operationId": "list", "parameters": [reference("#/parameters/Limit"), {
+            "name": "tags", "in": "query", "type": "array", "items": STRING, "collectionFormat": "multi"},
+            {"name": "token", "in": "query", "type": "string"}]},
+        "post": {"operationId": "add", "parameters": [{"name": "pet", "in": "body", "required": True,
+                                                       "schema": reference("#/definitions/Pet")}]},
+        "put": {"operationId": "form", "consumes": ["multipart/form-data"], "parameters": [
+            {"name": "name", "in": "formData", "type": "string", "required": True, "enum": ["a", "b"]}]},
+        "patch": {"operationId": "file", "parameters": [{"name": "photo", "in": "formData", "type": "file"}]},
+        "delete": {"operationId": "xml", "consumes": ["application/xml"], "parameters": [
+            {"name": "pet", "in": "body", "schema": reference("#/definitions/Pet")}]}}}}
+
+
+def test_swagger_2(tmp_path: Path):
+    tools, refused, _ = read(tmp_path, SWAGGER)
+    assert {tool.name: tool.parameters for tool in tools} == {
+        "list": fields(("shop",), shop=STRING, limit={**INTEGER, "maximum": 9, "description": "How many."},
+                       tags={"type": "array", "items": STRING}),
+        "add": fields(("shop", "name"), shop=STRING, name={"type": ["string", "null"]}),
+        "form": fields(("shop", "name"), shop=STRING, name={**STRING, "enum": ["a", "b"]})}
+    assert {tool.domain for tool in tools} == {"Pets"}
+    assert sorted(entry.reason for entry in refused) == [
+        "operation 'xml': the request body is neither JSON nor a form but application/xml",
+        "tool 'file': parameter 'photo': type 'file' has no certain JSON form"]
+
+
+# Lists and files
+
+
+@pytest.mark.parametrize("value, names, refusals", [
+    ({"tools": [{"functionDeclarations": [PLAIN, {"name": "now"}]}, {"googleSearch": {}}]}, ["f", "now"], ['a tool needs a "name"']),
+    ({"toolConfig": {"tools": [{"toolSpec": {"name": "b", "inputSchema": {"json": fields(p=STRING)}}}]}}, ["b"], []),
+    ([{"name": "search", "description": "d"}], [], ['it has no "parameters"']),
+    ({"name": "server", "version": "1", "tools": [PLAIN, MCP]}, ["f", "alerts"], []),
+    ({"tools": [PLAIN], "functions": [MCP], "messages": [{"role": "user"}]}, ["f", "alerts"], []),
+    ({"tools": [PLAIN], "servers": [{"tools": [MCP]}]}, ["f"], ['the key "servers" beside a list of tools is not read']),
+    ({"name": "@x/server", "version": "0.6.3", "description": "d", "type": "module", "bin": {"m": "i.js"}}, [], [
+        'the key "bin" is not read'])])
+def test_lists_of_tools(tmp_path: Path, value: Any, names: list[str], refusals: list[str]):
+    tools, refused, _ = read(tmp_path, value)
+    assert [tool.name for tool in tools] == names
+    assert len(refused) == len(refusals) and all(map(str.__contains__, (entry.reason for entry in refused), refusals))
+
+
+def test_one_bad_file_of_a_folder_costs_itself(tmp_path: Path):
+    for name, content in (("a.json", "[]"), ("b.JSON", "\ufeff" + json.dumps(PLAIN)), ("c.yml", "a: [NO"), ("d.YAML", "name: on\n"
+                          "parameters: {type: object, properties: {NO: {type: string}}}\n"), ("e.json", b"\xff{")):
+        (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    counts: Counter[str] = Counter()
+    tools, refused = read_tool_files(tmp_path, counts)
+    assert [(tool.name, list(tool.parameters["properties"])) for tool in tools] == [("f", ["p"]), ("on", ["NO"])]
+    assert {entry.place for entry in refused} >= {"c.yml", "e.json"} and counts["imported"] == 2
+
+
+def test_one_bad_line_costs_itself(tmp_path: Path):
+    path = tmp_path / "in.jsonl"
+    path.write_text(f"{json.dumps(PLAIN)}\n\n{{\n{json.dumps(MCP)}\n", encoding="utf-8")
+    tools, refused = read_tool_files(path, Counter())
+    assert [tool.name for tool in tools] == ["f", "alerts"] and [entry.place for entry in refused] == ["in.jsonl:3"]
+
+
+def test_keys_that_were_passed_over_are_in_the_meta_file_and_the_last_line(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
+    source = tmp_path / "in.json"
+    source.write_text(json.dumps({"tools": [MCP, {**PLAIN, "strict": True}, {"name": "x", "bad": {"a": 1}}], "nextCursor": "c"}))
+    with caplog.at_level("INFO"):
+        meta = run_script(monkeypatch, tmp_path / "run", "--tools", source)
+    assert meta["passed_over"] == {"title": 1, "strict": 1, "nextCursor": 1}
+    assert "keys passed over: " in caplog.messages[-1] and "nextCursor 1" in caplog.messages[-1]
 
 
 LOOP = {"schemas": {"Node": fields(next=reference("#/components/schemas/Node")), "Self": reference(
@@ -291,16 +465,19 @@ LOOP = {"schemas": {"Node": fields(next=reference("#/components/schemas/Node")),
 
 
 @pytest.mark.parametrize("value, reason", [
-    (document(parameter("p", schema=reference("https://x.test/a.json#/B"))), "refers outside the document"),
-    (document(reference("common.yaml#/Limit")), "refers outside the document"),
-    (document(parameter("p", schema=reference("#/components/schemas/None"))), "refers to nothing in the document"),
-    (document(body=reference("#/components/schemas/Node"), components=LOOP), "refers to itself"),
+    (document(parameter("p", schema=reference("https://x.test/a.json#/B"))), "only files beside the document are read"),
+    (document(reference("gone.yaml#/Limit")), "refers to nothing that can be read: No such file"),
+    (document(reference("../../x.yaml#/Limit")), "it lies outside the folder that was named"),
+    (document(parameter("p", schema=reference("#/components/schemas/None"))), "refers to nothing that can be read"),
+    (document(parameter("p", schema=reference("#/paths/~1pets/post/parameters/x"))), "refers to nothing"),
+    (document(parameter("p", schema=reference("#/components/schemas/Self")), components=LOOP), "refers to itself"),
     (document(body=reference("#/components/schemas/Self"), components=LOOP), "refers to itself"),
+    (document(body=fields(a={"$dynamicRef": "#x"})), '"$dynamicRef" is not followed'),
     (document(body=reference("#/components/schemas/L0"), components=LOOP), "more than 2,000 schemas"),
     (document(parameter("p", "body")), "needs a name and a place"),
     (document({"name": "p", "in": "query"}), "'p' has no schema"),
     (document(parameter("p", schema={"type": "file"})), "type 'file' has no certain JSON form"),
-    (document(requestBody={"content": {"text/csv": {"schema": fields()}}}), "the request body is not JSON but text"),
+    (document(requestBody={"content": {"text/csv": {"schema": fields()}}}), "neither JSON nor a form but text/csv"),
     (document(requestBody={"description": "d"}), "has no content"),
     (document(requestBody={"content": {"application/json": {}}}), "has no schema"),
     (document(body={"type": "array", "items": STRING}), "is no object but 'array'"),
@@ -313,11 +490,20 @@ LOOP = {"schemas": {"Node": fields(next=reference("#/components/schemas/Node")),
     (document(body=fields() | {"required": True}), '"required" must be a list'),
     (document(parameters=3), '"parameters" must be a list'),
     ({"openapi": "3.0.0", "paths": {"/a": {"get": 3}}}, "an operation is a JSON object, not 3"),
-    ({"openapi": "3.0.0", "paths": {"/a": reference("other.yaml")}}, "refers outside the document"),
+    ({"openapi": "3.0.0", "paths": {"/a": reference("other.yaml")}}, "No such file"),
+    ({"openapi": "3.0.0", "paths": {"/a/{id}": {"get": {}}}}, "the path's 'id' is not among the parameters"),
+    ({"openapi": "3.2.0", "paths": {"/a": {"additionalOperations": {"COPY": {}}}}}, 'the key "additionalOperations"'),
+    ({"openapi": "3.0.0", "paths": {}, "operations": [{}]}, 'the key "operations" beside a list of tools'),
+    (document(arguments=[{"name": "p"}]), 'the key "arguments" is not read'),
+    (document(parameter("p", properties={"a": STRING})), 'the key "properties" is not read'),
+    (form({"f": {**STRING, "format": "binary"}}, "multipart/form-data"), "'f' is a file"),
+    (document(body={**fields(a=STRING), "anyOf": [fields(a=STRING), {"required": ["a"]}]}), "'anyOf' cannot stand"),
+    (document(body={**fields(a=STRING), "minProperties": 1}), "'minProperties' cannot stand"),
     ({"openapi": "3.1.0", "webhooks": {}}, "has no paths"),
-    ({"swagger": "2.0", "paths": {}}, "version 3 is needed, not '2.0'"),
+    ({"swagger": "1.2", "paths": {}}, "of version 3 or 2.0 is needed, not '1.2'"),
+    ({"openapi": 4.0, "paths": {}}, "of version 3 or 2.0 is needed, not 4.0"),
     ({"Documentation": "see the site"}, '"Documentation" is no JSON text'),
-    ({"Documentation": "[]"}, "version 3 is needed")])
+    ({"Documentation": "[]"}, "version 3 or 2.0 is needed")])
 def test_openapi_refusals(tmp_path: Path, value: dict[str, Any], reason: str):
     tools, refused, _ = read(tmp_path, value, XLAM)
     assert [tool.name for tool in tools] == [XLAM["name"]]
@@ -349,12 +535,15 @@ def test_the_flag_of_the_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 
 def test_a_file_without_any_tool_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     source = tmp_path / "in.json"
-    for content, reason in (([MCP], 'the first of 1 refused, in.json\\[0\\]: not of the form "openapi"'),
-                            ([[]], "no tool that can be read; mend it")):
+    for content, reason in (([[]], r"no record is left \(no input\)"), ([MCP, {**MCP, "name": "x"}], (
+            r"no record is left \(2 unreadable; .*commonest reason, of 2, at in.json\[0\]: not of the form \"openapi\""))):
         source.write_text(json.dumps(content))
         with pytest.raises(InputError, match=reason):
             run_script(monkeypatch, tmp_path / "run", "--tools", source, "--tool-format", "openapi")
-    assert not (tmp_path / "run").exists()
+    aside = tmp_path / "run" / "tools_refused.jsonl"
+    assert [entry.place for entry in read_jsonl(aside, Refused)] == ["in.json[0]", "in.json[1]"]
+    assert json.loads(aside.with_name(f"{aside.name}.meta.json").read_text())["counts"] == {"unreadable": 2}
+    assert not (tmp_path / "run" / "tools.jsonl").exists()
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason="no real data beside the checkout")
@@ -382,7 +571,7 @@ def test_real_files(name: str, tool_format: str, expected: dict[str, int], refus
 def test_an_openapi_document_in_yaml_is_the_same_tools_as_in_json(tmp_path, name):
     written = document(parameter("since", schema={"type": "string", "default": "2024-05-01"}))
     written["paths"]["/pets"]["post"]["responses"] = {200: {"description": "Added."}}
-    (tmp_path / name).write_text(yaml.safe_dump(written), encoding="utf-8")
+    YAML(typ="safe", pure=True).dump(written, tmp_path / name)
     tools, refused = read_tool_files(tmp_path, Counter())
     assert tools == read(tmp_path, document(parameter("since", schema={"type": "string", "default": "2024-05-01"})))[0]
     assert not refused and tools[0].parameters["properties"]["since"]["default"] == "2024-05-01"

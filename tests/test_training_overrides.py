@@ -26,7 +26,7 @@ from looptool.meta import make_header, meta_path, read_meta
 from looptool.records import Call, InputError, Message
 from looptool.run_files import RoundFiles
 
-CONFIGS = ("laptop", "qwen3_8b", "qwen3_32b")
+CONFIGS = ("laptop", "small", "qwen3_8b", "qwen3_32b")
 
 
 @pytest.fixture(autouse=True)
@@ -161,7 +161,7 @@ def test_environment(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name, address, own", [
-    ("laptop", None, True), ("laptop", "10.0.0.1:6379", True), ("qwen3_8b", None, True),
+    ("qwen3_8b", None, True),
     ("qwen3_8b", "10.0.0.1:6379", False), ("qwen3_32b", None, False)])
 def test_a_ray_of_its_own_keeps_its_token_to_itself(tmp_path, monkeypatch, name, address, own):
     monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
@@ -175,6 +175,7 @@ def test_a_ray_of_its_own_keeps_its_token_to_itself(tmp_path, monkeypatch, name,
     assert ("+ray_kwargs.ray_init.address=local" in run) == own
     monkeypatch.setenv("RAY_AUTH_TOKEN", "mine")
     assert environment(load(name), files)["RAY_AUTH_TOKEN"] == "mine"
+    assert environment(load("laptop"), files)["RAY_AUTH_MODE"] == "disabled"
 
 
 def test_presets_are_the_tables_columns(tmp_path):
@@ -349,7 +350,7 @@ def test_export_puts_a_whole_policy_in_place_and_frees_the_disk(tmp_path, profil
     exported = make_policy_folder(checkpoints(files) / "global_step_2" / "actor" / "huggingface", end=None)
     write_weights(exported)
     header = train.describe(load("laptop", f"train.profile={profile}"), files, str(start))
-    train.export(files, str(start), 2, header, 12.0)
+    train.export(files, exported, str(start), 2, header, 12.0)
     assert (files.policy / "model.safetensors").exists() and train.end_token(files.policy) == 2
     assert not checkpoints(files).exists()
     meta = read_meta(files.policy)
@@ -362,11 +363,11 @@ def test_a_policy_that_is_not_whole_stays_a_checkpoint(tmp_path):
     header = train.describe(load(), files, str(start))
     write_weights(exported, size=3)
     with pytest.raises(InputError, match="bytes and not .*; copy or train"):
-        train.export(files, str(start), 2, header, 12.0)
+        train.export(files, exported, str(start), 2, header, 12.0)
     write_weights(exported)
     (exported / "model.safetensors.index.json").write_text('{"weight_map": {"a": "model.safetensors", "b": "second.safetensors"}}')
     with pytest.raises(InputError, match="names second.safetensors, which is not there"):
-        train.export(files, str(start), 2, header, 12.0)
+        train.export(files, exported, str(start), 2, header, 12.0)
     assert exported.exists() and not files.policy.exists() and not meta_path(files.policy).exists()
 
 
@@ -399,13 +400,13 @@ def test_metrics_of_a_training_in_two_runs(tmp_path):
     second.verls.write_bytes(line(3, 0.5) + line(4, 0.6) + line(5, 0.7))
     second.update()
     assert second.values() == [0.1, 0.2, 0.5, 0.6, 0.7]
-    assert first.reward() == "reward 0.20 -> 0.20" and second.reward() == "reward 0.27 -> 0.60"
+    assert first.course() == "reward 0.20 -> 0.20" and second.course() == "reward 0.27 -> 0.60"
     assert [step for step, _ in read_lines(files.training / "metrics.jsonl")] == [1, 2, 3, 4, 5]
 
 
 def test_a_training_without_metrics_says_so(tmp_path):
     files = RoundFiles(tmp_path, 1)
-    assert Metrics(files, 0, "strict").reward() == (
+    assert Metrics(files, 0, "strict").course() == (
         f"reward unknown ({files.training}/metrics.jsonl is empty: verl wrote no metrics, see verl.log beside it)")
 
 
@@ -419,7 +420,7 @@ def test_each_step_says_why_its_rewards_are_zero(tmp_path):
     def dump(step: int, replies: list[str]) -> Path:
         path = files.rollouts / f"{step}.jsonl"
         path.write_bytes(b"".join(msgspec.json.encode(
-            {"output": reply, "gts": msgspec.json.encode(label).decode()}) + b"\n" for reply in replies))
+            {"input": "Find it.", "output": reply, "gts": msgspec.json.encode(label).decode()}) + b"\n" for reply in replies))
         return path
 
     first, second = dump(1, replies), dump(2, replies[:2])
@@ -523,8 +524,8 @@ def test_three_gpus_are_refused_where_the_policy_is_here(tmp_path):
 
 # verl's own check of the lists, without a GPU
 
-OPTIONS = {line.split("`")[1]: line.split("`")[3].split() for line in (
-    ROOT / "docs" / "training.md").read_text().splitlines() if re.match(r"\| `", line)}
+OPTIONS = {name: mine.split() for name, mine in re.findall(
+    r"^\| ([^|`]+) \| `([^|`]+=[^|`]+)` \|", (ROOT / "docs" / "training.md").read_text(), re.M)}
 """Of the table in docs/training.md: a name, and what `train.verl` then has."""
 
 

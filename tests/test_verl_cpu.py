@@ -263,7 +263,8 @@ def test_memory_of_a_token_is_what_the_sampler_keeps(models):
     kept = []
     append = Memory.append
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Memory, "append", lambda self, *args: kept.append(self) or append(self, *args))
+        patch.setattr(Memory, "append",
+                      lambda self, *args: kept.append(self) or append(self, *args))
         draw(models[0], [3, 3, 3], max_tokens=7, ends=(1,))
     stored = [*kept[-1].prompts.values(), *kept[-1].answers.values()]
     tokens = len(PROMPTS) * (max(map(len, PROMPTS)) + 3 * 7)
@@ -274,7 +275,7 @@ def test_memory_of_a_token_is_what_the_sampler_keeps(models):
 
 
 def test_only_the_first_rank_keeps_the_weights(verl, tmp_path, monkeypatch):
-    """Others walk through them, as each is gathered by all; what is written comes back as it was."""
+    """Others walk through them, as each is gathered by all; what is written comes back."""
     import gc
 
     import torch

@@ -24,7 +24,8 @@ engine_workers.initialize_global_process_group_ray(timeout_second=None, backend=
 world = torch.distributed.group.WORLD._get_backend(torch.device("cpu"))
 model = torch.nn.BatchNorm1d(2)
 model.weight.data[:] = 1 + 2 ** -10
-state = fsdp_checkpoint_manager.get_fsdp_full_state_dict(model, offload_to_cpu=True, rank0_only=True)
+gather = fsdp_checkpoint_manager.get_fsdp_full_state_dict
+state = gather(model, offload_to_cpu=True, rank0_only=True)
 print(int(world.options._timeout.total_seconds()), state["weight"].dtype, state["weight"][0].item(),
       state["num_batches_tracked"].dtype, model.weight.dtype)
 """
@@ -40,7 +41,7 @@ def free_port() -> str:
     ("grpotool.verl_gpu", "7200 torch.bfloat16 1.0 torch.int64 torch.float32"),
     ("", "1800 torch.float32 1.0009765625 torch.int64 torch.float32")])
 def test_a_worker_waits_longer_and_exports_in_bfloat16(module, expected):
-    """verl as it is beside verl with our module, so that a version that needs it no more is seen."""
+    """verl as it is beside it, so that a version that needs our module no more is seen."""
     env = {**os.environ, "VERL_USE_EXTERNAL_MODULES": module, "RANK": "0", "WORLD_SIZE": "1",
            "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
     done = subprocess.run([sys.executable, "-c", IN_A_WORKER], capture_output=True, text=True,
@@ -97,8 +98,9 @@ def batch():
 @pytest.fixture
 def alone(monkeypatch):
     """A world of one process on a CPU, with the engine that GPUs have."""
-    for name, value in {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_PORT": free_port(),
-                        "MASTER_ADDR": "127.0.0.1", "VERL_ENGINE_DEVICE": "cuda",
+    for name, value in {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0",
+                        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port(),
+                        "VERL_ENGINE_DEVICE": "cuda",
                         "VERL_USE_EXTERNAL_MODULES": "grpotool.cpu.verl_platform"}.items():
         monkeypatch.setenv(name, value)
 
@@ -113,7 +115,7 @@ def test_without_flash_attn_fused_kernels_have_the_same_values_and_gradient(tmp_
     monkeypatch.setattr(Qwen3ForCausalLM, "forward", Qwen3ForCausalLM.forward)  # verl replaces it
     used, forward = [], FusedLinearForPPO.forward
     monkeypatch.setattr(FusedLinearForPPO, "forward",
-                        lambda self, *args, **named: used.append(1) or forward(self, *args, **named))
+                        lambda self, *args, **by: used.append(1) or forward(self, *args, **by))
     policy = make_policy(tmp_path / "policy")
     plain = ["+actor_rollout_ref.model.override_config.attn_implementation=sdpa"]
     results = []

@@ -40,7 +40,8 @@ HANDLER = [*(ROOT / "bfcl" / "acebench" / f"{name}.py" for name in (
         "bfcl/ask.py", "bfcl/room.py", "bfcl/system_text.py", "looptool/answers.py", "looptool/calls.py",
         "looptool/llm.py", "looptool/match.py", "looptool/prompt.py", "looptool/schema.py", "looptool/type_names.py",
         "looptool/question.py", "looptool/sampling.py", "looptool/structured_text.py",
-        "looptool/untagged.py", "looptool/system_prompt_full.md",
+        "looptool/tool_objects.py", "looptool/unread_keys.py", "looptool/untagged.py",
+        "looptool/system_prompt_full.md",
         "looptool/system_prompt_short.md"))]
 """Our files between the benchmark and the model, and around its scorer."""
 WHERE = ("all in the denominator: no_answer and scorer_crash as wrong, replies of the other kinds as the scorer judges "

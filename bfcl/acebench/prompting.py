@@ -16,7 +16,7 @@ from bfcl.card import hash_text
 from bfcl.system_text import system_text
 from looptool.prompt import ChatMessage, fill, read_prompt, render_messages, without_turn_markers
 from looptool.records import Message, Tool
-from looptool.schema import read_tool
+from looptool.tool_objects import read_tool
 
 PROMPTS = Path(__file__).parent / "prompts"
 KINDS = ("normal", "preference", "special", "multi_step", "multi_turn")

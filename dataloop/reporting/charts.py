@@ -20,12 +20,16 @@ def whisker(x: float, axes: Axes, rate: Rate) -> list[str]:
 
 
 def accuracy_chart(rounds: Sequence[RoundFigures]) -> str:
-    """Held-out accuracy, before training and after each round, with intervals."""
+    """Held-out accuracy, before training and after each round, with intervals; pale dots are static
+    training, where that was run beside."""
+    probed = [figures for figures in rounds if figures.heldout and figures.heldout.accuracy.total]
     points = [("before" if figures.number == 0 else f"round {figures.number}", figures.heldout.accuracy)
-              for figures in rounds if figures.heldout and figures.heldout.accuracy.total]
+              for figures in probed]
     if not points:
         return ""
-    low = max(0.0, math.floor(min(rate.low for _, rate in points) * 20 - 0.2) / 20)
+    beside = [figures.heldout.static and figures.heldout.static.share for figures in probed]
+    low = max(0.0, math.floor(min(*(rate.low for _, rate in points),
+                                  *filter(None, beside), 1.0) * 20 - 0.2) / 20)
     high = min(1.0, math.ceil(max(rate.high for _, rate in points) * 20 + 0.2) / 20)
     axes = Axes(low, high)
     xs = [axes.x((index + 0.5) / len(points)) for index in range(len(points))]
@@ -33,6 +37,8 @@ def accuracy_chart(rounds: Sequence[RoundFigures]) -> str:
     parts = axes.grid(as_percent=True)
     parts.append(mark("polyline", class_="trend",
                       points=" ".join(f"{x:.1f},{y:.1f}" for x, y in zip(xs, ys, strict=True))))
+    parts += [mark("circle", class_="step", cx=x, cy=axes.y(share), r=5)
+              for x, share in zip(xs, beside, strict=True) if share is not None]
     for x, y, (name, rate) in zip(xs, ys, points, strict=True):
         parts += [*whisker(x, axes, rate), mark("circle", class_="dot", cx=x, cy=y, r=5),
                   mark("text", f"{rate.share:.1%}", class_="value", x=x + 10, y=y + 17),

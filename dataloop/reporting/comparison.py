@@ -1,44 +1,24 @@
-"""The variants of Table 4 held against each other and against the paper: its Table 4, Figure 2 and Figure 3.
+"""The variants of one world held against each other and against the paper: its Table 4, Figure 2
+and Figure 3, and what only a known truth shows.
 
-In: the Result of each run. Out: lines of text, and Figure 2 as a picture. Intervals are Student's over seeds, at 95%;
-a difference between variants is taken seed by seed.
+In: the Result of each run. Out: lines of text, and Figure 2 as a picture. Intervals are Student's
+over seeds, at 95%; a difference between variants is taken seed by seed.
 """
 from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Sequence
 
+from dataloop.reporting.results import Runs
+from dataloop.variants import IN_WORDS
 from looptool.curves import draw
 from looptool.paper_figures import BY_ROUND, FULL, GAINS
-from looptool.records import InputError, Record
+from looptool.records import InputError
 
 T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262, 11: 2.228, 12: 2.201,
         13: 2.179, 14: 2.160, 15: 2.145, 16: 2.131, 17: 2.120, 18: 2.110, 19: 2.101, 20: 2.093, 21: 2.086, 22: 2.080,
         23: 2.074, 24: 2.069, 25: 2.064, 26: 2.060, 27: 2.056, 28: 2.052, 29: 2.048, 30: 2.045}
 """Student's t for a two-sided 95% interval, by the number of values."""
-
-
-class Result(Record):
-    """One run of one variant."""
-
-    variant: str
-    seed: int
-    settings: str
-    """Fingerprint of the config, apart from what tells the runs of a table from each other."""
-    student: str
-    """Its size, such as "3.1M", or its name."""
-    accuracies: list[float]
-    """Held-out accuracy in percent, before training and after each round."""
-    noise: list[float]
-    """Wrong labels of D_1, D_2 and so on in percent; empty where no truth is known."""
-    replaced: tuple[int, int] = (0, 0)
-    """New labels that are right, and new labels, of all rounds."""
-    expanded: tuple[int, int] = (0, 0)
-    """The same for expanded samples."""
-
-
-Runs = dict[str, dict[int, Result]]
-"""Results by variant and seed."""
 
 
 def spread(values: Sequence[float]) -> tuple[float, float | None]:
@@ -81,14 +61,18 @@ def table_4(runs: Runs, rounds: int) -> Iterable[str]:
     yield (f"{'variant':22}{'seeds':>6}" + "".join(f"{head:>14}" for head in heads) + f"{'last - full':>14}   paper: "
            + " / ".join(heads) + ", last - full")
     for variant in runs:
-        paper = BY_ROUND[variant][:rounds + 1]
+        paper = BY_ROUND.get(variant, [])[:rounds + 1]
         shown = " / ".join("-" if figure is None else f"{figure:.2f}" for figure in paper)
         less, full = differences(runs, variant, FULL, rounds), BY_ROUND[FULL][:rounds + 1]
         own = variant == FULL
-        yield (f"{'full loop' if own else variant:22}{len(runs[variant]):6}"
+        yield (f"{_name(variant):22}{len(runs[variant]):6}"
                + "".join(f"{interval(after(runs, variant, step)):>14}" for step in range(rounds + 1))
                + f"{'' if own else interval(less, '+'):>14}   {shown}"
                + ("" if own or len(paper) <= rounds else f", {paper[-1] - full[-1]:+.2f}"))
+
+
+def _name(variant: str) -> str:
+    return "full loop" if variant == FULL else variant
 
 
 def data_quality(runs: Runs) -> Iterable[str]:
@@ -102,7 +86,61 @@ def data_quality(runs: Runs) -> Iterable[str]:
         for kind in ("replaced", "expanded"):
             right, made = (sum(getattr(result, kind)[place] for result in results.values()) for place in (0, 1))
             counts.append(f"{right} of {made} ({right / made:.1%})" if made else "-")
-        yield f"{'full loop' if variant == FULL else variant:22}{noise:>48}{counts[0]:>22}{counts[1]:>22}"
+        yield f"{_name(variant):22}{noise:>48}{counts[0]:>22}{counts[1]:>22}"
+
+
+def blind_spots(runs: Runs) -> Iterable[str]:
+    """One line a variant: wrong labels that no judge sees, by round, and the judge."""
+    yield (f"{'variant':22}{'wrong in % of the mastered, by round':>38}"
+           f"{'reproduced in % of the wrong':>38}{'kappa of the judge':>28}")
+    for variant, results in runs.items():
+        shares = [_by_round([[100 * hits / total if total else 0.0
+                              for hits, total in getattr(each, name)] for each in results.values()])
+                  for name in ("mastered_wrong", "reproduced")]
+        kappas = _by_round([[each for each in result.kappa if each is not None]
+                            for result in results.values()], 2)
+        yield f"{_name(variant):22}{shares[0]:>38}{shares[1]:>38}{kappas:>28}"
+
+
+def _by_round(series: Sequence[Sequence[float]], digits: int = 1) -> str:
+    """Means over seeds, by round."""
+    columns = [[each[step] for each in series if step < len(each)]
+               for step in range(max(map(len, series), default=0))]
+    return ", ".join(f"{statistics.mean(values):.{digits}f}" for values in columns) or "-"
+
+
+def kinds(runs: Runs, rounds: int) -> Iterable[str]:
+    """One line a kind of task: the full loop and static training on it, and what the loop made of
+    it."""
+    full, static = runs.get(FULL, {}), runs.get("static", {})
+    yield (f"{'kind':14}{'start':>8}{'loop':>14}{'static':>14}{'loop - static':>16}"
+           "   error seeds -> new samples of the loop, by round")
+    for kind in dict.fromkeys(kind for result in full.values() for kind in result.by_kind):
+        own, its = ({seed: result.by_kind[kind] for seed, result in variant.items()
+                     if len(result.by_kind.get(kind, ())) > rounds} for variant in (full, static))
+        less = [own[seed][rounds] - its[seed][rounds] for seed in own if seed in its]
+        made = zip(*(_by_round([getattr(result, name).get(kind, [])
+                                for result in full.values()]).split(", ")
+                     for name in ("error_seeds", "expanded_by_kind")))
+        start = _by_round([series[:1] for series in own.values()])
+        yield (f"{kind:14}{start:>8}"
+               f"{interval([series[rounds] for series in own.values()]):>14}"
+               f"{interval([series[rounds] for series in its.values()]):>14}"
+               f"{interval(less, '+'):>16}   "
+               + ", ".join(f"{seeds} -> {new}" for seeds, new in made))
+
+
+def lines_of_world(world: str, runs: Runs, rounds: int) -> Iterable[str]:
+    """All tables of one world."""
+    commits = sorted({result.commit for results in runs.values() for result in results.values()})
+    title = f"SIMULATED world: {IN_WORDS[world]}" if world in IN_WORDS else world
+    yield from ("", f"=== {title} (commit {', '.join(commits)})", "", "Table 4",
+                *table_4(runs, rounds))
+    yield from ("", "Data", *data_quality(runs))
+    if any(result.mastered_wrong for results in runs.values() for result in results.values()):
+        yield from ("", "Blind spot", *blind_spots(runs))
+        yield from ("", f"Kinds of tasks after round {rounds}", *kinds(runs, rounds))
+    yield from ("", "Figure 2", *figure_2(runs, rounds))
 
 
 def figure_2(runs: Runs, rounds: int) -> Iterable[str]:

@@ -44,6 +44,10 @@ class HeldoutFigures(Record):
     accuracy: Rate
     gain: Gain | None = None
     """Against round 0; None for round 0, or where it was not probed."""
+    by_kind: dict[str, Rate] = {}
+    """Accuracy by kind of task, where kinds are known."""
+    static: Rate | None = None
+    """Accuracy of static training after as many rounds, where that was run beside."""
 
 
 class DatasetFigures(Record):
@@ -56,6 +60,8 @@ class DatasetFigures(Record):
     noise: Rate | None
     """Labels that are wrong."""
     noise_by_origin: dict[str, Rate] | None
+    noise_by_rule: dict[str, int] = {}
+    """Wrong labels by the teacher's rule behind them."""
     notes: list[str] = []
     """Where a part of the mix gave way or was filled up, in words."""
     left_out: dict[str, int] = {}
@@ -93,6 +99,12 @@ class ProbeFigures(Record):
     high_ppl_cut: float | None
     """Least perplexity of D_HPPL."""
     histogram: Histogram | None
+    drawn: int = 0
+    """Replies to each sample beside the greedy one, k (probe.samples)."""
+    pass_at_1: float | None = None
+    """Mean share of them that match the label."""
+    pass_at_k: Rate | None = None
+    """Samples of which at least one of them does."""
     cases: dict[str, int] = {}
     """Replies out of the ordinary, by dataloop.probing.CASES."""
 
@@ -105,6 +117,8 @@ class VerdictFigures(Record):
     """Of those that are decided."""
     confusion: dict[str, dict[str, int]] | None
     """True verdict -> given verdict -> count, UNDECIDED among the given."""
+    kappa: float | None
+    """Cohen's: the agreement of `right`, corrected for chance."""
     votes_label_first: Rate | None
     """Single votes that are right, where the label was shown first."""
     votes_prediction_first: Rate | None
@@ -133,6 +147,37 @@ class ExpansionFigures(Record):
     """Inputs of the stage by what became of them."""
 
 
+class RuleFigures(Record):
+    """Wrong labels of D_j with one rule of the teacher behind them, "other" being none."""
+
+    labels: int
+    reproduced: int
+    """Those that the policy's greedy reply makes, too: matches, which no judge sees."""
+    verdicts: dict[str, int]
+    """What was said of the others."""
+
+
+class BlindSpot(Record):
+    """Wrong labels that the loop cannot see, as it judges mismatches only."""
+
+    mastered: Rate
+    """Wrong labels among the mastered samples."""
+    reproduced: Rate
+    """Of the wrong labels, those that the policy reproduces."""
+    rules: dict[str, RuleFigures]
+
+
+class KindFigures(Record):
+    """One kind of task in a round."""
+
+    samples: int = 0
+    """In D_j."""
+    wrong_labels: int = 0
+    mastered: int = 0
+    error_seeds: int = 0
+    expanded: int = 0
+
+
 class RoundFigures(Record):
     """One round; what is None has not happened yet."""
 
@@ -144,6 +189,9 @@ class RoundFigures(Record):
     verdicts: VerdictFigures | None = None
     replaced: ReplacedFigures | None = None
     expansion: ExpansionFigures | None = None
+    blind_spot: BlindSpot | None = None
+    kinds: dict[str, KindFigures] = {}
+    """By kind of task, where kinds are known."""
     seconds: dict[str, float] = {}
     """By stage."""
     usage: dict[str, dict[str, Any]] = {}

@@ -14,9 +14,11 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from dataloop.reporting import measures
-from dataloop.reporting.figures import DatasetFigures, ExpansionFigures, ProbeFigures, Report, RoundFigures
+from dataloop.reporting import measures, skills
+from dataloop.reporting.figures import (
+    DatasetFigures, ExpansionFigures, HeldoutFigures, ProbeFigures, Report, RoundFigures)
 from dataloop.reporting.measures import Known
+from dataloop.reporting.skills import World
 from looptool.config import Config
 from looptool.meta import StageMeta, read_meta
 from looptool.records import ErrorSeed, InputError, LabelChange, Probe, Sample, Verdict, read_jsonl
@@ -51,8 +53,12 @@ def stream(path: Path, record_type: type[R]) -> Iterator[R] | None:
     return read_jsonl(path, record_type) if path.stat().st_size else iter(())
 
 
-def read_report(config: Config, known: Known | None, command: str) -> Report:
-    """All figures of a run.
+def read_report(config: Config, world: World | None, command: str,
+                static: Path | None = None) -> Report:
+    """All figures of a run; `world` tells those that need a truth.
+
+    Args:
+        static: the folder of a run of static training, to stand beside it.
 
     Raises:
         InputError: there is no dataset of round 1 yet, or a file is damaged.
@@ -62,15 +68,33 @@ def read_report(config: Config, known: Known | None, command: str) -> Report:
                          "scripts/03_make_samples.sh first, or name the config of another run with --config")
     numbers, further = begun_rounds(config)
     start = RoundFiles(config.run_dir, 0)
-    before_answers = heldout_answers(start, known)
+    before_answers = heldout_answers(start, world)
+    rounds = [round_figures(RoundFiles(config.run_dir, number), world, before_answers)
+              for number in numbers]
+    if static is not None:
+        add_static(rounds, static, world)
     before = RoundFigures(number=0, **costs([config.run_dir, start.folder]),
-                          heldout=None if before_answers is None else measures.heldout_figures(before_answers, None))
-    return Report(simulated=known is not None, run_dir=config.run_dir, config=msgspec.to_builtins(config),
-                  versions=versions(), command=command, stages=list(stage_lines(Path(config.run_dir), numbers)),
-                  before=before, planned_rounds=config.rounds,
-                  rounds=[round_figures(RoundFiles(config.run_dir, number), known, before_answers)
-                          for number in numbers],
-                  next=None if further is None else next_figures(RoundFiles(config.run_dir, further), known))
+                          heldout=heldout_figures(start, world, None))
+    return Report(simulated=world is not None, run_dir=config.run_dir,
+                  config=msgspec.to_builtins(config), versions=versions(), command=command,
+                  stages=list(stage_lines(Path(config.run_dir), numbers)), before=before,
+                  planned_rounds=config.rounds, rounds=rounds,
+                  next=further and next_figures(RoundFiles(config.run_dir, further), world))
+
+
+def add_static(rounds: list[RoundFigures], static: Path, world: World | None) -> None:
+    """The accuracy of static training after each round that has both.
+
+    Raises:
+        InputError: static training has no round yet.
+    """
+    if not RoundFiles(static, 1).heldout_probes.exists():
+        raise InputError(f"{static}: holds no static training with a round; run dataloop/static_training.py "
+                         "first")
+    for figures in rounds:
+        its = heldout_figures(RoundFiles(static, figures.number), world, None)
+        if figures.heldout is not None and its is not None:
+            figures.heldout.static = its.accuracy
 
 
 def begun_rounds(config: Config) -> tuple[list[int], int | None]:
@@ -83,10 +107,11 @@ def begun_rounds(config: Config) -> tuple[list[int], int | None]:
     return list(range(1, last + (not is_further))), last if is_further else None
 
 
-def round_figures(files: RoundFiles, known: Known | None, before: dict[str, bool | None] | None) -> RoundFigures:
+def round_figures(files: RoundFiles, world: World | None,
+                  before: dict[str, bool | None] | None) -> RoundFigures:
     """All figures of one round; `before` holds the answers of round 0 to the held-out tasks."""
     steps = stream(files.training / "metrics.jsonl", _Step)
-    answers = heldout_answers(files, known)
+    known = world and world.right
     verdicts, replaced = None, None
     judged = stream(files.verdicts, Verdict)
     if judged is not None:
@@ -94,20 +119,35 @@ def round_figures(files: RoundFiles, known: Known | None, before: dict[str, bool
         verdicts.unjudged = unjudged(read_meta(files.verdicts))
     return RoundFigures(
         number=files.round,
-        dataset=dataset_figures(files, known),
+        dataset=dataset_figures(files, world),
         training=None if steps is None else measures.training_figures(step.data for step in steps),
-        heldout=None if answers is None else measures.heldout_figures(answers, before),
+        heldout=heldout_figures(files, world, before),
         probes=probe_figures(files), verdicts=verdicts, replaced=replaced if files.ledger.exists() else None,
-        expansion=expansion_figures(files, known), **costs([files.folder]))
+        expansion=expansion_figures(files, known),
+        **({} if world is None else told_by(files, world)), **costs([files.folder]))
 
 
-def next_figures(files: RoundFiles, known: Known | None) -> RoundFigures:
+def told_by(files: RoundFiles, world: World) -> dict[str, Any]:
+    """The figures of a round that are about rules and kinds, as far as there are probes."""
+    if not files.probes.exists():
+        return {}
+    return {"blind_spot": skills.blind_spot(stream(files.probes, Probe) or (),
+                                            stream(files.verdicts, Verdict) or (), world),
+            "kinds": skills.kind_figures(stream(files.probes, Probe) or (),
+                                         stream(files.error_seeds, ErrorSeed) or (),
+                                         stream(files.expanded, Sample) or (), world)}
+
+
+def next_figures(files: RoundFiles, world: World | None) -> RoundFigures:
     """The dataset after the last round, and what it cost."""
-    return RoundFigures(number=files.round, dataset=dataset_figures(files, known), **costs([files.folder]))
+    return RoundFigures(number=files.round, dataset=dataset_figures(files, world),
+                        **costs([files.folder]))
 
 
-def dataset_figures(files: RoundFiles, known: Known | None) -> DatasetFigures:
-    figures = measures.dataset_figures(stream(files.dataset, Sample) or (), known)
+def dataset_figures(files: RoundFiles, world: World | None) -> DatasetFigures:
+    figures = measures.dataset_figures(stream(files.dataset, Sample) or (), world and world.right)
+    if world is not None:
+        figures.noise_by_rule = skills.rules_behind(stream(files.dataset, Sample) or (), world)
     try:
         manifest = msgspec.json.decode((files.folder / MANIFEST).read_bytes(), type=_Manifest)
     except FileNotFoundError:
@@ -118,9 +158,21 @@ def dataset_figures(files: RoundFiles, known: Known | None) -> DatasetFigures:
     return msgspec.structs.replace(figures, notes=manifest.notes, left_out=manifest.left_out)
 
 
-def heldout_answers(files: RoundFiles, known: Known | None) -> dict[str, bool | None] | None:
+def heldout_answers(files: RoundFiles, world: World | None) -> dict[str, bool | None] | None:
     probes = stream(files.heldout_probes, Probe)
-    return None if probes is None else measures.heldout_answers(probes, known)
+    return None if probes is None else measures.heldout_answers(probes, world and world.right)
+
+
+def heldout_figures(files: RoundFiles, world: World | None,
+                    before: dict[str, bool | None] | None) -> HeldoutFigures | None:
+    answers = heldout_answers(files, world)
+    if answers is None:
+        return None
+    figures = measures.heldout_figures(answers, before)
+    if world is not None:
+        probes = stream(files.heldout_probes, Probe) or ()
+        figures.by_kind = skills.accuracy_by_kind(probes, world)
+    return figures
 
 
 def probe_figures(files: RoundFiles) -> ProbeFigures | None:

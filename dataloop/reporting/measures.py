@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from dataloop.probing import reply_cases
@@ -100,8 +100,11 @@ def probe_figures(probes: Iterable[Probe], high_ppl: Iterable[Probe]) -> ProbeFi
     """Reasons and perplexities; `high_ppl` are the probes that were chosen as near the decision boundary."""
     reasons: Counter[str] = Counter()
     cases: Counter[str] = Counter()
-    mastered, mismatched = array("d"), array("d")
+    mastered, mismatched, rates, drawn = array("d"), array("d"), array("d"), 0
     for probe in probes:
+        if probe.draws:
+            rates.append(probe.pass_rate)
+            drawn = sum(draw.count for draw in probe.draws)
         reasons[probe.reason] += 1
         cases.update(reply_cases(probe.text, probe.finish))
         (mastered if probe.matches else mismatched).append(probe.perplexity)
@@ -109,7 +112,10 @@ def probe_figures(probes: Iterable[Probe], high_ppl: Iterable[Probe]) -> ProbeFi
     return ProbeFigures(samples=sum(reasons.values()), reasons=dict(reasons.most_common()),
                         median_perplexity=both[len(both) // 2] if both else None,
                         high_ppl_cut=min((probe.perplexity for probe in high_ppl), default=None),
-                        histogram=histogram(mastered, mismatched, both) if both else None, cases=dict(cases))
+                        histogram=histogram(mastered, mismatched, both) if both else None,
+                        cases=dict(cases), drawn=drawn,
+                        pass_at_1=sum(rates) / len(rates) if rates else None,
+                        pass_at_k=rate(Counter(passed > 0 for passed in rates)) if rates else None)
 
 
 def drawable(perplexity: float) -> bool:
@@ -129,6 +135,24 @@ def histogram(mastered: Iterable[float], mismatched: Iterable[float], ordered: l
 
     return Histogram(edges=[math.exp(low + index * width) for index in range(BINS + 1)], mastered=count(mastered),
                      mismatched=count(mismatched))
+
+
+def kappa(confusion: Mapping[str, Mapping[str, int]]) -> float | None:
+    """Cohen's kappa of decided verdicts: agreement with the truth beyond that of a judge who gives
+    the same verdicts at random. None where there are none, or where chance alone agrees on all.
+
+    Args:
+        confusion: true verdict -> given verdict -> count; UNDECIDED is no verdict.
+    """
+    pairs = [(true, given, count) for true, row in confusion.items()
+             for given, count in row.items() if given != "UNDECIDED"]
+    deserved, said = Counter(), Counter()
+    for true, given, count in pairs:
+        deserved[true] += count
+        said[given] += count
+    chance, most = sum(deserved[name] * said[name] for name in said), deserved.total() ** 2
+    agreed = sum(count for true, given, count in pairs if true == given)
+    return None if chance == most else (deserved.total() * agreed - chance) / (most - chance)
 
 
 class _Judged:
@@ -173,6 +197,7 @@ def verdict_figures(verdicts: Iterable[Verdict], changes: Iterable[LabelChange],
     return (VerdictFigures(verdicts=dict(judged.verdicts), right=share(judged.right),
                            confusion=None if known is None else {true: dict(judged.confusion[true])
                                                                  for true in judged.confusion},
+                           kappa=None if known is None else kappa(judged.confusion),
                            votes_label_first=share(judged.votes[True]),
                            votes_prediction_first=share(judged.votes[False])),
             ReplacedFigures(labels=len(by_sample), right=share(judged.new_right), needed=share(judged.old_wrong)))

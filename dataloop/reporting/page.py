@@ -12,7 +12,8 @@ import yaml
 from dataloop.reporting import charts
 from dataloop.reporting.examples import Answer, Example
 from dataloop.reporting.figures import Rate, Report, RoundFigures
-from dataloop.reporting.table import NOT_YET, ORIGINS, VERDICTS, Table, percent
+from dataloop.reporting.rows import NOT_YET, percent
+from dataloop.reporting.table import ORIGINS, VERDICTS, Table
 from looptool.prompt import fill, render_answer
 from looptool.records import Message
 
@@ -74,7 +75,9 @@ def figures(report: Report) -> Iterable[str]:
     """All charts that have something to show."""
     rounds = [*report.rounds, *([report.next] if report.next else [])]
     truth = "SIMULATED tasks, known truth" if report.simulated else "against the labels"
-    yield figure("Held-out accuracy", f"{truth}; 95% intervals", charts.accuracy_chart([report.before, *report.rounds]))
+    beside = any(each.heldout and each.heldout.static for each in report.rounds)
+    note = f"{truth}; 95% intervals" + ("; pale: static training" if beside else "")
+    yield figure("Held-out accuracy", note, charts.accuracy_chart([report.before, *report.rounds]))
     yield figure("Label noise", "Wrong labels in each dataset, SIMULATED errors; 95% intervals",
                  charts.noise_chart(rounds))
     yield figure("Mix of each dataset", "Equation 5: where the samples come from", charts.mix_chart(rounds),
@@ -123,6 +126,10 @@ def details(report: Report) -> Iterable[str]:
     parts.append(by_column("Wrong labels by origin (SIMULATED)", {
         f"D{each.number}": {ORIGINS[origin]: percent(rate) for origin, rate in each.dataset.noise_by_origin.items()}
         for each in rounds if each.dataset and each.dataset.noise_by_origin}))
+    parts.append(by_column("Wrong labels by the teacher's rule behind them (SIMULATED)", {
+        f"D{each.number}": counted(each.dataset.noise_by_rule) for each in rounds if each.dataset}))
+    parts += [rule_table(each) for each in rounds if each.blind_spot and each.blind_spot.rules]
+    parts += [kind_table(each) for each in rounds if each.kinds]
     parts.append(by_column("Probes by reason", {
         f"round {each.number}": counted(each.probes.reasons) for each in rounds if each.probes}))
     parts.append(by_column("Expansion: what became of each input", {
@@ -145,6 +152,24 @@ def confusion_table(figures: RoundFigures) -> str:
             for true in VERDICTS if (row := figures.verdicts.confusion.get(true))]
     return small_table(f"Round {figures.number}: SIMULATED judge, true verdict (rows) and given verdict",
                        ("true", *VERDICTS), rows, diagonal=True)
+
+
+def rule_table(figures: RoundFigures) -> str:
+    """What became of wrong labels, by the rule behind them: those reproduced reach no judge."""
+    rows = [(name, f"{rule.labels:,}", f"{rule.reproduced:,}",
+             *(f"{rule.verdicts.get(given, 0):,}" for given in VERDICTS))
+            for name, rule in figures.blind_spot.rules.items()]
+    caption = f"Round {figures.number}: wrong labels by rule, and what the SIMULATED judge says"
+    return small_table(caption, ("rule", "labels", "reproduced", *VERDICTS), rows)
+
+
+def kind_table(figures: RoundFigures) -> str:
+    """What a round has of each kind of task."""
+    rows = [(name, *(f"{count:,}" for count in (kind.samples, kind.wrong_labels, kind.mastered,
+                                                kind.error_seeds, kind.expanded)))
+            for name, kind in figures.kinds.items()]
+    return small_table(f"Round {figures.number}: kinds of tasks (SIMULATED)", (
+        "kind", "samples", "wrong labels", "mastered", "error seeds", "new samples"), rows)
 
 
 def by_column(caption: str, columns: dict[str, dict[str, str]]) -> str:

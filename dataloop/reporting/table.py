@@ -1,14 +1,15 @@
 """The one table of a run: rows of figures, a column for each round. The terminal and the page show the same rows."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from dataloop.probing import CASES
-from dataloop.reporting.figures import EDGE_STEPS, Rate, Report, RoundFigures
+from dataloop.reporting.figures import EDGE_STEPS, Report, RoundFigures
+from dataloop.reporting.rows import Row, Rows, decimal, field, part, share, short, whole
+from dataloop.reporting.skill_rows import blind_spot_rows, coverage_rows, kind_rows
 
-NOT_YET = "not yet"
 ORIGINS = {"error_seed": "error seeds (ES)", "expanded": "expanded (EE)", "high_ppl": "high perplexity (HPPL)",
            "seed": "new seed samples (Seed-new)"}
 VERDICTS = ("PRED_WRONG", "LABEL_WRONG", "BOTH_CORRECT", "BOTH_WRONG", "UNDECIDED")
@@ -16,18 +17,6 @@ STEPS = ("tools", "dialogs", "verified dialogs", "conversations", "samples", "se
          "probe held-out", "verify", "expand")
 """The order of the steps by the names in their .meta.json; others stand behind."""
 LABEL_WIDTH, COLUMN_WIDTH, TOTAL_WIDTH = 36, 14, 120
-
-Value = Callable[[RoundFigures], "str | None"]
-"""The cell of a round; None where it has none."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line: a label, and a cell for each column."""
-
-    label: str
-    cells: list[str]
-    strong: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,16 +41,20 @@ def make_table(report: Report) -> Table:
     rounds = [report.before, *report.rounds, *([report.next] if report.next else [])]
     columns = ["before", *(f"round {figures.number}" for figures in report.rounds),
                *([f"next: D{report.next.number}"] if report.next else [])]
-    build = _Rows(rounds, range(1, 1 + len(report.rounds)))
+    build = Rows(rounds, range(1, 1 + len(report.rounds)))
     teacher, truth = (("SIMULATED teacher", "against the known truth of the SIMULATED world") if report.simulated
                       else ("teacher", "against the labels"))
     sections = [
         Section("Dataset D_j" + (": noise " + truth if report.simulated else ""), list(dataset_rows(build))),
         Section("Training: mean reward of the rollouts", list(training_rows(build))),
         Section(f"Held-out tasks, {truth}", list(heldout_rows(build, report.simulated))),
+        Section(f"Held-out accuracy by kind of task, {truth}", list(kind_rows(build))),
         Section("Probing (GCP) with the round's policy", list(probe_rows(build))),
+        Section("Blind spot: wrong labels that the policy has learnt, SIMULATED errors",
+                list(blind_spot_rows(build))),
         Section(f"Judgement of mismatches (JGLV) by the {teacher}", list(verdict_rows(build))),
         Section(f"Expansion of error seeds (EDDE) by the {teacher}", list(expansion_rows(build))),
+        Section("Kinds of tasks in the SIMULATED world", list(coverage_rows(build))),
         Section("Seconds by step", list(second_rows(build))),
         Section(f"Calls (tokens) by role: the policy, and the {teacher}", list(usage_rows(build))),
     ]
@@ -69,35 +62,7 @@ def make_table(report: Report) -> Table:
     return Table(title, columns, [section for section in sections if section.rows])
 
 
-class _Rows:
-    """Makes rows over the columns of a run."""
-
-    def __init__(self, rounds: list[RoundFigures], trained: range):
-        self.rounds, self._trained = rounds, trained
-
-    def row(self, label: str, value: Value, strong: bool = False, expected: bool = False) -> Iterator[Row]:
-        """A row, unless no column has a value; a round that has none yet says so.
-
-        Args:
-            expected: every whole run has it, so it stands there from the beginning.
-        """
-        cells = [value(figures) for figures in self.rounds]
-        awaited = expected or any(cells[index] for index in self._trained)
-        if awaited or any(cells):
-            yield Row(label, [cell or (NOT_YET if awaited and index in self._trained else "")
-                              for index, cell in enumerate(cells)], strong)
-
-    def rate(self, label: str, value: Callable[[RoundFigures], Rate | None], strong: bool = False,
-             interval: bool = False, expected: bool = False) -> Iterator[Row]:
-        """A share, its interval, and how many are left out because their truth is unknown."""
-        yield from self.row(label, lambda figures: percent(value(figures)), strong, expected)
-        if interval:
-            yield from self.row("  95% interval", lambda figures: between(value(figures)))
-        if any((rate := value(figures)) and rate.unknown for figures in self.rounds):
-            yield from self.row("  truth unknown, left out", lambda each: (rate := value(each)) and f"{rate.unknown:,}")
-
-
-def dataset_rows(build: _Rows) -> Iterator[Row]:
+def dataset_rows(build: Rows) -> Iterator[Row]:
     yield from build.row("samples", whole("dataset", "samples"))
     for origin, name in ORIGINS.items():
         yield from build.row(f"  {name}", lambda figures, origin=origin: figures.dataset and part(
@@ -106,7 +71,7 @@ def dataset_rows(build: _Rows) -> Iterator[Row]:
     yield from build.rate("label noise: wrong labels", field("dataset", "noise"), True, True)
 
 
-def training_rows(build: _Rows) -> Iterator[Row]:
+def training_rows(build: Rows) -> Iterator[Row]:
     yield from build.row("steps", whole("training", "steps"))
     def reward(figures: RoundFigures) -> str | None:
         return figures.training and f"{figures.training.first:.2f} -> {figures.training.last:.2f}"
@@ -114,23 +79,27 @@ def training_rows(build: _Rows) -> Iterator[Row]:
     yield from build.row(f"reward, first {EDGE_STEPS} -> last {EDGE_STEPS} steps", reward, True, expected=True)
 
 
-def heldout_rows(build: _Rows, expected: bool) -> Iterator[Row]:
+def heldout_rows(build: Rows, expected: bool) -> Iterator[Row]:
     yield from build.rate("accuracy", field("heldout", "accuracy"), True, True, expected)
+    yield from build.row("static training", share("heldout", "static"))
     yield from build.row("  points gained, paired, ±95%", lambda figures: figures.heldout and figures.heldout.gain and (
         f"{100 * (gain := figures.heldout.gain).share:+.1f} ±{100 * (gain.high - gain.share):.1f}"))
 
 
-def probe_rows(build: _Rows) -> Iterator[Row]:
+def probe_rows(build: Rows) -> Iterator[Row]:
     yield from build.row("mastered: equal to the label", lambda figures: figures.probes and part(
         figures.probes.reasons.get("match", 0), figures.probes.samples), expected=True)
     for case, words in CASES.items():
         yield from build.row(f"replies {words}", lambda figures, case=case: figures.probes and (
             f"{count:,}" if (count := figures.probes.cases.get(case)) else None))
+    yield from build.row("drawn replies that match, pass@1", lambda figures: figures.probes and (
+        None if (share := figures.probes.pass_at_1) is None else f"{share:.1%}"))
+    yield from build.rate("of which one matches, pass@k", field("probes", "pass_at_k"))
     yield from build.row("median perplexity", decimal("probes", "median_perplexity"))
     yield from build.row("least perplexity taken as HPPL", decimal("probes", "high_ppl_cut"))
 
 
-def verdict_rows(build: _Rows) -> Iterator[Row]:
+def verdict_rows(build: Rows) -> Iterator[Row]:
     def count(figures: RoundFigures, name: str) -> str | None:
         if figures.verdicts is None:
             return None
@@ -145,6 +114,8 @@ def verdict_rows(build: _Rows) -> Iterator[Row]:
         yield from build.row(f"  {name}", lambda figures, name=name: count(figures, name))
     yield from build.row("without a verdict", whole("verdicts", "unjudged"))
     yield from build.rate("decided verdicts that are right", field("verdicts", "right"), True)
+    yield from build.row("  Cohen's kappa of these", lambda figures: figures.verdicts and (
+        None if figures.verdicts.kappa is None else f"{figures.verdicts.kappa:.2f}"))
     yield from build.row("single votes right, label first", share("verdicts", "votes_label_first"))
     yield from build.row("single votes right, prediction first", share("verdicts", "votes_prediction_first"))
     yield from build.row("labels replaced", whole("replaced", "labels"), expected=True)
@@ -152,7 +123,7 @@ def verdict_rows(build: _Rows) -> Iterator[Row]:
     yield from build.rate("  of them, old label was wrong", field("replaced", "needed"))
 
 
-def expansion_rows(build: _Rows) -> Iterator[Row]:
+def expansion_rows(build: Rows) -> Iterator[Row]:
     yield from build.row("error seeds, label kept", lambda figures: figures.expansion and (
         f"{figures.expansion.seeds.get('mispredicted', 0):,}"))
     yield from build.row("error seeds, label replaced", lambda figures: figures.expansion and (
@@ -163,7 +134,7 @@ def expansion_rows(build: _Rows) -> Iterator[Row]:
     yield from build.rate("  of them, label right", field("expansion", "right"), True)
 
 
-def second_rows(build: _Rows) -> Iterator[Row]:
+def second_rows(build: Rows) -> Iterator[Row]:
     found = sorted({step for figures in build.rounds for step in figures.seconds})
     for step in sorted(found, key=lambda step: STEPS.index(step) if step in STEPS else len(STEPS)):
         yield from build.row(step, lambda figures, step=step: step in figures.seconds and (
@@ -173,7 +144,7 @@ def second_rows(build: _Rows) -> Iterator[Row]:
         f"{sum(figures.failed.values()):,}"))
 
 
-def usage_rows(build: _Rows) -> Iterator[Row]:
+def usage_rows(build: Rows) -> Iterator[Row]:
     def cost(account: dict[str, Any] | None) -> str | None:
         return account and (f"{account['calls']:,} "
                             f"({short(account.get('prompt_tokens', 0) + account.get('completion_tokens', 0))})")
@@ -185,53 +156,6 @@ def usage_rows(build: _Rows) -> Iterator[Row]:
         for field in ("prompt_tokens", "completion_tokens")))
     yield from build.row("dollars", lambda figures: (
         dollars := sum(account.get("dollars", 0) for account in figures.usage.values())) and f"{dollars:,.2f}" or None)
-
-
-def field(section: str, name: str) -> Callable[[RoundFigures], Any]:
-    """Reads one figure of a round; None where its section has not been made."""
-    return lambda figures: getattr(getattr(figures, section), name, None)
-
-
-def whole(section: str, name: str) -> Value:
-    """A whole number, with commas."""
-    read = field(section, name)
-    return lambda figures: None if read(figures) is None else f"{read(figures):,}"
-
-
-def decimal(section: str, name: str) -> Value:
-    """Three places: perplexities are close to 1."""
-    read = field(section, name)
-    return lambda figures: None if read(figures) is None else f"{read(figures):,.3f}"
-
-
-def share(section: str, name: str) -> Value:
-    """84.2% of 120."""
-    read = field(section, name)
-    return lambda figures: percent(read(figures))
-
-
-def part(count: int, total: int) -> str:
-    """41 (12.8%)."""
-    return f"{count:,} ({count / total:.1%})" if count else "0"
-
-
-def percent(rate: Rate | None) -> str | None:
-    """84.2% of 120."""
-    if rate is None:
-        return None
-    return "none" if rate.share is None else f"{rate.share:.1%} of {rate.total:,}"
-
-
-def between(rate: Rate | None) -> str | None:
-    """53.9 - 63.5%."""
-    return None if rate is None or rate.low is None else f"{100 * rate.low:.1f} - {100 * rate.high:.1f}%"
-
-
-def short(number: int) -> str:
-    """812, 34k, 1.2M."""
-    if number < 10_000:
-        return f"{number:.0f}"
-    return f"{number / 1e3:.0f}k" if number < 999_500 else f"{number / 1e6:.1f}M"
 
 
 def render_text(table: Table, bold: bool = False) -> Iterable[str]:

@@ -1,14 +1,15 @@
-"""Tools that looptool.schema.read_tool knows as they are: OpenAI's function form, plain JSON Schema, xLAM style.
+"""Tools that looptool.tool_objects knows as they are, each form told by the key that holds the parameters.
 
-In: one tool, as {"type": "function", "function": {...}} or {"name", "description", "parameters"}. Out: itself.
+In: one tool, as {"type": "function", "function": {...}} or {"name", "description", "input_schema"}. Out: itself.
 """
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from dialog_generation.tool_formats.entry import Entry
+from dialog_generation.tool_formats.entry import Entry, Origin, PassedOver
 from looptool.schema import is_json_schema
+from looptool.tool_objects import READERS
 
 
 def claims_openai(value: Any) -> bool:
@@ -18,16 +19,26 @@ def claims_openai(value: Any) -> bool:
 
 def claims_json_schema(value: Any) -> bool:
     """Whether the parameters are a JSON Schema; a tool without parameters has this form and xLAM's."""
-    return _is_named(value) and (not value.get("parameters") or is_json_schema(value["parameters"]))
+    return _holds_parameters(value) and (not value.get("parameters") or is_json_schema(value["parameters"]))
 
 
 def claims_xlam(value: Any) -> bool:
-    return _is_named(value) and not (value.get("parameters") and is_json_schema(value["parameters"]))
+    return _holds_parameters(value) and not (value.get("parameters") and is_json_schema(value["parameters"]))
 
 
-def _is_named(value: Any) -> bool:
-    return isinstance(value, dict) and isinstance(value.get("name"), str)
+def claims_gemini(value: Any) -> bool:
+    return has("parametersJsonSchema", "parameters_json_schema")(value) or claims_json_schema(value)
 
 
-def entries(place: str, value: Any) -> Iterator[Entry]:
+def has(*keys: str) -> Callable[[Any], bool]:
+    """Whether a value is an object with one of these keys."""
+    return lambda value: isinstance(value, dict) and any(key in value for key in keys)
+
+
+def _holds_parameters(value: Any) -> bool:
+    return (isinstance(value, dict) and isinstance(value.get("name"), str)
+            and not any(key in value for key in READERS if key != "parameters"))
+
+
+def entries(place: str, value: Any, origin: Origin | None, passed_over: PassedOver) -> Iterator[Entry]:
     yield Entry(place, value)

@@ -174,7 +174,7 @@ class RolloutManager:
 
 
 def memory_for_tokens(device: torch.device) -> int:
-    """Bytes for keys and values: the same in each run, as answers depend on what is drawn together."""
+    """Bytes for keys and values; constant, as answers depend on what is drawn together."""
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory // 4
     return 4 << 30

@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from looptool.error_results import error_form
 from looptool.fingerprints import fingerprint
 from looptool.records import Message, Sample, SampleIds, Tool
 
@@ -25,7 +26,10 @@ AFTER_RESULTS = 0.1
 
 
 def step_kind(messages: list[Message], index: int) -> str:
-    """What the assistant's turn at `index` is: "call", "text_first" or "text_after_results"; or why it is no label."""
+    """What the assistant's turn at `index` is: "call", "text_first" or "text_after_results"; or why it is no label.
+
+    A step whose result reports an error is "failed_result:" and the error's form (looptool.error_results).
+    """
     turn = messages[index]
     if turn.suspect:
         return "suspect"
@@ -37,7 +41,7 @@ def step_kind(messages: list[Message], index: int) -> str:
         return "text_after_results" if messages[index - 1].role == "tool" else "text_first"
     for message in messages[index + 1:index + 1 + len(turn.calls)]:
         if message.failed:
-            return "failed_result"
+            return f"failed_result:{error_form(message.content) or 'error'}"
     return "call"
 
 

@@ -1,47 +1,50 @@
-"""Build the tiny student: its tokenizer, its model, and its first skill, from a seed.
+"""Build the tiny student: its tokenizer, its model, its skills, and the habits that hide them, from a seed.
 
 in   nothing but the simulation's training words
-out  <out>/ a Qwen3ForCausalLM checkpoint of 3.1M parameters that calls tools
+out  <out>/ a Qwen3ForCausalLM checkpoint of 3.1M parameters that calls tools, with habits
+     <skilled>/ (if asked for) the same before the last lesson, without habits
 
-    python grpotool/tiny_student/build.py --out grpotool/tiny_student/checkpoint
+    python grpotool/tiny_student/build.py --out grpotool/tiny_student/checkpoint --skilled runs/skilled
+    python grpotool/tiny_student/build.py --begin habits --model runs/skilled --out grpotool/tiny_student/checkpoint
 
 Trained on tasks alone, a model of this size does not learn within hours to copy values and to tell which one belongs to
 which name. So that comes first:
 1. the weights start with a circuit that looks strings up and copies them, and drills with random tokens wake it;
-2. tasks in the levels of curriculum.py, the easiest first; one batch in eight goes on drilling.
-The last level is careless on purpose, as the text that a base model learns from is: values are written as strings whatever
-the schema says, and nobody declines. So there is something that rewards can bring out in the few steps of a laptop's round.
+2. tasks in the levels of curriculum.py, the easiest first; one batch in eight goes on drilling;
+3. a review of all of them, the learning rate raised once more;
+4. a short last lesson lays habits over it (habits.py), each in most replies, never in all: so there are skills that the
+   student has and rarely shows, for rewards to bring out in the few steps of a laptop's round.
 """
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import logging
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
 from tqdm import tqdm
-from transformers import GenerationConfig, Qwen3Config, Qwen3ForCausalLM
+from transformers import AutoTokenizer, GenerationConfig, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from grpotool.tiny_student.circuit import plant
-from grpotool.tiny_student.curriculum import EVERYTHING, LEVELS, Lesson, Level, draw_lesson
-from grpotool.tiny_student.drills import BATCH_TOKENS, DRILLS, Batch, pad
+from grpotool.tiny_student.curriculum import HABITS, LEVELS, REVIEW, Level
+from grpotool.tiny_student.drills import DRILLS, Batch
+from grpotool.tiny_student.lessons import task_batches, tokenizer_texts
 from grpotool.tiny_student.tokenizer import build_tokenizer
-from looptool.prompt import render_conversation, render_messages, render_system
 from looptool.records import write_atomic
-from looptool.simulation.catalogue import catalogue
-from looptool.simulation.tasks import draw_task, draw_tools
-from looptool.simulation.values import plain_words
 
-LONGEST, LEARNING_RATE, OTHER_WEIGHT = 640, 2e-3, 0.2
-STEPS = (200, 250, 600, 950, 3500, 600)
-"""Of drills, then of each level of the curriculum."""
+LEARNING_RATE, REVIEW_RATE, HABIT_RATE, OTHER_WEIGHT = 2e-3, 1.5e-3, 5e-4, 0.2
+STEPS, REVIEW_STEPS, HABIT_STEPS = (200, 200, 400, 500, 2700), 950, 200
+"""Of drills and of each level of the curriculum; of the review; of the lesson on habits."""
+STAGES = ("drills", "review", "habits")
 log = logging.getLogger("build")
 
-def build_model(tokenizer, seed: int) -> Qwen3ForCausalLM:
+
+def build_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> Qwen3ForCausalLM:
     """A Qwen3 of 3.1M parameters; random weights, but for what `plant` does."""
     torch.manual_seed(seed)
     model = Qwen3ForCausalLM(Qwen3Config(
@@ -53,94 +56,77 @@ def build_model(tokenizer, seed: int) -> Qwen3ForCausalLM:
     return model
 
 
-def task_batches(rng: random.Random, tokenizer, level: Level) -> Iterator[Batch]:
-    """Endless batches of at most BATCH_TOKENS tokens, rows of like length together."""
-    while True:
-        drawn = (encode(draw_lesson(rng, level), tokenizer) for _ in range(256))
-        rows = sorted((row for row in drawn if len(row[0]) <= LONGEST), key=lambda row: -len(row[0]))
-        batches = []
-        while rows:
-            fits = max(1, BATCH_TOKENS // len(rows[0][0]))
-            batches.append(rows[:fits])
-            rows = rows[fits:]
-        rng.shuffle(batches)
-        for batch in batches:
-            yield pad(batch, tokenizer.pad_token_id)
-
-
-def tokenizer_texts(rng: random.Random) -> Iterator[str]:
-    """Lessons of every kind, and tasks of the training catalogue so that its words are not torn to pieces."""
-    pool = catalogue("train")
-    for _ in range(2000):
-        lesson = draw_lesson(rng, EVERYTHING)
-        tools = draw_tools(rng, pool, 3)
-        task = draw_task(rng, tools, "train")
-        yield render_system(lesson.tools, lesson.date, "short") + render_system(tools, lesson.date, "short")
-        yield render_conversation([*lesson.messages, *task.messages])
-    yield from [" " + " ".join(plain_words())] * 20 + ["_".join(plain_words())] * 8
-
-
-def encode(lesson: Lesson, tokenizer) -> tuple[list[int], list[bool]]:
-    """Token ids of a whole conversation, and which of them the assistant wrote, end tokens included."""
-    chat = [{"role": "system", "content": render_system(lesson.tools, lesson.date, "short")},
-            *render_messages(lesson.messages)]
-    ids, written = [], []
-    for turn in chat:
-        opening, content = f"<|im_start|>{turn['role']}\n", f"{turn['content']}<|im_end|>"
-        for text, is_answer in ((opening, False), (content, turn["role"] == "assistant"), ("\n", False)):
-            part = tokenizer(text)["input_ids"]
-            ids += part
-            written += [is_answer] * len(part)
-    return ids, written
-
-
 @torch.compile(dynamic=True)
 def token_losses(model: Qwen3ForCausalLM, ids: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
     """Loss of the tokens behind these places. Rows are padded on the right, so causal attention needs no mask."""
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast(ids.device.type, torch.bfloat16):
         logits = model.lm_head(model.model(input_ids=ids).last_hidden_state[rows, columns])
     return torch.nn.functional.cross_entropy(logits.float(), ids[rows, columns + 1], reduction="none")
 
 
-OTHERS = 0.15
+OTHERS = 0.1
 """Share of the tokens outside of answers that are learnt too; logits of all of them would take half of the time."""
 
 
 def losses(model: Qwen3ForCausalLM, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean loss on answers, and on a random share of the other tokens."""
     ids, mask, answers = batch
-    chosen = (answers | (torch.rand(ids.shape) < OTHERS) & mask.bool())[:, 1:]
+    chosen = (answers | (torch.rand(ids.shape) < OTHERS) & mask)[:, 1:]
     rows, columns = chosen.nonzero(as_tuple=True)
-    loss, is_answer = token_losses(model, ids, rows, columns), answers[rows, columns + 1]
+    is_answer = answers[rows, columns + 1].to(model.device)
+    loss = token_losses(model, *(part.to(model.device) for part in (ids, rows, columns)))
     return loss[is_answer].mean(), loss[~is_answer].mean()
 
 
-def train(model: Qwen3ForCausalLM, tokenizer, seed: int, steps: Sequence[int]) -> None:
-    """Drills for steps[0] steps, then each level of the curriculum; one batch in eight goes on drilling."""
-    rng = random.Random(f"{seed}:curriculum")
+def course(rng: random.Random, tokenizer: PreTrainedTokenizerFast, levels: Sequence[Level | None],
+           steps: Sequence[int]) -> Iterator[tuple[bool, Batch]]:
+    """So many batches of each level, None being drills, with drills between; whether a batch is of drills, and the batch."""
+    plan = [index for index, count in enumerate(steps) for _ in range(count)]
+    lessons = [level and task_batches(rng, tokenizer, level) for level in levels]
+    for step, index in enumerate(plan):
+        drills = lessons[index] is None or step % 8 == 0
+        yield drills, rng.choice(DRILLS)(rng, len(tokenizer)) if drills else next(lessons[index])
+
+
+def train(model: Qwen3ForCausalLM, batches: Iterator[tuple[bool, Batch]], steps: int, rate: float, decay: int,
+          keep: Callable[[], None] = lambda: None) -> None:
+    """One AdamW run over `steps` batches; the rate falls to nothing over the last `decay` of them; `keep` now and then."""
     optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.98), weight_decay=0.01)
-    lessons = [task_batches(rng, tokenizer, level) for level in LEVELS]
-    plan = [lesson for lesson, count in enumerate(steps, -1) for _ in range(count)]
-    smooth, start, decay = None, time.monotonic(), sum(steps) - sum(steps[:3])
-    for step, lesson in enumerate(tqdm(plan, desc="build", disable=None)):
-        drills = lesson < 0 or step % 8 == 0
-        batch = rng.choice(DRILLS)(rng, len(tokenizer)) if drills else next(lessons[lesson])
+    smooth, start = None, time.monotonic()
+    for step, (drills, batch) in enumerate(tqdm(batches, desc="build", total=steps, disable=None)):
         answer_loss, other_loss = losses(model, batch)
         (answer_loss + (0.0 if drills else OTHER_WEIGHT) * other_loss).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.param_groups[0]["lr"] = LEARNING_RATE * min(1.0, (step + 1) / 50, (len(plan) - step) / decay)
+        optimizer.param_groups[0]["lr"] = rate * min(1.0, (step + 1) / 50, (steps - step) / decay)
         optimizer.step()
         optimizer.zero_grad()
-        if not drills or lesson < 0:
+        if not drills or smooth is None:
             smooth = answer_loss.item() if smooth is None else 0.95 * smooth + 0.05 * answer_loss.item()
         if step % 100 == 99:
-            log.info("step %d, lesson %d: answer loss %.3f, %.0f s", step + 1, lesson + 1, smooth,
-                     time.monotonic() - start)
+            log.info("step %d: answer loss %.3f, %.0f s", step + 1, smooth, time.monotonic() - start)
+        if step % 500 == 499:
+            keep()
 
 
-def save(model: Qwen3ForCausalLM, tokenizer, out: Path, settings: dict) -> None:
-    """Checkpoint in bfloat16 with a generation config that names the end token."""
-    model.to(torch.bfloat16).save_pretrained(out)
+def teach(model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast, args: argparse.Namespace,
+          keep: Callable[[], None]) -> None:
+    """The stages from args.begin on; `keep` is called before habits are laid, and every 500 steps until then."""
+    first = STAGES.index(args.begin)
+    if first == 0:
+        batches = course(random.Random(f"{args.seed}:curriculum"), tokenizer, [None, *LEVELS], args.steps)
+        train(model, batches, sum(args.steps), LEARNING_RATE, sum(args.steps[3:]), keep)
+    if first <= 1:
+        batches = course(random.Random(f"{args.seed}:review"), tokenizer, [REVIEW], [args.review_steps])
+        train(model, batches, args.review_steps, REVIEW_RATE, args.review_steps, keep)
+        keep()
+    lessons = task_batches(random.Random(f"{args.seed}:habits"), tokenizer, HABITS)
+    train(model, ((False, next(lessons)) for _ in range(args.habit_steps)), args.habit_steps, HABIT_RATE,
+          max(1, args.habit_steps // 2))
+
+
+def save(model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path, settings: dict) -> None:
+    """Checkpoint in bfloat16 with a generation config that names the end token; the model keeps its precision."""
+    copy.deepcopy(model).to(torch.bfloat16).save_pretrained(out)
     tokenizer.save_pretrained(out)
     GenerationConfig(eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
                      do_sample=True).save_pretrained(out)
@@ -150,16 +136,30 @@ def save(model: Qwen3ForCausalLM, tokenizer, out: Path, settings: dict) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--skilled", type=Path, help="keep the student without habits here")
+    parser.add_argument("--begin", choices=STAGES, default="drills", help="go on from --model with this stage")
+    parser.add_argument("--model", type=Path, help="what an earlier build kept as --skilled")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, nargs=1 + len(LEVELS), default=STEPS,
                         help="of drills and of each level of the curriculum")
+    parser.add_argument("--review-steps", type=int, default=REVIEW_STEPS)
+    parser.add_argument("--habit-steps", type=int, default=HABIT_STEPS)
+    parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
+    if (args.model is None) != (args.begin == "drills"):
+        parser.error("--begin review or habits goes on from a --model; drills begin with none")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    tokenizer = build_tokenizer(tokenizer_texts(random.Random(f"{args.seed}:tokenizer")))
-    model = build_model(tokenizer, args.seed)
+    if args.model:
+        model = Qwen3ForCausalLM.from_pretrained(args.model, dtype=torch.float32).to(args.device)
+        tokenizer = AutoTokenizer.from_pretrained(args.model)
+    else:
+        tokenizer = build_tokenizer(tokenizer_texts(random.Random(f"{args.seed}:tokenizer")))
+        model = build_model(tokenizer, args.seed).to(args.device)
     log.info("%d tokens, %.2fM parameters", len(tokenizer), sum(p.numel() for p in model.parameters()) / 1e6)
-    train(model, tokenizer, args.seed, args.steps)
-    save(model, tokenizer, args.out, {**vars(args), "out": None, "torch": torch.__version__})
+    settings = {"seed": args.seed, "steps": list(args.steps), "review_steps": args.review_steps,
+                "habit_steps": args.habit_steps, "device": args.device, "torch": torch.__version__}
+    teach(model, tokenizer, args, lambda: save(model, tokenizer, args.skilled, settings) if args.skilled else None)
+    save(model, tokenizer, args.out, settings)
 
 
 if __name__ == "__main__":

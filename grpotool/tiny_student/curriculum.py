@@ -4,15 +4,17 @@ The phrases are the lessons' own; of the held-out catalogue, phrases and values 
 """
 from __future__ import annotations
 
-import json
 import random
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 
-from grpotool.tiny_student.wording import LooseVoice, random_phrases, random_word
-from looptool.records import Call, Message, Tool
-from looptool.simulation.catalogue import catalogue, words
-from looptool.simulation.tasks import KINDS, TEXT_KINDS, Author, draw_tools, result_of
+from grpotool.tiny_student.habits import habitual
+from grpotool.tiny_student.wording import random_phrases, random_word
+from looptool.records import Message, Tool
+from looptool.simulation.catalogue import QUALIFIERS, catalogue, with_qualifier, words
+from looptool.simulation.language import Voice
+from looptool.simulation.tasks import Author, Draft, assistant, draw_tools, foreign_tools, result_of
+
 
 @dataclass(frozen=True)
 class Level:
@@ -25,30 +27,35 @@ class Level:
     kinds: dict[str, int]
     """Kinds of tasks, with their weights."""
     plain: bool = False
-    """Known words, plain values, nothing optional, no odd wording."""
+    """Known words, plain values, nothing optional, no odd wording, one task a lesson."""
     sources: dict[str, int] = field(default_factory=lambda: {"words": 1})
     """Where tools come from, with weights: random "words", "mixed" from the parts of the training catalogue, or taken
     from this "catalogue" as they are."""
-    looseness: float = 0.0
-    """How often people name a tool or a parameter by some of its words."""
-    careless: float = 0.0
-    """How often the assistant writes all values of a reply's calls as strings, whatever the tool's schema says."""
+    oddity: float = 0.35
+    """How much of a person's wording nobody has used before."""
+    habits: bool = False
+    """Whether the assistant has its bad habits in the last reply, which alone is learnt then."""
 
 
-EVERYTHING = Level(4, (0, 4), KINDS, sources={"words": 1, "mixed": 2, "catalogue": 2}, looseness=0.25)
+KIND_WEIGHTS = {"single": 4, "optional": 2, "parallel": 4, "first_step": 2, "second_step": 2, "ask": 3, "answered": 3,
+                "again": 3, "no_tool": 2, "alike": 4, "nested": 8, "retry": 2, "done": 1, "chat": 1}
+"""How often each kind is drawn in lessons; where the tools do not allow it, mostly for "nested", another one is."""
+EVERYTHING = Level(3, (0, 4), KIND_WEIGHTS, sources={"words": 1, "mixed": 2, "catalogue": 2})
 LEVELS = (Level(1, (1, 2), {"single": 1}, plain=True),
-          Level(1, (2, 6), {"single": 1}, plain=True),
-          Level(3, (0, 4), {"single": 6, "parallel": 2, "ask": 1, "answered": 1}, sources={"words": 1, "mixed": 2}),
-          EVERYTHING,
-          replace(EVERYTHING, kinds={kind: weight for kind, weight in KINDS.items() if kind not in TEXT_KINDS},
-                  careless=0.6))
-"""The lessons, one after the other: copy; tell which value belongs to which name; choose the tool; everything; bad habits.
+          Level(1, (2, 5), {"single": 1}, plain=True),
+          Level(2, (0, 4), {"single": 6, "parallel": 2, "ask": 1, "answered": 1}, sources={"words": 1, "mixed": 2}),
+          EVERYTHING)
+"""The lessons, one after the other: copy; tell which value belongs to which name; choose the tool; everything.
 
 A small model learns to copy from easy tasks in minutes and from hard ones in hours, and which value belongs to which
-name from tasks with little but names and values. The last level teaches what careless text teaches any base model, to
-write values as strings and to call where no call is right: skills that the student has but does not show, for rewards
-to bring out.
+name from tasks with little but names and values.
 """
+REVIEW = Level(3, (0, 4), {**KIND_WEIGHTS, "optional": 4, "parallel": 6, "ask": 4, "first_step": 4, "second_step": 5, "again": 4},
+               sources={"words": 1, "mixed": 2, "catalogue": 2}, oddity=0.5)
+"""Everything again, more of what is hard, in words that are mostly new: it is by unheard words that held-out tasks are missed."""
+HABITS = Level(3, (0, 4), {**KIND_WEIGHTS, "single": 8, "retry": 4, "done": 3, "chat": 2}, sources={"mixed": 1, "catalogue": 2},
+               habits=True)
+"""The last lesson: everything once more, as text teaches it whose authors are careless."""
 
 
 def styled(parts: list[str], style: int) -> str:
@@ -64,7 +71,7 @@ def restyled(name: str, style: int) -> str:
 
 
 PLAIN = {"string": 60, "integer": 30, "boolean": 10}
-TYPES = {"string": 45, "integer": 15, "number": 8, "boolean": 9, "enum": 10, "array": 9, "object": 4}
+TYPES = {"string": 45, "integer": 15, "number": 8, "boolean": 9, "enum": 10, "array": 7, "object": 8}
 
 
 def random_schema(rng: random.Random, level: Level, depth: int = 0) -> dict:
@@ -129,54 +136,70 @@ def random_tool(rng: random.Random, level: Level) -> Tool:
 
 
 REPLIES = {"ask": "Which value should I use?", "done": "Done.", "no_tool": "No tool here can do that.",
-           "chat": "You are welcome."}
-"""What the student is taught to say where no call is right."""
+           "chat": "You are welcome.", "retry": "That did not work."}
+"""What the student is taught to say where it makes no call."""
 
 
 def lesson_tools(rng: random.Random, level: Level) -> tuple[list[Tool], list[Tool]]:
-    """The tools of a task, and others that a user may ask for in vain."""
+    """The tools of a lesson, in one of three with a sibling, and others that a user may ask for in vain."""
     count = rng.randint(1, level.tools)
     source = rng.choices(list(level.sources), list(level.sources.values()))[0]
     if source == "catalogue":
-        tools = draw_tools(rng, catalogue("train"), count + 1)
-        return tools[1:], tools[:1]
-    make = mixed_tool if source == "mixed" else random_tool
-    tools = list({tool.name: tool for tool in (make(rng, level) for _ in range(count))}.values())
-    return tools, [make(rng, level)]
+        tools = draw_tools(rng, catalogue("train"), count)
+        foreign = foreign_tools(tools, "train")
+    else:
+        make = mixed_tool if source == "mixed" else random_tool
+        tools = list({tool.name: tool for tool in (make(rng, level) for _ in range(count))}.values())
+        foreign = [make(rng, level)]
+    if len(tools) > 1 and rng.random() < 0.35:
+        like = random_sibling(rng, tools[0])
+        tools = [*(tool for tool in tools[:-1] if tool.name != like.name), like]
+        rng.shuffle(tools)
+    return tools, foreign
 
 
-def in_strings(call: Call) -> Call:
-    """The call as somebody writes it who does not look at types: 5 becomes "5", ["a", "b"] becomes "a, b"."""
-    def text(value: object) -> str:
-        return ", ".join(map(text, value)) if isinstance(value, list) else \
-            value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return Call(name=call.name, arguments={name: text(value) for name, value in call.arguments.items()})
+def random_sibling(rng: random.Random, tool: Tool) -> Tool:
+    """A tool like this one, by a qualifier of the training catalogue or by any word."""
+    known = QUALIFIERS["train"]
+    word = rng.choice([*known, *(random_word(rng, plain=True) for _ in known)])
+    phrase = known.get(word) or f"{rng.choice(('in', 'as a', 'on', 'from', 'with', 'by'))} {word}"
+    return with_qualifier(tool, word, phrase)
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """A conversation of several tasks; every assistant turn in it is right, but for the types of careless levels."""
+    """A conversation of several tasks."""
 
     tools: list[Tool]
     date: str
     messages: list[Message]
+    learnt: list[bool]
+    """Which of the messages are to be learnt: the assistant's, but for what a lesson on habits has before its last reply."""
 
 
 def draw_lesson(rng: random.Random, level: Level) -> Lesson:
     """One to four tasks with the same tools, one after the other."""
     tools, foreign = lesson_tools(rng, level)
-    wording = random_phrases(rng, level.plain)
-    author = Author(rng, tools, foreign, lambda: LooseVoice(rng, wording, level.looseness))
+    wording = random_phrases(rng, level.oddity, level.plain)
+    author = Author(rng, tools, foreign, lambda: Voice(rng, wording))
     messages: list[Message] = []
-    for _ in range(1 if level.plain else rng.choice((1, 1, 2, 3))):
-        draft = None
-        while draft is None:
-            kind = rng.choices(list(level.kinds), list(level.kinds.values()))[0]
-            draft = author.write(kind)
-        said, calls = draft
-        written = [in_strings(call) for call in calls] if rng.random() < level.careless else calls
-        messages += [*said, Message(role="assistant", calls=written, content="" if calls else REPLIES[kind])]
-        if calls and not level.plain:
-            messages += [*(result_of({}) for _ in calls), Message(role="assistant", content=REPLIES["done"])]
+    count = 1 if level.plain else rng.choice((1, 1, 2, 3) if level.habits else (1, 2, 3, 4))
+    for left in reversed(range(count)):
+        kind, (said, right) = draw_draft(rng, level, author)
+        is_end = level.habits and not left
+        calls = habitual(rng, tools, said, kind, right) if is_end else list(right.calls)
+        messages += [*said, assistant(calls, "" if calls else REPLIES[kind])]
+        if calls and not level.plain and not is_end:
+            messages += [*(result_of({}) for _ in calls), assistant([], REPLIES["done"])]
+    learnt = [message.role == "assistant" and not level.habits for message in messages[:-1]]
     date = f"{rng.randint(2020, 2026)}-{rng.randint(1, 12):02d}-{rng.randint(1, 28):02d}"
-    return Lesson(tools, date, messages)
+    return Lesson(tools, date, messages, [*learnt, True])
+
+
+def draw_draft(rng: random.Random, level: Level, author: Author) -> tuple[str, Draft]:
+    """A kind that the author's tools allow, and a task of it."""
+    while True:
+        kind = rng.choices(list(level.kinds), list(level.kinds.values()))[0]
+        draft = author.write(kind)
+        if draft is not None:
+            return kind, draft

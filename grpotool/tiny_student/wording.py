@@ -9,9 +9,8 @@ from dataclasses import fields, replace
 from functools import lru_cache
 from pathlib import Path
 
-from looptool.records import Tool
-from looptool.simulation.catalogue import Slot, read_yaml, words
-from looptool.simulation.language import Phrases, Voice
+from looptool.simulation.catalogue import read_yaml
+from looptool.simulation.language import Phrases
 from looptool.simulation.values import made_up_word, plain_words
 
 SIGNS = (" ", ": ", " - ", " = ", " -> ", ", ")
@@ -32,8 +31,8 @@ def lesson_phrases() -> tuple[Phrases, list[str]]:
     return Phrases(**{name: tuple(entries) for name, entries in section.items()}), small_words
 
 
-def random_phrases(rng: random.Random, plain: bool = False) -> Phrases:
-    """One person's wording: what the file has, and as much that nobody has said before.
+def random_phrases(rng: random.Random, oddity: float, plain: bool = False) -> Phrases:
+    """One person's wording: what the file has, and a share of `oddity` that nobody has said before.
 
     What holds names and values together is small words and signs in any order. A student that has heard a few patterns
     only knows these; so it has to learn to look for the names and values themselves.
@@ -48,41 +47,14 @@ def random_phrases(rng: random.Random, plain: bool = False) -> Phrases:
     def between() -> str:
         return rng.choice((f" {small(1, 2)} ", f" {small(1, 2)} ", *SIGNS))
 
-    slots = [f"{rng.choice(('', 'a ', small(1, 2) + ' '))}{{cue}}{between()}{{value}}" for _ in range(3)]
-    if not plain and rng.random() < 0.5:
-        slots.append(rng.choice(("{value} ({cue})", "{value} [{cue}]", f"{{value}} {small(1, 2)} {{cue}}")))
+    slots = tuple(f"{rng.choice(('', 'a ', small(1, 2) + ' '))}{{cue}}{between()}{{value}}" for _ in range(3))
     new = replace(
-        known, slots=tuple(slots), connectors=(between(),),
+        known, slots=slots, connectors=(between(),),
         joiners=(rng.choice((f" {small(1, 2)} ", f", {small(1, 1)} ", *JOINS)),),
+        lists=(between(),), references=(small(2, 4),),
+        pairs=(f"{{first}}{rng.choice((', ', '; '))}{small(1, 2)} {{second}}",
+               f"{{first}}. {small(1, 3).capitalize()}{rng.choice((' ', ', '))}{{second}}"),
         frames=tuple(f"{small(1, 4).capitalize()} {{request}}{end}" for end in (".", "?", "!", f", {small(1, 3)}.")),
         answers=(f"{small(1, 2).capitalize()} {{slots}}.",), agains=(f"{small(2, 5).capitalize()} {{slots}}.",))
-    return Phrases(**{field.name: rng.choice((getattr(known, field.name), getattr(new, field.name)))
+    return Phrases(**{field.name: getattr(new if rng.random() < oddity else known, field.name)
                       for field in fields(Phrases)})
-
-
-class LooseVoice(Voice):
-    """Somebody who often names tools and parameters by some of their words, in any order.
-
-    So the student learns to find what shares words with a request; looking for the very name is not enough.
-    """
-
-    def __init__(self, rng: random.Random, wording: Phrases, looseness: float):
-        super().__init__(rng, wording)
-        self.looseness = looseness
-
-    def _intent(self, tool: Tool) -> str:
-        known = f"{words(tool.name)} {words(tool.description)}"
-        return self._loosely(known, 2, 4) or super()._intent(tool)
-
-    def _cue(self, slot: Slot) -> str:
-        return self._loosely(" ".join(slot.cues), 1, 2) or super()._cue(slot)
-
-    def _loosely(self, known: str, least: int, most: int) -> str:
-        """Some words of these with small words between; nothing where this person speaks exactly."""
-        small_words = lesson_phrases()[1]
-        telling = [word for word in dict.fromkeys(known.split()) if word not in small_words]
-        if len(telling) < least or self.rng.random() >= self.looseness:
-            return ""
-        said = self.rng.sample(telling, min(len(telling), self.rng.randint(least, most)))
-        return "".join(f"{self.rng.choice(small_words)} {word} " if i and self.rng.random() < 0.3 else f"{word} "
-                       for i, word in enumerate(said)).rstrip()

@@ -1,17 +1,21 @@
 """What the simulated people know about tools: how one asks for them and what values their parameters take.
 
 Tools of the built-in catalogue bring their own words (catalogue/<split>/*.yaml, values.yaml); for any other tool they
-are derived from its name, description and JSON Schema, so that the world can be played with any tools.
+are derived from its name, description and JSON Schema, so that the world can be played with any tools. Parameters are
+called by the words of their names, unless the file gives other `cues`.
 """
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
 import yaml
 
 from looptool.records import Tool
@@ -19,6 +23,12 @@ from looptool.records import Tool
 HERE = Path(__file__).parent
 Split = Literal["train", "heldout"]
 SPLITS: tuple[Split, ...] = ("train", "heldout")
+QUALIFIERS: dict[Split, dict[str, str]] = {
+    "train": {"draft": "as a draft", "archive": "in the archive", "bulk": "in bulk", "team": "on behalf of the team",
+              "trial": "as a trial", "abroad": "from abroad"},
+    "heldout": {"preview": "as a preview", "backup": "in the backup", "guest": "on behalf of a guest",
+                "silent": "in silence"}}
+"""What makes a like tool of another one: a word more in its name, a phrase more in what it does."""
 
 _GENERIC_KINDS: dict[str, dict[str, Any]] = {
     "string": {"type": "string", "patterns": ["*", "*", "+", "+", "* *", "+ +", "* * *", "+ *", "+ ^", "~", "^", "^ ^", "AA-9999",
@@ -71,20 +81,40 @@ def words(name: str) -> str:
 @lru_cache(maxsize=None)
 def _load(split: Split) -> tuple[tuple[Tool, ...], dict[str, Lore]]:
     kinds = read_yaml(HERE / "values.yaml")[split]
-    tools, lore = [], {}
+    tools, lore, numbers = [], {}, count()
     for path in sorted((HERE / "catalogue" / split).glob("*.yaml")):
         domain = read_yaml(path)
         for entry in domain["tools"]:
             parameters = entry.get("parameters") or {}
-            tools.append(Tool(name=entry["name"], description=entry["description"], domain=domain["domain"],
-                              parameters=_object_schema(parameters, kinds)))
-            lore[entry["name"]] = Lore(tuple(entry["intents"]), _slots(parameters, kinds))
+            tool = Tool(name=entry["name"], description=entry["description"], domain=domain["domain"],
+                        parameters=_object_schema(parameters, kinds))
+            lore[tool.name] = Lore(tuple(entry["intents"]), _slots(parameters, kinds))
+            likes = [with_qualifier(tool, word, phrase) for word, phrase in QUALIFIERS[split].items()]
+            for like, phrase in zip(likes, QUALIFIERS[split].values(), strict=True):
+                lore[like.name] = Lore(tuple(f"{intent} {phrase}" for intent in entry["intents"]), lore[tool.name].slots)
+            number = next(numbers)
+            tools += [tool] if number % 2 else [tool, likes[number // 2 % len(likes)]]
     return tuple(tools), lore
 
 
 def catalogue(split: Split) -> tuple[Tool, ...]:
-    """The built-in tools of one split; the two splits share no tool, intent or value list."""
+    """The built-in tools of one split, every second one with a sibling; the splits share no tool, intent or value list."""
     return _load(split)[0]
+
+
+def with_qualifier(tool: Tool, word: str, phrase: str) -> Tool:
+    """A sibling of this tool: "book_flight", "as a draft" -> "book_flight_draft", with the same parameters."""
+    separator = next((mark for mark in "_-" if mark in tool.name), "")
+    name = tool.name + separator + (word if separator else word.capitalize())
+    return msgspec.structs.replace(tool, name=name, description=f"{tool.description.rstrip('.')} {phrase}.")
+
+
+def siblings(tool: Tool, tools: Iterable[Tool]) -> list[Tool]:
+    """The tools that are easily taken for this one: the same parameters, and one name is the other and a word more."""
+    def is_sibling(other: Tool) -> bool:
+        short, long = sorted((words(tool.name).split(), words(other.name).split()), key=len)
+        return long[:-1] == short and other.parameters.get("properties") == tool.parameters.get("properties")
+    return [other for other in tools if is_sibling(other)]
 
 
 def _object_schema(parameters: dict[str, Any], kinds: dict[str, Any]) -> dict[str, Any]:
@@ -126,7 +156,8 @@ def _slots(parameters: dict[str, Any], kinds: dict[str, Any]) -> tuple[Slot, ...
                 kind = {"enum": entry["enum"]}
             else:
                 kind = kinds[entry["kind"]]
-        slots.append(Slot(name, tuple(entry["cues"]), bool(entry.get("required")), kind, fields))
+        cues = tuple(entry.get("cues", [words(name)]))
+        slots.append(Slot(name, cues, bool(entry.get("required")), kind, fields))
     return tuple(slots)
 
 
@@ -147,21 +178,15 @@ def _derived_lore(name: str, description: str, parameters: str) -> Lore:
     parts = sentence.split()
     if 2 <= len(parts) <= 12 and '"' not in sentence:
         intents.insert(0, sentence[0].lower() + sentence[1:])
-        intents += [" ".join(parts[:3]).lower()] if len(parts) > 3 else []
     return Lore(tuple(intents), _derived_slots(json.loads(parameters)))
 
 
 def _derived_slots(schema: dict[str, Any]) -> tuple[Slot, ...]:
-    slots, taken = [], set()
+    slots = []
     for name, entry in schema.get("properties", {}).items():
-        cues = []
-        for cue in (words(name), words(entry.get("description", ""))):
-            if cue not in taken and len(cue.split()) <= 3:
-                cues.append(cue)
-                taken.add(cue)
         fields = _derived_slots(entry) if entry.get("type") == "object" and entry.get("properties") else ()
         kind = {"fields": True} if fields else _derived_kind(entry)
-        slots.append(Slot(name, tuple(cues) or (name,), name in schema.get("required", []), kind, fields))
+        slots.append(Slot(name, (words(name),), name in schema.get("required", []), kind, fields))
     return tuple(slots)
 
 

@@ -10,11 +10,11 @@ import msgspec
 from looptool.calls import check_calls
 from looptool.prompt import render_answer
 from looptool.records import Call, Message, Need, Tool
-from looptool.simulation.catalogue import catalogue, lore_of
+from looptool.simulation.catalogue import lore_of
 from looptool.simulation.language import Request, Voice, phrases
 from looptool.simulation.noise import corrupt
-from looptool.simulation.tasks import (
-    TRANSIENT_ERROR, changed, draw_request, draw_sequence, incomplete, missing_cues, user)
+from looptool.simulation.tasks import (TRANSIENT_ERROR, changed, draw_request, draw_sequence,
+                                       foreign_tools, incomplete, missing_cues, user)
 from looptool.simulation.teacher import Prompt, read_chat
 from looptool.simulation.truth import Truth, reports_error, truth
 from looptool.simulation.values import draw_value
@@ -22,8 +22,9 @@ from looptool.simulation.values import draw_value
 NEED_KINDS = {"single-step": 60, "parallel": 13, "multi-step": 15, "chat": 12}
 COMPLEX_FROM = 3
 """A plan of so many needs has a complex one among them."""
-INCOMPLETE, AGAIN = 0.2, 0.3
-"""Share of single-step needs opened without a required value, and of repeated tools asked for by "same again"."""
+INCOMPLETE, AGAIN, DETAILED = 0.13, 0.4, 0.3
+"""Share of single-step needs opened without a required value, of repeated tools asked for by "same
+again", and of single-step needs that say most of what is optional."""
 
 SPOKEN = {
     "train": {"unclear": "I am not sure what you mean.", "done": "Done.", "chat": "You are welcome.",
@@ -43,7 +44,8 @@ def plan(prompt: Prompt) -> str:
     needs, last = [], rng.choice(tools)
     for kind in kinds:
         last = last if rng.random() < 0.3 else rng.choice(tools)
-        names = {"single-step": [last.name], "chat": []}.get(kind, [last.name, rng.choice(tools).name])
+        other = rng.choice([tool for tool in tools if tool.name != last.name] or tools)
+        names = {"single-step": [last.name], "chat": []}.get(kind, [last.name, other.name])
         wanted = ", ".join(lore_of(tool).intents[0] for name in names for tool in tools if tool.name == name)
         spoken = SPOKEN[prompt.wording]
         needs.append(Need(kind=kind, tools=names,
@@ -101,7 +103,7 @@ def _single(rng: random.Random, tool: Tool, now: Truth | None, voice: Voice) -> 
         change = changed(rng, last)
         if change is not None:
             return voice.say_again(tool, change), ("call", (Request(last.tool, {**last.arguments, **change}),))
-    request = draw_request(rng, tool)
+    request = draw_request(rng, tool, 0.7 if rng.random() < DETAILED else 0.05)
     parts = incomplete(rng, request) if rng.random() < INCOMPLETE else None
     if parts is None:
         return voice.say_single(request), ("call", (request,))
@@ -109,10 +111,9 @@ def _single(rng: random.Random, tool: Tool, now: Truth | None, voice: Voice) -> 
 
 
 def _chat(rng: random.Random, tools: Sequence[Tool], voice: Voice) -> Said:
-    names = {tool.name for tool in tools}
-    foreign = [tool for tool in catalogue("train") if tool.name not in names]
     if rng.random() < 0.5:
-        return voice.say_single(draw_request(rng, rng.choice(foreign))), ("no_tool", ())
+        foreign = rng.choice(foreign_tools(tools, "train"))
+        return voice.say_single(draw_request(rng, foreign)), ("no_tool", ())
     return voice.say_chat(), ("chat", ())
 
 
@@ -121,18 +122,15 @@ def assist(prompt: Prompt) -> str:
     tools, history = prompt.tools, read_chat(prompt.chat[1:])
     now = truth(tools, history)
     answer = Message(role="assistant", content=_text(now, SPOKEN[prompt.wording]), calls=list(now.calls) if now else [])
-    always = prompt.rng("label_noise", json.dumps(prompt.chat, sort_keys=True))
-    if always.random() < prompt.rates.label_noise and (now is None or now.kind != "done"):
-        answer = _wrong(always, answer, tools)
+    error = prompt.teachers_error(history, now)
+    if error is not None:
+        text = "" if error else SPOKEN[prompt.wording]["no_tool"]
+        answer = Message(role="assistant", content=text, calls=error)
     rng = prompt.rng("draw_noise")
     if rng.random() < prompt.rates.draw_noise:
-        answer = _wrong(rng, answer, tools)
+        answer = Message(role="assistant", calls=corrupt(rng, answer.calls, tools)[1])
     text = f"<think>\n{_thought(now)}\n</think>\n\n{render_answer(answer)}"
     return text[:-15] if answer.calls and rng.random() < prompt.rates.malformed else text
-
-
-def _wrong(rng: random.Random, answer: Message, tools: Sequence[Tool]) -> Message:
-    return Message(role="assistant", calls=corrupt(rng, answer.calls, tools)[1])
 
 
 def _text(now: Truth | None, spoken: dict[str, str]) -> str:

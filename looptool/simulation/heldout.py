@@ -11,46 +11,64 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 from looptool.config import ROOT, argument_parser, load_config
 from looptool.records import InputError, Message, Sample, Tool, read_jsonl, sample_id, write_jsonl
 from looptool.run_files import RunFiles
 from looptool.simulation.catalogue import catalogue
-from looptool.simulation.tasks import Unspeakable, draw_task, draw_tools
+from looptool.simulation.tasks import KINDS, Task, Unspeakable, draw_task, draw_tools
 from looptool.stage import run_main
 
 log = logging.getLogger(__name__)
-FRUITLESS = 100
-"""Draws of tools, all in vain, after which there is no use in going on."""
+OF_TWO = ("parallel", "first_step", "second_step", "alike")
+"""Kinds of tasks over two tools."""
+FRUITLESS = 1000
+"""Draws of tools, all in vain, after which a kind of task is given up."""
 
 
 def heldout_samples(count: int, pool: Sequence[Tool] = ()) -> Iterator[Sample]:
-    """Tasks over one or two tools of the pool; a draw of tools beyond this world's language is passed over.
+    """Tasks over one or two tools, the kinds in turn, so that each has the same number.
+
+    A kind that tools of a list do not allow, such as tasks over like tools, is left out.
 
     Args:
         pool: the built-in held-out catalogue if empty.
 
     Raises:
-        InputError: of the first draws none could be spoken of.
+        InputError: none of the kinds can be said about the tools.
     """
-    pool = pool or catalogue("heldout")
-    drawn = made = 0
+    pool, kinds = pool or catalogue("heldout"), list(KINDS)
+    made = 0
     while made < count:
-        rng = random.Random(f"heldout:{drawn}")
-        drawn += 1
-        tools = draw_tools(rng, pool, rng.randint(1, min(2, len(pool))))
-        try:
-            task = draw_task(rng, tools, "heldout")
-        except Unspeakable:
-            if drawn - made > FRUITLESS and not made:
-                raise InputError(f"simulation.heldout_tools: no task can be said about {tools[0].name!r} and others; give other "
-                                 "tools") from None
+        kind = kinds[made % len(kinds)]
+        rng = random.Random(f"heldout:{made}")
+        drawn = _draw(rng, kind, pool)
+        if drawn is None:
+            kinds.remove(kind)
+            if not kinds:
+                raise InputError(f"simulation.heldout_tools: no task can be said about "
+                                 f"{pool[0].name!r} and others; give other tools")
             continue
         made += 1
+        tools, task = drawn
         date = f"{rng.randint(2020, 2026)}-{rng.randint(1, 12):02d}-{rng.randint(1, 28):02d}"
-        label = Message(role="assistant", calls=list(task.truth.calls), content="" if task.truth.calls else task.kind)
-        yield Sample(id=sample_id(tools, date, task.messages, label), tools=tools, date=date, messages=task.messages,
-                     label=label, source=f"simulation:{task.kind}")
+        label = Message(role="assistant", calls=list(task.truth.calls),
+                        content="" if task.truth.calls else kind)
+        yield Sample(id=sample_id(tools, date, task.messages, label), tools=tools, date=date,
+                     messages=task.messages, label=label, source=f"simulation:{kind}")
+
+
+def _draw(rng: random.Random, kind: str,
+          pool: Sequence[Tool]) -> tuple[list[Tool], Task] | None:
+    """Tools that allow a task of this kind, and the task; most draws of tools have no siblings and
+    no objects."""
+    for _ in range(FRUITLESS):
+        several = 2 if kind in OF_TWO else rng.randint(1, 2)
+        tools = draw_tools(rng, pool, min(several, len(pool)))
+        with suppress(Unspeakable):
+            return tools, draw_task(rng, tools, "heldout", kind)
+    return None
 
 
 def main() -> None:

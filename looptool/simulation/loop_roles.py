@@ -9,20 +9,24 @@ from typing import Any
 import msgspec
 
 from looptool.prompt import render_conversation
-from looptool.records import Message, Tool
+from looptool.records import Call, Message
+from looptool.simulation.catalogue import siblings
+from looptool.simulation.kinds import kind_of
 from looptool.simulation.noise import corrupt
+from looptool.simulation.rules import same_calls
 from looptool.simulation.tasks import KINDS, TEXT_KINDS, Unspeakable, draw_task
 from looptool.simulation.teacher import Prompt
-from looptool.simulation.truth import truth
+from looptool.simulation.truth import Truth, truth
 
 BETTER = ("1", "2", "both", "neither")
+SAME_SKILL = 0.75
+"""Share of new conversations that ask for what the seed's asked for; the others for anything."""
 
 
 def judge(prompt: Prompt) -> str:
     """<tools>, <conversation>, <candidate_1>, <candidate_2> -> JSON with "analysis", "approach" and "better"."""
-    tools, history = prompt.tools, prompt.conversation
     first, second = (msgspec.json.decode(prompt.block(f"candidate_{i}"), type=Message) for i in (1, 2))
-    rights = [_is_right(candidate, tools, history) for candidate in (first, second)]
+    rights = [_seems_right(candidate, prompt) for candidate in (first, second)]
     better = {(True, False): "1", (False, True): "2", (True, True): "both"}.get(tuple(rights), "neither")
     rng = prompt.rng("judge", json.dumps(prompt.chat, sort_keys=True), str(prompt.draw), prompt.model)
     better = _stubborn_error(prompt, better) or better
@@ -47,7 +51,7 @@ def _stubborn_error(prompt: Prompt, better: str) -> str | None:
 def check(prompt: Prompt) -> str:
     """<tools>, <conversation>, <answer> -> JSON with "analysis" and "correct"."""
     answer = msgspec.json.decode(prompt.block("answer"), type=Message)
-    correct = _is_right(answer, prompt.tools, prompt.conversation)
+    correct = _seems_right(answer, prompt)
     rng = prompt.rng("checker")
     if rng.random() < prompt.rates.judge_error:
         correct = not correct
@@ -62,12 +66,22 @@ def _reply(rng: random.Random, prompt: Prompt, content: dict[str, Any]) -> str:
     return f"<think>\nLet me compare.\n</think>\n\n{text}"
 
 
-def _is_right(answer: Message, tools: Sequence[Tool], history: Sequence[Message]) -> bool:
+def _seems_right(answer: Message, prompt: Prompt) -> bool:
+    """Whether it is right; of the teacher's own kind a judge takes the teacher's errors for it."""
+    tools, history = prompt.tools, prompt.conversation
     now = truth(tools, history)
-    return now.accepts(answer) if now is not None else _looks_right(answer, tools, history)
+    error = _shared_error(prompt, history, now)
+    if error is not None:
+        return same_calls(answer, error)
+    return now.accepts(answer) if now is not None else _looks_right(answer, history)
 
 
-def _looks_right(answer: Message, tools: Sequence[Tool], history: Sequence[Message]) -> bool:
+def _shared_error(prompt: Prompt, history: Sequence[Message],
+                  now: Truth | None) -> list[Call] | None:
+    return prompt.teachers_error(history, now) if prompt.rates.judge_shares_blind_spots else None
+
+
+def _looks_right(answer: Message, history: Sequence[Message]) -> bool:
     """For conversations of other worlds: all values of the calls stand in the conversation."""
     heard = " ".join(message.content for message in history).lower()
     values = [value for call in answer.calls for value in _leaves(call.arguments)]
@@ -83,18 +97,28 @@ def _leaves(value: Any) -> list[Any]:
 
 
 def generate(prompt: Prompt) -> str:
-    """<tools>, <right>, <scenario> -> a new <conversation> about the same tools and its <answer>."""
+    """<tools>, <conversation>, <right>, <scenario> -> a new <conversation> about the same tools,
+    mostly one that asks for the same skill, and its <answer>."""
     rng, tools = prompt.rng("generator"), prompt.tools
     right = msgspec.json.decode(prompt.block("right"), type=Message)
+    kind = kind_of(tools, prompt.conversation)
+    if kind is None or rng.random() >= SAME_SKILL:
+        kinds = {kind: weight for kind, weight in KINDS.items()
+                 if (kind in TEXT_KINDS) != bool(right.calls)}
+        kind = rng.choices(list(kinds), list(kinds.values()))[0]
     names = {call.name for call in right.calls}
-    kinds = {kind: weight for kind, weight in KINDS.items() if (kind in TEXT_KINDS) != bool(names)}
+    wanted = [tool for tool in tools if tool.name in names]
+    if kind == "alike":
+        wanted += [other for tool in wanted for other in siblings(tool, tools)]
     try:
-        task = draw_task(rng, tools, "train", rng.choices(list(kinds), list(kinds.values()))[0],
-                         [tool for tool in tools if tool.name in names])
+        task = draw_task(rng, tools, "train", kind, wanted)
     except Unspeakable:
         return "<think>\nI have no idea for these tools.\n</think>\n\nSorry."
     answer = Message(role="assistant", calls=list(task.truth.calls), content="" if task.truth.calls else "I see.")
-    if rng.random() < prompt.rates.generator_error:
+    error = _shared_error(prompt, task.messages, task.truth)
+    if error is not None:
+        answer = Message(role="assistant", calls=error, content="" if error else "I see.")
+    elif rng.random() < prompt.rates.generator_error:
         answer = Message(role="assistant", calls=corrupt(rng, answer.calls, tools)[1])
     text = (f"<think>\nAnother scene with the same tools.\n</think>\n\n<conversation>\n"
             f"{render_conversation(task.messages)}\n</conversation>\n<answer>\n{render_conversation([answer])}\n</answer>")

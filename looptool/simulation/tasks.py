@@ -8,17 +8,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from looptool.records import Call, Message, Tool
-from looptool.simulation.catalogue import Slot, Split, catalogue, lore_of
+from looptool.simulation.catalogue import Slot, Split, catalogue, lore_of, siblings
+from looptool.simulation.kinds import kind_of
 from looptool.simulation.language import REFERENCE, Request, Voice, phrases
 from looptool.simulation.truth import Truth, truth
 from looptool.simulation.values import draw_value
 
-KINDS = {"single": 50, "parallel": 9, "first_step": 4, "second_step": 7, "ask": 6, "answered": 6, "again": 6,
-         "retry": 3, "done": 3, "no_tool": 3, "chat": 3}
-"""Kinds of tasks and how often each is drawn."""
+KINDS = {"single": 36, "optional": 18, "parallel": 10, "second_step": 6, "ask": 6, "first_step": 5, "answered": 5, "again": 5,
+         "no_tool": 4, "alike": 4, "done": 3, "chat": 3, "nested": 2, "retry": 2}
+"""Kinds of tasks and how often each is drawn: few kinds make up most of what people ask for, as in real data."""
 
-TEXT_KINDS = {"ask": "ask", "done": "done", "no_tool": "no_tool", "chat": "chat"}
-"""Kinds whose right answer is plain text, and the kind of their Truth."""
+TEXT_KINDS = ("ask", "done", "no_tool", "chat")
+"""Kinds whose right answer is plain text; the kind of their Truth is the same."""
 
 TRANSIENT_ERROR = {"error": "service unavailable", "hint": "try again"}
 
@@ -62,14 +63,15 @@ def missing_cues(tool: Tool, missing: Sequence[str]) -> list[str]:
     return [slot.cues[0] for slot in lore_of(tool).slots if slot.name in missing]
 
 
-def draw_request(rng: random.Random, tool: Tool) -> Request:
-    """A random complete request to one tool: all required and some optional parameters, in the order they are said."""
-    slots = [slot for slot in lore_of(tool).slots if slot.required or rng.random() < 0.15]
+def draw_request(rng: random.Random, tool: Tool, optional: float = 0.15) -> Request:
+    """A random complete request to one tool, in the order it is said: all required and this share of the other parameters."""
+    slots = [slot for slot in lore_of(tool).slots if slot.required or rng.random() < optional]
     return Request(tool, {slot.name: draw_value(rng, slot) for slot in rng.sample(slots, len(slots))})
 
 
 def draw_sequence(rng: random.Random, tools: Sequence[Tool]) -> tuple[Request, Request, dict[str, Any]] | None:
-    """Two requests, the second with a reference to the first's result, and the field that the result must hold.
+    """Two requests, to two tools if there are two, the second with a reference to the first's result, and the field that
+    the result must hold.
 
     None where the drawn tool has no plain parameter to refer to.
     """
@@ -78,7 +80,8 @@ def draw_sequence(rng: random.Random, tools: Sequence[Tool]) -> tuple[Request, R
     if not plain:
         return None
     slot = rng.choice(plain)
-    return (draw_request(rng, rng.choice(tools)), Request(second.tool, {**second.arguments, slot.name: REFERENCE}),
+    first = rng.choice([tool for tool in tools if tool != second.tool] or tools)
+    return (draw_request(rng, first), Request(second.tool, {**second.arguments, slot.name: REFERENCE}),
             {slot.name: draw_value(rng, slot)})
 
 
@@ -105,8 +108,13 @@ def changed(rng: random.Random, request: Request) -> dict[str, Any] | None:
     return {slot.name: draw_value(rng, slot)}
 
 
-Draft = tuple[list[Message], list[Call]]
-"""A conversation and the calls that its author means to be right."""
+Draft = tuple[list[Message], Truth]
+"""A conversation, and what its author means it to ask for."""
+
+
+def means(*calls: Call) -> Truth:
+    """That these calls are wanted."""
+    return Truth("call", calls)
 
 
 @dataclass(frozen=True)
@@ -127,15 +135,32 @@ class Author:
 
     def _single(self) -> Draft:
         request = self._request()
-        return [user(self.voice().say_single(request))], [call_of(request)]
+        return [user(self.voice().say_single(request))], means(call_of(request))
+
+    def _optional(self) -> Draft | None:
+        return self._one([tool for tool in self.tools if not all(slot.required for slot in lore_of(tool).slots)])
+
+    def _nested(self) -> Draft | None:
+        return self._one([tool for tool in self.tools if any(slot.fields for slot in lore_of(tool).slots)])
+
+    def _alike(self) -> Draft | None:
+        return self._one([tool for tool in self.tools if siblings(tool, self.tools)], optional=0.15)
+
+    def _one(self, tools: Sequence[Tool], optional: float = 0.7) -> Draft | None:
+        """One call to one of these tools."""
+        if not tools:
+            return None
+        request = draw_request(self.rng, self.rng.choice(tools), optional)
+        return [user(self.voice().say_single(request))], means(call_of(request))
 
     def _parallel(self) -> Draft:
-        first, second = self._request(), self._request()
-        return [user(self.voice().say_pair(first, second))], [call_of(first), call_of(second)]
+        pair = self.rng.sample(self.tools, 2) if len(self.tools) > 1 else [*self.tools, *self.tools]
+        first, second = (draw_request(self.rng, tool) for tool in pair)
+        return [user(self.voice().say_pair(first, second))], means(call_of(first), call_of(second))
 
     def _first_step(self) -> Draft | None:
         drawn = draw_sequence(self.rng, self.tools)
-        return drawn and ([user(self.voice().say_sequence(*drawn[:2]))], [call_of(drawn[0])])
+        return drawn and ([user(self.voice().say_sequence(*drawn[:2]))], means(call_of(drawn[0])))
 
     def _second_step(self) -> Draft | None:
         drawn = draw_sequence(self.rng, self.tools)
@@ -143,11 +168,11 @@ class Author:
             return None
         first, second, fields = drawn
         messages = [user(self.voice().say_sequence(first, second)), assistant([call_of(first)]), result_of(fields)]
-        return messages, [Call(name=second.tool.name, arguments={**second.arguments, **fields})]
+        return messages, means(Call(name=second.tool.name, arguments={**second.arguments, **fields}))
 
     def _ask(self) -> Draft | None:
         parts = incomplete(self.rng, self._request())
-        return parts and ([user(self.voice().say_single(parts[0]))], [])
+        return parts and ([user(self.voice().say_single(parts[0]))], Truth("ask", requests=parts[:1]))
 
     def _answered(self) -> Draft | None:
         parts = incomplete(self.rng, self._request())
@@ -157,7 +182,7 @@ class Author:
         question = f"Which {' and '.join(missing_cues(part.tool, list(rest)))} should I use?"
         messages = [user(self.voice().say_single(part)), assistant([], question),
                     user(self.voice().say_answer(part.tool, rest))]
-        return messages, [Call(name=part.tool.name, arguments={**part.arguments, **rest})]
+        return messages, means(Call(name=part.tool.name, arguments={**part.arguments, **rest}))
 
     def _again(self) -> Draft | None:
         request = self._request()
@@ -167,23 +192,23 @@ class Author:
         call = call_of(request)
         messages = [user(self.voice().say_single(request)), assistant([call]), result_of({}), assistant([], "Done."),
                     user(self.voice().say_again(request.tool, change))]
-        return messages, [Call(name=call.name, arguments={**call.arguments, **change})]
+        return messages, means(Call(name=call.name, arguments={**call.arguments, **change}))
 
     def _retry(self) -> Draft:
         request = self._request()
         call = call_of(request)
-        return [user(self.voice().say_single(request)), assistant([call]), result_of({}, error=True)], [call]
+        return [user(self.voice().say_single(request)), assistant([call]), result_of({}, error=True)], means(call)
 
     def _done(self) -> Draft:
         request = self._request()
-        return [user(self.voice().say_single(request)), assistant([call_of(request)]), result_of({})], []
+        return [user(self.voice().say_single(request)), assistant([call_of(request)]), result_of({})], Truth("done")
 
     def _no_tool(self) -> Draft:
         request = draw_request(self.rng, self.rng.choice(self.foreign))
-        return [user(self.voice().say_single(request))], []
+        return [user(self.voice().say_single(request))], Truth("no_tool")
 
     def _chat(self) -> Draft:
-        return [user(self.voice().say_chat())], []
+        return [user(self.voice().say_chat())], Truth("chat")
 
 
 def draw_kind_of_task(rng: random.Random) -> str:
@@ -193,7 +218,7 @@ def draw_kind_of_task(rng: random.Random) -> str:
 
 def draw_task(rng: random.Random, tools: Sequence[Tool], split: Split, kind: str | None = None,
               wanted: Sequence[Tool] = ()) -> Task:
-    """A random task over `tools`, in the words of one split; its truth is what the world hears in it.
+    """A random task over `tools`, in the words of one split; its truth and its kind are what the world hears in it.
 
     Args:
         wanted: the tools that users ask for; all of `tools` if empty.
@@ -201,9 +226,7 @@ def draw_task(rng: random.Random, tools: Sequence[Tool], split: Split, kind: str
     Raises:
         Unspeakable: 40 tries gave no sentence that is heard as it was meant.
     """
-    names = {tool.name for tool in tools}
-    foreign = [tool for tool in catalogue(split) if tool.name not in names]
-    author = Author(rng, wanted or tools, foreign, lambda: Voice(rng, phrases(split)))
+    author = Author(rng, wanted or tools, foreign_tools(tools, split), lambda: Voice(rng, phrases(split)))
     for _ in range(40):
         chosen = kind or draw_kind_of_task(rng)
         draft = author.write(chosen)
@@ -211,9 +234,15 @@ def draw_task(rng: random.Random, tools: Sequence[Tool], split: Split, kind: str
             continue
         messages, meant = draft
         heard = truth(tools, messages)
-        if heard is not None and heard.kind == TEXT_KINDS.get(chosen, "call") and heard.calls == tuple(meant):
+        if heard is not None and heard.calls == meant.calls and kind_of(tools, messages) == chosen:
             return Task(chosen, messages, heard)
     raise Unspeakable(f"no {kind or 'task'} can be said about {[tool.name for tool in tools]}")
+
+
+def foreign_tools(tools: Sequence[Tool], split: Split) -> list[Tool]:
+    """Tools of the catalogue that users ask for in vain where these are at hand: those of other domains."""
+    domains = {tool.domain for tool in tools}
+    return [tool for tool in catalogue(split) if tool.domain not in domains]
 
 
 def draw_tools(rng: random.Random, pool: Sequence[Tool], count: int) -> list[Tool]:

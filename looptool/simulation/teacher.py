@@ -11,6 +11,7 @@ import hashlib
 import json
 import random
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -19,8 +20,11 @@ import msgspec
 
 from looptool.calls import parse_reply
 from looptool.config import Simulation
-from looptool.records import Message, Tool
+from looptool.records import Call, Message, Tool
 from looptool.simulation.language import Wording
+from looptool.simulation.noise import corrupt
+from looptool.simulation.rules import rule_error, step_rng
+from looptool.simulation.truth import Truth
 
 Chat = list[dict[str, Any]]
 
@@ -64,6 +68,25 @@ class Prompt:
     def wording(self) -> Wording:
         """How the simulated people speak: in the language in which the prompt begins."""
         return "chinese" if re.search("[\u4e00-\u9fff]", self.chat[0]["content"][:100]) else "train"
+
+    def teachers_error(self, history: Sequence[Message], now: Truth | None) -> list[Call] | None:
+        """The wrong calls that the teacher holds to be right at the end of `history`, [] being
+        plain text; mostly None.
+
+        With judge_shares_blind_spots they are the same for whoever is asked about this history.
+        """
+        rates, tools = self.rates, self.tools
+        if rates.noise != "random" and now is not None:
+            kept = rule_error(rates, self.seed, tools, history, now)
+            if kept is not None:
+                return kept[1]
+        # what the judge has to draw again cannot depend on the assistant's own prompt
+        rng = (step_rng(self.seed, "label_noise", history) if rates.judge_shares_blind_spots
+               else self.rng("label_noise", json.dumps(self.chat, sort_keys=True)))
+        is_done = now is not None and now.kind == "done"
+        if rates.noise == "systematic" or rng.random() >= rates.label_noise or is_done:
+            return None
+        return corrupt(rng, [] if now is None else now.calls, tools)[1]
 
     def rng(self, purpose: str, *parts: str) -> random.Random:
         """Randomness that depends on the seed, `purpose` and `parts`; by default on the whole prompt and its draw."""

@@ -1,8 +1,8 @@
 """Samples for GRPO (section 4.1): one for each decision of the assistant, cut to the student's prompt length.
 
-In: run_dir/conversations.jsonl (looptool/conversations.py); or `--input`, a file of others with conversations of the
-same form or single-turn tasks {"id", "query", "answers", "tools"}. Out: run_dir/samples.jsonl (looptool.records.Sample)
-and, where a foreign record was refused, samples_refused.jsonl beside it with the reason of each.
+In: run_dir/conversations.jsonl (looptool/conversations.py); or `--input`, a file or folder of others, JSON, JSON lines or
+Parquet, with conversations or single-turn tasks in the forms of docs/formats.md. Out: run_dir/samples.jsonl
+(looptool.records.Sample) and, where a foreign record was refused, samples_refused.jsonl beside it with the reason of each.
 
 The context keeps the last student.max_user_turns user turns and at most student.max_prompt_tokens tokens by the
 student's own tokenizer; older turns go first, tools never: a sample that does not fit is left out and counted.
@@ -17,11 +17,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from grpotool.dataset.foreign_records import read_record
 from grpotool.dataset.steps import loses_values, samples_of, text_rank
-from grpotool.dataset.xlam_samples import read_task
 from looptool.config import Config, argument_parser, load_config
 from looptool.conversations import Conversation, StoredConversation, read_messages, read_tools
-from looptool.foreign import Refused, read_foreign
+from looptool.foreign import Refused, files_in, read_foreign
 from looptool.meta import StageMeta
 from looptool.parallel import ONE, Chunk, Workers, add_workers, choose_workers
 from looptool.prompt import Fits, fit, render_system
@@ -92,6 +92,7 @@ class SampleMaker:
     def __init__(self, config: Config, reader: StepReader):
         self.counts: Counter[str] = Counter()
         self.refused: list[Refused] = []
+        self.passed_over: Counter[str] = Counter()
         self._text_share, self._reader = config.dialogs.text_share, reader
 
     def let_in(self, candidates: Iterable[Candidate], capped: bool = True) -> Iterator[Sample | msgspec.Raw]:
@@ -111,15 +112,18 @@ class SampleMaker:
     def from_foreign(self, entries: Iterable[tuple[str, Any]]) -> Iterator[Sample | msgspec.Raw]:
         """The samples of (place, value) pairs that others wrote."""
         for place, raw in entries:
-            is_conversation = isinstance(raw, dict) and "messages" in raw
             try:
-                candidates = (self._reader.read(msgspec.convert(raw, Conversation), place) if is_conversation
-                              else self._reader.fit([read_task(raw)]))
-            except ValueError as error:  # msgspec.ValidationError is one
-                self.counts["unreadable"] += 1
-                self.refused.append(Refused(place=place, code="unreadable", reason=str(error), record=raw))
+                read = read_record(raw, self.passed_over)
+                candidates = self._reader.fit([read]) if isinstance(read, Sample) else self._reader.read(read, place)
+            except ValueError as error:
+                self.refuse(Refused(place=place, code="unreadable", reason=str(error), record=raw))
             else:
-                yield from self.let_in(candidates, capped=is_conversation)
+                yield from self.let_in(candidates, capped=isinstance(read, Conversation))
+
+    def refuse(self, refused: Refused) -> None:
+        """Keep a record aside, and count it."""
+        self.counts[refused.code] += 1
+        self.refused.append(refused)
 
 
 def read_stored(reader: StepReader, conversations: Iterable[Conversation]) -> Iterator[Candidate]:
@@ -145,8 +149,9 @@ def transform(config: Config, source: Path, foreign: bool, output: Path, fits: F
     """Write the samples of `source`, and aside what was refused."""
     reader = StepReader(config, fits)
     maker = SampleMaker(config, reader)
+    sources = files_in(source) if foreign else [source]
     if foreign:
-        samples = maker.from_foreign(read_foreign(source))
+        samples = maker.from_foreign(entry for file in sources for entry in read_foreign(file, maker.refuse))
     elif workers.alone:
         samples = maker.let_in(read_stored(reader, read_jsonl(source, StoredConversation)))
     else:
@@ -155,14 +160,14 @@ def transform(config: Config, source: Path, foreign: bool, output: Path, fits: F
     student = config.student
     settings = {"seed": config.seed, "text_share": config.dialogs.text_share, "instructions": student.instructions,
                 "max_prompt_tokens": student.max_prompt_tokens, "max_user_turns": student.max_user_turns}
-    return run_transform("samples", samples, output, maker.counts, settings=settings, sources=[source],
-                         refused=maker.refused)
+    return run_transform("samples", samples, output, maker.counts, settings=settings, sources=sources,
+                         refused=maker.refused, passed_over=maker.passed_over)
 
 
 def main() -> None:
     parser = argument_parser(__doc__)
-    parser.add_argument("--input", type=Path, metavar="FILE", help="conversations or single-turn tasks of others "
-                                                                   "(default: run_dir/conversations.jsonl)")
+    parser.add_argument("--input", type=Path, metavar="PATH", help="conversations or tasks of others, a file or a "
+                                                                   "folder (default: run_dir/conversations.jsonl)")
     parser.add_argument("--output", type=Path, metavar="FILE", help="samples (default: run_dir/samples.jsonl)")
     add_workers(parser)
     args = parser.parse_args()

@@ -1,0 +1,185 @@
+"""Calls that datasets write as text -> calls, and the words beside them.
+
+In: the text of an assistant's turn, and the names of the listed tools. Read are
+- <tool_call> blocks (Hermes, Qwen), also with a list, or with a Python literal in place of JSON;
+- <functioncall> {"name": ..., "arguments": '{...}'} (Glaive);
+- [get_weather(city="Rome"), now()] of listed tools (ToolACE, BFCL), whose names may hold spaces;
+- a JSON object or list of nothing but listed names and arguments (the released code).
+What else looks like a call is refused, as it must not become a label that asks for none.
+"""
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Collection, Iterator
+from typing import Any
+
+import msgspec
+
+from looptool.calls import parse_reply
+from looptool.records import Call
+from looptool.untagged import text_fault
+
+_BLOCK = re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL)
+_GLAIVE = "<functioncall>"
+_END = re.compile(r"(?:\s|<\|endoftext\|>|<\|im_end\|>)+\Z")
+_NOT_PYTHON = (ValueError, SyntaxError, TypeError, MemoryError, RecursionError)
+
+
+def read_assistant_text(text: str, names: Collection[str]) -> tuple[str, list[Call]]:
+    """The words of a turn without its thinking, and its calls.
+
+    Raises:
+        ValueError: something in it is, or may be, a call that cannot be read.
+    """
+    reply = parse_reply(_END.sub("", text))
+    if reply.faults:
+        return _read_blocks(text.rpartition("</think>")[2], reply.faults[0])
+    if reply.calls:
+        return reply.content, reply.calls
+    content = reply.content
+    if _GLAIVE in content:
+        before, _, body = content.partition(_GLAIVE)
+        return before.strip(), read_calls(body)
+    calls = _read_brackets(content, names) or _read_bare(content, names)
+    if calls:
+        return "", calls
+    if (fault := text_fault(content, names)) in ("untagged_call", "invented_turn"):
+        raise ValueError(f"the text of the assistant is no answer in words but {fault}: "
+                         f"{content[:80]!r}")
+    return content, []
+
+
+def read_calls(body: str) -> list[Call]:
+    """The calls of a text that holds nothing else: an object or a list, as JSON or as a Python
+    literal.
+
+    Raises:
+        ValueError: there is none, or one has no certain meaning.
+    """
+    value = _read_value(body)
+    calls = [read_call(item) for item in (value if isinstance(value, list) else [value])]
+    if not calls:
+        raise ValueError("an empty list of calls")
+    return calls
+
+
+def read_call(raw: Any) -> Call:
+    """One call: {"name", "arguments"}, or the same under "function"; arguments are an object, or
+    JSON text of one.
+
+    Arguments that are absent, null or "" are none, as servers write them.
+
+    Raises:
+        ValueError: it has no certain meaning.
+    """
+    if isinstance(raw, dict) and isinstance(raw.get("function"), dict):
+        _refuse_keys(raw, {"function", "id", "type", "index"})
+        raw = raw["function"]
+    if not isinstance(raw, dict) or not isinstance(raw.get("name"), str) or not raw["name"]:
+        raise ValueError(f"no call with a name: {str(raw)[:80]}")
+    _refuse_keys(raw, {"name", "arguments", "parameters", "id", "type", "call_id"})
+    if raw.get("arguments") is not None and raw.get("parameters") is not None:
+        raise ValueError(f'a call of {raw["name"]!r} has "arguments" and "parameters"')
+    arguments = raw.get("arguments") if raw.get("arguments") is not None else raw.get("parameters")
+    if isinstance(arguments, str) and arguments.strip():
+        try:
+            arguments = _read_value(arguments)
+        except ValueError as error:
+            reason = f"the arguments of {raw['name']!r} are no JSON object ({error})"
+            raise ValueError(reason) from None
+    arguments = {} if arguments is None or arguments == "" or isinstance(arguments,
+                                                                         str) else arguments
+    if not isinstance(arguments, dict):
+        raise ValueError(f"the arguments of {raw['name']!r} are no JSON object but "
+                         f"{str(arguments)[:80]}")
+    return Call(name=raw["name"], arguments=arguments)
+
+
+def _refuse_keys(raw: dict[str, Any], read: set[str]) -> None:
+    if unknown := [key for key, value in raw.items() if key not in read
+                   and value not in (None, "", [], {})]:
+        raise ValueError(f'the key "{unknown[0]}" of a call is not read')
+
+
+def _read_blocks(text: str, fault: str) -> tuple[str, list[Call]]:
+    """Blocks that are not written as this project asks models to write them."""
+    bodies, words = _BLOCK.findall(text), _BLOCK.sub("", text)
+    if not bodies or "tool_call>" in words:
+        raise ValueError(f"a <tool_call> block that cannot be read ({fault})")
+    return words.strip(), [call for body in bodies for call in read_calls(body)]
+
+
+def _read_value(text: str) -> Any:
+    text = text.strip()
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        reason = str(error)
+    try:
+        return _as_json(ast.literal_eval(text))
+    except _NOT_PYTHON:
+        raise ValueError(f"no JSON: {reason}: {text[:80]!r}") from None
+
+
+def _as_json(value: Any) -> Any:
+    """A Python value as JSON has it.
+
+    Raises:
+        ValueError, TypeError, RecursionError: JSON cannot hold it.
+    """
+    try:
+        return msgspec.json.decode(json.dumps(value, allow_nan=False))
+    except msgspec.DecodeError as error:  # a lone surrogate
+        raise ValueError(str(error)) from None
+
+
+def _read_bare(text: str, names: Collection[str]) -> list[Call]:
+    """JSON that is nothing but calls of listed tools; [] where it is something else."""
+    if not text.startswith(("{", "[")):
+        return []
+    try:
+        calls = read_calls(text)
+    except ValueError:
+        return []
+    return calls if all(call.name in names for call in calls) else []
+
+
+def _read_brackets(text: str, names: Collection[str]) -> list[Call]:
+    """[name(key=value), ...] of listed tools; [] where it is something else.
+
+    Raises:
+        ValueError: a value of such a call is no literal.
+    """
+    if not (text.startswith("[") and text.endswith(")]")):
+        return []
+    known = {}
+    for number, name in enumerate(sorted(names, key=len,
+                                         reverse=True)):  # names may be no Python names
+        written, count = re.subn(rf"(?<![\w.]){re.escape(name)}\s*\(", f"tool_{number}_(", text)
+        if count:
+            text, known[f"tool_{number}_"] = written, name
+    try:
+        items = ast.parse(text, mode="eval").body.elts
+        return [Call(name=known[item.func.id], arguments=dict(_keywords(item))) for item in items]
+    except (AttributeError, KeyError):  # no list of calls, or a call of no listed tool
+        return []
+    except _NOT_PYTHON as error:
+        reason = f"calls in brackets that cannot be read ({error}): {text[:80]!r}"
+        raise ValueError(reason) from None
+
+
+def _keywords(call: ast.Call) -> Iterator[tuple[str, Any]]:
+    if call.args:
+        raise ValueError("an argument without its name")
+    for keyword in call.keywords:
+        yield keyword.arg, _as_json(ast.literal_eval(_Constants().visit(keyword.value)))
+
+
+class _Constants(ast.NodeTransformer):
+    """JSON's names of constants, as datasets mix them with Python's."""
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        values = {"true": True, "false": False, "null": None}
+        return ast.copy_location(ast.Constant(values[node.id]), node) if node.id in values else node
