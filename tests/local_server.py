@@ -51,7 +51,7 @@ class LocalServer:
         self.models: list[dict[str, str]] = [{"id": "m"}]
         self.models_status = 200
         self.requests: Counter[bytes] = Counter()
-        """Requests by the sha256 of their body, which is the client's cache key."""
+        """Requests by the sha256 of their body, a limit of tokens apart: the client's cache key."""
         self.payloads: list[dict] = []
         self.headers: list[dict[str, str]] = []
         self.at_work = self.most_at_work = 0
@@ -90,7 +90,8 @@ class LocalServer:
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
         payload = msgspec.json.decode(body)
-        key = hashlib.sha256(body).digest()
+        unlimited = {name: value for name, value in payload.items() if name != "max_tokens"}
+        key = hashlib.sha256(msgspec.json.encode(unlimited, order="sorted")).digest()
         tries = self.requests[key]
         self.requests[key] += 1
         self.payloads.append(payload)

@@ -84,6 +84,7 @@ def test_a_cluster_writes_the_probes_of_one_process_and_goes_on_after_a_breakdow
     monkeypatch.setattr(ray_policy, "BLOCK", 4)
     monkeypatch.setattr(packages, "find_spec", lambda name: name)
     monkeypatch.setenv("RAY_ADDRESS", "local")
+    monkeypatch.setattr(ray_policy, "own_token", dict)  # a process keeps the token of its first Ray
     monkeypatch.setattr(ray, "init", partial(ray.init, num_gpus=1))  # Ray Data treats GPUs otherwise
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]))
 

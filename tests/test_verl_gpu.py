@@ -42,7 +42,8 @@ def free_port() -> str:
     ("", "1800 torch.float32 1.0009765625 torch.int64 torch.float32")])
 def test_a_worker_waits_longer_and_exports_in_bfloat16(module, expected):
     """verl as it is beside it, so that a version that needs our module no more is seen."""
-    env = {**os.environ, "VERL_USE_EXTERNAL_MODULES": module, "RANK": "0", "WORLD_SIZE": "1",
+    inherited = {name: value for name, value in os.environ.items() if "VERL" not in name}
+    env = {**inherited, "VERL_USE_EXTERNAL_MODULES": module, "RANK": "0", "WORLD_SIZE": "1",
            "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
     done = subprocess.run([sys.executable, "-c", IN_A_WORKER], capture_output=True, text=True,
                           env=env, cwd=ROOT)
