@@ -354,9 +354,14 @@ class Config(Section, kw_only=True):
 
 
 class _Yaml(yaml.SafeLoader):
-    """YAML in which 1e-6 is a number, as in YAML 1.2; PyYAML by itself wants 1.0e-6."""
+    """YAML in which 1e-6 is a number and on a word, as in YAML 1.2; PyYAML by itself differs."""
 
 
+_BOOL = "tag:yaml.org,2002:bool"
+_Yaml.yaml_implicit_resolvers = {  # as in YAML 1.2, where on and off are words
+    first: [resolver for resolver in found if resolver[0] != _BOOL]
+    for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()}
+_Yaml.add_implicit_resolver(_BOOL, re.compile("(?:[Tt]rue|TRUE|[Ff]alse|FALSE)$"), list("TtFf"))
 _Yaml.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789"))
 
 

@@ -22,7 +22,8 @@ from dialog_generation.scene import ToolPool
 from dialog_generation.tool_designer import DESIGN
 from dialog_generation.verification import check_dialogs
 from looptool.checking import ACCEPTS, Accepts
-from looptool.config import Config, Dialogs, MaxTokens, Simulation, Student, Teacher
+from looptool.config import (
+    ROOT, Config, Dialogs, MaxTokens, Simulation, Student, Teacher, load_config)
 from looptool.llm import CallFailed, Client, Sampling
 from looptool.records import InputError, write_jsonl
 from looptool.run_files import RunFiles
@@ -481,3 +482,11 @@ def test_a_planner_that_runs_on_costs_its_dialog_and_is_counted(tmp_path):
     tries = 8 * (1 + config.dialogs.max_bad_turns)
     assert meta.usage["planner"].cut == meta.usage["planner"].calls == tries
     assert f" {tries} calls (0 cached, {tries} cut)" in meta.line()
+
+
+@pytest.mark.parametrize("word", ["auto", "on", "off"])
+def test_on_and_off_are_words_in_a_config(word):
+    config = load_config(ROOT / "configs" / "laptop.yaml", [f"teacher.structured={word}"])
+    assert config.teacher.structured == word
+    plan = load_config(ROOT / "configs" / "laptop.yaml", ["dialogs.plan=False", "dialogs.chat=true"])
+    assert (plan.dialogs.plan, plan.dialogs.chat) == (False, True)
