@@ -16,7 +16,7 @@ VERDICTS = ("PRED_WRONG", "LABEL_WRONG", "BOTH_CORRECT", "BOTH_WRONG", "UNDECIDE
 STEPS = ("tools", "dialogs", "verified dialogs", "conversations", "samples", "seed", "json2parquet", "train", "probe",
          "probe held-out", "verify", "expand")
 """The order of the steps by the names in their .meta.json; others stand behind."""
-LABEL_WIDTH, COLUMN_WIDTH, TOTAL_WIDTH = 36, 14, 120
+LABEL_WIDTH, COLUMN_WIDTH, TOTAL_WIDTH = 36, 15, 120
 
 
 @dataclass(frozen=True)
