@@ -53,7 +53,7 @@ name from tasks with little but names and values.
 REVIEW = Level(3, (0, 4), {**KIND_WEIGHTS, "optional": 4, "parallel": 6, "ask": 4, "first_step": 4, "second_step": 5, "again": 4},
                sources={"words": 1, "mixed": 2, "catalogue": 2}, oddity=0.5)
 """Everything again, more of what is hard, in words that are mostly new: it is by unheard words that held-out tasks are missed."""
-HABITS = Level(3, (0, 4), {**KIND_WEIGHTS, "single": 8, "retry": 4, "done": 3, "chat": 2}, sources={"mixed": 1, "catalogue": 2},
+HABITS = Level(3, (0, 4), {**KIND_WEIGHTS, "single": 8, "retry": 4, "done": 3, "chat": 4}, sources={"mixed": 1, "catalogue": 2},
                habits=True)
 """The last lesson: everything once more, as text teaches it whose authors are careless."""
 
