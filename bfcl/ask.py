@@ -5,11 +5,10 @@ In: chat messages. Out: a looptool.answers.Reply. A server that is gone ends the
 from __future__ import annotations
 
 import hashlib
-import http.client
 import time
-import urllib.error
 from typing import Any
 
+import httpx2
 import msgspec
 
 from bfcl.card import Sampling
@@ -118,11 +117,11 @@ class Asker:
                 reply = read_completion(fetch(f"{self.url}/chat/completions", body, LONGEST_ANSWER))
                 self._answered += 1
                 return reply
-            except TimeoutError:
+            except httpx2.ReadTimeout:
                 self.stop(f"{self.url}: silent for {LONGEST_ANSWER} s; look at the server's log, then run this again")
-            except urllib.error.HTTPError as error:
-                self._judge(error, last=pause is None, alone=self._answered == answered)
-            except (Transient, OSError, http.client.HTTPException) as error:
+            except httpx2.HTTPStatusError as error:
+                self._judge(error.response, last=pause is None, alone=self._answered == answered)
+            except (Transient, httpx2.HTTPError) as error:
                 if pause is None:
                     self._give_up(str(error))
             time.sleep(0 if self._gone else pause or 0)
@@ -132,20 +131,20 @@ class Asker:
         self.stop(f"{self.url}: no answer ({reason}); start the server again, then run this again: it goes on where it "
                   "was")
 
-    def _judge(self, error: urllib.error.HTTPError, last: bool, alone: bool) -> None:
+    def _judge(self, refusal: httpx2.Response, last: bool, alone: bool) -> None:
         """Raise what a refusal means; return where another try may help, or where nothing is left to try.
 
         Args:
             alone: nothing else was answered since the first try. A gateway's 502 is then a server that is down.
         """
-        words = " ".join(error.read().decode(errors="replace").split())[:300]
-        if error.code == 429:  # in its own words bfcl-eval would see a reason to ask half an entry again
+        words, code = " ".join(refusal.text.split())[:300], refusal.status_code
+        if code == 429:  # in its own words bfcl-eval would see a reason to ask half an entry again
             words = "the server is too busy; ask fewer at a time with --in-flight"
-        if error.code in (401, 403):
-            self.stop(f"{self.url}: {error.code}, the server refuses the key; set OPENAI_API_KEY")
-        elif error.code == 400 and is_too_long(words):
+        if code in (401, 403):
+            self.stop(f"{self.url}: {code}, the server refuses the key; set OPENAI_API_KEY")
+        elif code == 400 and is_too_long(words):
             raise ContextFull(words)
-        elif error.code not in (408, 425, 429) and error.code < 500 or last and not alone:
-            raise RuntimeError(f"status {error.code}: {words}")
+        elif code not in (408, 425, 429) and code < 500 or last and not alone:
+            raise RuntimeError(f"status {code}: {words}")
         elif last:
-            self._give_up(f"status {error.code}: {words}")
+            self._give_up(f"status {code}: {words}")

@@ -1,54 +1,33 @@
-"""HTTP by the standard library, with little patience for a host that does not answer and much for one that thinks."""
+"""HTTP with little patience for a host that does not answer and much for one that thinks."""
 from __future__ import annotations
 
 import functools
-import http.client
 import os
-import urllib.request
+
+import httpx2
 
 LONGEST_CONNECT = 10
 """Seconds; a host that drops packets is as good as down."""
 
 
 def fetch(url: str, body: bytes | None = None, timeout: float = 10) -> bytes:
-    """What a server answers, to a POST where there is a body; once reached, it may be silent for `timeout` seconds.
+    """What a server answers, to a POST where there is a body; once reached, it may be silent for
+    `timeout` seconds. May be called from many threads.
 
     Raises:
-        TimeoutError, OSError, urllib.error.HTTPError, http.client.HTTPException: as they come.
+        httpx2.HTTPStatusError: it refuses; with its words.
+        httpx2.HTTPError: any other failure, ReadTimeout where it was silent for too long.
     """
     key = os.environ.get("OPENAI_API_KEY") or "none"
     headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
-    with _opener().open(urllib.request.Request(url, body, headers), timeout=timeout) as response:
-        return response.read()
-
-
-class _QuickToConnect:
-    """Of a connection: `timeout` counts once it stands."""
-
-    def connect(self) -> None:
-        patience, self.timeout = self.timeout, min(self.timeout, LONGEST_CONNECT)
-        super().connect()
-        self.sock.settimeout(patience)
-
-
-class _Http(_QuickToConnect, http.client.HTTPConnection):
-    pass
-
-
-class _Https(_QuickToConnect, http.client.HTTPSConnection):
-    pass
-
-
-class _HttpHandler(urllib.request.HTTPHandler):
-    def http_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(_Http, request)
-
-
-class _HttpsHandler(urllib.request.HTTPSHandler):
-    def https_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(_Https, request)
+    response = _client().request("GET" if body is None else "POST", url, content=body,
+                                 headers=headers,
+                                 timeout=httpx2.Timeout(timeout, connect=LONGEST_CONNECT))
+    return response.raise_for_status().content
 
 
 @functools.cache
-def _opener() -> urllib.request.OpenerDirector:
-    return urllib.request.build_opener(_HttpHandler, _HttpsHandler)
+def _client() -> httpx2.Client:
+    """One for all, as reading the certificates takes 20 ms. It keeps no connection: a server that
+    was started again would answer on none of them."""
+    return httpx2.Client(limits=httpx2.Limits(max_keepalive_connections=0), timeout=None)

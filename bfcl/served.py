@@ -1,14 +1,13 @@
 """Which model a server has, and how: what it says of itself, and the flags that it was started with."""
 from __future__ import annotations
 
-import http.client
 import re
 import shlex
-import urllib.error
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import msgspec
 
 from bfcl.fetching import fetch
@@ -68,7 +67,7 @@ def find_server(url: str, model: str = "", wanted: str = "") -> Served:
     served = Served(url, found["id"], found.get("root") or "", found.get("max_model_len") or 0)
     try:
         served.server = "vllm " + msgspec.json.decode(fetch(f"{url.removesuffix('/v1')}/version"))["version"]
-    except (OSError, http.client.HTTPException, ValueError, KeyError):
+    except (httpx2.HTTPError, ValueError, KeyError):
         pass  # not vLLM
     return served
 
@@ -76,12 +75,12 @@ def find_server(url: str, model: str = "", wanted: str = "") -> Served:
 def _models(url: str) -> list[dict[str, Any]]:
     try:
         return msgspec.json.decode(fetch(f"{url}/models"))["data"]
-    except urllib.error.HTTPError as error:
-        if error.code in (401, 403):
-            raise InputError(f"{url}/models: {error.code}, the server refuses the key; set OPENAI_API_KEY") from None
-        cause: Exception = error
-    except (OSError, http.client.HTTPException, ValueError, KeyError) as error:
+    except (httpx2.HTTPError, httpx2.InvalidURL, ValueError, KeyError) as error:
         cause = error
+        status = error.response.status_code if isinstance(error, httpx2.HTTPStatusError) else 0
+        if status in (401, 403):
+            raise InputError(f"{url}/models: {status}, the server refuses the key; "
+                             "set OPENAI_API_KEY") from None
     raise NoServer(f"{url}/models: no list of models ({cause}); start a server, for instance with bash "
                    "scripts/serve.sh, or name its address with --endpoint http://HOST:PORT/v1")
 
