@@ -126,7 +126,7 @@ def read_messages(conversation: Conversation) -> list[Message]:
                 raise ValueError(f"messages[{index}]: a result without its call (tool_call_id {turn.tool_call_id!r})")
             content = turn.content or ""
             results[place] = Message(role="tool", content=content, failed=reports_error(content))
-        if turn.role != "tool" or index == len(conversation.messages) - 1:
+        if waiting and (turn.role != "tool" or index == len(conversation.messages) - 1):
             messages += [results[id] for id in waiting if id in results]
             if len(results) < len(waiting):
                 raise ValueError(f"messages[{index}]: {len(waiting) - len(results)} of the calls before have no result")

@@ -125,10 +125,11 @@ def convert(dataset: Path, train: Path, test: Path, config: Config, fits: Fits) 
             ranks.append(rank(sample.id, config.seed))
     tested = last_tested(ranks, config.train.test_share)
 
+    ranked = iter(ranks)
     written = {"test": ParquetFile(test, headers[test]), "train": ParquetFile(train, headers[train])}
     for sample, fit in zip(read_jsonl(dataset, Sample), fitting, strict=True):
         if fit:
-            split = "test" if rank(sample.id, config.seed) <= tested else "train"
+            split = "test" if next(ranked) <= tested else "train"
             written[split].add(make_row(sample, written[split].count, split, config))
     for file in written.values():
         file.finish()
