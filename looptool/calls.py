@@ -70,8 +70,8 @@ class _Fault(Exception):
 
 def render_calls(calls: list[Call]) -> str:
     """The <tool_call> blocks of an answer, joined by a newline; "" without calls."""
-    return "\n".join(f'<tool_call>\n{{"name": {_dump(call.name)}, "arguments": {_dump(call.arguments)}}}\n</tool_call>'
-                     for call in calls)
+    return "\n".join([f'<tool_call>\n{{"name": {_dump(call.name)}, "arguments": '
+                      f'{_dump(call.arguments)}}}\n</tool_call>' for call in calls])
 
 
 def parse_reply(text: str) -> Reply:

@@ -61,10 +61,9 @@ def reports_error(result: str) -> bool:
 
 def error_form(result: str) -> str:
     """The form in which a result reports an error, "" where it reports none."""
-    first = result.lstrip()[:1]
-    if first not in ("{", "[", '"'):
+    if not result.lstrip().startswith(("{", "[", '"')):
         return _form_of_text(result.strip())
-    if first != '"' and not _may_report(result):
+    if not _may_report(result):
         return ""
     try:
         value = msgspec.json.decode(result)
@@ -74,12 +73,12 @@ def error_form(result: str) -> str:
 
 
 def _may_report(result: str) -> bool:
-    """Whether an object or a list, which is not decoded yet, can report an error."""
+    """Whether a JSON value, which is not decoded yet, can report an error."""
     lowered = result.lower()
     for hint in _HINTS:  # a loop, as any() takes twice as long
         if hint in lowered:
             return True
-    return _HTTP_ERROR.search(result) is not None
+    return result.lstrip()[0] == '"' or _HTTP_ERROR.search(result) is not None
 
 
 def _form_of(value: Any) -> str:
