@@ -166,6 +166,8 @@ def main() -> None:
     for _ in read_jsonl(dataset, Sample):  # a wrong line is found before the tokenizer is loaded
         pass
     meta = convert(dataset, train, test, config, StudentFits(config))
+    if train == files.train_parquet:  # with which a round begins
+        _log.info("round %d of %d", files.round, max(config.rounds, files.round))
     _log.info("%s", meta.line())
 
 
