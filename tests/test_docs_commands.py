@@ -1,8 +1,10 @@
 """What README and docs tell to run can be run: scripts, modules, flags and config keys exist.
 
-A block that starts processes of minutes is not run here. Its words are looked up: each script is
-there and parses, each flag stands in its --help or in its text, each `--set` is a key. What needs
-a GPU, a model of others or a download says so in the sentence before it, by one of MARKS.
+Most take minutes and are not run here. Their words are looked up: each script is there and parses,
+each flag is known, each `--set` is a key. The slow part asks each Python script for its --help.
+What needs a GPU says so in the paragraph before it, or in a comment. Their list:
+
+    python tests/test_docs_commands.py
 """
 from __future__ import annotations
 
@@ -29,7 +31,7 @@ FOLDERS = (".", "scripts", "grpotool", "grpotool/dataset", "dataloop", "dialog_g
 GPU = re.compile(r"\bconfigs/qwen3|\bserve\.sh|multinode_qwen32b|train_grpo_qwen|flash-attn"
                  r"|probe\.engine=|train\.gpus_per_node|^\s*\$run|\bray start|requirements-gpu")
 """Words of commands that start an engine, or train a model of billions."""
-MARK = "needs a GPU"
+MARK = re.compile(r"\bneeds\s+a\s+GPU")
 
 
 class Command(NamedTuple):
@@ -47,18 +49,19 @@ class Command(NamedTuple):
 def blocks(page: str) -> Iterator[tuple[int, list[str], str]]:
     """Shell blocks, indented by four or fenced: first line, lines, and the text before."""
     lines = (ROOT / page).read_text(encoding="utf-8").splitlines()
-    inside, fence = [], None
+    inside: list[str] = []
+    first, fence = 0, ""
     for number, line in enumerate([*lines, "end"], 1):
-        if line.startswith("```"):
-            fence = None if fence is not None else line[3:].strip()
-            continue
-        if (fence in ("bash", "sh")) or (fence is None and line.startswith("    ")):
+        ends = line.startswith("```")
+        if not ends and (fence in ("bash", "sh") or not fence and line.startswith("    ")):
+            first = first if inside else number
             inside.append(line)
-        elif inside and (line or fence is not None):
-            first = number - len(inside)
-            before = "\n".join(lines[:first - 1]).rstrip().rpartition("\n\n")[2]
-            yield first, inside, before
+        elif inside and line:
+            text = "\n".join(lines[:first - 1]).removesuffix(f"```{fence}").rstrip()
+            yield first, inside, text.rpartition("\n\n")[2]
             inside = []
+        if ends:
+            fence = "" if fence else line[3:].strip() or "text"
 
 
 def commands(page: str) -> Iterator[Command]:
@@ -142,13 +145,35 @@ def is_made(flag: str, text: str) -> bool:
     return 'f"--{name}"' in text and f'"{flag.removeprefix("--")}"' in text
 
 
+def gpu_blocks(page: str) -> Iterator[tuple[str, str, bool]]:
+    """Blocks that need a GPU: place, first line, and whether the page says so."""
+    whole = MARK.search((ROOT / page).read_text(encoding="utf-8").partition("\n## ")[0])
+    for first, lines, before in blocks(page):
+        if any(GPU.search(line.partition("#")[0]) for line in lines):
+            said = bool(whole or MARK.search(before + "\n".join(lines)))
+            yield f"{page}:{first}", next(line.strip() for line in lines if line.strip()), said
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_a_block_that_needs_a_gpu_says_so(page: str) -> None:
-    whole = re.search(MARK, (ROOT / page).read_text(encoding="utf-8").partition("\n## ")[0])
-    silent = [f"{page}:{first}" for first, lines, before in blocks(page)
-              if any(GPU.search(line.partition("#")[0]) for line in lines)
-              and not whole and MARK not in before + "\n".join(lines)]
-    assert not silent, f'say "{MARK}" in the paragraph before, or in a comment'
+    silent = [place for place, _, said in gpu_blocks(page) if not said]
+    assert not silent, 'say that it "needs a GPU" in the paragraph before, or in a comment'
+
+
+PYTHON = sorted({(path, word.partition("=")[0]) for command in COMMANDS
+                 if (path := script(command)) and path.suffix == ".py" and "bfcl" not in path.parts
+                 for word in command.words[1:]
+                 if re.match(r"--(?!config|set|round|fresh|help)[a-z]", word)})
+"""Scripts and their own flags; those of bfcl/ have an environment of their own."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", sorted({path for path, _ in PYTHON}), ids=lambda path: path.name)
+def test_a_script_lists_the_flags_that_are_named(path: Path) -> None:
+    done = subprocess.run([sys.executable, str(path), "--help"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    listed = set(re.findall(r"--[a-z][\w-]*", done.stdout))
+    assert {flag for script, flag in PYTHON if script == path} <= listed
 
 
 def names_in(path: Path) -> set[str]:
@@ -194,7 +219,17 @@ def test_log_has_a_heading_for_each_finding() -> None:
     assert len(headings) >= len(text.split()) / 100
 
 
-def test_charts_of_the_readme_are_made_by_their_command(tmp_path: Path) -> None:
-    help_text = subprocess.run([sys.executable, "-m", "dataloop.reporting.chart_file", "--help"],
-                               capture_output=True, text=True, check=True, cwd=ROOT).stdout
-    assert "docs/accuracy_and_noise.svg" in help_text
+def test_the_chart_shows_the_figures_of_the_table() -> None:
+    """docs/accuracy_and_noise.svg is of the run whose table README quotes."""
+    chart = (ROOT / "docs" / "accuracy_and_noise.svg").read_text(encoding="utf-8")
+    table = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = re.findall(r">([\d.]+%)</text>", re.sub(r'<text class="tick".*?</text>', "", chart))
+    rows = [re.findall(r"[\d.]+%", row) for row in table.splitlines()
+            if row.strip().startswith(("accuracy ", "label noise"))]
+    assert len(shown) >= 4 and sorted(shown) == sorted(figure for row in rows for figure in row)
+
+
+if __name__ == "__main__":
+    for page in PAGES:
+        for place, line, said in gpu_blocks(page):
+            print(f"{place}: {line}{'' if said else '   (not said)'}")
