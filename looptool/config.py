@@ -203,8 +203,10 @@ class Train(Section):
     mini_batch_size: AtLeastOne = 128
     """Prompts an update; equal to batch_size there is one update a step and clip-higher never fires."""
     rollouts: AtLeastOne = 16
+    """Replies to each prompt: the size of a group."""
     learning_rate: Positive = 1e-6
     epochs: AtLeastOne = 2
+    """Times that a round sees its whole dataset."""
     save_every: Count = 0
     """Steps between two checkpoints; 0 is 20 steps on GPUs, 4 on a CPU."""
     test_every: Count = 0
@@ -214,6 +216,7 @@ class Train(Section):
     temperature: Amount = 1.0
     test_share: Share = 0.02
     reward: Literal["strict", "paper_compat"] = "strict"
+    """"paper_compat" is the comparison of the released code."""
     gpus_per_node: AtLeastOne = 8
     nodes: AtLeastOne = 1
     tensor_parallel: AtLeastOne = 1
@@ -297,6 +300,7 @@ class Expand(Section):
     beyond_paper = ("distractors",)
 
     per_seed: AtLeastOne = 4
+    """k: tries for each error seed, each under another scenario."""
     near_copy: Share = 0.75
     """A new conversation whose users say so much of the same words in the same order as the seed's, or as a sibling's, is
     a copy; 1 refuses equal ones only."""
@@ -341,7 +345,9 @@ class Config(Section, kw_only=True):
     """Where all files of a run lie; relative to the repository, so that scripts find it from any folder."""
     seed: int = 0
     rounds: AtLeastOne = 4
+    """J of algorithm 1."""
     ablation: Ablation = "none"
+    """A variant of Table 4, or training on D_1 in every round; dataloop/ablation.py says what each does."""
     student: Student
     teacher: Teacher
     simulation: Simulation = msgspec.field(default_factory=Simulation)
