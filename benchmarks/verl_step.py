@@ -24,11 +24,11 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from grpotool.cpu.shared_prompt import ATTENTION, Answer, sample
 from grpotool.overrides import PROMPTS_A_MICRO_BATCH
 from grpotool.reward import compute_score
 from grpotool.rows import read_rows
 from looptool.config import ROOT, Config, load_config, student_path
+from looptool.decoding import ATTENTION, Answer, decode, draws
 from looptool.run_files import RoundFiles
 
 
@@ -77,8 +77,9 @@ class Bare:
             row["prompt"], add_generation_prompt=True, tokenize=False), add_special_tokens=False)["input_ids"] for row in rows}
         rows = sorted(rows, key=lambda row: len(tokens_of[row["extra_info"]["id"]]))  # little padding, as the rollouts have it
         chats = [tokens_of[row["extra_info"]["id"]] for row in rows]
-        drawn = sample(self.sampler, chats, [self.train.rollouts] * len(rows), self.limit, [self.tokenizer.eos_token_id],
-                       self.train.temperature, torch.Generator().manual_seed(seed))
+        drawn = decode(self.sampler, chats, self.limit, [self.tokenizer.eos_token_id],
+                       draws(self.train.temperature, torch.Generator().manual_seed(seed)),
+                       [self.train.rollouts] * len(rows))
         tokens = sum(len(answer.tokens) for some in drawn for answer in some)
         for start in range(0, len(rows), PROMPTS_A_MICRO_BATCH):
             part = slice(start, start + PROMPTS_A_MICRO_BATCH)

@@ -5,15 +5,15 @@ stored on a GPU.
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from dataloop.greedy_decoding import ATTENTION, Answer, Dice, decode
 from dataloop.probing import Generation, end_tokens, prompt_ids, read_tokens
 from looptool.config import Student
+from looptool.decoding import ATTENTION, Answer, Choose, Dice, decode, likeliest
 from looptool.records import InputError, Sample
 
 DECODERS = 2
@@ -61,7 +61,7 @@ class TransformersPolicy:
         Raises:
             InputError: a probability is not a number, so the weights are damaged.
         """
-        return self._in_parts(prompts, None)
+        return self._in_parts(prompts, lambda part: likeliest)
 
     def draw(self, prompts: Sequence[list[int]], seeds: Sequence[int],
              temperature: float) -> list[Generation]:
@@ -69,16 +69,18 @@ class TransformersPolicy:
 
         Raises: as `generate`.
         """
-        return self._in_parts(prompts, Dice(seeds, temperature))
+        return self._in_parts(prompts, lambda part: Dice(seeds[part], temperature))
 
-    def _in_parts(self, prompts: Sequence[list[int]], dice: Dice | None) -> list[Generation]:
+    def _in_parts(self, prompts: Sequence[list[int]],
+                  choose: Callable[[slice], Choose]) -> list[Generation]:
         parts = [slice(part, None, self._parts) for part in range(min(self._parts, len(prompts)))]
         with ThreadPoolExecutor(len(parts), initializer=torch.set_num_threads, initargs=(self._threads,)) as pool:
             answers = list(pool.map(self._decode, [prompts[part] for part in parts],
-                                    [dice and dice.of(part) for part in parts]))
+                                    map(choose, parts)))
         in_order = (answers[index % len(parts)][index // len(parts)] for index in range(len(prompts)))
-        return [read_tokens(self.tokenizer, answer.tokens, answer.log_probability, answer.ended, self.path)
+        return [read_tokens(self.tokenizer, answer.tokens, sum(answer.log_probs), answer.ended, self.path)
                 for answer in in_order]
 
-    def _decode(self, prompts: Sequence[list[int]], dice: Dice | None) -> list[Answer]:
-        return decode(self.model, prompts, self._student.max_response_tokens, self.ends, dice)
+    def _decode(self, prompts: Sequence[list[int]], choose: Choose) -> list[Answer]:
+        return [answer for answer, in decode(self.model, prompts, self._student.max_response_tokens,
+                                             self.ends, choose)]

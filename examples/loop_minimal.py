@@ -18,7 +18,6 @@ from torch.nn.utils.rnn import pad_sequence
 from tqdm import trange
 
 from dataloop.expansion import GENERATOR_PROMPT, new_sample, read_candidate
-from dataloop.greedy_decoding import ATTENTION, Answer, Dice, decode
 from dataloop.probing import make_probe, read_tokens
 from dataloop.scenarios import SCENARIOS, draw_scenarios, read_scenarios
 from dataloop.seeds import relabeled
@@ -27,6 +26,7 @@ from dataloop.verification import JUDGE_PROMPT, Judgement, shown_prediction, ver
 from looptool.asking import chat_about, one_line, read_object
 from looptool.checking import CHECKER_PROMPT, Accepts
 from looptool.config import ROOT, Simulation, Student
+from looptool.decoding import ATTENTION, Answer, Dice, decode
 from looptool.records import ErrorSeed, Message, Probe, Sample, sample_id
 from looptool.sample_rules import sample_faults
 from looptool.simulation.catalogue import catalogue
@@ -71,9 +71,9 @@ def grpo(policy: Policy, dataset: list[Sample], steps: int, rng: random.Random) 
     for _ in trange(steps, desc="GRPO", unit="step", disable=None):
         batch = [sample for sample in rng.sample(dataset, PROMPTS) for _ in range(REPLIES)]
         prompts = [policy.encode(sample) for sample in batch]
-        answers = decode(policy.model, prompts, 128, policy.ends,
-                         Dice([rng.getrandbits(32) for _ in batch], temperature=1.0))
-        replies = [read_tokens(policy.tokenizer, a.tokens, a.log_probability, a.ended, STUDENT)
+        dice = Dice([rng.getrandbits(32) for _ in batch], temperature=1.0)
+        answers = [a for a, in decode(policy.model, prompts, 128, policy.ends, dice)]
+        replies = [read_tokens(policy.tokenizer, a.tokens, sum(a.log_probs), a.ended, STUDENT)
                    for a in answers]
         matches = [probe.matches for probe in map(make_probe, batch, replies)]  # ToolMatch
         group = torch.tensor(matches, dtype=torch.float).view(-1, REPLIES)

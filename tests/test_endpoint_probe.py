@@ -38,13 +38,13 @@ def policy(folder):
 
 def serve(policy) -> LocalServer:
     """A server of real weights in the form of vLLM's /completions."""
-    from dataloop.greedy_decoding import Dice, decode
+    from looptool.decoding import Dice, decode, likeliest
 
     def answer(payload: dict) -> dict:
-        dice = Dice([payload["seed"]], payload["temperature"]) if "seed" in payload else None
-        reply, = decode(policy.model, [payload["prompt"]], payload["max_tokens"], policy.ends, dice)
+        dice = Dice([payload["seed"]], payload["temperature"]) if "seed" in payload else likeliest
+        [[reply]] = decode(policy.model, [payload["prompt"]], payload["max_tokens"], policy.ends, dice)
         shown = reply.tokens[:-1] if reply.ended else reply.tokens
-        each = reply.log_probability / len(reply.tokens)
+        each = sum(reply.log_probs) / len(reply.tokens)
         return {"choices": [{"index": 0, "text": policy.tokenizer.decode(shown), "logprobs": {
             "token_logprobs": [each] * len(reply.tokens)}, "finish_reason": "stop" if reply.ended else "length"}],
             "usage": {"prompt_tokens": len(payload["prompt"]), "completion_tokens": len(reply.tokens)}}

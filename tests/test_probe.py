@@ -271,45 +271,45 @@ def test_tokens_and_perplexities_are_those_of_separate_forward_passes(policy, ti
     import torch
     from transformers import AutoModelForCausalLM
 
-    from dataloop.greedy_decoding import decode
+    from looptool.decoding import decode
 
     plain, rng = AutoModelForCausalLM.from_pretrained(tiny_policy, dtype=torch.float32), random.Random(0)
     prompts = [[rng.randrange(400) for _ in range(length)] for length in (3, 600, 40, 41, 1, 700, 39, 5, 38, 900, 40)]
-    answers = decode(policy.model, prompts, 24, policy.ends)
+    answers = [answer for answer, in decode(policy.model, prompts, 24, policy.ends)]
     assert len({len(answer.tokens) for answer in answers}) > 3 and {answer.ended for answer in answers} == {True, False}
     for prompt, answer in zip(prompts, answers, strict=True):
         likely, perplexity = teacher_forced(plain, prompt, answer.tokens)
         assert answer.tokens == likely
-        assert math.exp(-answer.log_probability / len(answer.tokens)) == pytest.approx(perplexity, rel=1e-4)
+        assert math.exp(-sum(answer.log_probs) / len(answer.tokens)) == pytest.approx(perplexity, rel=1e-4)
         assert answer.ended == (answer.tokens[-1] in policy.ends) and len(answer.tokens) <= 24
         assert not set(answer.tokens[:-1]) & set(policy.ends)
 
 
 def test_a_generation_is_what_was_decoded(policy):
-    from dataloop.greedy_decoding import decode
+    from looptool.decoding import decode
 
     prompts = [policy.encode(task(f"{city} " * length)) for length, city in enumerate(("Rome", "Oslo", "Bern", "Ulm"), 1)]
     for prompt, generation in zip(prompts, policy.generate(prompts), strict=True):
-        answer, = decode(policy.model, [prompt], 24, policy.ends)
+        [[answer]] = decode(policy.model, [prompt], 24, policy.ends)
         assert generation.tokens == len(answer.tokens)
-        assert generation.perplexity == pytest.approx(math.exp(-answer.log_probability / len(answer.tokens)), rel=1e-4)
+        assert generation.perplexity == pytest.approx(math.exp(-sum(answer.log_probs) / len(answer.tokens)), rel=1e-4)
         assert generation.finish == ("length" if not answer.ended else "stop" if generation.text.strip() else "empty")
         assert policy.tokenizer.decode(answer.tokens).startswith(generation.text)
 
 
 def test_drawn_tokens_follow_their_chances_and_depend_on_a_prompts_own_seed(policy):
-    from dataloop.greedy_decoding import Dice, decode
+    from looptool.decoding import Dice, decode
 
     prompt, count = [5, 6, 7], 600
     drawn = decode(policy.model, [prompt] * count, 2, policy.ends, Dice(range(count), 0.7))
     chances = first_token_chances(policy, prompt, 0.7)
     for token in chances.topk(3).indices.tolist():
-        share = sum(answer.tokens[0] == token for answer in drawn) / count
+        share = sum(answer.tokens[0] == token for answer, in drawn) / count
         assert share == pytest.approx(chances[token].item(), abs=4 * (0.25 / count) ** 0.5)
-    alone, = decode(policy.model, [prompt], 2, policy.ends, Dice([17], 0.7))
-    assert alone.tokens == drawn[17].tokens != drawn[18].tokens
-    cold, = decode(policy.model, [prompt], 8, policy.ends, Dice([17], 0.001))
-    assert cold.tokens == decode(policy.model, [prompt], 8, policy.ends)[0].tokens
+    [[alone]] = decode(policy.model, [prompt], 2, policy.ends, Dice([17], 0.7))
+    assert alone.tokens == drawn[17][0].tokens != drawn[18][0].tokens
+    [[cold]] = decode(policy.model, [prompt], 8, policy.ends, Dice([17], 0.001))
+    assert cold.tokens == decode(policy.model, [prompt], 8, policy.ends)[0][0].tokens
 
 
 def first_token_chances(policy, prompt: list[int], temperature: float):

@@ -60,7 +60,7 @@ def tasks(count: int) -> list[Sample]:
 def models(policy):
     from transformers import AutoModelForCausalLM
 
-    from grpotool.cpu.shared_prompt import ATTENTION
+    from looptool.decoding import ATTENTION
 
     return [AutoModelForCausalLM.from_pretrained(policy, attn_implementation=name).eval() for name in (ATTENTION, "sdpa")]
 
@@ -68,9 +68,10 @@ def models(policy):
 def draw(model, counts, temperature=1.0, seed=0, max_tokens=40, ends=(2,), prompts=PROMPTS):
     import torch
 
-    from grpotool.cpu.shared_prompt import sample
+    from looptool.decoding import decode, draws
 
-    return sample(model, prompts, counts, max_tokens, list(ends), temperature, torch.Generator().manual_seed(seed))
+    return decode(model, prompts, max_tokens, ends,
+                  draws(temperature, torch.Generator().manual_seed(seed)), counts)
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
@@ -87,7 +88,7 @@ def test_log_probabilities_are_those_of_a_plain_forward(models, temperature):
                 logits = models[1](input_ids=torch.tensor([prompt + answer.tokens])).logits[0, len(prompt) - 1:-1]
             plain = (logits / temperature).log_softmax(-1).gather(1, torch.tensor(answer.tokens)[:, None])[:, 0]
             assert torch.allclose(plain, torch.tensor(answer.log_probs), atol=1e-5)
-            assert answer.finished == (answer.tokens[-1] in ends) and not set(answer.tokens[:-1]) & set(ends)
+            assert answer.ended == (answer.tokens[-1] in ends) and not set(answer.tokens[:-1]) & set(ends)
 
 
 def test_greedy_is_what_transformers_generates(models):
@@ -118,7 +119,7 @@ def test_draws_depend_on_the_seed_alone(models):
 
 def test_limit_of_an_answer(models):
     drawn = draw(models[0], [2, 2, 2], max_tokens=9, ends=(1,))
-    assert all(len(answer.tokens) == 9 and not answer.finished for some in drawn for answer in some)
+    assert all(len(answer.tokens) == 9 and not answer.ended for some in drawn for answer in some)
 
 
 # verl's parts
@@ -257,8 +258,8 @@ def test_memory_of_a_token_is_what_the_sampler_keeps(models):
     """Of the real sampler's keys and values; Table 6 with Qwen3-0.6B would need 601 GB at once."""
     from transformers import Qwen3Config
 
-    from grpotool.cpu.shared_prompt import Memory
     from grpotool.cpu.verl_rollout import bytes_a_token
+    from looptool.decoding import Memory
 
     kept = []
     append = Memory.append
@@ -305,8 +306,8 @@ def test_only_the_first_rank_keeps_the_weights(verl, tmp_path, monkeypatch):
     ('<tool_call>\n{"name": "find", "arguments": {"city": "0"}}\n</tool_call>', 1.0, "match"),
     ('<think>so</think><tool_call>{"name": "find", "arguments": {"city": "1"}}</tool_call>', 0.0, None), ("Rome", 0.0, None)])
 def test_reward_sees_the_tags_of_a_reply(verl, reply, score, reason):
-    from grpotool.cpu.shared_prompt import Answer
     from grpotool.cpu.verl_rollout import read_rows
+    from looptool.decoding import Answer
 
     tokens = verl.manager.tokenizer(reply)["input_ids"] + [verl.manager.tokenizer.eos_token_id]
     (row,) = read_rows(batch_of(tasks(1)))
