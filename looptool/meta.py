@@ -51,14 +51,17 @@ class StageMeta(Header, kw_only=True):
 
     def line(self) -> str:
         """The stage's last line; what a record cost stands in the .meta.json only."""
-        marks = "".join(f", {sum(counts):,} {name}" for name in ("cut", "unstructured")
-                        if any(counts := totals(self.usage, name)))
         failed = f", {self.failed:,} failed" if self.failed else ""
         passed = f", keys passed over: {shortly(self.passed_over)}" if self.passed_over else ""
         lines = [f"{self.stage}: {self.inputs:,} in -> {shortly(self.counts, most) or 'nothing'}{failed}; "
-                 f"{self.records:,} records{marks}{passed}, {self.seconds:.1f} s"
+                 f"{self.records:,} records{self.marks()}{passed}, {self.seconds:.1f} s"
                  for most in range(_SHOWN, 0, -1)]
         return next((line for line in lines if len(line) <= WIDTH), lines[-1])
+
+    def marks(self) -> str:
+        """Replies that were cut or kept to no schema, as a part of a line; mostly empty."""
+        return "".join(f", {sum(counts):,} {name}" for name in ("cut", "unstructured")
+                       if any(counts := totals(self.usage, name)))
 
 
 def shortly(counts: Mapping[str, int], most: int = _SHOWN) -> str:
