@@ -65,11 +65,11 @@ class StageMeta(Header, kw_only=True):
 
 
 def shortly(counts: Mapping[str, int], most: int = _SHOWN) -> str:
-    """The commonest counts and the sum of the others: "14 match, 10 malformed, 24 others"."""
+    """The commonest counts and the sum of the others: "14 match, 10 malformed, 24 more"."""
     in_order = sorted(counts.items(), key=lambda item: -item[1])
     others = sum(count for _, count in in_order[most:])
     return ", ".join([*(f"{count:,} {name}" for name, count in in_order[:most]),
-                      *([f"{others:,} others"] if others else [])])
+                      *([f"{others:,} more"] if others else [])])
 
 
 def totals(usage: Mapping[str, Usage], *fields: str) -> list[int]:
