@@ -23,9 +23,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
-import os
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -68,10 +66,6 @@ async def probe_samples(config: Config, samples: Path, output: Path, model: str,
 
     def load() -> Policy:
         from dataloop.transformers_policy import TransformersPolicy  # takes seconds, which a wrong input need not wait for
-        from transformers.utils.logging import disable_progress_bar
-
-        if os.environ.get("CI") or not sys.stderr.isatty():
-            disable_progress_bar()
         return TransformersPolicy(model, student, dtype=config.probe.dtype)
 
     return await probe_in_batches(job, load)
