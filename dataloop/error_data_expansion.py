@@ -29,7 +29,7 @@ from looptool.checking import CHECKER_PROMPT, checker_of, checker_sampling
 from looptool.config import Config, argument_parser, load_config, student_path
 from looptool.follow import Follow, id_with
 from looptool.llm import Client, Sampling
-from looptool.meta import StageMeta
+from looptool.meta import StageMeta, shortly
 from looptool.prompt import fit, render_system
 from looptool.prompt_length import StudentFits, leave_torch_out
 from looptool.records import ErrorSeed, Sample, Verdict
@@ -117,19 +117,18 @@ async def expand_seeds(config: Config, seeds: Path, scenarios: Path, output: Pat
         return await run_stage("expand", Inputs(all_members), work, output, settings=settings,
                                sources=[seeds, scenarios, GENERATOR_PROMPT, CHECKER_PROMPT, *tokenizer],
                                in_flight=config.teacher.in_flight, usage=client.usage, fresh=fresh,
-                               later=RoundFiles(config.run_dir, round).made_from(output),
+                               later=RoundFiles(config.run_dir, round).made_from(output), tell=False,
                                follow=None if verifier is None else Follow(
                                    verifier[0], Verdict, verifier[1], members_of, seeds))
 
 
 def summary(meta: StageMeta, round: int, per_seed: int) -> str:
     """The last line."""
-    refused = ", ".join(f"{count:,} {reason}" for reason, count in sorted(
-        meta.counts.items(), key=lambda item: -item[1]) if reason != "accepted")
+    refused = shortly({reason: n for reason, n in meta.counts.items() if reason != "accepted"}, 2)
     accepted = meta.counts.get("accepted", 0)
     return (f"expand: round {round}: {meta.inputs // max(per_seed, 1):,} seeds, {meta.inputs:,} tries -> {accepted:,} "
             f"accepted ({accepted / max(meta.inputs, 1):.1%}){', refused: ' + refused if refused else ''}"
-            f"{f', {meta.failed:,} failed' if meta.failed else ''}; {meta.seconds:.1f} s")
+            f"{f', {meta.failed:,} failed' if meta.failed else ''}; {meta.seconds:.0f} s")
 
 
 def main() -> None:

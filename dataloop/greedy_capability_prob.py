@@ -59,7 +59,7 @@ async def probe_samples(config: Config, samples: Path, output: Path, model: str,
         settings |= {"samples": config.probe.samples, "temperature": config.train.temperature,
                      "seed": config.seed, "round": round}
     stage = {"name": "probe", "output": output, "settings": settings,
-             "sources": [samples, *weights], "fresh": fresh, "later": later}
+             "sources": [samples, *weights], "fresh": fresh, "later": later, "tell": False}
     job = Job(config, model, samples, stage, round)
     if config.probe.engine == "endpoint":
         return await probe_by_endpoint(job)
@@ -78,21 +78,21 @@ async def probe_samples(config: Config, samples: Path, output: Path, model: str,
 
 
 def summary(meta: StageMeta, cases: Mapping[str, int], round: int) -> str:
-    """The last line; `cases` are replies out of the ordinary, by dataloop.probing.count_cases."""
-    matches, probed = meta.counts.get("match", 0), meta.inputs - meta.counts.get("too_long", 0)
-    reasons = _counted({reason: n for reason, n in meta.counts.items() if reason not in ("match", "too_long")})
-    long = f", {meta.counts['too_long']:,} too long" if "too_long" in meta.counts else ""
-    odd = _counted({CASES[case]: count for case, count in cases.items()})
-    replies = f"replies: {odd}; " if odd else ""
+    """The last line; `cases` are replies out of the ordinary, by dataloop.probing.count_cases.
+
+    The .meta.json beside the probes has every reason, the report every case.
+    """
+    matches, too_long = meta.counts.get("match", 0), meta.counts.get("too_long", 0)
+    probed = meta.inputs - too_long
+    reasons = {reason: n for reason, n in meta.counts.items() if reason not in ("match", "too_long")}
+    most = max(reasons, key=reasons.__getitem__, default="")
     usage = meta.usage.get("policy")
     tokens = usage.completion_tokens / max(usage.calls, 1) if usage else 0
     return (f"probe: round {round}: {meta.inputs:,} in -> {matches:,} match ({matches / max(probed, 1):.1%}), "
-            f"{probed - matches:,} mismatch{': ' + reasons if reasons else ''}{long}; {replies}"
-            f"{tokens:.1f} tokens/reply; {meta.seconds:.1f} s")
-
-
-def _counted(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{count:,} {reason}" for reason, count in sorted(counts.items(), key=lambda item: -item[1]))
+            f"{probed - matches:,} mismatch{f' ({reasons[most]:,} {most})' if most else ''}"
+            f"{f', {too_long:,} too long' if too_long else ''}"
+            f"{''.join(f', {count:,} {CASES[case]}' for case, count in cases.items() if case != 'no_think')}; "
+            f"{tokens:.1f} tokens/reply; {meta.seconds:.0f} s")
 
 
 def policy_path(config: Config, files: RoundFiles, named: str | None) -> str:

@@ -121,7 +121,7 @@ async def verify_probes(config: Config, probes: Path, verdicts: Path, fresh: boo
         return await run_stage("verify", Inputs(to_judge), work, verdicts, settings=settings,
                                sources=[probes, JUDGE_PROMPT, *earlier],
                                in_flight=config.teacher.in_flight, usage=client.usage, fresh=fresh,
-                               later=later, follow=None if prober is None
+                               later=later, tell=False, follow=None if prober is None
                                else Follow(probes, Probe, prober, mismatch, probes))
 
 
@@ -189,17 +189,16 @@ def take_back(files: RoundFiles, folder: Path, undone: bool) -> None:
 
 
 def summary(meta: StageMeta, counts: Counter[str], round: int) -> str:
-    """The last line."""
-    dropped = ", ".join(f"{counts[name]:,} {name.replace('_', ' ')}" for name in (
-        "both_correct", "both_wrong", "undecided", "label_wrong_unusable", "rolled_back") if counts[name])
+    """The last line; the .meta.json beside the verdicts has every count."""
     unjudged = sum(meta.counts.get(reason, 0)
                    for reason in ("unjudged", "judge_cut")) + meta.failed
-    judged = "mismatches" + (" and audited matches" if meta.settings.get("audit_mastered") else "")
-    dropped = f", {dropped}" if dropped else ""
-    return (f"verify: round {round}: {meta.inputs:,} {judged} -> "
-            f"{counts['mispredicted']:,} prediction wrong, "
-            f"{counts['relabeled']:,} label wrong and replaced{dropped}, {unjudged:,} unjudged; "
-            f"{counts['high_ppl']:,} high perplexity; {meta.seconds:.1f} s")
+    dropped = {"both right": counts["both_correct"], "both wrong": counts["both_wrong"],
+               "undecided": counts["undecided"], "unusable": counts["label_wrong_unusable"],
+               "rolled back": counts["rolled_back"], "unjudged": unjudged}
+    return (f"verify: round {round}: {meta.inputs:,} judged -> {counts['mispredicted']:,} prediction wrong, "
+            f"{counts['relabeled']:,} label replaced"
+            f"{''.join(f', {count:,} {name}' for name, count in dropped.items() if count)}; "
+            f"{meta.seconds:.0f} s")
 
 
 def main() -> None:

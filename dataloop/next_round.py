@@ -261,9 +261,10 @@ def main() -> None:
     files = round_files(args, config)
     mixture = build(args, config, files)
     for note in mixture.notes:
-        _log.info("next_round: %s", note)
+        _log.debug("next_round: %s", note)
     parts = " + ".join(f"{count:,} {name}" for name, count in mixture.counts.items())
-    _log.info("next_round: D_%d: %s = %s", files.round + 1, f"{len(mixture.samples):,}", parts)
+    notes = " (with notes in its .meta.json)" if mixture.notes else ""
+    _log.info("next_round: D_%d: %s = %s%s", files.round + 1, f"{len(mixture.samples):,}", parts, notes)
 
 
 if __name__ == "__main__":

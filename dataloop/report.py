@@ -6,7 +6,9 @@ out  the table on standard output, <run_dir>/report.html and <run_dir>/report.js
 A run that is not finished is shown as far as it is. With the simulated teacher the truth of each task is known, and
 labels, verdicts and answers are held against it; such figures are called SIMULATED. A real run has no such columns.
 
-    python dataloop/report.py [--config FILE] [--set SECTION.KEY=VALUE] [--static]
+    python dataloop/report.py [--config FILE] [--set SECTION.KEY=VALUE] [--static] [--full]
+
+The terminal shows the rows that say whether the loop works; with --full all of those of the page.
 
 With --static the accuracy of static training stands beside (dataloop/static_training.py runs it, in
 <run_dir>_static).
@@ -16,6 +18,7 @@ from __future__ import annotations
 import logging
 import os
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -25,11 +28,12 @@ from dataloop.reporting.examples import find_examples
 from dataloop.reporting.files import read_report
 from dataloop.reporting.page import render_page
 from dataloop.reporting.skills import World
-from dataloop.reporting.table import make_table, render_text
+from dataloop.reporting.table import TOTAL_WIDTH, in_brief, make_table, render_text
 from looptool.config import ROOT, Config, argument_parser, load_config
 from looptool.records import Message, Sample, write_atomic
 from looptool.run_files import RoundFiles, RunFiles
 from looptool.stage import run_main
+from looptool.terminal import has_colors
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +72,7 @@ def command(config_path: str, overrides: list[str]) -> str:
 def main() -> None:
     parser = argument_parser(__doc__)
     parser.add_argument("--static", action="store_true", help="show static training beside the loop")
+    parser.add_argument("--full", action="store_true", help="show every row of the page's table")
     args = parser.parse_args()
     config = load_config(args.config, args.overrides)
     world = simulated_world() if is_simulated(config) else None
@@ -81,9 +86,10 @@ def main() -> None:
     page = RunFiles(config).report
     write_atomic(page.with_suffix(".json"), [msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n"])
     write_atomic(page, [render_page(report, table, examples).encode()])
-    print("\n".join(render_text(table, bold=sys.stdout.isatty() and "NO_COLOR" not in os.environ)))
-    log.info("report: %d of %d rounds -> %s, %s", len(report.rounds), report.planned_rounds, page,
-             page.with_suffix(".json").name)
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else TOTAL_WIDTH
+    print("\n".join(render_text(table if args.full else in_brief(table), has_colors(sys.stdout),
+                               min(width, TOTAL_WIDTH))))
+    log.info("report: %d of %d rounds -> %s", len(report.rounds), report.planned_rounds, page)
 
 
 if __name__ == "__main__":

@@ -52,4 +52,4 @@ def log_served(dialogs: Path) -> None:
     """One line on how the needs of all dialogs were served."""
     counts = Counter(how for dialog in read_jsonl(dialogs, Dialog) for how in dialog.served)
     if counts:
-        log.info("needs: %s", ", ".join(f"{count:,} {how}" for how, count in counts.most_common()))
+        log.debug("needs: %s", ", ".join(f"{count:,} {how}" for how, count in counts.most_common()))

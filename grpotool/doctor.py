@@ -2,7 +2,8 @@
 
 In: a config and a round; files that are not there yet are not needed. Out: one line a check, "ok   ...",
 "FAIL ... -> what to do", "warn ... -> what to do" or "skip ...: why", and exit code 1 if one failed. Nothing is written.
-scripts/04_train.sh runs it with --training, by which the servers of teacher and policy may be down.
+scripts/04_train.sh runs it with --training: the servers of teacher and policy may be down, only what
+is wrong is shown, and after round 1 nothing is said twice.
 """
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from grpotool.doctor_data import check_labels, check_lengths, check_reward, check_rows, check_template
+from grpotool.doctor_data import (check_labels, check_lengths, check_reward, check_rows,
+                                  check_template, check_updates)
 from grpotool.doctor_gpu import check_attention, check_gpu_memory, check_sampler
 from grpotool.doctor_machine import (check_disk, check_endpoints, check_gpus, check_packages, check_paths,
                                      check_probing, check_verl)
@@ -24,11 +26,13 @@ from looptool.stage import run_main
 
 _log = logging.getLogger(__name__)
 CHECKS: list[Check] = [check_paths, check_disk, check_packages, check_gpus, check_gpu_memory,
-                       check_attention, check_sampler, check_rows, check_labels, check_reward,
+                       check_attention, check_sampler, check_rows, check_updates, check_labels, check_reward,
                        check_endpoints, check_structured, check_cut, check_probing, check_template,
                        check_lengths, check_verl]
 SERVERS: list[Check] = [check_endpoints, check_structured, check_probing]
 """Checks of what no training needs."""
+ONCE: list[Check] = [check_packages, check_updates]
+"""Checks that find the same in every round of a loop."""
 
 
 def findings(checks: Iterable[Check], config: Config, files: RoundFiles) -> Iterator[Finding]:
@@ -41,6 +45,13 @@ def findings(checks: Iterable[Check], config: Config, files: RoundFiles) -> Iter
             yield fail(what or to_do, to_do)
 
 
+def level_of(finding: Finding, training: bool) -> int:
+    """Before a training only what is wrong is shown."""
+    if finding.state in ("FAIL", "warn"):
+        return logging.ERROR if finding.state == "FAIL" else logging.WARNING
+    return logging.DEBUG if training else logging.INFO
+
+
 def main() -> None:
     parser = argument_parser(__doc__, with_round=True)
     parser.add_argument("--training", action="store_true", help="only what a training needs, if there is one to run")
@@ -49,14 +60,16 @@ def main() -> None:
     config = load_config(args.config, args.overrides)
     files, counts = round_files(args, config), Counter()
     if args.training and files.policy.exists() and not args.fresh:
-        _log.info("doctor: round %d is trained already", files.round)
+        _log.debug("doctor: round %d is trained already", files.round)
         return
-    checks = [check for check in CHECKS if not (args.training and check in SERVERS)]
-    for finding in findings(checks, config, files):
+    left_out = [*SERVERS, *(ONCE if files.round > 1 else [])] if args.training else []
+    for finding in findings([check for check in CHECKS if check not in left_out], config, files):
         counts[finding.state] += 1
-        _log.info("%s", finding)
+        _log.log(level_of(finding, args.training), "%s", finding)
     warned = f", {counts['warn']} warned of" if counts["warn"] else ""
-    _log.info("doctor: %d ok, %d failed%s, %d skipped", counts["ok"], counts["FAIL"], warned, counts["skip"])
+    quiet = args.training and files.round > 1 and not (counts["FAIL"] or counts["warn"])
+    _log.log(logging.DEBUG if quiet else logging.INFO, "doctor: %d ok, %d failed%s, %d skipped",
+             counts["ok"], counts["FAIL"], warned, counts["skip"])
     sys.exit(1 if counts["FAIL"] else 0)
 
 

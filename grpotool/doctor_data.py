@@ -52,7 +52,17 @@ def check_rows(config: Config, files: RoundFiles) -> Iterator[Finding]:
     yield ok(f"{' + '.join(f'{count:,}' for count in rows.values())} rows of schema version {VERSION}")
     check_current(files)
     check_batches(config, files, rows[files.train_parquet])
-    for line in batch_lines(config.train, rows[files.train_parquet], left_out(files)):
+
+
+def check_updates(config: Config, files: RoundFiles) -> Iterator[Finding]:
+    """How many steps and updates a round has, and whether clip-higher can work."""
+    if absent := not_made(files, "batches"):
+        yield from absent
+        return
+    rows = count_rows(files.train_parquet)
+    if rows < config.train.batch_size:  # said by check_rows
+        return
+    for line in batch_lines(config.train, rows, left_out(files)):
         said, _, to_do = line.removeprefix(WARNING).rpartition("; ")
         yield warn(said, to_do) if line.startswith(WARNING) else ok(line)
 

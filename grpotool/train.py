@@ -190,7 +190,7 @@ def train(config: Config, files: RoundFiles, header: Header, model: str, rows: i
     metrics = Metrics(files, done, config.train.reward)
     if done < steps:
         run_verl(verl_command(config, files, model, epoch, checkpoint), environment(config, files), files.training / "verl.log", metrics, steps,
-                 f"train: round {files.round}")
+                 f"round {files.round}: train")
     seconds = time.monotonic() - begun
     export(files, checkpoints(files) / f"global_step_{steps}" / "actor" / "huggingface", model, steps, header, seconds)
     return f"train: round {files.round}: {rows:,} rows -> {steps} steps, {metrics.course()}, {seconds:.0f} s"
@@ -209,9 +209,9 @@ def main() -> None:
     check_heads(config, model)
     rows = count_rows(files.train_parquet)
     check_batches(config, files, rows)
-    for line in batch_lines(config.train, rows, left_out(files)):
-        _log.info("%s", line)
     if args.dry_run:
+        for line in batch_lines(config.train, rows, left_out(files)):
+            _log.info("%s", line)
         _log.info("%s", shlex.join(verl_command(config, files, model, rows // config.train.batch_size, last_checkpoint(files)[1])))
         return
     check_current(files)

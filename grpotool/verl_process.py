@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
-from tqdm import tqdm
 
 from grpotool.groups import Groups, groups, is_whole
 from looptool.records import write_atomic
 from looptool.run_files import RoundFiles
+from looptool.terminal import progress
 
 _log = logging.getLogger(__name__)
 
@@ -103,7 +103,7 @@ class Metrics:
     def tell(self, first: Groups) -> None:
         """Say once, as early as can be, whether the first step's rollouts have anything to learn from."""
         if not self.told:
-            _log.info("%s", first.line())
+            _log.log(logging.DEBUG if first.rewarded else logging.WARNING, "%s", first.line())
         self.told = True
 
     def why(self) -> str:
@@ -112,7 +112,7 @@ class Metrics:
         for line in list(self.lines.values())[-3:]:
             counts.update(msgspec.json.decode(line).get("reasons", {}))
         shares = [f"{count / counts.total():.0%} {reason}" for reason, count in counts.most_common() if reason != "match"]
-        return f" (zeros: {', '.join(shares[:3])})" if shares else ""
+        return f" (zeros: {', '.join(shares[:2])})" if shares else ""
 
     def values(self) -> list[float]:
         """Mean reward of the rollouts of each step, or the loss, in order."""
@@ -142,9 +142,7 @@ def run_verl(command: list[str], env: dict[str, str], log: Path, metrics: Metric
     Raises:
         VerlFailed: its exit code was not 0.
     """
-    quiet = True if os.environ.get("CI") else None
-    with log.open("ab") as output, tqdm(total=steps, initial=len(metrics.lines), desc=title, unit="step",
-                                        disable=quiet, dynamic_ncols=True) as bar:
+    with log.open("ab") as output, progress(title, steps, len(metrics.lines), "step") as bar:
         begin = output.tell()
         process = subprocess.Popen(command, env=env, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
                                    start_new_session=True, preexec_fn=die_with_parent)
@@ -153,6 +151,7 @@ def run_verl(command: list[str], env: dict[str, str], log: Path, metrics: Metric
                 if metrics.update():
                     bar.set_postfix({metrics.curve.name: f"{metrics.values()[-1]:.3f}"}, refresh=False)
                     bar.update(len(metrics.lines) - bar.n)
+                bar.refresh()  # a step can take minutes, in which the clock goes on
         finally:
             stop(process)
         metrics.update(ended=process.returncode == 0)  # a failure may have cut the last dump

@@ -70,8 +70,8 @@ class _Fault(Exception):
 
 def render_calls(calls: list[Call]) -> str:
     """The <tool_call> blocks of an answer, joined by a newline; "" without calls."""
-    return "\n".join(f'<tool_call>\n{{"name": {_dump(call.name)}, "arguments": {_dump(call.arguments)}}}\n</tool_call>'
-                     for call in calls)
+    return "\n".join([f'<tool_call>\n{{"name": {_dump(call.name)}, "arguments": '
+                      f'{_dump(call.arguments)}}}\n</tool_call>' for call in calls])
 
 
 def parse_reply(text: str) -> Reply:
@@ -84,30 +84,29 @@ def parse_reply(text: str) -> Reply:
     start = position = tags = 0  # of the text not yet handed out; of the next tag to look for; seen
     thought = erased = stray = False  # a <think> was closed; a </think> that closes nothing followed blocks; and surely so
     while tag := _TAG.search(text, position, end):
-        position = tag.end()
+        kind = tag[0]
+        opened, position = tag.span()
         tags += 1
         if tags > MAX_TAGS:
             faults.append("too_many_tags")
             break
-        if tag[0] == "<tool_call>":
-            try:
-                call, position = _read_block(text, position, end)
-            except _Fault as fault:
-                faults.append(str(fault))
-                position = _end_of_broken_block(text, position, end)
+        if kind == "<tool_call>":
+            call, position = _read_block(text, position, end)
+            if isinstance(call, str):
+                faults.append(call)
             else:
-                content.append(text[start:tag.start()])
+                content.append(text[start:opened])
                 calls.append(call)
                 start = position
-        elif tag[0] == _CLOSING:
+        elif kind == _CLOSING:
             faults.append("unopened")
-        elif tag[0] == "</think>":
-            reasoning += [*content, text[start:tag.start()]]
+        elif kind == "</think>":
+            reasoning += [*content, text[start:opened]]
             erased = erased or bool(calls or faults)
             stray = stray or thought and erased
             content, calls, faults, start = [], [], [], position
         else:
-            content.append(text[start:tag.start()])
+            content.append(text[start:opened])
             closing = text.find("</think>", position, end)
             if closing < 0:
                 faults.append("unclosed_think")
@@ -120,7 +119,8 @@ def parse_reply(text: str) -> Reply:
     content.append(text[start:end])
     if stray or erased and not calls:
         faults.insert(0, "erased_call")
-    return Reply(content=_join(content), reasoning=_join(reasoning), calls=calls, faults=faults)
+    return Reply(content=_join(content), reasoning=_join(reasoning) if reasoning else "",
+                 calls=calls, faults=faults)
 
 
 def _join(parts: list[str]) -> str:
@@ -134,19 +134,51 @@ def _end_of_turn(text: str) -> int:
     return len(text) - _REVERSED_END.match(text[::-1]).end()
 
 
-def _read_block(text: str, position: int, end: int) -> tuple[Call, int]:
-    """The call of the block whose body starts at `position`, and where the block ends."""
+def _read_block(text: str, position: int, end: int) -> tuple[Call | str, int]:
+    """The call of the block whose body starts at `position`, or its fault; and where it ends.
+
+    A block that cannot be read ends with its closing tag, or before any other tag.
+    """
     limit = min(end, position + MAX_BLOCK + len(_CLOSING))
-    stop = _BODY.match(text, position, limit).end()
-    if not text.startswith(_CLOSING, stop, limit):
-        tag = _TAG.search(text, position, limit)
-        if tag is None and limit < end:
-            raise _Fault("too_long")
-        raise _Fault("bad_json" if tag and tag[0] == _CLOSING else "unclosed")
-    body = text[position:stop].strip(_JSON_SPACE)
-    call = _read_plain_call(body)
+    stop = text.find("<", position, limit)
+    call = _read_plain_call(text[position:stop]) if text.startswith(_CLOSING, stop, limit) else None
     if call is not None:
         return call, stop + len(_CLOSING)
+    fault = ""
+    stop = _BODY.match(text, position, limit).end()
+    if text.startswith(_CLOSING, stop, limit):
+        try:
+            return _read_strictly(text[position:stop].strip(_JSON_SPACE)), stop + len(_CLOSING)
+        except _Fault as error:
+            fault = str(error)
+    tag = _TAG.search(text, position, end)
+    is_closing = tag is not None and tag[0] == _CLOSING
+    if not fault and limit < end and (tag is None or tag.end() > limit):
+        fault = "too_long"
+    fault = fault or ("bad_json" if is_closing else "unclosed")
+    return fault, end if tag is None else tag.end() if is_closing else tag.start()
+
+
+def _read_plain_call(body: str) -> Call | None:
+    """The call of most blocks, read by a decoder that is fast and not strict; None where only the
+    strict one can tell.
+
+    It passes over keys that come twice and numbers that are rounded to 0. So its answer counts only
+    where every colon is that of the call's or an argument's key, and no value is a list or 0.0.
+    """
+    try:
+        call = _decode_call(body)
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+        return None
+    arguments = call.arguments
+    if (not call.name or body.count(":") != 2 + len(arguments) or "[" in body
+            or 0.0 in arguments.values()):
+        return None
+    return call
+
+
+def _read_strictly(body: str) -> Call:
+    """The call of a block by JSON's own rules."""
     try:
         value, length = _DECODER.raw_decode(body)
     except json.JSONDecodeError:
@@ -157,36 +189,7 @@ def _read_block(text: str, position: int, end: int) -> tuple[Call, int]:
         raise _Fault("number_out_of_range") from None
     if length != len(body):
         raise _Fault("bad_json")
-    return _to_call(value, body), stop + len(_CLOSING)
-
-
-def _read_plain_call(body: str) -> Call | None:
-    """The call of most blocks, read by a decoder that is fast and not strict; None where only the strict one can tell.
-
-    It passes over keys that come twice and numbers that are rounded to 0. So its answer counts only where every colon is
-    that of a key, and no value is an object, a list or 0.0.
-    """
-    try:
-        value = _decode(body)
-    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
-        return None
-    if type(value) is not dict or len(value) != 2 or not body.isascii():
-        return None
-    name, arguments = value.get("name"), value.get("arguments")
-    if type(name) is not str or not name or type(arguments) is not dict or body.count(":") != 2 + len(arguments):
-        return None
-    for argument in arguments.values():
-        if type(argument) in _NESTED or argument == 0.0:
-            return None
-    return None if "\\" in body else Call(name=name, arguments=arguments)
-
-
-def _end_of_broken_block(text: str, position: int, end: int) -> int:
-    """A block that cannot be read ends with its closing tag, or before any other tag."""
-    tag = _TAG.search(text, position, end)
-    if tag is None:
-        return end
-    return tag.end() if tag[0] == _CLOSING else tag.start()
+    return _to_call(value, body)
 
 
 def _to_call(value: Any, body: str) -> Call:
@@ -237,6 +240,5 @@ def _refuse_constant(name: str) -> None:
 
 
 _dump = json.JSONEncoder(ensure_ascii=False).encode
-_NESTED = (dict, list)
-_decode = msgspec.json.Decoder().decode
+_decode_call = msgspec.json.Decoder(Call).decode
 _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=_float, parse_constant=_refuse_constant)

@@ -119,22 +119,26 @@ def read_messages(conversation: Conversation) -> list[Message]:
     messages: list[Message] = []
     waiting: list[str] = []
     results: dict[str, Message] = {}
+    last = len(conversation.messages) - 1
     for index, turn in enumerate(conversation.messages):
-        if turn.role == "tool":
+        role, content, calls = turn.role, turn.content or "", turn.tool_calls
+        if role == "tool":
             place = turn.tool_call_id or next((id for id in waiting if id not in results), None)
             if place not in waiting or place in results:
-                raise ValueError(f"messages[{index}]: a result without its call (tool_call_id {turn.tool_call_id!r})")
-            content = turn.content or ""
+                raise ValueError(f"messages[{index}]: a result without its call "
+                                 f"(tool_call_id {turn.tool_call_id!r})")
             results[place] = Message(role="tool", content=content, failed=reports_error(content))
-        if turn.role != "tool" or index == len(conversation.messages) - 1:
+        if waiting and (role != "tool" or index == last):
             messages += [results[id] for id in waiting if id in results]
             if len(results) < len(waiting):
-                raise ValueError(f"messages[{index}]: {len(waiting) - len(results)} of the calls before have no result")
+                raise ValueError(f"messages[{index}]: {len(waiting) - len(results)} of the calls "
+                                 "before have no result")
             waiting, results = [], {}
-        if turn.role in ("user", "assistant"):
-            calls = [_read_call(call, index) for call in turn.tool_calls or []]
-            waiting = [call.id for call in turn.tool_calls or []]
-            messages.append(Message(role=turn.role, content=turn.content or "", calls=calls, suspect=turn.weight == 0))
+        if role in ("user", "assistant"):
+            waiting = [call.id for call in calls] if calls else []
+            messages.append(Message(
+                role=role, content=content, suspect=turn.weight == 0,
+                calls=[_read_call(call, index) for call in calls] if calls else []))
     return messages
 
 

@@ -15,12 +15,11 @@ from typing import Any
 
 import msgspec
 
-_HINTS = ("error", "exception", "traceback", "fail", "success", '"ok"', "status", "code", "http",
-          "not found", "denied", "forbidden", "unauthorized", "bad request", "not allowed",
-          "authenticated", "timeout", "unavailable", "\\u")
-"""One stands in every result that reports an error; most have none, and decoding takes longer."""
+_HINTS = ("error", "exception", "traceback", "fail", "false", "message", "detail", "text", "\\u")
+"""One stands in every JSON value that reports an error, or a code of HTTP; most have none, and
+decoding takes longer."""
 _REASONS = (
-    "bad request|unauthorized|payment required|forbidden|not found|method not allowed|conflict|gone|"
+    "bad request|unauthorized|payment required|forbidden|not found|method not allowed|"
     "not acceptable|unprocessable (?:entity|content)|too many requests|internal server error|"
     "not implemented|bad gateway|service unavailable|(?:request|gateway) time-?out|"
     "not authenticated")
@@ -32,12 +31,12 @@ _TEXT = re.compile(
     r"|(?:tool|api|function|request|command|execution|call)\s+(?:call\s+|execution\s+)?"
     r"(?:error|failed)\b"
     r"|(?:http(?:/\d(?:\.\d)?)?\s+)?(?:error\s+)?[45]\d\d\s*[:-]?\s+"
-    rf"(?:client error|server error|{_REASONS})\b"
+    rf"(?:(?:client error|server error|{_REASONS})\b|(?:conflict|gone)\s*(?:[^\w\s]|\Z))"
     rf"|(?:{_REASONS})\s*\.?\Z|<(?:tool_use_)?error>|\[error\]|❌\s*error", re.IGNORECASE)
 _NOTHING = re.compile(r"[^:]*:\s*(?:none|null|0|no|no errors?|n/a|false)?\s*\.?\Z", re.IGNORECASE)
 _TRACEBACK = re.compile(r"^Traceback \(most recent call last\):\n(?:[ \t].*\n)+(?:[A-Za-z_][\w.]*)"
                         r"(?::.*)?\s*\Z", re.MULTILINE)
-_HTTP_ERROR = re.compile(r"[45]\d\d").fullmatch
+_HTTP_ERROR = re.compile(r"[45]\d\d")
 _FINE = {"", "none", "null", "no error", "no errors", "n/a", "ok", "success", "0", "false"}
 _WORDS = {"message", "msg", "reason", "detail"}
 _ENVELOPE = {*_WORDS, "error", "errors", "details", "description", "code", "status", "status_code",
@@ -62,17 +61,24 @@ def reports_error(result: str) -> bool:
 
 def error_form(result: str) -> str:
     """The form in which a result reports an error, "" where it reports none."""
-    lowered = result.lower()
-    for hint in _HINTS:  # a loop, as any() takes twice as long
-        if hint in lowered:
-            break
-    else:
+    if not result.lstrip().startswith(("{", "[", '"')):
+        return _form_of_text(result.strip())
+    if not _may_report(result):
         return ""
     try:
         value = msgspec.json.decode(result)
     except (msgspec.DecodeError, ValueError, RecursionError):
         value = result
     return _form_of(value)
+
+
+def _may_report(result: str) -> bool:
+    """Whether a JSON value, which is not decoded yet, can report an error."""
+    lowered = result.lower()
+    for hint in _HINTS:  # a loop, as any() takes twice as long
+        if hint in lowered:
+            return True
+    return result.lstrip()[0] == '"' or _HTTP_ERROR.search(result) is not None
 
 
 def _form_of(value: Any) -> str:
@@ -105,12 +111,15 @@ def _form_of_object(value: dict[str, Any]) -> str:
     """The form of an object with keys in small letters."""
     if value.get("iserror") is True or value.get("is_error") is True:
         return "is_error"
-    if _says_something(value.get("error"), value) or any(
+    if "error" in value and _says_something(value["error"], value):
+        return "error"
+    if not _ERROR_TEXTS.isdisjoint(value) and any(
             _is_text(value[key]) for key in _ERROR_TEXTS & value.keys()):
         return "error"
     if _lists_errors(value):
         return "errors"
-    if any(str(value[key]).lower() == "false" for key in _SUCCESS & value.keys()):
+    if not _SUCCESS.isdisjoint(value) and any(
+            str(value[key]).lower() == "false" for key in _SUCCESS & value.keys()):
         return "success_false"
     envelope, status = value.keys() <= _ENVELOPE, str(value.get("status")).lower()
     if status == "error" or envelope and status in ("fail", "failed", "failure"):
@@ -153,4 +162,4 @@ def _has_http_code(value: dict[str, Any]) -> bool:
     keys = _CODES & value.keys()
     if "code" in value and not _WORDS.isdisjoint(value):
         keys.add("code")
-    return any(_HTTP_ERROR(str(value[key])) for key in keys)
+    return any(_HTTP_ERROR.fullmatch(str(value[key])) for key in keys)

@@ -81,15 +81,23 @@ def _json_type(value: Any) -> type:
 
 
 def same_value(a: Any, b: Any) -> bool:
-    """Equality of JSON values: True is not 1, 1 is 1.0; an integer and a float are compared exactly."""
+    """Equality of JSON values: True is not 1, 1 is 1.0; an integer and a float are compared
+    exactly."""
+    return a == b and _same_booleans(a, b)
+
+
+def _same_booleans(a: Any, b: Any) -> bool:
+    """Whether two values that are equal to Python, which takes True for 1, are so with this
+    difference."""
     kind = type(a)
-    if kind is not type(b):
-        return a == b and kind is not bool and type(b) is not bool
     if kind is dict:
-        return a.keys() == b.keys() and all(same_value(value, b[name]) for name, value in a.items())
+        for name, value in a.items():  # a loop, as all() takes twice as long
+            if not _same_booleans(value, b[name]):
+                return False
+        return True
     if kind is list:
-        return len(a) == len(b) and all(map(same_value, a, b))
-    return a == b
+        return all(map(_same_booleans, a, b))
+    return (kind is bool) is (type(b) is bool)
 
 
 def paper_compat_match(prediction_text: str, label_text: str) -> bool:

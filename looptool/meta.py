@@ -11,11 +11,12 @@ import msgspec
 
 from looptool.answers import Usage
 from looptool.records import InputError
+from looptool.terminal import WIDTH
 
 FOLLOWED = "followed"
 """In place of the hash of a source that was not there yet, in the header of a journal; see looptool.follow."""
 TOKENS = ("prompt_tokens", "completion_tokens")
-_KEYS_SHOWN = 8  # in the last line; the .meta.json has them all
+_SHOWN = 4  # reasons or keys in the last line; the .meta.json has them all
 
 
 class Header(msgspec.Struct, kw_only=True):
@@ -49,21 +50,23 @@ class StageMeta(Header, kw_only=True):
     seconds: float
 
     def line(self) -> str:
-        """The stage's last line."""
-        parts = [f"{count:,} {reason}" for reason, count in sorted(self.counts.items(), key=lambda item: -item[1])]
-        if self.failed:
-            parts.append(f"{self.failed:,} failed")
-        cost = ""
-        if self.usage:
-            calls, cached, prompt, completion = totals(self.usage, "calls", "cached", *TOKENS)
-            marks = "".join(f", {sum(counts):,} {name}" for name in ("cut", "unstructured")
-                            if any(counts := totals(self.usage, name)))
-            cost = (f", {calls:,} calls ({cached:,} cached{marks}), "
-                    f"{_short(prompt)} + {_short(completion)} tokens")
-        if each := self.cost_of_a_record:
-            cost += f" ({each['calls']:.1f} calls, {_short(each[TOKENS[0]])} + {_short(each[TOKENS[1]])} tokens a record)"
-        return (f"{self.stage}: {self.inputs:,} in -> {', '.join(parts) or 'nothing'}; {self.records:,} records"
-                f"{_passed_over(self.passed_over)}{cost}, {self.seconds:.1f} s")
+        """The stage's last line; what a record cost stands in the .meta.json only."""
+        marks = "".join(f", {sum(counts):,} {name}" for name in ("cut", "unstructured")
+                        if any(counts := totals(self.usage, name)))
+        failed = f", {self.failed:,} failed" if self.failed else ""
+        passed = f", keys passed over: {shortly(self.passed_over)}" if self.passed_over else ""
+        lines = [f"{self.stage}: {self.inputs:,} in -> {shortly(self.counts, most) or 'nothing'}{failed}; "
+                 f"{self.records:,} records{marks}{passed}, {self.seconds:.1f} s"
+                 for most in range(_SHOWN, 0, -1)]
+        return next((line for line in lines if len(line) <= WIDTH), lines[-1])
+
+
+def shortly(counts: Mapping[str, int], most: int = _SHOWN) -> str:
+    """The commonest counts and the sum of the others: "14 match, 10 malformed, 24 others"."""
+    in_order = sorted(counts.items(), key=lambda item: -item[1])
+    others = sum(count for _, count in in_order[most:])
+    return ", ".join([*(f"{count:,} {name}" for name, count in in_order[:most]),
+                      *([f"{others:,} others"] if others else [])])
 
 
 def totals(usage: Mapping[str, Usage], *fields: str) -> list[int]:
@@ -148,17 +151,3 @@ def _sha256(path: Path) -> str:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); run the step that writes it first") from None
     return digest.hexdigest()
-
-
-def _passed_over(counts: dict[str, int]) -> str:
-    """The keys that were not read, the commonest first."""
-    parts = [f"{key} {count:,}" for key, count in sorted(counts.items(), key=lambda item: -item[1])]
-    more = f" and {len(parts) - _KEYS_SHOWN:,} more" if len(parts) > _KEYS_SHOWN else ""
-    return f", keys passed over: {', '.join(parts[:_KEYS_SHOWN])}{more}" if parts else ""
-
-
-def _short(number: float) -> str:
-    """812, 34k, 1.2M."""
-    if number < 10_000:
-        return f"{number:.0f}"
-    return f"{number / 1e3:.0f}k" if number < 999_500 else f"{number / 1e6:.1f}M"

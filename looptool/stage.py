@@ -30,10 +30,10 @@ from looptool.follow import Follow
 from looptool.journal import Journal, is_made_from_whole, journal_path
 from looptool.meta import Header, StageMeta, cost_of_a_record, make_header, meta_path, read_meta, refuse_changes
 from looptool.records import InputError, encode_line, write_atomic
+from looptool.terminal import log_to_terminal
 from looptool.workers import Outcome, Pipeline, Run, StageFailed
 
 _log = logging.getLogger(__name__)
-_NOISY = ("httpx", "httpx2", "httpcore", "httpcore2", "openai", "aiohttp")
 R = TypeVar("R")
 
 
@@ -51,7 +51,8 @@ async def run_stage(name: str, inputs: Sequence[tuple[str, R]] | Inputs,
                     work: Callable[[R], Awaitable[Outcome]] | Pipeline, output: Path | str, *, settings: Any,
                     sources: Sequence[Path | str], in_flight: int = 1,
                     usage: Mapping[str, Usage] | None = None, fresh: bool = False,
-                    follow: Follow | None = None, later: Sequence[Path] = ()) -> StageMeta:
+                    follow: Follow | None = None, later: Sequence[Path] = (),
+                    tell: bool = True) -> StageMeta:
     """Work on every input, at most `in_flight` at a time; see the module's docstring.
 
     Args:
@@ -67,6 +68,7 @@ async def run_stage(name: str, inputs: Sequence[tuple[str, R]] | Inputs,
             the source that it writes, read.
         later: outputs that are made from this one. Once one of them is there or begun, another content would lead to a
             refusal there, so inputs that failed stay out.
+        tell: log the last line; False where the caller has one of its own.
 
     Raises:
         InputError: other settings or sources than before, an id twice, a folder that cannot be written, or another
@@ -93,7 +95,7 @@ async def run_stage(name: str, inputs: Sequence[tuple[str, R]] | Inputs,
         _prepare(journal, header, output, fresh)
         assert not isinstance(inputs, Iterator), "inputs are read twice: give a list or Inputs"
         total = _check(inputs, name)
-        run = Run(name, journal, usage, in_flight)
+        run = Run(title(name, output), journal, usage, in_flight)
         await run.work_on(_in_order(inputs, run.order), work, total)
         meta = _write(output, header, journal, run)
     finally:  # what is still to be done goes on from the journal
@@ -101,8 +103,14 @@ async def run_stage(name: str, inputs: Sequence[tuple[str, R]] | Inputs,
     if run.first_failure:
         _log.warning("%s: %d failed, the first: %s; run it again before the next step to try them again", name, meta.failed,
                      run.first_failure)
-    _log.info("%s", meta.line())
+    _log.log(logging.INFO if tell else logging.DEBUG, "%s", meta.line())
     return meta
+
+
+def title(name: str, output: Path) -> str:
+    """What stands before the bar, such as "round 1: probe"."""
+    folder = output.parent.name
+    return f"{folder.replace('_', ' ')}: {name}" if folder.startswith("round_") else name
 
 
 async def _work_ahead(header: Header, follow: Follow, work: Callable[[Any], Awaitable[Outcome]], output: Path,
@@ -115,7 +123,7 @@ async def _work_ahead(header: Header, follow: Follow, work: Callable[[Any], Awai
     journal = Journal(journal_path(output))
     try:
         _prepare(journal, header, output, fresh)
-        await Run(header.stage, journal, usage, in_flight).work_on(follow.inputs(), work)
+        await Run(title(header.stage, output), journal, usage, in_flight).work_on(follow.inputs(), work)
     finally:
         journal.close(remove=not len(journal))
 
@@ -207,9 +215,7 @@ def end_on_sigterm() -> None:
 def run_main(main: Callable[[], None]) -> None:
     """What every script calls: log to stderr. A wrong input is one line and exit code 2, a stage that no server answers
     any more one line and 1, Ctrl-C is 130, `| head` 141."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    for name in _NOISY:
-        logging.getLogger(name).setLevel(logging.WARNING)
+    log_to_terminal()
     try:
         main()
         sys.stdout.flush()

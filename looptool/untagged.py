@@ -80,8 +80,9 @@ def _has_untagged_call(text: str, tools: Collection[str]) -> bool:
     """Whether a call without its tags stands alone in a text."""
     if "<" in text and (_TAGS.search(text) or _is_cut_tag(text)):
         return True
-    if any(mark in text for mark in _MARKS):
-        return True
+    for mark in _MARKS:  # a loop, as any() takes twice as long
+        if mark in text:
+            return True
     if tools and "(" in text and any(name in tools for name in _PYTHON.findall(text)):
         return True
     if "{" not in text or '"arguments"' not in text and not any(name in text for name in tools):

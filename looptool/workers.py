@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -10,11 +9,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 import msgspec
-from tqdm import tqdm
-
 from looptool.answers import CallFailed, Usage
 from looptool.fingerprints import fingerprints
 from looptool.journal import Entry, Journal
+from looptool.terminal import progress
 
 R = TypeVar("R")
 
@@ -57,8 +55,7 @@ class Run:
         """Work on every input that is not finished; they may be long in coming."""
         todo = ((id, record) async for id, record in inputs if id not in self._journal)
         one_takes = asyncio.Lock()
-        quiet = True if os.environ.get("CI") else None
-        with tqdm(desc=self._name, total=total, initial=len(self._journal), disable=quiet, dynamic_ncols=True) as bar:
+        with progress(self._name, total, len(self._journal)) as bar:
             if isinstance(work, Pipeline):
                 async for id, outcome in work.outcomes(todo):
                     self._finish(id, outcome)

@@ -122,6 +122,24 @@ def test_the_fast_decoder_does_not_hide_a_fault(arguments: str):
     assert parse_reply(f'<tool_call>{{"name": "f", "arguments": {arguments}}}</tool_call>').faults
 
 
+PAIRS = ['"x": 1', '"x": 2', '"y":"a"', '"y" : "b:c"', '"z": 0.0', '"z": -0', '"z": false', '"z": 1e-400',
+         '"z": 1e400', '"o": {"a": 1, "a": 2}', '"o": {}', '"l": [1e-400]', '"l": []', '"s": "<b>"',
+         '"s": "</tool_call>"', '"s": "\\u0041"', '"s": "é"', '"s": "{["', '"s": "a\tb"', '"s": "', "NaN", '"": null',
+         '"q": 12345678901234567890123', "x"]
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.lists(st.sampled_from(PAIRS), max_size=4).map(", ".join),
+       st.sampled_from(['"name": "f", "arguments": {%s}', '"name":"f","name":"g","arguments":{%s}',
+                        '"arguments": {%s}, "name": ""', '"name": "f", "arguments": {%s}, "id": 1', '"arguments": {%s}']))
+def test_the_fast_decoder_reads_what_the_strict_one_reads(arguments: str, call: str):
+    text = f"so\n<tool_call> {{{call % arguments}}}\n</tool_call>\n{BLOCK} and"
+    quick = repr(parse_reply(text))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("looptool.calls._read_plain_call", lambda body: None)
+        assert repr(parse_reply(text)) == quick
+
+
 def test_faults_in_reasoning_do_not_count():
     assert parse_reply(f"<tool_call>x</tool_call></think>{BLOCK}") == Reply(
         reasoning="<tool_call>x</tool_call>", calls=[F])

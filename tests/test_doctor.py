@@ -108,6 +108,28 @@ def test_exit_code(tmp_path, monkeypatch, caplog, found, code):
     assert caplog.messages[:2] == ["ok   x", str(found)] and caplog.messages[2].startswith("doctor: ")
 
 
+@pytest.mark.parametrize("flags, told", [
+    (["--round", "1"], ["ok   x", "warn a -> b", "warn same -> b", "doctor: 1 ok, 0 failed, 2 warned of, 0 skipped"]),
+    (["--round", "1", "--training"], ["warn a -> b", "warn same -> b", "doctor: 1 ok, 0 failed, 2 warned of, 0 skipped"]),
+    (["--round", "2", "--training"], ["warn a -> b", "doctor: 1 ok, 0 failed, 1 warned of, 0 skipped"])])
+def test_in_a_loop_only_what_is_wrong_is_shown_and_nothing_twice(tmp_path, monkeypatch, caplog, flags, told):
+    def same(config, files):
+        yield warn("same", "b")
+
+    monkeypatch.setattr(doctor, "CHECKS", [lambda config, files: iter([ok("x"), warn("a", "b")]), same])
+    monkeypatch.setattr(doctor, "ONCE", [same])
+    monkeypatch.setattr(sys, "argv", ["doctor.py", "--config", str(ROOT / "configs" / "laptop.yaml"),
+                                      "--set", f"run_dir={tmp_path}", *flags])
+    with caplog.at_level("INFO"), pytest.raises(SystemExit):
+        doctor.main()
+    assert caplog.messages == told
+    monkeypatch.setattr(doctor, "CHECKS", [lambda config, files: iter([ok("x")])])
+    caplog.clear()
+    with caplog.at_level("INFO"), pytest.raises(SystemExit):
+        doctor.main()
+    assert bool(caplog.messages) == (flags[1] == "1")  # a later round without a fault says nothing
+
+
 @pytest.mark.parametrize("flags, trained, checked", [
     ([], False, True), ([], True, False), (["--fresh"], True, True)])
 def test_before_a_training_no_server_is_asked_for_and_a_trained_round_needs_no_check(
@@ -119,7 +141,7 @@ def test_before_a_training_no_server_is_asked_for_and_a_trained_round_needs_no_c
         RoundFiles(tmp_path, 1).policy.mkdir(parents=True)
     with caplog.at_level("INFO"), pytest.raises(SystemExit) if checked else nullcontext() as end:
         doctor.main()
-    assert caplog.messages == (["ok   x", "doctor: 1 ok, 0 failed, 0 skipped"] if checked else ["doctor: round 1 is trained already"])
+    assert caplog.messages == (["doctor: 1 ok, 0 failed, 0 skipped"] if checked else [])
     assert not checked or end.value.code == 0
 
 
@@ -361,7 +383,7 @@ def test_verl_that_is_absent(tmp_path, config, monkeypatch):
 
 
 ROW_CHECKS = [doctor_data.check_rows, doctor_data.check_labels, doctor_data.check_reward, doctor_data.check_lengths,
-              doctor_data.check_template]
+              doctor_data.check_template, doctor_data.check_updates]
 
 
 @pytest.mark.parametrize("check", ROW_CHECKS)
@@ -378,13 +400,14 @@ def test_rows_of_another_version_fail(config, files, check):
 
 
 def test_rows(config, files):
-    lines = run(doctor_data.check_rows, config, files)
-    assert lines[0] == "ok   11 + 1 rows of schema version 2" and lines[1].startswith("ok   batches: 11 rows")
-    assert len(lines) == 2
+    assert run(doctor_data.check_rows, config, files) == ["ok   11 + 1 rows of schema version 2"]
+    (line,) = run(doctor_data.check_updates, config, files)
+    assert line.startswith("ok   batches: 11 rows")
     once = make_config(Path(config.run_dir), train=Train(batch_size=4, mini_batch_size=4))
-    assert "clip_high" in run(doctor_data.check_rows, once, files)[2]
+    assert "clip_high" in run(doctor_data.check_updates, once, files)[1]
     large = make_config(Path(config.run_dir), train=Train(batch_size=16, mini_batch_size=16))
     assert "11 rows are less than train.batch_size=16" in run(doctor_data.check_rows, large, files)[1]
+    assert run(doctor_data.check_updates, large, files) == []
     files.dataset.write_text(files.dataset.read_text() + "\n")
     assert "made from another dataset.jsonl -> run json2parquet.py again" in run(doctor_data.check_rows, config, files)[1]
 

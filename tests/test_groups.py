@@ -53,7 +53,7 @@ def test_it_is_said_once_and_before_the_step_is_logged(tmp_path, caplog, rollout
     files = RoundFiles(tmp_path, 1)
     write(files.rollouts / "1.jsonl", [["of", "a run that was killed"]])
     metrics = Metrics(files, 0, "strict")
-    with caplog.at_level("INFO"):
+    with caplog.at_level("DEBUG"):
         metrics.update()
         assert not caplog.messages
         write(files.rollouts / "1.jsonl", rollouts)
@@ -61,6 +61,7 @@ def test_it_is_said_once_and_before_the_step_is_logged(tmp_path, caplog, rollout
         files.verl_metrics.write_text('{"step":1,"data":{}}\n{"step":2,"data":{}}\n')
         assert metrics.update() and metrics.update(ended=True) is False
     assert caplog.messages == [said]
+    assert (caplog.records[0].levelname == "WARNING") == said.startswith("warning")
     first = json.loads(metrics.path.read_text().splitlines()[0])
     assert first["groups"]["count"] == 2 and sum(first["reasons"].values()) == len(rollouts)
 

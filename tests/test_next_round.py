@@ -216,7 +216,8 @@ def test_four_rounds_never_take_a_seed_sample_twice(run, caplog):
         used |= {sample.id for sample in dataset} | {sample.parent for sample in dataset}
         run.fill(round + 1)
     assert caplog.messages[0] == "next_round: D_1: 40 = 0 ES + 0 EE + 0 HPPL + 40 Seed-new"
-    assert "next_round: D_2: 40 = 5 ES + 15 EE + 8 HPPL + 12 Seed-new" in caplog.messages
+    noted = " (with notes in its .meta.json)"
+    assert f"next_round: D_2: 40 = 5 ES + 15 EE + 8 HPPL + 12 Seed-new{noted}" in caplog.messages
     assert fresh == {1: 40, 2: 12, 3: 7, 4: 7}  # 6 and 3 planned; 5 ES, 20 EE and 8 HPPL leave room for 7
 
 

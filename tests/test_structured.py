@@ -481,7 +481,7 @@ def test_a_planner_that_runs_on_costs_its_dialog_and_is_counted(tmp_path):
     assert meta.counts == {"abandoned_planner_cut": 8} and meta.records == meta.failed == 0
     tries = 8 * (1 + config.dialogs.max_bad_turns)
     assert meta.usage["planner"].cut == meta.usage["planner"].calls == tries
-    assert f" {tries} calls (0 cached, {tries} cut)" in meta.line()
+    assert f"; 0 records, {tries} cut, " in meta.line()
 
 
 @pytest.mark.parametrize("word", ["auto", "on", "off"])

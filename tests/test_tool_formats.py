@@ -455,7 +455,7 @@ def test_keys_that_were_passed_over_are_in_the_meta_file_and_the_last_line(
     with caplog.at_level("INFO"):
         meta = run_script(monkeypatch, tmp_path / "run", "--tools", source)
     assert meta["passed_over"] == {"title": 1, "strict": 1, "nextCursor": 1}
-    assert "keys passed over: " in caplog.messages[-1] and "nextCursor 1" in caplog.messages[-1]
+    assert "keys passed over: " in caplog.messages[-1] and "1 nextCursor" in caplog.messages[-1]
 
 
 LOOP = {"schemas": {"Node": fields(next=reference("#/components/schemas/Node")), "Self": reference(

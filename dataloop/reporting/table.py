@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dataloop.probing import CASES
@@ -17,6 +17,17 @@ STEPS = ("tools", "dialogs", "verified dialogs", "conversations", "samples", "se
          "probe held-out", "verify", "expand")
 """The order of the steps by the names in their .meta.json; others stand behind."""
 LABEL_WIDTH, COLUMN_WIDTH, TOTAL_WIDTH = 36, 15, 120
+STRONG = ("label noise: wrong labels", "accuracy")
+BRIEF = {
+    "label noise: wrong labels": "label noise: wrong labels",
+    f"reward, first {EDGE_STEPS} -> last {EDGE_STEPS} steps": "reward, first -> last steps",
+    "accuracy": "held-out accuracy", "static training": "  static training",
+    "mastered: equal to the label": "mastered: equal to the label",
+    "decided verdicts that are right": "decided verdicts that are right",
+    "labels replaced": "labels replaced", "  of them, new label right": "  of them right",
+    "new samples accepted": "new samples accepted", "  of them, label right": "  of them right",
+    "together": "seconds"}
+"""Rows of the table in brief, and what they are called without the headings of their sections."""
 
 
 @dataclass(frozen=True)
@@ -158,11 +169,19 @@ def usage_rows(build: Rows) -> Iterator[Row]:
         dollars := sum(account.get("dollars", 0) for account in figures.usage.values())) and f"{dollars:,.2f}" or None)
 
 
-def render_text(table: Table, bold: bool = False) -> Iterable[str]:
-    """Lines for a terminal, at most TOTAL_WIDTH wide; many rounds are continued below."""
+def in_brief(table: Table) -> Table:
+    """The rows that say whether the loop works, under one heading."""
+    rows = {row.label: row for section in reversed(table.sections) for row in section.rows}
+    brief = [replace(rows[label], label=name, strong=label in STRONG)
+             for label, name in BRIEF.items() if label in rows]
+    return Table(table.title, table.columns, [Section("In brief; --full shows all rows", brief)])
+
+
+def render_text(table: Table, bold: bool = False, width: int = TOTAL_WIDTH) -> Iterable[str]:
+    """Lines for a terminal of this width; columns without room are continued below."""
     yield table.title
     yield ""
-    room = (TOTAL_WIDTH - LABEL_WIDTH) // COLUMN_WIDTH
+    room = max(1, (width - LABEL_WIDTH) // COLUMN_WIDTH)
     for begin in range(0, len(table.columns), room):
         shown = slice(begin, begin + room)
         columns = table.columns[shown]
@@ -173,5 +192,5 @@ def render_text(table: Table, bold: bool = False) -> Iterable[str]:
             yield f"\033[1m{title}\033[0m" if bold else title
             for row in section.rows:
                 line = f"{row.label:<{LABEL_WIDTH}}" + "".join(f"{cell:>{COLUMN_WIDTH}}" for cell in row.cells[shown])
-                yield f"\033[1m{line}\033[0m" if bold and row.strong else line
+                yield f"\033[1m{line}\033[0m" if bold and row.strong else line.rstrip()
         yield ""

@@ -80,8 +80,9 @@ def main() -> None:
         return
     named = config.simulation.heldout_tools
     pool = list(read_jsonl(ROOT / named, Tool)) if named else []
+    known = path.exists()  # the tasks are looked at before every policy is measured
     count = write_jsonl(path, heldout_samples(config.simulation.heldout_tasks, pool))
-    log.info("heldout: %d simulated tasks -> %s", count, path)
+    log.log(logging.DEBUG if known else logging.INFO, "heldout: %d simulated tasks -> %s", count, path)
 
 
 if __name__ == "__main__":

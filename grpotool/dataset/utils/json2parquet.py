@@ -125,10 +125,11 @@ def convert(dataset: Path, train: Path, test: Path, config: Config, fits: Fits) 
             ranks.append(rank(sample.id, config.seed))
     tested = last_tested(ranks, config.train.test_share)
 
+    ranked = iter(ranks)
     written = {"test": ParquetFile(test, headers[test]), "train": ParquetFile(train, headers[train])}
     for sample, fit in zip(read_jsonl(dataset, Sample), fitting, strict=True):
         if fit:
-            split = "test" if rank(sample.id, config.seed) <= tested else "train"
+            split = "test" if next(ranked) <= tested else "train"
             written[split].add(make_row(sample, written[split].count, split, config))
     for file in written.values():
         file.finish()
@@ -165,6 +166,8 @@ def main() -> None:
     for _ in read_jsonl(dataset, Sample):  # a wrong line is found before the tokenizer is loaded
         pass
     meta = convert(dataset, train, test, config, StudentFits(config))
+    if train == files.train_parquet:  # with which a round begins
+        _log.info("round %d of %d", files.round, max(config.rounds, files.round))
     _log.info("%s", meta.line())
 
 
