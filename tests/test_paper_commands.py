@@ -1,4 +1,4 @@
-"""The README's block of the paper's commands, word for word but for sizes, places, and a training that is shown only."""
+"""The tutorial's block of the paper's commands, word for word but for sizes, places, and a training that is shown only."""
 from __future__ import annotations
 
 import os
@@ -25,8 +25,8 @@ OTHERWISE = {
 
 def block(**places: Path) -> str:
     """The commands."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    text = re.search(r"\n\n((?:    .*\n)*    cd dialog_generation && python run\.py(?:.*\n    )*.*\n)", readme)[1]
+    page = (ROOT / "docs" / "tutorial_reproduce_the_paper.md").read_text(encoding="utf-8")
+    text = re.search(r"\n\n((?:    .*\n)*    cd dialog_generation && python run\.py(?:.*\n    )*.*\n)", page)[1]
     for words, others in OTHERWISE.items():
         assert text.count(words) == 1, words
         text = text.replace(words, others.format(**places))
