@@ -126,9 +126,9 @@ def summary(meta: StageMeta, round: int, per_seed: int) -> str:
     """The last line."""
     refused = shortly({reason: n for reason, n in meta.counts.items() if reason != "accepted"}, 2)
     accepted = meta.counts.get("accepted", 0)
-    return (f"expand: round {round}: {meta.inputs // max(per_seed, 1):,} seeds, {meta.inputs:,} tries -> {accepted:,} "
-            f"accepted ({accepted / max(meta.inputs, 1):.1%}){', refused: ' + refused if refused else ''}"
-            f"{f', {meta.failed:,} failed' if meta.failed else ''}; {meta.seconds:.0f} s")
+    return (f"expand: round {round}: {meta.inputs // max(per_seed, 1):,} seeds, {meta.inputs:,} tries -> "
+            f"{accepted:,} accepted ({accepted / max(meta.inputs, 1):.1%}){f', {refused}' if refused else ''}"
+            f"{f', {meta.failed:,} failed' if meta.failed else ''}{meta.marks()}; {meta.seconds:.0f} s")
 
 
 def main() -> None:

@@ -23,9 +23,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
-import os
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -68,16 +66,12 @@ async def probe_samples(config: Config, samples: Path, output: Path, model: str,
 
     def load() -> Policy:
         from dataloop.transformers_policy import TransformersPolicy  # takes seconds, which a wrong input need not wait for
-        from transformers.utils.logging import disable_progress_bar
-
-        if os.environ.get("CI") or not sys.stderr.isatty():
-            disable_progress_bar()
         return TransformersPolicy(model, student, dtype=config.probe.dtype)
 
     return await probe_in_batches(job, load)
 
 
-def summary(meta: StageMeta, cases: Mapping[str, int], round: int) -> str:
+def summary(meta: StageMeta, cases: Mapping[str, int], round: int, name: str = "probe") -> str:
     """The last line; `cases` are replies out of the ordinary, by dataloop.probing.count_cases.
 
     The .meta.json beside the probes has every reason, the report every case.
@@ -88,7 +82,7 @@ def summary(meta: StageMeta, cases: Mapping[str, int], round: int) -> str:
     most = max(reasons, key=reasons.__getitem__, default="")
     usage = meta.usage.get("policy")
     tokens = usage.completion_tokens / max(usage.calls, 1) if usage else 0
-    return (f"probe: round {round}: {meta.inputs:,} in -> {matches:,} match ({matches / max(probed, 1):.1%}), "
+    return (f"{name}: round {round}: {meta.inputs:,} in -> {matches:,} match ({matches / max(probed, 1):.1%}), "
             f"{probed - matches:,} mismatch{f' ({reasons[most]:,} {most})' if most else ''}"
             f"{f', {too_long:,} too long' if too_long else ''}"
             f"{''.join(f', {count:,} {CASES[case]}' for case, count in cases.items() if case != 'no_think')}; "
@@ -139,7 +133,8 @@ def main() -> None:
         leave_torch_out()
     meta = asyncio.run(probe_samples(config, samples, output, model, args.fresh,
                                      files.made_from(output), files.round))
-    _log.info("%s", summary(meta, count_cases(output), files.round))
+    _log.info("%s", summary(meta, count_cases(output), files.round,
+                            "probe held-out" if args.heldout else "probe"))
 
 
 if __name__ == "__main__":

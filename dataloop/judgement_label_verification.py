@@ -197,8 +197,8 @@ def summary(meta: StageMeta, counts: Counter[str], round: int) -> str:
                "rolled back": counts["rolled_back"], "unjudged": unjudged}
     return (f"verify: round {round}: {meta.inputs:,} judged -> {counts['mispredicted']:,} prediction wrong, "
             f"{counts['relabeled']:,} label replaced"
-            f"{''.join(f', {count:,} {name}' for name, count in dropped.items() if count)}; "
-            f"{meta.seconds:.0f} s")
+            f"{''.join(f', {count:,} {name}' for name, count in dropped.items() if count)}"
+            f"{meta.marks()}; {meta.seconds:.0f} s")
 
 
 def main() -> None:

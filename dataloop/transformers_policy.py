@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers.utils.logging import disable_progress_bar
 
 from dataloop.greedy_decoding import ATTENTION, Answer, Dice, decode
 from dataloop.probing import Generation, end_tokens, prompt_ids, read_tokens
@@ -32,6 +33,7 @@ class TransformersPolicy:
         Raises:
             InputError: it is no checkpoint, or one that this engine cannot decode.
         """
+        disable_progress_bar()  # of loading weights; a step has a bar of its own
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.path, self._student = path, student
         try:

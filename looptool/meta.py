@@ -51,22 +51,25 @@ class StageMeta(Header, kw_only=True):
 
     def line(self) -> str:
         """The stage's last line; what a record cost stands in the .meta.json only."""
-        marks = "".join(f", {sum(counts):,} {name}" for name in ("cut", "unstructured")
-                        if any(counts := totals(self.usage, name)))
         failed = f", {self.failed:,} failed" if self.failed else ""
         passed = f", keys passed over: {shortly(self.passed_over)}" if self.passed_over else ""
         lines = [f"{self.stage}: {self.inputs:,} in -> {shortly(self.counts, most) or 'nothing'}{failed}; "
-                 f"{self.records:,} records{marks}{passed}, {self.seconds:.1f} s"
+                 f"{self.records:,} records{self.marks()}{passed}, {self.seconds:.1f} s"
                  for most in range(_SHOWN, 0, -1)]
         return next((line for line in lines if len(line) <= WIDTH), lines[-1])
 
+    def marks(self) -> str:
+        """Replies that were cut or kept to no schema, as a part of a line; mostly empty."""
+        return "".join(f", {sum(counts):,} {name}" for name in ("cut", "unstructured")
+                       if any(counts := totals(self.usage, name)))
+
 
 def shortly(counts: Mapping[str, int], most: int = _SHOWN) -> str:
-    """The commonest counts and the sum of the others: "14 match, 10 malformed, 24 others"."""
+    """The commonest counts and the sum of the others: "14 match, 10 malformed, 24 more"."""
     in_order = sorted(counts.items(), key=lambda item: -item[1])
     others = sum(count for _, count in in_order[most:])
     return ", ".join([*(f"{count:,} {name}" for name, count in in_order[:most]),
-                      *([f"{others:,} others"] if others else [])])
+                      *([f"{others:,} more"] if others else [])])
 
 
 def totals(usage: Mapping[str, Usage], *fields: str) -> list[int]:

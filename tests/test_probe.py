@@ -197,7 +197,7 @@ def test_held_out_tasks_are_probed_with_the_student_in_round_0(run_script, caplo
     probes = list(read_jsonl(files.heldout_probes, Probe))
     assert sorted(probe.sample.id for probe in probes) == sorted(probe.sample.id for probe in world(24))
     assert {probe.finish for probe in probes} >= {"length", "stop"} and all(probe.perplexity >= 1 for probe in probes)
-    assert caplog.messages[-1].startswith("probe: round 0: 24 in -> ") and " tokens/reply; " in caplog.messages[-1]
+    assert caplog.messages[-1].startswith("probe held-out: round 0: 24 in -> ") and " tokens/reply; " in caplog.messages[-1]
     cut = sum(probe.finish == "length" for probe in probes)
     assert f", {cut} cut at the limit; " in caplog.messages[-1]
     meta = json.loads((files.folder / "heldout_probes.jsonl.meta.json").read_text())

@@ -84,7 +84,7 @@ def test_no_color_is_kept_to(tmp_path: Path) -> None:
 
 def test_a_stage_says_the_commonest_reasons_and_how_many_others() -> None:
     counts = {f"reason_{number}": 18_304 - number for number in range(9)}
-    assert shortly(counts, 2) == "18,304 reason_0, 18,303 reason_1, 128,093 others"
+    assert shortly(counts, 2) == "18,304 reason_0, 18,303 reason_1, 128,093 more"
     meta = StageMeta(stage="conversations", settings=None, sources={}, version="0", inputs=164_700,
                      counts=counts, failed=12, failures={}, records=164_688, usage={}, seconds=3600.0)
-    assert len(meta.line()) <= WIDTH and " others, 12 failed; " in meta.line()
+    assert len(meta.line()) <= WIDTH and " more, 12 failed; " in meta.line()
