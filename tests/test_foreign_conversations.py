@@ -198,7 +198,8 @@ def test_every_form_gives_the_same_messages(raw: dict, messages: list[Message]):
      'the key "actions" is not read'),
     (chat({"role": "assistant", "tool_calls": [CALL | {"extra": 1}]}), 'the key "extra"'),
     (chat(openai("[1]")), "no JSON object"), (chat(openai("{")), "no JSON object"),
-    (chat(openai(3)), "no JSON object"),
+    (chat(openai(3)), "no JSON object"), (chat(openai('"Rome"')), "no JSON object"),
+    (chat(openai(json.dumps(json.dumps('{"city": "Rome"}')))), "no JSON object but"),
     (chat({"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}),
      "a part of the content is no text"),
     (chat({"role": "assistant", "content": {"text": "x"}}), "no text but"),
@@ -268,7 +269,9 @@ def test_what_this_project_writes_is_read_back_in_both_forms():
     ({"name": "f", "parameters": {"x": 1}}, {"x": 1}),
     ({"id": "a", "type": "function", "function": {"name": "f", "arguments": {"x": None}}},
      {"x": None}),
-    ({"name": "f", "arguments": "{'x': True}"}, {"x": True})])
+    ({"name": "f", "arguments": "{'x': True}"}, {"x": True}),
+    ({"name": "f", "arguments": json.dumps('{"x": 1}')}, {"x": 1}),
+    ({"name": "f", "arguments": '""'}, {}), ({"name": "f", "arguments": "null"}, {})])
 def test_calls_with_their_arguments(raw: dict, arguments: dict):
     assert read_call(raw) == Call(name="f", arguments=arguments)
 

@@ -58,7 +58,7 @@ def read_calls(body: str) -> list[Call]:
     Raises:
         ValueError: there is none, or one has no certain meaning.
     """
-    value = _read_value(body)
+    value = read_value(body)
     calls = [read_call(item) for item in (value if isinstance(value, list) else [value])]
     if not calls:
         raise ValueError("an empty list of calls")
@@ -67,7 +67,7 @@ def read_calls(body: str) -> list[Call]:
 
 def read_call(raw: Any) -> Call:
     """One call: {"name", "arguments"}, or the same under "function"; arguments are an object, or
-    JSON text of one.
+    JSON text of one, which may be encoded twice.
 
     Arguments that are absent, null or "" are none, as servers write them.
 
@@ -83,18 +83,23 @@ def read_call(raw: Any) -> Call:
     if raw.get("arguments") is not None and raw.get("parameters") is not None:
         raise ValueError(f'a call of {raw["name"]!r} has "arguments" and "parameters"')
     arguments = raw.get("arguments") if raw.get("arguments") is not None else raw.get("parameters")
-    if isinstance(arguments, str) and arguments.strip():
-        try:
-            arguments = _read_value(arguments)
-        except ValueError as error:
-            reason = f"the arguments of {raw['name']!r} are no JSON object ({error})"
-            raise ValueError(reason) from None
-    arguments = {} if arguments is None or arguments == "" or isinstance(arguments,
-                                                                         str) else arguments
+    try:
+        arguments = _read_arguments(arguments)
+    except ValueError as error:
+        reason = f"the arguments of {raw['name']!r} are no JSON object ({error})"
+        raise ValueError(reason) from None
     if not isinstance(arguments, dict):
         raise ValueError(f"the arguments of {raw['name']!r} are no JSON object but "
                          f"{str(arguments)[:80]}")
     return Call(name=raw["name"], arguments=arguments)
+
+
+def _read_arguments(arguments: Any) -> Any:
+    for _ in range(2):  # exports from Parquet and Glaive encode them twice
+        if isinstance(arguments, str) and arguments.strip():
+            arguments = read_value(arguments)
+    is_blank = arguments is None or isinstance(arguments, str) and not arguments.strip()
+    return {} if is_blank else arguments
 
 
 def _refuse_keys(raw: dict[str, Any], read: set[str]) -> None:
@@ -111,7 +116,12 @@ def _read_blocks(text: str, fault: str) -> tuple[str, list[Call]]:
     return words.strip(), [call for body in bodies for call in read_calls(body)]
 
 
-def _read_value(text: str) -> Any:
+def read_value(text: str) -> Any:
+    """The value of a text that is JSON or a Python literal.
+
+    Raises:
+        ValueError: it is neither.
+    """
     text = text.strip()
     try:
         return msgspec.json.decode(text)
