@@ -48,7 +48,7 @@ def simulated_world() -> World:
 
     def right(sample: Sample, answer: Message) -> bool | None:
         now = truth(sample.tools, sample.messages)
-        return None if now is None else now.accepts(answer)
+        return None if now is None else now.accepts(answer, [tool.name for tool in sample.tools])
 
     def rule(sample: Sample, answer: Message) -> str | None:
         now = truth(sample.tools, sample.messages)
