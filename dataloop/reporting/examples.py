@@ -65,7 +65,7 @@ def mismatch_examples(files: RoundFiles, known: Known) -> Iterator[Example]:
     """The first mismatch whose label was kept, and the first without a decision."""
     wanted = {"PRED_WRONG": "a mismatch, the label was kept", "UNDECIDED": "a mismatch on which the votes disagree"}
     for verdict in stream(files.verdicts, Verdict) or ():
-        title = wanted.pop(verdict.verdict, None)
+        title = None if verdict.audited else wanted.pop(verdict.verdict, None)
         if title is None:
             continue
         yield mismatch_example(f"Round {files.round}: {title}", verdict, known)
