@@ -19,6 +19,7 @@ With --static the accuracy of static training stands beside (dataloop/static_tra
 from __future__ import annotations
 
 import logging
+import os
 import shlex
 import shutil
 import sys
@@ -54,7 +55,7 @@ def simulated_world() -> World:
 
     def right(sample: Sample, answer: Message) -> bool | None:
         now = truth(sample.tools, sample.messages)
-        return None if now is None else now.accepts(answer)
+        return None if now is None else now.accepts(answer, [tool.name for tool in sample.tools])
 
     def rule(sample: Sample, answer: Message) -> str | None:
         now = truth(sample.tools, sample.messages)

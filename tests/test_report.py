@@ -124,6 +124,27 @@ def test_undecided_verdicts_are_no_verdicts_but_their_votes_count():
     assert (figures.votes_label_first.share, figures.votes_prediction_first.share) == (1, 0)
 
 
+def test_kappa_and_votes_are_of_judges_that_judge_mismatches():
+    cases = [("PRED_WRONG", RIGHT, WRONG), ("LABEL_WRONG", WRONG, RIGHT),
+             ("LABEL_WRONG", RIGHT, WRONG)]
+    given = [verdict(probe(sample(f"{name}{place}", label), prediction), name, name, name)
+             for place, (name, label, prediction) in enumerate(cases)]
+    alone, _ = measures.verdict_figures(given, [], known)
+    assert alone.kappa == pytest.approx(0.4) and alone.votes_label_first.total == 3
+    others = []
+    for place, judge in enumerate(("refinement", "rules", "none")):
+        other = verdict(probe(sample(judge, RIGHT), WRONG), "LABEL_WRONG", "LABEL_WRONG")
+        other.votes[0].judge = judge
+        others.append(other)
+    audits = [msgspec.structs.replace(verdict(probe(sample(name, RIGHT), WRONG), name, name, name),
+                                      audited=True) for name in ("PRED_WRONG", "LABEL_WRONG")]
+    figures, _ = measures.verdict_figures([*given, *others, *audits], [], known)
+    assert (figures.kappa, figures.votes_label_first) == (alone.kappa, alone.votes_label_first)
+    assert figures.verdicts == {"PRED_WRONG": 1, "LABEL_WRONG": 6, "LABEL_CONFIRMED": 1}
+    assert figures.right.total == 7 and figures.confusion["PRED_WRONG"] == {"PRED_WRONG": 1,
+                                                                            "LABEL_WRONG": 5}
+
+
 def test_a_replaced_label_may_have_been_wrong_and_stay_wrong():
     wrong_for_wrong = verdict(probe(D1[3], OTHER), "LABEL_WRONG", "LABEL_WRONG")
     _, replaced = measures.verdict_figures([wrong_for_wrong], [change(wrong_for_wrong)], known)
