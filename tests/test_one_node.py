@@ -14,7 +14,7 @@ from looptool.records import Sample, read_jsonl
 from looptool.run_files import RoundFiles
 
 pytestmark = [pytest.mark.slow,
-              pytest.mark.skipif(not CHECKPOINT.exists(), reason="the tiny student is still to be built")]
+              pytest.mark.skipif(not CHECKPOINT.exists(), reason="no tiny student yet")]
 SERVER = """
 import argparse, atexit, json, os, sys, time
 from aiohttp import web
@@ -48,7 +48,8 @@ LAPTOP = ("student.model=grpotool/tiny_student/checkpoint", "student.instruction
 
 def test_a_loop_of_one_node_starts_and_ends_its_teacher_step_by_step(tmp_path, monkeypatch):
     make_machine(tmp_path, monkeypatch, SERVER)
-    loop = ("bash", ROOT / "scripts" / "run_loop.sh", "--config", ROOT / "configs" / "qwen3_8b.yaml",
+    loop = ("bash", ROOT / "scripts" / "run_loop.sh",
+            "--config", ROOT / "configs" / "qwen3_8b.yaml",
             *flags(tmp_path / "run", *LAPTOP))
     assert "train: round 1: 35 rows -> 2 steps" in run(*loop)
     files = RoundFiles(tmp_path / "run", 1)
