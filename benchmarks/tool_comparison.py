@@ -220,7 +220,7 @@ def _operation(shapes: Shapes, item: dict[str, Any], at: Path, operation: dict[s
         content = next(iter(parameter["content"].values())) if parameter.get("content") else parameter
         schema = content.get("schema", {key: value for key, value in parameter.items() if key != "required"})
         result["properties"].setdefault(name, shapes.shape(schema, file, DEPTH - 1))
-        if str(parameter.get("required")).lower() == "true":
+        if where == "path" or str(parameter.get("required")).lower() == "true":
             result["required"].add(name)
     return result
 

@@ -26,8 +26,8 @@ from looptool.match import tool_match
 from looptool.prompt import render_answer
 from looptool.records import Draw, Message, Probe, Verdict, Vote
 
-NO_CHALLENGE = ("match", "malformed")
-"""Answers that no label has to stand against."""
+NO_CHALLENGE = ("match", "malformed", "untagged_call", "invented_turn", "empty")
+"""Answers that no label has to stand against, as they could be none themselves."""
 
 
 def audited(probes: Path, share: float) -> Callable[[Probe], bool]:

@@ -29,13 +29,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from msgspec.structs import replace
 
 from dataloop.auditing import (
     audited, challenged, majorities, middle, refined, refuted, without_preference)
 from dataloop.listing import Listing
 from dataloop.loop_files import read_some
 from dataloop.mixing import planned, without_repeats
-from dataloop.seeds import error_seeds, label_changes, near_boundary
+from dataloop.seeds import confirms_label, error_seeds, label_changes, near_boundary
 from dataloop.verification import JUDGE_PROMPT, JUDGEMENT, assume_mispredicted, verify_one
 from looptool.asking import make_ask
 from looptool.checking import reason_against
@@ -98,16 +99,18 @@ async def verify_probes(config: Config, probes: Path, verdicts: Path, fresh: boo
         ask = make_ask(client, {"judge": Sampling(temperature=options.temperature, form=JUDGEMENT)})
 
         async def work(probe: Probe) -> Outcome:
-            verdict = refined(probe, before)
+            verdict, is_audit = refined(probe, before), False
             if verdict is None and judging:
-                seen = challenged(probe) if probe.matches else probe
-                verdict = await verify_one(seen, ask, judges, options)
+                is_audit = probe.matches
+                verdict = await verify_one(challenged(probe) if is_audit else probe, ask, judges,
+                                           options)
             elif verdict is None:
                 verdict = assume_mispredicted(probe)
             if isinstance(verdict, str):
                 return Outcome([], reason_against(verdict))
-            verdict = without_preference(verdict)
-            return Outcome([verdict], verdict.verdict.lower())
+            verdict = replace(without_preference(verdict), audited=is_audit)
+            is_confirmed = confirms_label(verdict)
+            return Outcome([verdict], "label_confirmed" if is_confirmed else verdict.verdict.lower())
 
         settings = {**client.settings("judge"), "judges": judges,
                     "both_orders": options.both_orders,
@@ -193,7 +196,8 @@ def summary(meta: StageMeta, counts: Counter[str], round: int) -> str:
     unjudged = sum(meta.counts.get(reason, 0)
                    for reason in ("unjudged", "judge_cut")) + meta.failed
     dropped = {"both right": counts["both_correct"], "both wrong": counts["both_wrong"],
-               "undecided": counts["undecided"], "unusable": counts["label_wrong_unusable"],
+               "undecided": counts["undecided"],
+               "label confirmed": counts["label_confirmed"], "unusable": counts["label_wrong_unusable"],
                "rolled back": counts["rolled_back"], "unjudged": unjudged}
     return (f"verify: round {round}: {meta.inputs:,} judged -> {counts['mispredicted']:,} prediction wrong, "
             f"{counts['relabeled']:,} label replaced"

@@ -176,9 +176,10 @@ def round_supply(args: argparse.Namespace, config: Config, files: RoundFiles) ->
     fresh = listing.add(seed_path, Sample, lambda sample: not is_used(sample, used))
     supply.seed_new = listing.shuffled(fresh, f"{config.seed}")
     if files.round:
-        is_short = may_be_short(config, supply)
-        wrong = refuted(read_some(files.verdicts,
-                                  Verdict)) if config.verify.audit_mastered else IdSet()
+        is_short, wrong = may_be_short(config, supply), IdSet()
+        if config.verify.audit_mastered or config.verify.label_refinement:  # else matches have none
+            wrong = refuted(read_some(files.verdicts, Verdict))
+            sources.append(files.verdicts)
         mastered = listing.add(paths["probes"], Probe, lambda probe: (
             check.probe(probe) and probe.matches and is_short and probe.sample.id not in wrong))
         check.all_found(listing.records(supply.high_ppl))

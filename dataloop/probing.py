@@ -147,7 +147,8 @@ def make_probe(sample: Sample, generation: Generation, drawn: Sequence[Generatio
 
 
 def draws_of(drawn: Sequence[Generation], label: Message, tools: Sequence[str]) -> list[Draw]:
-    """Replies with the same calls together, the most frequent first."""
+    """Replies with the same calls together, the most frequent first; those without any, or of which
+    none counts, by their reason alone, whatever the order in which they were drawn."""
     draws: list[Draw] = []
     for generation in drawn:
         reply = parse_reply(generation.text)
@@ -155,9 +156,9 @@ def draws_of(drawn: Sequence[Generation], label: Message, tools: Sequence[str]) 
                          calls=reply.message().calls)
         reason = ("malformed" if generation.finish != "stop"
                   else tool_match(answer, label, reply.faults, tools))
-        same = next((draw for draw in draws if draw.reason == reason == "malformed"
-                     or "malformed" not in (reason, draw.reason)
-                     and tool_match(answer, draw.answer, tools=tools) == "match"), None)
+        by_reason = not answer.calls or reason in ("malformed", "invented_turn")
+        same = next((draw for draw in draws if draw.reason == reason and (
+            by_reason or tool_match(answer, draw.answer, tools=tools) == "match")), None)
         if same is None:
             draws.append(Draw(answer=answer, count=1, reason=reason))
         else:

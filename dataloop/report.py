@@ -3,6 +3,9 @@
 in   every file of the run that exists (dataloop/reporting/files.py); at least round_1/dataset.jsonl
 out  the table on standard output, <run_dir>/report.html and <run_dir>/report.json
 
+The page is one file that any browser opens. It has the figures, and a browser of all samples: each
+with its label and prediction side by side, the judges' votes, and what it was made from and became.
+
 A run that is not finished is shown as far as it is. With the simulated teacher the truth of each task is known, and
 labels, verdicts and answers are held against it; such figures are called SIMULATED. A real run has no such columns.
 
@@ -24,9 +27,9 @@ from pathlib import Path
 
 import msgspec
 
-from dataloop.reporting.examples import find_examples
 from dataloop.reporting.files import read_report
 from dataloop.reporting.page import render_page
+from dataloop.reporting.samples import collect_samples
 from dataloop.reporting.skills import World
 from dataloop.reporting.table import TOTAL_WIDTH, in_brief, make_table, render_text
 from looptool.config import ROOT, Config, argument_parser, load_config
@@ -52,7 +55,7 @@ def simulated_world() -> World:
 
     def right(sample: Sample, answer: Message) -> bool | None:
         now = truth(sample.tools, sample.messages)
-        return None if now is None else now.accepts(answer)
+        return None if now is None else now.accepts(answer, [tool.name for tool in sample.tools])
 
     def rule(sample: Sample, answer: Message) -> str | None:
         now = truth(sample.tools, sample.messages)
@@ -80,16 +83,18 @@ def main() -> None:
     static = run.with_name(f"{run.name}_static") if args.static else None
     made_by = command(args.config, args.overrides) + (" --static" if args.static else "")
     report = read_report(config, world, made_by, static)
-    examples = find_examples([RoundFiles(config.run_dir, figures.number)
-                              for figures in report.rounds], world and world.right)
+    rounds = [*report.rounds, *([report.next] if report.next else [])]
+    samples = collect_samples([RoundFiles(config.run_dir, figures.number) for figures in rounds],
+                              world and world.right)
     table = make_table(report)
     page = RunFiles(config).report
     write_atomic(page.with_suffix(".json"), [msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n"])
-    write_atomic(page, [render_page(report, table, examples).encode()])
+    write_atomic(page, [render_page(report, table, samples).encode()])
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else TOTAL_WIDTH
     print("\n".join(render_text(table if args.full else in_brief(table), has_colors(sys.stdout),
                                min(width, TOTAL_WIDTH))))
-    log.info("report: %d of %d rounds -> %s", len(report.rounds), report.planned_rounds, page)
+    log.info("report: %d of %d rounds -> %s, %s", len(report.rounds), report.planned_rounds, page,
+             page.with_suffix(".json").name)
 
 
 if __name__ == "__main__":

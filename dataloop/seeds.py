@@ -36,6 +36,8 @@ def relabeled(probe: Probe, round: int) -> Sample | None:
 def error_seed(verdict: Verdict, round: int) -> ErrorSeed | None:
     """D_MR: the label was right and is kept. D_LR: it was wrong, and the prediction takes its place. Else None."""
     probe = verdict.probe
+    if confirms_label(verdict):
+        return None
     if verdict.verdict == "PRED_WRONG":
         sample, wrong, cause = probe.sample, shown_prediction(probe), "mispredicted"
     elif verdict.verdict == "LABEL_WRONG":
@@ -46,6 +48,11 @@ def error_seed(verdict: Verdict, round: int) -> ErrorSeed | None:
         return None
     reason = _deciding_vote(verdict)
     return ErrorSeed(sample=sample, wrong=wrong, cause=cause, analysis=reason.analysis, approach=reason.approach)
+
+
+def confirms_label(verdict: Verdict) -> bool:
+    """Whether an audit found nothing wrong with a label that the policy reproduces: no error."""
+    return verdict.audited and verdict.verdict == "PRED_WRONG"
 
 
 def _deciding_vote(verdict: Verdict) -> Vote:
@@ -63,7 +70,9 @@ def error_seeds(verdicts: Iterable[Verdict], round: int, counts: Counter[str],
     for verdict in verdicts:
         seed = error_seed(verdict, round)
         if seed is None:
-            counts["label_wrong_unusable" if verdict.verdict == "LABEL_WRONG" else verdict.verdict.lower()] += 1
+            counts["label_confirmed" if confirms_label(verdict) else
+                   "label_wrong_unusable" if verdict.verdict == "LABEL_WRONG" else
+                   verdict.verdict.lower()] += 1
             continue
         if undone and seed.cause == "relabeled":
             counts["rolled_back"] += 1

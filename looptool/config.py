@@ -347,7 +347,8 @@ class Config(Section, kw_only=True):
     rounds: AtLeastOne = 4
     """J of algorithm 1."""
     ablation: Ablation = "none"
-    """A variant of Table 4, or training on D_1 in every round; dataloop/ablation.py says what each does."""
+    """A variant of Table 4, or training on D_1 in every round; dataloop/ablation.py says what each
+    does."""
     student: Student
     teacher: Teacher
     simulation: Simulation = msgspec.field(default_factory=Simulation)

@@ -126,8 +126,8 @@ def page() -> str:
         "A preset sets some keys of its section. Keys that the file names itself win.\n",
         *preset_lines("train.preset", PRESETS), *preset_lines("verify.preset", VERIFY_PRESETS),
         "\n## A part of D_j\n",
-        "A whole number is a count of samples. A number from 0 to 1 is a share of `mix.size`. A list",
-        "has one of these for D_2, one for D_3 and so on; the last one holds for all later rounds."
+        "A whole number is a count of samples. A number from 0 to 1 is a share of `mix.size`. A",
+        "list has one of these for D_2, one for D_3 and so on; the last holds for all later rounds."
     ]) + "\n"
 
 

@@ -48,6 +48,8 @@ class Turn(msgspec.Struct, kw_only=True, omit_defaults=True):
     """What an assistant thought; written on request, never read."""
     weight: Literal[0, 1] = 1
     """0: an assistant's turn that is never a label."""
+    failed: bool = False
+    """A tool's turn whose source says that it is an error; its words need not."""
 
 
 class Conversation(msgspec.Struct, kw_only=True):
@@ -127,7 +129,8 @@ def read_messages(conversation: Conversation) -> list[Message]:
             if place not in waiting or place in results:
                 raise ValueError(f"messages[{index}]: a result without its call "
                                  f"(tool_call_id {turn.tool_call_id!r})")
-            results[place] = Message(role="tool", content=content, failed=reports_error(content))
+            results[place] = Message(role="tool", content=content,
+                                     failed=turn.failed or reports_error(content))
         if waiting and (role != "tool" or index == last):
             messages += [results[id] for id in waiting if id in results]
             if len(results) < len(waiting):

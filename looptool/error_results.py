@@ -3,7 +3,7 @@
 In: a result as text. Out: the form in which it reports one, or "". What only talks about errors, as
 a linter's list, an order whose status is "failed" or a page about HTTP codes does, reports none: so
 words count at the beginning of a text only, and fields that may be data count only beside nothing
-but what an error's envelope holds.
+but what an error's envelope holds; success false and status "error" also beside a message.
 
 Forms: error_text ("Error: ...", "404 Not Found"), traceback, error (a field that says something),
 errors, is_error (MCP), success_false, status_error, http_code.
@@ -118,11 +118,13 @@ def _form_of_object(value: dict[str, Any]) -> str:
         return "error"
     if _lists_errors(value):
         return "errors"
-    if not _SUCCESS.isdisjoint(value) and any(
+    envelope = value.keys() <= _ENVELOPE
+    said = envelope or not _WORDS.isdisjoint(value)  # a rocket's launch has success and no words
+    if said and not _SUCCESS.isdisjoint(value) and any(
             str(value[key]).lower() == "false" for key in _SUCCESS & value.keys()):
         return "success_false"
-    envelope, status = value.keys() <= _ENVELOPE, str(value.get("status")).lower()
-    if status == "error" or envelope and status in ("fail", "failed", "failure"):
+    status = str(value.get("status")).lower()
+    if said and status == "error" or envelope and status in ("fail", "failed", "failure"):
         return "status_error"
     if envelope and _has_http_code(value):
         return "http_code"

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from looptool.records import InputError, Record, write_jsonl
-from looptool.yaml_documents import read_yaml
+from looptool.yaml_documents import load_yaml
 
 _log = logging.getLogger(__name__)
 _NAMES = re.compile(r"'[^']*'|\"[^\"]*\"|[\[{].*|\d+", re.DOTALL)
@@ -128,16 +128,18 @@ def _read_json(path: Path) -> Any:
 
 def _read_yaml(path: Path) -> Any:
     try:
-        return read_yaml(path.read_bytes())
+        value = load_yaml(path.read_bytes())
     except ValueError as error:
         raise InputError(f"{path}: {error}; mend or remove it") from None
+    return [_strict(item) for item in value] if isinstance(value, list) else [_strict(value)]
 
 
 def _strict(value: Any) -> Any:
+    """The value, or a bad one where it holds NaN, infinity or a lone surrogate."""
     try:
-        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+        json.dumps(value, ensure_ascii=False, allow_nan=False, default=str).encode()
     except ValueError as error:
-        return _Bad(str(error), json.dumps(value))
+        return _Bad(str(error), json.dumps(value, default=str))
     return value
 
 
@@ -150,7 +152,7 @@ def _rows(path: Path) -> Iterator[tuple[str, Any]]:
             number = 0
             for batch in file.iter_batches(batch_size=256):
                 for row in batch.to_pylist():
-                    yield f"{path.name}[{number}]", _without_nulls(row)
+                    yield f"{path.name}[{number}]", _strict(_without_nulls(row))
                     number += 1
     except (pa.ArrowException, pa.ArrowInvalid) as error:
         raise InputError(f"{path}: not Parquet ({error}); mend or remove it") from None

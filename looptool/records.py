@@ -160,13 +160,16 @@ class Vote(Record):
     approach: str
 
 
-class Verdict(Record):
+class Verdict(Record, omit_defaults=True):
     """What the judges said of one mismatch (section 4.3, JGLV)."""
 
     probe: Probe
     verdict: VerdictName
     """UNDECIDED when the votes do not agree across both orders; such a sample is kept out and counted."""
     votes: list[Vote]
+    audited: bool = False
+    """Of a match (verify.audit_mastered): the policy's own reply is the label, whatever stands in
+    its place in `probe`."""
 
 
 class LabelChange(Record):

@@ -85,9 +85,14 @@ def _fitting(value: Any, kind: type[T]) -> Iterator[T]:
     fitting = _converted(value, kind) if isinstance(value, dict) else None
     if fitting is not None:
         yield fitting
-    elif isinstance(value, (dict, list)):
+    elif isinstance(value, (dict, list)) and not _is_quoted_call(value):
         for child in value.values() if isinstance(value, dict) else value:
             yield from _fitting(child, kind)
+
+
+def _is_quoted_call(value: Any) -> bool:
+    """Whether it is a call, whose arguments are the tool's and nobody's answer."""
+    return isinstance(value, dict) and isinstance(value.get("name"), str) and "arguments" in value
 
 
 def _converted(value: Any, kind: type[T]) -> T | None:

@@ -53,12 +53,26 @@ def read_yaml(content: bytes | str) -> Any:
     """The JSON value of a document; None where it is empty.
 
     Raises:
-        ValueError: it is no YAML, or holds what JSON has no form for: itself, NaN, a key that is a list.
+        ValueError: as `load_yaml`; or it holds NaN, infinity or a lone surrogate.
+    """
+    value = load_yaml(content)
+    try:
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except ValueError as error:
+        raise ValueError(f"not YAML that JSON could hold: {error}") from None
+    return value
+
+
+def load_yaml(content: bytes | str) -> Any:
+    """`read_yaml` for a caller that looks for NaN, infinity and lone surrogates itself.
+
+    Raises:
+        ValueError: it is no YAML, or holds what JSON has no form for: itself, a key that is a list.
     """
     reader = YAML(typ="safe", pure=True)  # libyaml reads YAML 1.1 and refuses [12:30]
     reader.Resolver, reader.Constructor = _Resolver, _Constructor
     try:
-        return json.loads(json.dumps(reader.load(content), allow_nan=False))
+        return json.loads(json.dumps(reader.load(content)))
     except RecursionError:
         raise ValueError("not YAML: nested too deeply") from None
     except (YAMLError, TypeError, ValueError) as error:  # the last two by json.dumps

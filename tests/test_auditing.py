@@ -2,15 +2,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from loop_world import is_right, loop_config, probed, says, task, weather, world
 
 from dataloop.auditing import audited, challenged, majorities, majority, middle, refined, without_preference
 from dataloop.judgement_label_verification import verify_probes, write_consequences
 from dataloop.loop_files import read_some
+from dataloop.next_round import parse_arguments, round_supply
+from dataloop.seeds import error_seeds
 from looptool.config import Mix, Simulation, Verify
+from looptool.meta import read_meta
 from looptool.records import Draw, LabelChange, Probe, Verdict, write_jsonl
 from looptool.run_files import RoundFiles
 from looptool.simulation.truth import truth
@@ -40,6 +45,8 @@ def test_a_label_is_challenged_by_the_most_frequent_other_answer():
     other = challenged(probe)
     assert other.prediction == WRONG and other.reason == "wrong_value" and "Oslo" in other.text
     assert probe.prediction == RIGHT and challenged(drawn((RIGHT, 4, "match"))).prediction == RIGHT
+    for reason in ("untagged_call", "invented_turn", "empty"):
+        assert challenged(drawn((says("?"), 4, reason))).prediction == RIGHT
 
 
 @pytest.mark.parametrize("given, kept", [("LABEL_WRONG", "UNDECIDED"), ("PRED_WRONG", "UNDECIDED"),
@@ -119,6 +126,39 @@ def test_an_audit_with_draws_mends_labels_by_the_same_path_and_ledger(tmp_path):
     _, ledger, high = judged_round(tmp_path, probes, audit_mastered=1.0)
     assert {change.old_id for change in ledger} == challenged_ids != set()
     assert not challenged_ids & {probe.sample.id for probe in high}
+
+
+def test_a_label_that_an_audit_confirms_is_no_error_of_the_policy(tmp_path):
+    probes = [probed(probe.sample, says("I see.", *now.calls), probe.perplexity)
+              for probe in world(40) if is_right(probe.sample, probe.sample.label)
+              and (now := truth(probe.sample.tools, probe.sample.messages)).calls]
+    for probe in probes:
+        assert probe.matches
+        call = probe.sample.label.calls[0]
+        probe.draws = [Draw(answer=says("", replace(call, arguments={})), count=4,
+                            reason="missing_argument")]
+    verdicts, ledger, high = judged_round(tmp_path, probes, audit_mastered=1.0)
+    assert {(found.verdict, found.audited) for found in verdicts} == {("PRED_WRONG", True)}
+    counts = Counter()
+    assert not list(error_seeds(verdicts, 1, counts)) and not ledger
+    assert counts == {"label_confirmed": len(probes)} and len(high) == len(probes) > 9
+    assert read_meta(RoundFiles(tmp_path, 1).verdicts).counts["label_confirmed"] == len(probes)
+
+
+@pytest.mark.parametrize("option, kept", [({"label_refinement": True}, False),
+                                          ({"audit_mastered": 0.5}, False), ({}, True)])
+def test_a_refuted_label_does_not_fill_up_the_next_dataset(tmp_path, monkeypatch, option, kept):
+    wrong = drawn((WRONG, 4, "wrong_value"))
+    files = RoundFiles(tmp_path, 1)
+    for path in (files.error_seeds, files.expanded, files.high_ppl, tmp_path / "seed.jsonl"):
+        write_jsonl(path, [])
+    write_jsonl(files.dataset, [wrong.sample])
+    write_jsonl(files.probes, [wrong])
+    write_jsonl(files.verdicts, [refined(wrong, {wrong.sample.id: WRONG})])
+    monkeypatch.setattr("sys.argv", ["next_round.py"])
+    config = loop_config(tmp_path, verify=Verify(**option), mix=Mix(size=4))
+    supply, sources = round_supply(parse_arguments(), config, files)
+    assert (len(supply.mastered) == 1) == kept and (files.verdicts in sources) != kept
 
 
 def test_refinement_replaces_labels_without_a_judge(tmp_path):

@@ -59,7 +59,8 @@ REPORTS = [
     ("is_error", '{"is_error": true}'),
     ("success_false", '{"success": false, "reason": "no"}'), ("success_false", '{"ok": false}'),
     ("success_false", '{"success": "false"}'),
-    ("status_error", '{"status": "error", "city": "Roma"}'),
+    ("status_error", '{"status": "error", "city": "Roma", "message": "no such city"}'),
+    ("success_false", '{"success": false, "city": "Roma", "reason": "no such city"}'),
     ("status_error", '{"status": "ERROR"}'), ("status_error",
                                               '{"status": "failed", "message": "no city"}'),
     ("status_error", '{"status": "fail", "data": {"city": "unknown"}}'),
@@ -96,6 +97,8 @@ TALKS = [
     '"Errors happen."', "true",
     '{"title": "Error: a novel", "author": "X"}', '{"results": [{"error": "old ticket"}]}',
     '{"status": 450, "seats": 3}',
+    '{"flight_number": 1, "name": "FalconSat", "success": false}',
+    '{"service": "db", "status": "error", "uptime": 3}', '{"test": "login", "ok": false}',
     '{"answer": "Error: is what it prints"}', '{"detail": "Founded in 404"}']
 
 

@@ -3,6 +3,7 @@ decoding with a tiny random Qwen3, against separate forward passes."""
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import math
 import random
@@ -63,6 +64,30 @@ def test_a_reply_is_read_and_compared(reply, label, reason, faults):
     probe = make_probe(sample, reply)
     assert (probe.reason, probe.faults, probe.finish, probe.text) == (reason, faults, reply.finish, reply.text)
     assert probe.sample is sample and (probe.perplexity, probe.tokens) == (1.25, 9)
+
+
+TEXT_LABEL = says("For which city?")
+
+
+@pytest.mark.parametrize("label, replies, expected", [
+    (TEXT_LABEL, ["...", "Fine.", "Good."], {("match", 2), ("empty", 1)}),
+    (TEXT_LABEL, [BARE, "Fine.", BARE, "..."], {("untagged_call", 2), ("match", 1), ("empty", 1)}),
+    (TEXT_LABEL, ["<tool_response>\n1\n</tool_response>", "Fine."],
+     {("invented_turn", 1), ("match", 1)}),
+    (TEXT_LABEL, [CALL, "Fine.", render_calls([weather("Oslo")])],
+     {("unexpected_call", 1), ("match", 1)}),
+    (says("", weather("Rome")), ["", "Fine.", CALL, BARE, CALL],
+     {("no_call", 2), ("match", 2), ("untagged_call", 1)}),
+    (says("", weather("Rome")), ["<tool_call>", CALL, "<tool_call>{"],
+     {("malformed", 2), ("match", 1)})])
+def test_draws_are_grouped_alike_in_any_order(label, replies, expected):
+    sample = task("Rome", label=label)
+    rates = set()
+    for order in itertools.permutations(replies):
+        probe = make_probe(sample, Reply(CALL), [Reply(text) for text in order])
+        assert {(draw.reason, draw.count) for draw in probe.draws} == expected
+        rates.add(probe.pass_rate)
+    assert rates == {dict(expected)["match"] / len(replies)}
 
 
 @pytest.mark.parametrize("text, finish, cases", [

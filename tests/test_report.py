@@ -11,127 +11,27 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from report_world import (
+    D1, HELDOUT, OTHER, PROBES, RIGHT, UNSPOKEN, WORLD, WRONG, change, config, known,
+    page_of, probe, sample, samples_of, small_run, verdict)
 
 from dataloop import report as script
 from dataloop.reporting import measures
-from dataloop.reporting.examples import find_examples
 from dataloop.reporting.figures import Report
 from dataloop.reporting.files import read_report
 from dataloop.reporting.page import render_page
 from dataloop.reporting.rows import NOT_YET
-from dataloop.reporting.skills import World
 from dataloop.reporting.table import TOTAL_WIDTH, make_table, render_text
-from looptool.answers import Usage
 from looptool.config import ROOT, Config, load_config
-from looptool.meta import StageMeta, meta_path
-from looptool.records import (Call, Draw, ErrorSeed, InputError, LabelChange, Message, Probe,
-                              Sample, Tool, Verdict, Vote, sample_id, write_jsonl)
+from looptool.records import (Draw, InputError, Message, write_jsonl)
 from looptool.run_files import RoundFiles
 
-HOSTILE = '</pre><script>alert("x")</script><img src="http://evil.example/a.png" onerror=alert(1)>{{table}}&amp;'
-TOOL = Tool(name="get_weather", parameters={"type": "object", "properties": {"city": {"type": "string"}}})
-UNSPOKEN = "A sentence of another world."
-
-
-def answer(city: str) -> Message:
-    return Message(role="assistant", calls=[Call(name="get_weather", arguments={"city": city})])
-
-
-RIGHT, WRONG, OTHER = answer("Bern"), answer("Rome"), answer(HOSTILE)
-
-
-def sample(text: str, label: Message = RIGHT, **fields) -> Sample:
-    messages = [Message(role="user", content=text)]
-    return Sample(id=sample_id([TOOL], "unknown", messages, label), tools=[TOOL], date="unknown", messages=messages,
-                  label=label, **fields)
-
-
-def known(task: Sample, given: Message) -> bool | None:
-    """A world in which Bern is always right, and some texts were never spoken."""
-    return None if task.messages[0].content == UNSPOKEN else given.calls == RIGHT.calls
-
-
-WORLD = World(known, lambda task, given: "capital" if given.calls == WRONG.calls else None,
-              lambda task: {"a": "first", "d": "rare"}.get(task.messages[0].content))
-"""Rome for Bern is a rule; what is neither "a" nor "d" is of no known kind."""
-
-
-def probe(task: Sample, prediction: Message, perplexity: float = 1.1, faults: tuple[str, ...] = ()) -> Probe:
-    reason = "match" if prediction.calls == task.label.calls and not faults else "wrong_value"
-    return Probe(sample=task, text=HOSTILE, prediction=prediction, faults=list(faults), reason=reason,
-                 perplexity=perplexity, tokens=9, finish="stop")
-
-
-def verdict(of: Probe, name: str, *votes: str) -> Verdict:
-    return Verdict(probe=of, verdict=name, votes=[
-        Vote(verdict=vote, label_first=index == 0, judge="j", draw=0, analysis=HOSTILE, approach="")
-        for index, vote in enumerate(votes)])
-
-
-def change(of: Verdict) -> LabelChange:
-    task, new = of.probe.sample, of.probe.prediction
-    return LabelChange(old_id=task.id, new_id=sample_id([TOOL], "unknown", task.messages, new), old_label=task.label,
-                       new_label=new, round=1, votes=of.votes)
-
-
-def relabeled(of: Verdict) -> ErrorSeed:
-    task = msgspec.structs.replace(of.probe.sample, id=change(of).new_id, label=of.probe.prediction)
-    return ErrorSeed(sample=task, wrong=of.probe.sample.label, cause="relabeled", analysis=HOSTILE, approach="")
-
-
-def explain(output: Path, stage: str, seconds: float, **usage: Usage) -> None:
-    meta = StageMeta(stage=stage, settings={"note": HOSTILE}, sources={}, version="0", inputs=4, failed=0, failures={},
-                     counts={"accepted": 3, "unjudged": 1}, records=3, usage=usage, seconds=seconds)
-    meta_path(output).write_bytes(msgspec.json.encode(meta))
-
-
-D1 = [sample("a"), sample(f"b {HOSTILE}"), sample("c"), sample("d", WRONG), sample(UNSPOKEN)]
-PROBES = [probe(D1[0], RIGHT, 1.25), probe(D1[1], WRONG, 1.5), probe(D1[2], OTHER), probe(D1[3], RIGHT),
-          probe(D1[4], WRONG)]
-VERDICTS = [verdict(PROBES[1], "PRED_WRONG", "PRED_WRONG", "PRED_WRONG"),
-            verdict(PROBES[2], "LABEL_WRONG", "LABEL_WRONG", "LABEL_WRONG"),
-            verdict(PROBES[3], "LABEL_WRONG", "LABEL_WRONG", "LABEL_WRONG"),
-            verdict(PROBES[4], "UNDECIDED", "PRED_WRONG", "LABEL_WRONG")]
-HELDOUT = [sample(f"held out {index}") for index in range(4)]
-
-
-def config(run_dir: Path, rounds: int = 1) -> Config:
-    return load_config(ROOT / "configs" / "laptop.yaml", [f"run_dir={run_dir}", f"rounds={rounds}"])
+# Figures
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Config:
-    """One whole round of five samples, and the dataset after it."""
-    start, first = RoundFiles(tmp_path, 0), RoundFiles(tmp_path, 1)
-    write_jsonl(start.heldout_probes, [probe(HELDOUT[0], RIGHT), *(probe(task, WRONG) for task in HELDOUT[1:])])
-    write_jsonl(first.heldout_probes, [*(probe(task, RIGHT) for task in HELDOUT[:3]),
-                                       probe(HELDOUT[3], RIGHT, faults=("bad_json",))])
-    write_jsonl(first.dataset, D1)
-    first.training.mkdir()
-    (first.training / "metrics.jsonl").write_text("".join(
-        json.dumps({"step": step, "data": {"critic/score/mean": step / 10, "timing_s/step": 1.5}}) + "\n"
-        for step in range(1, 6)))
-    write_jsonl(first.probes, PROBES)
-    write_jsonl(first.high_ppl, [PROBES[0], probe(sample("f"), RIGHT, 1.2)])
-    write_jsonl(first.verdicts, VERDICTS)
-    write_jsonl(first.ledger, [change(VERDICTS[1]), change(VERDICTS[2])])
-    kept = ErrorSeed(sample=D1[1], wrong=WRONG, cause="mispredicted", analysis="", approach="")
-    write_jsonl(first.error_seeds, [kept, relabeled(VERDICTS[1]), relabeled(VERDICTS[2])])
-    expanded = [sample("e1", origin="expanded", source=HOSTILE), sample("e2", origin="expanded"),
-                sample("e3", WRONG, origin="expanded")]
-    write_jsonl(first.expanded, expanded)
-    explain(first.expanded, "expand", 2.5, generator=Usage(calls=4, prompt_tokens=4000, completion_tokens=600))
-    explain(first.verdicts, "verify", 1.5)
-    explain(first.train_parquet, "json2parquet", 1.0)
-    explain(first.test_parquet, "json2parquet", 1.0)
-    explain(start.heldout_probes, "probe", 0.5)
-    write_jsonl(first.next().dataset, [msgspec.structs.replace(D1[0], origin="high_ppl"), *expanded, sample("new")])
-    (first.next().folder / "dataset.meta.json").write_text(json.dumps(
-        {"round": 2, "notes": [f"fewer seeds {HOSTILE}"], "left_out": {"duplicate": 7}}))
-    return config(tmp_path)
-
-
-# Figures
+    return small_run(tmp_path)
 
 
 def test_figures_of_a_run_counted_by_hand(run):
@@ -224,6 +124,27 @@ def test_undecided_verdicts_are_no_verdicts_but_their_votes_count():
     assert (figures.votes_label_first.share, figures.votes_prediction_first.share) == (1, 0)
 
 
+def test_kappa_and_votes_are_of_judges_that_judge_mismatches():
+    cases = [("PRED_WRONG", RIGHT, WRONG), ("LABEL_WRONG", WRONG, RIGHT),
+             ("LABEL_WRONG", RIGHT, WRONG)]
+    given = [verdict(probe(sample(f"{name}{place}", label), prediction), name, name, name)
+             for place, (name, label, prediction) in enumerate(cases)]
+    alone, _ = measures.verdict_figures(given, [], known)
+    assert alone.kappa == pytest.approx(0.4) and alone.votes_label_first.total == 3
+    others = []
+    for place, judge in enumerate(("refinement", "rules", "none")):
+        other = verdict(probe(sample(judge, RIGHT), WRONG), "LABEL_WRONG", "LABEL_WRONG")
+        other.votes[0].judge = judge
+        others.append(other)
+    audits = [msgspec.structs.replace(verdict(probe(sample(name, RIGHT), WRONG), name, name, name),
+                                      audited=True) for name in ("PRED_WRONG", "LABEL_WRONG")]
+    figures, _ = measures.verdict_figures([*given, *others, *audits], [], known)
+    assert (figures.kappa, figures.votes_label_first) == (alone.kappa, alone.votes_label_first)
+    assert figures.verdicts == {"PRED_WRONG": 1, "LABEL_WRONG": 6, "LABEL_CONFIRMED": 1}
+    assert figures.right.total == 7 and figures.confusion["PRED_WRONG"] == {"PRED_WRONG": 1,
+                                                                            "LABEL_WRONG": 5}
+
+
 def test_a_replaced_label_may_have_been_wrong_and_stay_wrong():
     wrong_for_wrong = verdict(probe(D1[3], OTHER), "LABEL_WRONG", "LABEL_WRONG")
     _, replaced = measures.verdict_figures([wrong_for_wrong], [change(wrong_for_wrong)], known)
@@ -306,7 +227,7 @@ def test_static_training_stands_beside(run, tmp_path):
     write_jsonl(static.heldout_probes, [probe(HELDOUT[0], RIGHT), *(probe(task, WRONG) for task in HELDOUT[1:])])
     report = read_report(run, WORLD, "command", tmp_path / "static")
     assert line_of(text_of(report), "static training") == ["25.0%", "of", "4"]
-    page = render_page(report, make_table(report), [])
+    page = render_page(report, make_table(report), samples_of(run))
     assert "pale: static training" in page and page.count('class="step"') == 5 + 1  # steps, and this
     assert "static training" not in text_of(read_report(run, WORLD, "command"))
 
@@ -322,7 +243,7 @@ def test_many_rounds_stay_within_the_width(run, tmp_path):
 class Page(HTMLParser):
     """Reads a page; remembers tags, attributes and whether all that was opened is closed."""
 
-    VOID = {"meta", "br"}
+    VOID = {"meta", "br", "input"}
 
     def __init__(self, page: str):
         super().__init__()
@@ -348,44 +269,35 @@ class Page(HTMLParser):
         self.text += data
 
 
-def page_of(config: Config, world: World | None = WORLD) -> str:
-    report = read_report(config, world, f"command {HOSTILE}")
-    numbers = [figures.number for figures in report.rounds]
-    examples = find_examples([RoundFiles(config.run_dir, number) for number in numbers], world
-                             and world.right)
-    return render_page(report, make_table(report), examples)
-
-
 def test_page_is_whole_and_needs_nothing_from_outside(run):
     text = page_of(run)
     page = Page(text)
-    assert page.tags["svg"] == 5 and not {"script", "img", "link", "iframe", "object", "a"} & set(page.tags)
+    assert page.tags["svg"] == 5 and page.tags["script"] == 2  # the page's own, and the samples
+    assert not {"img", "link", "iframe", "object", "a"} & set(page.tags)
     assert not {name for name, _ in page.attributes} & {"src", "href", "action", "xlink:href", "srcset"}
     assert not [name for name, _ in page.attributes if name.startswith("on")]
     style = text[text.index("<style>"):text.index("</style>")]
     assert "url(" not in style and "@import" not in style
+    assert not [word for word in ("http:", "https:", "fetch(", "innerHTML")
+                if word in script_of(text)]
+
+
+def script_of(page: str) -> str:
+    return page[page.index("<script>"):page.index("</script>")]
 
 
 def test_what_a_model_wrote_stays_text(run):
     page = Page(page_of(run))
     assert "evil.example" not in json.dumps(page.attributes)
-    assert page.text.count('<script>alert("x")</script>') >= 6  # user, analysis, arguments, scenario, note, command
+    assert page.text.count('<script>alert("x")</script>') >= 2  # note, settings
     assert "{{table}}" in page.text  # a value is not filled in again
     assert page.tags["table"] == 10
-
-
-def test_examples_show_a_right_and_a_wrong_replacement(run):
-    found = find_examples([RoundFiles(run.run_dir, 1)], known)
-    replaced = [example.answers for example in found if "replaced" in example.title]
-    assert [[answer.right for answer in answers] for answers in replaced] == [[True, False], [False, True]]
-    assert any("kept" in example.title for example in found) and any("disagree" in example.title for example in found)
-    assert any(HOSTILE in example.note for example in found if "error seed" in example.title)
 
 
 def test_real_run_has_no_columns_of_truth(run):
     report = read_report(run, None, "command")
     text, page = text_of(report), page_of(run, None)
-    for shown in (text, page[page.index("<main>"):page.index("<h2>Protocol")]):
+    for shown in (text, page[page.index("<main>"):page.index('<script id="samples"')]):
         assert not [word for word in ("SIMULATED", "noise", " right)", "label right", "✓") if word in shown]
     assert line_of(text, "accuracy") == ["25.0%", "of", "4", "75.0%", "of", "4"]  # against the labels
     assert line_of(text, "LABEL_WRONG") == ["2"]

@@ -220,7 +220,7 @@ def test_an_api_that_is_no_object(tmp_path: Path):
 
 def test_an_operation_with_parameters_of_every_place(tmp_path: Path):
     value = document(
-        parameter("shop", "path", INTEGER, required=True), parameter("dry", schema={"type": "boolean"}),
+        parameter("shop", "path", INTEGER), parameter("dry", schema={"type": "boolean"}),
         parameter("X-Trace", "header", description="Trace."), parameter("Authorization", "header", required=True),
         parameter("api_key", required=True), parameter("session", "cookie", required=True),
         {"name": "filter", "in": "query", "content": {"application/json": {"schema": fields(tag=STRING)}}},

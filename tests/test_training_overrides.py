@@ -13,6 +13,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from golden_files import check_golden
 
 from grpotool import train
@@ -524,9 +525,10 @@ def test_three_gpus_are_refused_where_the_policy_is_here(tmp_path):
 
 # verl's own check of the lists, without a GPU
 
-OPTIONS = {name: mine.split() for name, mine in re.findall(
-    r"^\| ([^|`]+) \| `([^|`]+=[^|`]+)` \|", (ROOT / "docs" / "training.md").read_text(), re.M)}
-"""Of the table in docs/training.md: a name, and what `train.verl` then has."""
+OPTIONS = {name: yaml.safe_load(block)["verl"] for name, block in re.findall(
+    r"^\*\*([^*]+)\.\*\*[^*]*?\n\n(    verl: [^]]+\])",
+    (ROOT / "docs" / "training.md").read_text(), re.M)}
+"""Of docs/training.md: a name, and what `train.verl` then has."""
 
 
 @pytest.mark.slow

@@ -33,7 +33,7 @@ def test_anchors_and_merge_keys():
 
 @pytest.mark.parametrize("content, reason", [
     ("a: 1\na: 2", 'duplicate key "a"'), ("2: x\n'2': y", "duplicate key"), ("a: 1\n---\nb: 2", "another document"),
-    ("a: [", "flow node"), ("a: &x\n  b: *x", "Circular"), ("a: .nan", "not JSON"), ("a: -.inf", "not JSON"),
+    ("a: [", "flow node"), ("a: &x\n  b: *x", "Circular"), ("a: .nan", "not JSON"), ("a: -.inf", "not JSON"), ('a: "\\ud800"', "surrogates"),
     ("a: !!python/object:os.system {}", "python"), ("a: !x 1", "!x"), ("? [1]\n: 2", "keys must be"),
     ("a: !!binary aGk=", "binary"), (b"a: \xff", "x00ff"), ("a: " + "[" * 5000 + "]" * 5000, "nested")])
 def test_what_json_cannot_hold(content: str | bytes, reason: str):

@@ -20,7 +20,8 @@ from looptool.svg import HEIGHT, WIDTH, mark
 
 GAP, HEAD = 24, 30
 STYLE = """<style>
-svg { font: 13px system-ui, sans-serif; fill: #1d2730 } .page { fill: #fff } .grid { stroke: #dfe4e8 }
+svg { font: 13px system-ui, sans-serif; fill: #1d2730 }
+.page { fill: #fff } .grid { stroke: #dfe4e8 }
 .tick { fill: #5d6b78 } .value, .title { font-weight: 600 } .step { fill: #b9c7cf }
 .trend { fill: none; stroke: #2f6690; stroke-width: 2.2 } .dot { fill: #2f6690 }
 .noise { fill: #d9967f } .whisker { fill: none; stroke: #1d2730; stroke-width: 1.3 }
@@ -64,7 +65,8 @@ def main() -> None:
     try:
         report = msgspec.json.decode(args.report.read_bytes(), type=Report)
     except OSError as error:
-        raise InputError(f"{args.report}: {error.strerror}; make it by scripts/11_report.sh") from None
+        raise InputError(f"{args.report}: {error.strerror}; make it by "
+                         "scripts/11_report.sh") from None
     write_atomic(args.output, [draw(report).encode()])
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from dataloop.probing import reply_cases
 from dataloop.reporting.figures import (EDGE_STEPS, DatasetFigures, ExpansionFigures, Gain, HeldoutFigures, Histogram,
                                         ProbeFigures, Rate, ReplacedFigures, TrainingFigures, VerdictFigures)
+from dataloop.seeds import confirms_label
 from looptool.records import ErrorSeed, LabelChange, Message, Probe, Sample, Verdict
 
 Known = Callable[[Sample, Message], "bool | None"]
@@ -155,6 +156,16 @@ def kappa(confusion: Mapping[str, Mapping[str, int]]) -> float | None:
     return None if chance == most else (deserved.total() * agreed - chance) / (most - chance)
 
 
+NO_JUDGES = {"refinement", "rules", "none"}
+"""Whose votes are those of no model."""
+
+
+def of_judges(verdict: Verdict) -> bool:
+    """Whether models judged a mismatch: what the judge's agreement with the truth is taken of."""
+    names = {vote.judge for vote in verdict.votes}
+    return not verdict.audited and not (names and names <= NO_JUDGES)
+
+
 class _Judged:
     """What the verdicts of a round add up to."""
 
@@ -162,12 +173,14 @@ class _Judged:
         self._changes, self._known = changes, known
         self.verdicts: Counter[str] = Counter()
         self.confusion: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self.judges: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        """The confusion of models alone."""
         self.right, self.new_right, self.old_wrong = Counter(), Counter(), Counter()
         self.votes: dict[bool, Answers] = {True: Counter(), False: Counter()}
 
     def add(self, verdict: Verdict) -> None:
-        self.verdicts[verdict.verdict] += 1
-        if self._known is None:
+        self.verdicts["LABEL_CONFIRMED" if confirms_label(verdict) else verdict.verdict] += 1
+        if self._known is None or confirms_label(verdict):
             return
         probe = verdict.probe
         label, prediction = self._known(probe.sample, probe.sample.label), predicted_right(probe, self._known)
@@ -176,7 +189,8 @@ class _Judged:
             self.right[deserved and verdict.verdict == deserved] += 1
         if deserved:
             self.confusion[deserved][verdict.verdict] += 1
-        for vote in verdict.votes:
+            self.judges[deserved][verdict.verdict] += of_judges(verdict)
+        for vote in verdict.votes if of_judges(verdict) else ():
             self.votes[vote.label_first][deserved and vote.verdict == deserved] += 1
         if probe.sample.id in self._changes:
             self.new_right[prediction] += 1
@@ -197,7 +211,7 @@ def verdict_figures(verdicts: Iterable[Verdict], changes: Iterable[LabelChange],
     return (VerdictFigures(verdicts=dict(judged.verdicts), right=share(judged.right),
                            confusion=None if known is None else {true: dict(judged.confusion[true])
                                                                  for true in judged.confusion},
-                           kappa=None if known is None else kappa(judged.confusion),
+                           kappa=None if known is None else kappa(judged.judges),
                            votes_label_first=share(judged.votes[True]),
                            votes_prediction_first=share(judged.votes[False])),
             ReplacedFigures(labels=len(by_sample), right=share(judged.new_right), needed=share(judged.old_wrong)))

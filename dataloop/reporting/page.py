@@ -1,4 +1,8 @@
-"""The page of a run: one HTML file without scripts, images or links; everything a model wrote is escaped."""
+"""The page of a run: one HTML file that needs nothing beside it; everything a model wrote is escaped.
+
+What changes with the run is made here; what the reader chooses from, the samples, is drawn by the
+page's own scripts from the data of dataloop/reporting/samples.py.
+"""
 from __future__ import annotations
 
 import json
@@ -10,30 +14,40 @@ from pathlib import Path
 import yaml
 
 from dataloop.reporting import charts
-from dataloop.reporting.examples import Answer, Example
 from dataloop.reporting.figures import Rate, Report, RoundFigures
 from dataloop.reporting.rows import NOT_YET, percent
+from dataloop.reporting.samples import SampleData, pack
 from dataloop.reporting.table import ORIGINS, VERDICTS, Table
-from looptool.prompt import fill, render_answer
-from looptool.records import Message
+from looptool.prompt import fill
 
-TEMPLATE = Path(__file__).with_name("page.html")
-SHOWN_MESSAGES, SHOWN_CHARACTERS = 5, 900
+SCRIPTS = ("difference.js", "sample.js", "browser.js")
 SIMULATED = """<p class="simulated"><strong>SIMULATED.</strong> Teacher, judge, tools and tasks of this run are played
 by rules that plant errors at known rates, so the truth of each task is known. The figures show what the loop does to
 data and student; they are no result of a real teacher or of a real benchmark.</p>"""
 
 
-def render_page(report: Report, table: Table, examples: Sequence[Example]) -> str:
+def render_page(report: Report, table: Table, samples: SampleData) -> str:
     """The whole file."""
-    return fill(TEMPLATE.read_text(encoding="utf-8"), title=escape(table.title), run_dir=escape(report.run_dir),
-                simulated=SIMULATED if report.simulated else "", tiles="".join(tiles(report)),
-                charts="".join(figures(report)), table=html_table(table), details="".join(details(report)),
-                examples="".join(map(html_example, examples)) or '<p class="soft">None yet.</p>',
-                of_truth=" (right and wrong by the SIMULATED truth)" if report.simulated else "",
-                protocol="".join(protocol(report)),
-                footer=escape("Shares are given with 95% intervals (Wilson; for a gain, the paired difference). "
-                              "The same figures are in report.json."))
+    return fill(
+        part("page.html"), style=part("page.css"), script="\n".join(map(part, SCRIPTS)),
+        title=escape(table.title), run_dir=escape(report.run_dir),
+        simulated=SIMULATED if report.simulated else "", tiles="".join(tiles(report)),
+        charts="".join(figures(report)), table=html_table(table), details="".join(details(report)),
+        left_out=escape(left_out(samples)), samples=pack(samples),
+        protocol="".join(protocol(report)),
+        footer=escape("Shares are given with 95% intervals (Wilson; for a gain, the paired "
+                      "difference). The same figures are in report.json."))
+
+
+def part(name: str) -> str:
+    """One of the files beside this one that the page is made of."""
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")
+
+
+def left_out(samples: SampleData) -> str:
+    """What a large run has beside the samples of the page, in words."""
+    return " ".join(f"{count:,} further samples of D{number} are in its dataset.jsonl only."
+                    for number, count in samples.left_out.items())
 
 
 def tiles(report: Report) -> Iterable[str]:
@@ -177,31 +191,6 @@ def by_column(caption: str, columns: dict[str, dict[str, str]]) -> str:
     names = dict.fromkeys(name for column in columns.values() for name in column)
     rows = [(name, *(column.get(name, "") for column in columns.values())) for name in names]
     return small_table(caption, ("", *columns), rows) if rows else ""
-
-
-def html_example(example: Example) -> str:
-    """One case."""
-    shown = example.messages[-SHOWN_MESSAGES:]
-    left_out = len(example.messages) - len(shown)
-    turns = "".join(f"<dt>{escape(message.role)}</dt><dd><pre>{escape(shorten(message))}</pre></dd>"
-                    for message in shown)
-    answers = "".join(f'<dt class="answer">{escape(answer.name)}{truth_mark(answer)}</dt>'
-                      f"<dd><pre>{escape(shorten(answer.message))}</pre></dd>" for answer in example.answers)
-    before = f' <span class="soft">({left_out} earlier messages left out)</span>' if left_out else ""
-    return (f'<div class="example"><h3>{escape(example.title)}</h3><p class="soft">{escape(example.note)}{before}</p>'
-            f"<dl>{turns}{answers}</dl></div>")
-
-
-def truth_mark(answer: Answer) -> str:
-    """Whether the answer is right by the known truth."""
-    if answer.right is None:
-        return ""
-    return '<br><span class="right">✓ right</span>' if answer.right else '<br><span class="wrong">✗ wrong</span>'
-
-
-def shorten(message: Message) -> str:
-    text = render_answer(message) or "(empty)"
-    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]} ... ({len(text):,} characters)"
 
 
 def protocol(report: Report) -> Iterable[str]:

@@ -123,6 +123,8 @@ def verdict_rows(build: Rows) -> Iterator[Row]:
         f"{sum(figures.verdicts.verdicts.values()):,}"), expected=True)
     for name in VERDICTS:
         yield from build.row(f"  {name}", lambda figures, name=name: count(figures, name))
+    yield from build.row("  label confirmed by an audit", lambda figures: figures.verdicts and (
+        f"{confirmed:,}" if (confirmed := figures.verdicts.verdicts.get("LABEL_CONFIRMED")) else None))
     yield from build.row("without a verdict", whole("verdicts", "unjudged"))
     yield from build.rate("decided verdicts that are right", field("verdicts", "right"), True)
     yield from build.row("  Cohen's kappa of these", lambda figures: figures.verdicts and (

@@ -48,7 +48,7 @@ def operation_schema(document: Document, path: str, item: Node, operation: Node,
         if where == "body" or _is_sent_by_client(document, name, where):
             continue
         _put(properties, name, _schema_of(reader, node, passed_over))
-        if node.value.get("required") is True:
+        if where == "path" or node.value.get("required") is True:  # a path is never without
             required.append(name)
     for name, child in body["properties"].items():
         _put(properties, name, child)

@@ -41,7 +41,7 @@ def step_kind(messages: list[Message], index: int) -> str:
         return "text_after_results" if messages[index - 1].role == "tool" else "text_first"
     for message in messages[index + 1:index + 1 + len(turn.calls)]:
         if message.failed:
-            return f"failed_result:{error_form(message.content) or 'error'}"
+            return f"failed_result:{error_form(message.content) or 'is_error'}"
     return "call"
 
 

@@ -48,8 +48,9 @@ def replies(model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast, samples
 
 
 def is_right(sample: Sample, text: str) -> bool:
-    """Whether a reply makes the right calls."""
-    return tool_match(parse_reply(text).message(), sample.label) == "match"
+    """Whether a reply earns the reward."""
+    reply, names = parse_reply(text), [tool.name for tool in sample.tools]
+    return tool_match(reply.message(), sample.label, reply.faults, names) == "match"
 
 
 def shares(model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast, samples: Sequence[Sample],

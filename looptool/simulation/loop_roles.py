@@ -73,7 +73,9 @@ def _seems_right(answer: Message, prompt: Prompt) -> bool:
     error = _shared_error(prompt, history, now)
     if error is not None:
         return same_calls(answer, error)
-    return now.accepts(answer) if now is not None else _looks_right(answer, history)
+    if now is None:
+        return _looks_right(answer, history)
+    return now.accepts(answer, [tool.name for tool in tools])
 
 
 def _shared_error(prompt: Prompt, history: Sequence[Message],

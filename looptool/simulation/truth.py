@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,9 +27,11 @@ class Truth:
     coming: tuple[tuple[Tool, str], ...] = ()
     """Parameters of the next step whose values the results of these calls must hold."""
 
-    def accepts(self, answer: Message) -> bool:
-        """Whether an answer has exactly these calls, in any order; any text is right where no call is."""
-        return tool_match(answer, Message(role="assistant", calls=list(self.calls))) == "match"
+    def accepts(self, answer: Message, tools: Collection[str] = ()) -> bool:
+        """Whether an answer has exactly these calls, in any order; any words are right where no
+        call is. By the names of the `tools` a call without its tags is known from words."""
+        right = Message(role="assistant", calls=list(self.calls))
+        return tool_match(answer, right, tools=tools) == "match"
 
 
 @dataclass
