@@ -18,10 +18,11 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from dataloop.contamination import WORD, Benchmark, benchmark_files, requests_in, tools_in
-from looptool.foreign import read_foreign
-from looptool.records import Message, Sample, Tool, read_jsonl
-from looptool.sample_rules import fault_kind
+from dataloop.mixing.contamination import WORD, Benchmark, benchmark_files, requests_in, tools_in
+from looptool.calling.sample_rules import fault_kind
+from looptool.foreign.files import read_foreign
+from looptool.json_lines import read_jsonl
+from looptool.records import Message, Sample, Tool
 
 OTHER_WORDS = ("zebra", "Kyoto", "417", "violet", "perhaps", "Monday")
 

@@ -24,10 +24,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from looptool.config import ROOT, load_config
-from looptool.meta import read_meta
-from looptool.records import Dialog, read_jsonl
+from looptool.config_file import ROOT, load_config
+from looptool.json_lines import read_jsonl
+from looptool.records import Dialog
 from looptool.run_files import RunFiles
+from looptool.stages.meta import read_meta
 
 POLL = 0.25
 

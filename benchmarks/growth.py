@@ -36,18 +36,20 @@ from typing import Any
 
 import msgspec
 
-from dataloop import error_data_expansion, greedy_capability_prob, judgement_label_verification, next_round
-from dataloop.probing import Generation
-from dataloop.scenarios import SCENARIOS
+from dataloop import (
+    error_data_expansion, greedy_capability_prob, judgement_label_verification, next_round)
+from dataloop.expanding.scenarios import SCENARIOS
+from dataloop.probing.job import Generation
 from grpotool.dataset.utils import filter_grpo_sample, json2parquet
-from looptool.answers import AnswerCache
-from looptool.calls import render_calls
+from looptool.calling.reply import render_calls
 from looptool.config import Config, Mix, Probing, Student, Teacher, Train
-from looptool.llm import Reply
-from looptool.records import Message, Sample, write_jsonl
+from looptool.json_lines import write_jsonl
+from looptool.models.answer_cache import AnswerCache
+from looptool.models.completion import Reply
+from looptool.records import Message, Sample
 from looptool.run_files import RoundFiles, RunFiles
-from looptool.simulation.catalogue import catalogue
-from looptool.simulation.tasks import draw_task, draw_tools
+from looptool.simulation.world.catalogue import catalogue
+from looptool.simulation.world.tasks import draw_task, draw_tools
 
 TASKS = 500
 WARM = 200
@@ -76,7 +78,7 @@ def draw_samples(count: int, what: str) -> Iterator[Sample]:
 
 
 class ScriptedPolicy:
-    """Answers with the label, or in one of five with a text; see dataloop.transformers_policy."""
+    """Answers with the label, or in one of five with a text; see dataloop.probing.transformers_policy."""
 
     def __init__(self, *_: Any, **__: Any):
         self._replies: dict[int, str] = {}
@@ -123,7 +125,7 @@ def make_config(folder: Path, count: int) -> Config:
 
 
 def probe(config: Config, files: RoundFiles) -> None:
-    module = types.ModuleType("dataloop.transformers_policy")
+    module = types.ModuleType("dataloop.probing.transformers_policy")
     module.TransformersPolicy = ScriptedPolicy
     sys.modules[module.__name__] = module
     asyncio.run(greedy_capability_prob.probe_samples(config, files.dataset, files.probes, "scripted/policy"))

@@ -4,7 +4,7 @@
     python benchmarks/labels.py --files runs/laptop/round_1/probes.jsonl [...]
 
 Probes of a scripted student over tasks of the SIMULATED world: labels are made wrong at the rates of WORLDS (that of D_1 and
-of a later round), predictions right at the rate `--accuracy`, with errors of the kinds of looptool/simulation/noise.py; only
+of a later round), predictions right at the rate `--accuracy`, with errors of the kinds of looptool/simulation/world/noise.py; only
 samples that keep to the rules are taken, as in D_seed, which leaves 15% and 5% wrong labels. With --files, probes of a real
 student over simulated tasks. They go through the stages of the loop, with a judge that errs in 10% and prefers the first
 candidate in 10%, and a generator that errs in 10%; every answer is held against the known truth. The judge's errors are drawn
@@ -26,20 +26,23 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dataloop.error_data_expansion import expand_seeds
+from dataloop.expanding.scenarios import SCENARIOS
 from dataloop.judgement_label_verification import verify_probes, write_consequences
-from dataloop.loop_files import read_some
 from dataloop.report import simulated_world
 from dataloop.reporting.figures import Rate
 from dataloop.reporting.measures import Answers, expansion_figures, rate, verdict_figures
-from dataloop.scenarios import SCENARIOS
-from looptool.calls import render_calls, tool_match
-from looptool.config import ROOT, Config, load_config
-from looptool.records import ErrorSeed, LabelChange, Message, Probe, Sample, Verdict, read_jsonl, sample_id, write_jsonl
+from looptool.calling.match import tool_match
+from looptool.calling.reply import render_calls
+from looptool.calling.sample_rules import sample_faults
+from looptool.config import Config
+from looptool.config_file import ROOT, load_config
+from looptool.ids import sample_id
+from looptool.json_lines import read_jsonl, read_some, write_jsonl
+from looptool.records import ErrorSeed, LabelChange, Message, Probe, Sample, Verdict
 from looptool.run_files import RoundFiles
-from looptool.sample_rules import sample_faults
-from looptool.simulation.catalogue import catalogue
-from looptool.simulation.noise import corrupt
-from looptool.simulation.tasks import draw_task, draw_tools
+from looptool.simulation.world.catalogue import catalogue
+from looptool.simulation.world.noise import corrupt
+from looptool.simulation.world.tasks import draw_task, draw_tools
 
 WORLDS = ((0.2, 0.0), (0.07, 0.0), (0.2, 0.5))
 """Share of the labels that are made wrong, and simulation.judge_stubborn."""

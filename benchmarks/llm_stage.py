@@ -26,9 +26,11 @@ import openai
 from aiohttp import web
 
 from looptool.config import Config, Student, Teacher
-from looptool.llm import Client, Sampling
+from looptool.models.client import Client
+from looptool.models.sampling import Sampling
 from looptool.simulation.server import BACKLOG, make_app
-from looptool.stage import Outcome, run_stage
+from looptool.stages.llm_stage import run_stage
+from looptool.stages.workers import Outcome
 
 SETTINGS = [(1.0, 256), (0.2, 64)]
 BASELINE = (0.2, 256, 2048)

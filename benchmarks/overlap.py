@@ -3,7 +3,7 @@
     python benchmarks/overlap.py [--samples 400] [--latency 1.0] [--times 2]
 
 Serial is greedy_capability_prob.py, judgement_label_verification.py and error_data_expansion.py one after another; the other
-is dataloop/overlap.py. Both run as a user runs them, with their starts, on the same samples and in turns. A process of its
+is dataloop/running/overlap.py. Both run as a user runs them, with their starts, on the same samples and in turns. A process of its
 own serves the policy (its replies are written down) and the SIMULATED teacher; each answers after --latency, the policy 16
 requests at once and the teacher 32, so that what overlaps has no more of a server than what does not. Outputs must be equal.
 
@@ -29,18 +29,21 @@ from typing import Any
 
 from aiohttp import web
 
-from dataloop.overlap import STEPS
-from dataloop.probing import prompt_ids
-from looptool.calls import render_calls
-from looptool.config import ROOT, Config, load_config, student_path
-from looptool.prompt_length import leave_torch_out, load_tokenizer
-from looptool.records import Message, Sample, sample_id, write_jsonl
+from dataloop.probing.job import prompt_ids
+from dataloop.running.overlap import STEPS
+from looptool.calling.reply import render_calls
+from looptool.config import Config
+from looptool.config_file import ROOT, load_config, student_path
+from looptool.ids import sample_id
+from looptool.json_lines import write_jsonl
+from looptool.prompts.length import leave_torch_out, load_tokenizer
+from looptool.records import Message, Sample
 from looptool.run_files import RoundFiles
-from looptool.simulation.catalogue import catalogue
-from looptool.simulation.noise import corrupt
 from looptool.simulation.server import BACKLOG, make_app
-from looptool.simulation.tasks import draw_task, draw_tools
 from looptool.simulation.teacher import Teacher
+from looptool.simulation.world.catalogue import catalogue
+from looptool.simulation.world.noise import corrupt
+from looptool.simulation.world.tasks import draw_task, draw_tools
 
 POLICY_SLOTS, TEACHER_SLOTS = 16, 32
 WRONG_LABELS, WRONG_REPLIES = 0.15, 0.3
@@ -153,7 +156,7 @@ def main() -> None:
             parts = timed(one, samples, list(STEPS), flags(one, policy, teacher))
             ours.send(None)
             requests = ours.recv()
-            together, = timed(three, samples, ["overlap.py"], flags(three, policy, teacher))
+            together, = timed(three, samples, ["running/overlap.py"], flags(three, policy, teacher))
             for name in OUTPUTS:
                 assert (one / "round_1" / name).read_bytes() == (three / "round_1" / name).read_bytes(), name
             ours.send(None)

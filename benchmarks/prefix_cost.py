@@ -21,12 +21,13 @@ from dialog_generation.agents import Abandoned
 from dialog_generation.orchestrator import play
 from dialog_generation.run import make_ask
 from dialog_generation.scene import ToolPool, draw_scene
-from looptool.answers import Reply
-from looptool.config import ROOT, load_config
-from looptool.llm import Client, Sampling
-from looptool.prompt import ChatMessage
-from looptool.prompt_length import student_tokenizer
-from looptool.simulation.catalogue import catalogue
+from looptool.config_file import ROOT, load_config
+from looptool.models.client import Client
+from looptool.models.completion import Reply
+from looptool.models.sampling import Sampling
+from looptool.prompts.length import student_tokenizer
+from looptool.prompts.render import ChatMessage
+from looptool.simulation.world.catalogue import catalogue
 
 BLOCK = 16
 

@@ -30,12 +30,14 @@ import aiohttp
 import msgspec
 from aiohttp import web
 
-from dataloop.endpoint_policy import served_name
 from dataloop.greedy_capability_prob import probe_samples
-from dataloop.probing import Job, end_tokens, prompt_ids
-from looptool.config import ROOT, Config, load_config, student_path
-from looptool.llm import Client, Continuation
-from looptool.prompt_length import load_tokenizer
+from dataloop.probing.endpoint_policy import served_name
+from dataloop.probing.job import Job, end_tokens, prompt_ids
+from looptool.config import Config
+from looptool.config_file import ROOT, load_config, student_path
+from looptool.models.client import Client
+from looptool.models.sampling import Continuation
+from looptool.prompts.length import load_tokenizer
 
 TOKENS = 64
 """Of a reply of the server of fixed latency."""

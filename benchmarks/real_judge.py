@@ -32,10 +32,11 @@ from pathlib import Path
 from dataloop.judgement_label_verification import verify_probes
 from dataloop.report import simulated_world
 from dataloop.reporting.measures import TRUE_VERDICTS, Known, rate
-from looptool.config import ROOT, load_config
-from looptool.meta import StageMeta
-from looptool.records import Probe, Verdict, read_jsonl, write_jsonl
-from looptool.stage import run_main
+from looptool.command import run_main
+from looptool.config_file import ROOT, load_config
+from looptool.json_lines import read_jsonl, write_jsonl
+from looptool.records import Probe, Verdict
+from looptool.stages.meta import StageMeta
 
 FIRST = {(True, "PRED_WRONG"), (False, "LABEL_WRONG")}
 """Votes for the candidate that stands first: (label_first, verdict)."""

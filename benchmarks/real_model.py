@@ -18,8 +18,9 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from looptool.config import ROOT, load_config
-from looptool.records import Probe, Tool, read_jsonl, write_jsonl
+from looptool.config_file import ROOT, load_config
+from looptool.json_lines import read_jsonl, write_jsonl
+from looptool.records import Probe, Tool
 
 HELD_OUT = 5
 """One tool of so many."""

@@ -22,7 +22,7 @@ import msgspec
 
 from grpotool.dataset.xlam_samples import read_task
 from grpotool.reward import compute_score
-from looptool.calls import render_calls
+from looptool.calling.reply import render_calls
 from looptool.records import Message
 
 SIZE = 100_000

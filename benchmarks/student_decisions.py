@@ -20,11 +20,11 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
-from looptool.config import ROOT
-from looptool.prompt import render_messages, render_system
+from looptool.config_file import ROOT
+from looptool.prompts.render import render_messages, render_system
 from looptool.records import Message, Tool
-from looptool.simulation.catalogue import Split, catalogue
-from looptool.simulation.tasks import Unspeakable, draw_task, draw_tools
+from looptool.simulation.world.catalogue import Split, catalogue
+from looptool.simulation.world.tasks import Unspeakable, draw_task, draw_tools
 
 PARTS = {"function name": r'"name": "([^"]*)"', "parameter name": r'[{ ]"(?!name"|arguments")([^"]*)": ',
          "value": r'(?<!"name)": "?([^"{}\[\],]+)'}

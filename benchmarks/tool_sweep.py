@@ -19,9 +19,8 @@ import msgspec
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.tool_comparison import Shapes, differences, expected
-from dialog_generation.tool_files import read_tool_files, tool_files
-from looptool.foreign import Refused
-from looptool.records import Tool
+from dialog_generation.tool_making.files import read_tool_files, tool_files
+from looptool.records import Refused, Tool
 
 SOURCES = Path(__file__).with_name("tool_sources.json")
 _NAMES = re.compile(r"^operation ('[^']*'|\"[^\"]*\"): |^tool ('[^']*'|\"[^\"]*\"): ")

@@ -25,9 +25,10 @@ from pathlib import Path
 import msgspec
 
 from grpotool.dataset.utils import conversation_transform_grpo_qwen, json2parquet
-from looptool.config import ROOT, Config, load_config
-from looptool.parallel import ONE, Workers
-from looptool.prompt_length import StudentFits, leave_torch_out
+from looptool.config import Config
+from looptool.config_file import ROOT, load_config
+from looptool.machine.parallel import ONE, Workers
+from looptool.prompts.length import StudentFits, leave_torch_out
 
 STEPS = ("samples", "rows", "bare")
 

@@ -24,11 +24,12 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from grpotool.overrides import PROMPTS_A_MICRO_BATCH
 from grpotool.reward import compute_score
 from grpotool.rows import read_rows
-from looptool.config import ROOT, Config, load_config, student_path
-from looptool.decoding import ATTENTION, Answer, decode, draws
+from grpotool.verl_run.overrides import PROMPTS_A_MICRO_BATCH
+from looptool.config import Config
+from looptool.config_file import ROOT, load_config, student_path
+from looptool.models.decoding import ATTENTION, Answer, decode, draws
 from looptool.run_files import RoundFiles
 
 

@@ -19,7 +19,9 @@ from pathlib import Path
 
 import msgspec
 
-from looptool.records import InputError, Record, write_atomic
+from looptool.errors import InputError
+from looptool.json_lines import write_atomic
+from looptool.records import Record
 
 CHECKPOINT_FILES = ("*.safetensors", "*.bin", "*.json", "*.jinja", "*.txt", "*.model")
 """Files of a local checkpoint that decide what it answers."""
@@ -106,7 +108,7 @@ class Scored(Record, kw_only=True):
     """The same of each draw where there are several; `scores` are then their means."""
     sound: dict[str, tuple[float, int]] = {}
     """Entries right (mean of the draws) and all, by category, without those whose truth is known to
-    be wrong; see bfcl/wrong_truths.py. Never the official score."""
+    be wrong; see bfcl/official/wrong_truths.py. Never the official score."""
 
 
 def folder(run_dir: Path | str, benchmark: str, *, round: int | None = None, model: str = "",

@@ -14,12 +14,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bfcl.card import Scored, differences, read_card
-from bfcl.scores import FIGURES, accuracy, tallies_of
-from looptool.config import ArgumentParser
-from looptool.curves import Curve, draw
-from looptool.paper_figures import BY_ROUND, FULL, GAINS
-from looptool.records import InputError, write_atomic
-from looptool.stage import run_main
+from bfcl.official.scores import FIGURES, accuracy, tallies_of
+from looptool.charts.curves import Curve, draw
+from looptool.charts.paper_figures import BY_ROUND, FULL, GAINS
+from looptool.command import ArgumentParser, run_main
+from looptool.errors import InputError
+from looptool.json_lines import write_atomic
 
 PAPER_CURVES = {f"paper: {name}": {number: (figure, None) for number, figure in enumerate(BY_ROUND[variant])}
                 for name, variant in (("LoopTool-8B", FULL), ("static data only", "static"))}

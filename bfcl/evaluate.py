@@ -21,13 +21,15 @@ import sys
 import msgspec
 
 from bfcl.card import Scored, read_card
-from bfcl.flags import asked_sampling, benchmark_parser, for_base, named_model, parse_words, refuse_own_base
+from bfcl.flags import (
+    asked_sampling, benchmark_parser, for_base, named_model, parse_words, refuse_own_base)
 from bfcl.launch import installed_version
 from bfcl.measure import Job, measure
-from bfcl.scores import score_table
-from looptool.config import Config, load_config
-from looptool.records import write_atomic
-from looptool.stage import end_on_sigterm, run_main
+from bfcl.official.scores import score_table
+from looptool.command import end_on_sigterm, run_main
+from looptool.config import Config
+from looptool.config_file import load_config
+from looptool.json_lines import write_atomic
 
 
 def parse_arguments(words: list[str]) -> argparse.Namespace:

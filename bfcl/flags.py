@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bfcl.card import NEUTRAL, Sampling, folder
-from bfcl.served import HUB_NAME
-from looptool.config import Config, argument_parser, student_path
-from looptool.records import InputError
+from bfcl.serving.served_model import HUB_NAME
+from looptool.command import argument_parser
+from looptool.config import Config
+from looptool.config_file import student_path
+from looptool.errors import InputError
 from looptool.run_files import round_files
 
 

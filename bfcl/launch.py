@@ -18,7 +18,8 @@ from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from bfcl.card import draw_folder
-from looptool.records import InputError, write_atomic
+from looptool.errors import InputError
+from looptool.json_lines import write_atomic
 
 if TYPE_CHECKING:
     from bfcl.qwentool import Ask, Prompt

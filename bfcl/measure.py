@@ -16,26 +16,27 @@ from pathlib import Path
 
 import msgspec
 
-from bfcl.ask import Asker, ServerGone
-from bfcl.begun import Settings, go_on, model_settings, once_served
-from bfcl.card import (Card, Errors, Sampling, Scored, environment, hash_files, read_card, today, write_card)
+from bfcl.card import (
+    Card, Errors, Sampling, Scored, environment, hash_files, read_card, today, write_card)
 from bfcl.launch import COMMITS, Launch, installed_files, installed_version
-from bfcl.results import WHERE, check_results, remove_failures
-from bfcl.scores import figures, mean_tallies, read_refused, read_tallies
-from bfcl.served import Served
-from bfcl.server import server
+from bfcl.official.results import WHERE, check_results, remove_failures
+from bfcl.official.scores import figures, mean_tallies, read_refused, read_tallies
+from bfcl.official.wrong_truths import sound_tallies
+from bfcl.resume import Settings, go_on, model_settings, once_served
+from bfcl.serving.ask import Asker, ServerGone
+from bfcl.serving.served_model import Served
+from bfcl.serving.server import server
 from bfcl.subset import chosen, scope
-from bfcl.wrong_truths import sound_tallies
-from looptool.config import ROOT
-from looptool.records import InputError
-from looptool.stage import end_on_sigterm, run_main
+from looptool.command import end_on_sigterm, run_main
+from looptool.config_file import ROOT
+from looptool.errors import InputError
 
 _log = logging.getLogger(__name__)
 HANDLER = [ROOT / name for name in (
-    "bfcl/qwentool.py", "bfcl/launch.py", "bfcl/ask.py", "bfcl/room.py", "bfcl/system_text.py",
-    "looptool/answers.py", "looptool/calls.py", "looptool/prompt.py", "looptool/schema.py",
-    "looptool/tool_objects.py", "looptool/type_names.py", "looptool/unread_keys.py",
-    "looptool/system_prompt_full.md", "looptool/system_prompt_short.md")]
+    "bfcl/qwentool.py", "bfcl/launch.py", "bfcl/serving/ask.py", "bfcl/system_text.py",
+    "looptool/models/completion.py", "looptool/calling/reply.py", "looptool/prompts/render.py", "looptool/foreign/parameters.py",
+    "looptool/foreign/tool_objects.py", "looptool/calling/type_names.py", "looptool/foreign/unread_keys.py",
+    "looptool/prompts/system_prompt_full.md", "looptool/prompts/system_prompt_short.md")]
 """Our files between the benchmark and the model."""
 
 
@@ -104,7 +105,7 @@ def measure(job: Job) -> Scored:
 
 
 def _begin(job: Job, settings: Settings) -> Settings:
-    """Make the folder ready; see bfcl.begun.go_on."""
+    """Make the folder ready; see bfcl.resume.go_on."""
     if job.fresh:
         for path in (job.begun, job.folder / "card.json"):
             path.unlink(missing_ok=True)

@@ -1,6 +1,6 @@
 """The handler: bfcl-eval's tasks as our prompts, a model's replies as bfcl-eval's calls. For v3 and v4 alike.
 
-Thin over looptool.prompt and looptool.calls, so that a model is measured by the prompt it was trained with. It needs
+Thin over looptool.prompts.render and looptool.calling.reply, so that a model is measured by the prompt it was trained with. It needs
 bfcl-eval, so only bfcl.launch imports it.
 
 What is decided here
@@ -29,13 +29,13 @@ from bfcl_eval.model_handler import utils as handler_utils
 from bfcl_eval.model_handler.base_handler import BaseHandler
 
 from bfcl.card import hash_text
-from bfcl.results import FINISHES
+from bfcl.official.results import FINISHES
 from bfcl.system_text import system_text
-from looptool.answers import Reply
-from looptool.calls import parse_reply
-from looptool.prompt import ChatMessage, render_messages, without_turn_markers
+from looptool.calling.reply import parse_reply
+from looptool.foreign.tool_objects import read_tool
+from looptool.models.completion import Reply
+from looptool.prompts.render import ChatMessage, render_messages, without_turn_markers
 from looptool.records import Call, Message, Tool
-from looptool.tool_objects import read_tool
 
 Ask = Callable[..., Reply]
 """(chat, tools or None, id of the task) -> Reply."""

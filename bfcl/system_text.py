@@ -4,8 +4,10 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
-from looptool.prompt import fill, read_prompt, render_system, render_tools, without_turn_markers
-from looptool.records import InputError, Tool
+from looptool.errors import InputError
+from looptool.prompts.render import (
+    fill, read_prompt, render_system, render_tools, without_turn_markers)
+from looptool.records import Tool
 
 
 def system_text(tools: list[Tool], prompt: str, date: str = "unknown") -> str:

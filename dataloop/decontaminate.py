@@ -16,14 +16,15 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from dataloop.contamination import Benchmark, benchmark_files
-from dataloop.loop_files import read_some
-from looptool.config import ROOT, argument_parser, load_config
-from looptool.foreign import Refused, write_refused
-from looptool.records import InputError, Sample, write_jsonl
+from dataloop.mixing.contamination import Benchmark, benchmark_files
+from looptool.calling.sample_rules import fault_kind
+from looptool.command import argument_parser, run_main
+from looptool.config_file import ROOT, load_config
+from looptool.errors import InputError
+from looptool.foreign.files import write_refused
+from looptool.json_lines import read_some, write_jsonl
+from looptool.records import Refused, Sample
 from looptool.run_files import RunFiles
-from looptool.sample_rules import fault_kind
-from looptool.stage import run_main
 
 _log = logging.getLogger(__name__)
 

@@ -19,23 +19,27 @@ from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from dataloop.distractors import distracted
-from dataloop.expansion import CANDIDATE, GENERATOR_PROMPT, Family, Fits, candidate_faults
-from dataloop.loop_files import read_some
-from dataloop.scenarios import SCENARIOS, draw_scenarios, read_scenarios
-from dataloop.seeds import error_seed
-from looptool.asking import Ask, make_ask
-from looptool.checking import CHECKER_PROMPT, checker_of, checker_sampling
-from looptool.config import Config, argument_parser, load_config, student_path
-from looptool.follow import Follow, id_with
-from looptool.llm import Client, Sampling
-from looptool.meta import StageMeta, shortly
-from looptool.prompt import fit, render_system
-from looptool.prompt_length import StudentFits, leave_torch_out
+from dataloop.expanding.distractors import distracted
+from dataloop.expanding.generate import CANDIDATE, GENERATOR_PROMPT, Family, Fits, candidate_faults
+from dataloop.expanding.scenarios import SCENARIOS, draw_scenarios, read_scenarios
+from dataloop.verifying.relabel import error_seed
+from looptool.calling.sample_rules import fault_kind
+from looptool.command import argument_parser, run_main
+from looptool.config import Config
+from looptool.config_file import load_config, student_path
+from looptool.json_lines import read_some
+from looptool.judging.checker import CHECKER_PROMPT, checker_of, checker_sampling
+from looptool.judging.question import Ask, make_ask
+from looptool.models.client import Client
+from looptool.models.sampling import Sampling
+from looptool.prompts.length import StudentFits, leave_torch_out
+from looptool.prompts.render import fit, render_system
 from looptool.records import ErrorSeed, Sample, Verdict
 from looptool.run_files import RoundFiles, RunFiles, round_files
-from looptool.sample_rules import fault_kind
-from looptool.stage import Inputs, Outcome, run_main, run_stage
+from looptool.stages.follow import Follow, id_with
+from looptool.stages.llm_stage import Inputs, run_stage
+from looptool.stages.meta import StageMeta, shortly
+from looptool.stages.workers import Outcome
 
 _log = logging.getLogger(__name__)
 
@@ -72,7 +76,7 @@ def checked_distractor(sample: Sample | None, fits: Fits) -> Sample | str:
 
 async def expand_seeds(config: Config, seeds: Path, scenarios: Path, output: Path, round: int, fits: Fits,
                        fresh: bool = False, verifier: tuple[Path, int] | None = None) -> StageMeta:
-    """Expand every error seed; see looptool.stage.run_stage.
+    """Expand every error seed; see looptool.stages.llm_stage.run_stage.
 
     Args:
         verifier: the verdicts that another process is writing, and its number; they are expanded as they come.
@@ -135,7 +139,7 @@ def main() -> None:
     parser = argument_parser(__doc__, with_round=True)
     parser.add_argument("--seeds", type=Path, metavar="FILE", help="error seeds (default: round_j/error_seeds.jsonl)")
     parser.add_argument("--scenarios", type=Path, metavar="FILE", default=SCENARIOS,
-                        help="scenario constraints (default: dataloop/scenarios.yaml)")
+                        help="scenario constraints (default: dataloop/expanding/scenarios.yaml)")
     parser.add_argument("--output", type=Path, metavar="FILE", help="new samples (default: round_j/expanded.jsonl)")
     parser.add_argument("--fresh", action="store_true", help="forget what an earlier run has expanded")
     parser.add_argument("--follow", type=int, metavar="PID", help="expand what the running process PID has judged so far")

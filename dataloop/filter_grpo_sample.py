@@ -1,6 +1,6 @@
 """The optional filter step of the data loop: new samples that break a rule, or that a judge refuses, are taken out.
 
-In: round_j/expanded.jsonl. Out: the same file without the samples that break a rule of looptool/sample_rules.py, without
+In: round_j/expanded.jsonl. Out: the same file without the samples that break a rule of looptool/calling/sample_rules.py, without
 repetitions, and with --judge without those whose label a model does not find correct; where one was refused,
 expanded_refused.jsonl keeps it with its reason. Expansion does both itself, so this finds something only where samples
 were edited by hand, come from elsewhere, or were expanded without a check (expand.check):
@@ -16,15 +16,15 @@ import logging
 from collections import Counter
 from pathlib import Path
 
-from dataloop.loop_files import read_some
-from looptool.checking import refusals
-from looptool.config import argument_parser, load_config
-from looptool.foreign import Refused, write_refused
-from looptool.meta import meta_path
-from looptool.records import Sample, write_jsonl
+from looptool.calling.sample_rules import keep_valid
+from looptool.command import argument_parser, run_main
+from looptool.config_file import load_config
+from looptool.foreign.files import write_refused
+from looptool.json_lines import read_some, write_jsonl
+from looptool.judging.checker import refusals
+from looptool.records import Refused, Sample
 from looptool.run_files import round_files
-from looptool.sample_rules import keep_valid
-from looptool.stage import run_main
+from looptool.stages.meta import meta_path
 
 _log = logging.getLogger(__name__)
 

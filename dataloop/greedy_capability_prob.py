@@ -27,23 +27,24 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from dataloop.batches import Policy, probe_in_batches
-from dataloop.endpoint_policy import probe_by_endpoint
-from dataloop.probing import CASES, Job, count_cases
-from dataloop.ray_policy import probe_by_ray
-from looptool.config import Config, argument_parser, load_config
-from looptool.meta import StageMeta
-from looptool.prompt_length import leave_torch_out
-from looptool.records import InputError
+from dataloop.probing.endpoint_policy import probe_by_endpoint
+from dataloop.probing.in_process import Policy, probe_in_batches
+from dataloop.probing.job import CASES, Job, count_cases
+from dataloop.probing.ray_policy import probe_by_ray
+from looptool.command import argument_parser, run_main
+from looptool.config import Config
+from looptool.config_file import load_config
+from looptool.errors import InputError
+from looptool.prompts.length import leave_torch_out
 from looptool.run_files import RoundFiles, RunFiles, first_policy, round_files
-from looptool.stage import run_main
+from looptool.stages.meta import StageMeta
 
 _log = logging.getLogger(__name__)
 
 
 async def probe_samples(config: Config, samples: Path, output: Path, model: str, fresh: bool = False,
                         later: Sequence[Path] = (), round: int = 0) -> StageMeta:
-    """Write the probes of a file of samples; see looptool.stage.run_stage. Draws depend on the
+    """Write the probes of a file of samples; see looptool.stages.llm_stage.run_stage. Draws depend on the
     round.
 
     Raises:
@@ -65,14 +66,14 @@ async def probe_samples(config: Config, samples: Path, output: Path, model: str,
         return await probe_by_ray(job)
 
     def load() -> Policy:
-        from dataloop.transformers_policy import TransformersPolicy  # takes seconds, which a wrong input need not wait for
+        from dataloop.probing.transformers_policy import TransformersPolicy  # takes seconds, which a wrong input need not wait for
         return TransformersPolicy(model, student, dtype=config.probe.dtype)
 
     return await probe_in_batches(job, load)
 
 
 def summary(meta: StageMeta, cases: Mapping[str, int], round: int, name: str = "probe") -> str:
-    """The last line; `cases` are replies out of the ordinary, by dataloop.probing.count_cases.
+    """The last line; `cases` are replies out of the ordinary, by dataloop.probing.job.count_cases.
 
     The .meta.json beside the probes has every reason, the report every case.
     """

@@ -31,24 +31,28 @@ from pathlib import Path
 import numpy as np
 from msgspec.structs import replace
 
-from dataloop.auditing import (
+from dataloop.mixing.equation_5 import planned, without_repeats
+from dataloop.verifying.auditing import (
     audited, challenged, majorities, middle, refined, refuted, without_preference)
-from dataloop.listing import Listing
-from dataloop.loop_files import read_some
-from dataloop.mixing import planned, without_repeats
-from dataloop.seeds import confirms_label, error_seeds, label_changes, near_boundary
-from dataloop.verification import JUDGE_PROMPT, JUDGEMENT, assume_mispredicted, verify_one
-from looptool.asking import make_ask
-from looptool.checking import reason_against
-from looptool.config import Config, argument_parser, load_config
+from dataloop.verifying.judge import JUDGEMENT, JUDGE_PROMPT, assume_mispredicted, verify_one
+from dataloop.verifying.relabel import confirms_label, error_seeds, label_changes, near_boundary
+from looptool.command import argument_parser, run_main
+from looptool.config import Config
+from looptool.config_file import load_config
+from looptool.errors import InputError
 from looptool.fingerprints import IdSet
-from looptool.follow import Follow, id_with
-from looptool.llm import Client, Sampling
-from looptool.meta import StageMeta
-from looptool.records import (
-    InputError, LabelChange, Message, Probe, Verdict, read_jsonl, write_jsonl)
+from looptool.json_lines import read_jsonl, read_some, write_jsonl
+from looptool.judging.checker import reason_against
+from looptool.judging.question import make_ask
+from looptool.models.client import Client
+from looptool.models.sampling import Sampling
+from looptool.records import LabelChange, Message, Probe, Verdict
 from looptool.run_files import RoundFiles, RunFiles, round_files
-from looptool.stage import Inputs, Outcome, run_main, run_stage
+from looptool.sample_table import Listing
+from looptool.stages.follow import Follow, id_with
+from looptool.stages.llm_stage import Inputs, run_stage
+from looptool.stages.meta import StageMeta
+from looptool.stages.workers import Outcome
 
 _log = logging.getLogger(__name__)
 
@@ -74,7 +78,7 @@ async def verify_probes(config: Config, probes: Path, verdicts: Path, fresh: boo
                         prober: int | None = None, later: Sequence[Path] = (),
                         round: int = 1) -> StageMeta:
     """Judge every mismatch, as the process `prober` finds them if there is one; see
-    looptool.stage.run_stage.
+    looptool.stages.llm_stage.run_stage.
 
     Args:
         round: whose probes they are; those of the round before tell whose majority is stable.

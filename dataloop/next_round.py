@@ -7,7 +7,7 @@ probed. Round 0 makes D_1 from seed.jsonl alone.
 
     python next_round.py [--round J] [--error-seeds FILE] [--expanded FILE] [--high-ppl FILE] [--output FILE]
 
-How many of each part, and what gives way or fills up: dataloop/mixing.py. Files of different rounds are refused. A
+How many of each part, and what gives way or fills up: dataloop/mixing/equation_5.py. Files of different rounds are refused. A
 dataset that is there already and would change is only replaced with --fresh: the policy may have been trained on it.
 """
 from __future__ import annotations
@@ -16,46 +16,28 @@ import argparse
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
 
-from dataloop.ablation import ablate
-from dataloop.auditing import refuted
-from dataloop.contamination import Benchmark, benchmark_files
-from dataloop.listing import NO_ROWS, Listing
-from dataloop.loop_files import read_some
-from dataloop.mixing import Mixture, Supply, is_used, mix_parts
-from dataloop.seeds import near_boundary
-from looptool.config import ROOT, Config, argument_parser, load_config
+from dataloop.ablations.mixture import ablate
+from dataloop.mixing.contamination import Benchmark, benchmark_files
+from dataloop.mixing.equation_5 import Mixture, Supply, is_used, mix_parts
+from dataloop.mixing.manifest import Manifest
+from dataloop.verifying.auditing import refuted
+from dataloop.verifying.relabel import near_boundary
+from looptool.command import argument_parser, run_main
+from looptool.config import Config
+from looptool.config_file import ROOT, load_config
+from looptool.errors import InputError
 from looptool.fingerprints import IdSet
-from looptool.meta import make_header, read_meta
-from looptool.records import (
-    ErrorSeed, InputError, Probe, Record, Sample, Verdict, encode_line, read_jsonl, write_atomic)
+from looptool.json_lines import encode_line, read_jsonl, read_some, write_atomic
+from looptool.records import ErrorSeed, Probe, Sample, Verdict
 from looptool.run_files import RoundFiles, RunFiles, round_files
-from looptool.stage import run_main
+from looptool.sample_table import NO_ROWS, Listing
+from looptool.stages.meta import make_header, read_meta
 
 _log = logging.getLogger(__name__)
-
-
-class Manifest(Record):
-    """The content of dataset.meta.json."""
-
-    round: int
-    size: int
-    counts: dict[str, int]
-    """Samples by part: ES, EE, HPPL, Seed-new."""
-    left_out: dict[str, int]
-    notes: list[str]
-    """Where a part gave way or was filled up, in words."""
-    seed: int
-    mix: Any
-    """The config's section."""
-    sources: dict[str, str]
-    """Sha256 of each input file, by its path relative to the dataset's folder."""
-    checkpoint: dict[str, str]
-    """The same for the checkpoint whose probes the round is made of; before round 1 there is none."""
 
 
 def dataset_ids(files: RoundFiles) -> tuple[IdSet, IdSet]:

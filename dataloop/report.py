@@ -13,7 +13,7 @@ labels, verdicts and answers are held against it; such figures are called SIMULA
 
 The terminal shows the rows that say whether the loop works; with --full all of those of the page.
 
-With --static the accuracy of static training stands beside (dataloop/static_training.py runs it, in
+With --static the accuracy of static training stands beside (dataloop/ablations/static_training.py runs it, in
 <run_dir>_static).
 """
 from __future__ import annotations
@@ -32,26 +32,21 @@ from dataloop.reporting.page import render_page
 from dataloop.reporting.samples import collect_samples
 from dataloop.reporting.skills import World
 from dataloop.reporting.table import TOTAL_WIDTH, in_brief, make_table, render_text
-from looptool.config import ROOT, Config, argument_parser, load_config
-from looptool.records import Message, Sample, write_atomic
+from looptool.command import argument_parser, run_main
+from looptool.config_file import ROOT, load_config
+from looptool.json_lines import write_atomic
+from looptool.records import Message, Sample
 from looptool.run_files import RoundFiles, RunFiles
-from looptool.stage import run_main
 from looptool.terminal import has_colors
 
 log = logging.getLogger(__name__)
 
 
-def is_simulated(config: Config) -> bool:
-    """Whether the teacher is the embedded one, in this process or served over HTTP under its own name."""
-    teacher = config.teacher
-    return any("simulated" in name for name in (*teacher.base_urls, *teacher.models))
-
-
 def simulated_world() -> World:
     """Asks the simulated world about samples and answers."""
-    from looptool.simulation.kinds import kind_of
-    from looptool.simulation.rules import rule_behind
-    from looptool.simulation.truth import truth
+    from looptool.simulation.world.kinds import kind_of
+    from looptool.simulation.world.rules import rule_behind
+    from looptool.simulation.world.truth import truth
 
     def right(sample: Sample, answer: Message) -> bool | None:
         now = truth(sample.tools, sample.messages)
@@ -78,7 +73,7 @@ def main() -> None:
     parser.add_argument("--full", action="store_true", help="show every row of the page's table")
     args = parser.parse_args()
     config = load_config(args.config, args.overrides)
-    world = simulated_world() if is_simulated(config) else None
+    world = simulated_world() if config.teacher.is_simulated else None
     run = Path(config.run_dir)
     static = run.with_name(f"{run.name}_static") if args.static else None
     made_by = command(args.config, args.overrides) + (" --static" if args.static else "")

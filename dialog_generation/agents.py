@@ -18,16 +18,18 @@ import msgspec
 
 from dialog_generation.backends import World
 from dialog_generation.replies import RESULT, Unusable, plan_form, read_plan, read_result, read_text
-from looptool.answers import ToolCall
-from looptool.calls import check_calls, parse_reply, tool_match
+from looptool.calling.match import tool_match
+from looptool.calling.reply import parse_reply
+from looptool.calling.schema_check import check_calls
+from looptool.calling.untagged import text_fault
 from looptool.config import Dialogs
-from looptool.conversations import reports_error, write_tools, write_turns
-from looptool.llm import Reply
-from looptool.prompt import (
+from looptool.foreign.conversations import write_tools, write_turns
+from looptool.foreign.error_results import reports_error
+from looptool.models.completion import Reply, ToolCall
+from looptool.models.structured_outputs import Form
+from looptool.prompts.render import (
     fill, read_prompt, render_conversation, render_messages, render_tools, without_turn_markers)
 from looptool.records import Call, Message, Need, Tool
-from looptool.structured import Form
-from looptool.untagged import text_fault
 
 PROMPTS = Path(__file__).resolve().parent / "prompts"
 ROLES = ("planner", "user", "assistant", "tool")

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import msgspec
 
-from looptool.config import Config, Dialogs, Teacher, argument_parser
-from looptool.records import InputError
+from looptool.command import argument_parser
+from looptool.config import Config, Dialogs, Teacher
+from looptool.errors import InputError
 
 
 def parse_arguments(description: str | None) -> argparse.Namespace:

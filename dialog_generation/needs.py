@@ -10,7 +10,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from looptool.records import Dialog, Message, Need, read_jsonl
+from looptool.json_lines import read_jsonl
+from looptool.records import Dialog, Message, Need
 
 log = logging.getLogger(__name__)
 

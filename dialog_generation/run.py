@@ -36,17 +36,24 @@ from dialog_generation.flags import parse_arguments, with_flags
 from dialog_generation.needs import log_served
 from dialog_generation.orchestrator import play
 from dialog_generation.scene import GroupPool, Scene, ToolPool, draw_scene
-from dialog_generation.tool_files import read_tool_files, tool_files
-from dialog_generation.tool_groups import read_groups
+from dialog_generation.tool_making.files import read_tool_files, tool_files
+from dialog_generation.tool_making.groups import read_groups
 from dialog_generation.verification import check_dialogs, write_verified
-from looptool.config import Config, load_config
-from looptool.llm import Client, Reply, Sampling
-from looptool.meta import StageMeta
-from looptool.prompt import ChatMessage
-from looptool.records import Dialog, InputError, Tool, read_jsonl, write_jsonl
+from looptool.command import run_main
+from looptool.config import Config
+from looptool.config_file import load_config
+from looptool.errors import InputError
+from looptool.json_lines import read_jsonl, write_jsonl
+from looptool.models.client import Client
+from looptool.models.completion import Reply
+from looptool.models.sampling import Sampling
+from looptool.models.structured_outputs import Form
+from looptool.prompts.render import ChatMessage
+from looptool.records import Dialog, Tool
 from looptool.run_files import RunFiles
-from looptool.stage import Inputs, Outcome, run_main, run_stage
-from looptool.structured import Form
+from looptool.stages.llm_stage import Inputs, run_stage
+from looptool.stages.meta import StageMeta
+from looptool.stages.workers import Outcome
 
 LENGTHS = {"short": (1, 8), "medium": (9, 20), "long": (21, 1_000_000)}
 """Messages of a dialog, for --processed_data_extreme_split."""
@@ -98,7 +105,7 @@ def make_ask(client: Client, models: Sequence[str], sampling: Sampling, id: str,
 
 async def crawl(config: Config, pool: ToolPool | GroupPool, sources: list[Path], output: Path, *,
                 thinking: bool | None = None, fresh: bool = False, print_num: int | None = None) -> StageMeta:
-    """Generate dialogs.count dialogs over the tools of `pool`; see looptool.stage.run_stage."""
+    """Generate dialogs.count dialogs over the tools of `pool`; see looptool.stages.llm_stage.run_stage."""
     dialogs, models = config.dialogs, config.teacher.models
     progress = Progress(dialogs.count, print_num)
     sampling = Sampling(temperature=dialogs.temperature, thinking=thinking)

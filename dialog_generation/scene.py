@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 from itertools import accumulate
 
+from dialog_generation.tool_making.groups import ToolGroup
 from looptool.config import Dialogs
 from looptool.records import Need, Record, Tool
 
@@ -60,13 +61,6 @@ class ToolPool:
 
     def _draw_domain(self, rng: random.Random) -> str:
         return rng.choices(self._names, cum_weights=self._weights)[0]
-
-
-class ToolGroup(Record):
-    """Tools that belong together, and outlines of dialogs over them."""
-
-    tools: list[Tool]
-    plans: list[str]
 
 
 class GroupPool:

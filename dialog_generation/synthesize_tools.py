@@ -1,11 +1,11 @@
 """The tools of a run (section 3.1): those of others, and new ones by the dual tree.
 
 In: `--tools`, else dialogs.tools of the config: files or folders of tools, "catalogue" for the built-in list of the
-project, "backends" for the tools that are run by code (docs/backends.md), "none". The forms of tool_formats are
+project, "backends" for the tools that are run by code (docs/backends.md), "none". The forms of tool_making/formats are
 recognised from the content: ToolBench, OpenAPI 3 and Swagger 2.0, MCP `tools/list`, the functions of OpenAI, Anthropic,
 Gemini, Bedrock, Cohere, LangChain and smolagents, xLAM style, plain JSON Schema; docs/tools.md has the list.
 `--tool-format` refuses any but the named one. `--synthesize N`, else dialogs.synthesized_tools: a model writes N tools
-more, each for one leaf path of the context tree and one of the constraint tree (trees/*.yaml, made to be edited).
+more, each for one leaf path of the context tree and one of the constraint tree (tool_making/trees/*.yaml, made to be edited).
 
 Out: run_dir/tools.jsonl, tools with distinct names, of two of one name the first; beside it, where a tool was refused,
 tools_refused.jsonl with the reason of each; and with N > 0 designed_tools.jsonl, what was written for which paths, and
@@ -27,19 +27,20 @@ from pathlib import Path
 import msgspec
 
 from dialog_generation.backends import backend_tools
-from dialog_generation.coverage import coverage, coverage_lines, write_coverage
-from dialog_generation.dual_tree import CONSTRAINTS, CONTEXTS, Trees, read_trees
-from dialog_generation.tool_designer import Design, design_tools
-from dialog_generation.tool_files import file_entries, import_tools, tool_files
-from dialog_generation.tool_formats import AUTO, FORMATS
-from dialog_generation.tool_formats.entry import Entry, PassedOver
-from looptool.config import Config, argument_parser, load_config
-from looptool.foreign import Refused
-from looptool.records import read_jsonl
+from dialog_generation.tool_making.coverage import coverage, coverage_lines, write_coverage
+from dialog_generation.tool_making.designer import Design, design_tools
+from dialog_generation.tool_making.dual_tree import CONSTRAINTS, CONTEXTS, Trees, read_trees
+from dialog_generation.tool_making.files import file_entries, import_tools, tool_files
+from dialog_generation.tool_making.formats import AUTO, FORMATS
+from dialog_generation.tool_making.formats.entry import Entry, PassedOver
+from looptool.command import argument_parser, run_main
+from looptool.config import Config
+from looptool.config_file import load_config
+from looptool.json_lines import read_jsonl
+from looptool.records import Refused
 from looptool.run_files import RunFiles
-from looptool.simulation.catalogue import catalogue
-from looptool.stage import run_main
-from looptool.transform import run_transform
+from looptool.simulation.world.catalogue import catalogue
+from looptool.stages.transform import run_transform
 
 BUILT_IN = {"catalogue": lambda: catalogue("train"), "backends": backend_tools, "none": lambda: []}
 _log = logging.getLogger(__name__)
@@ -91,9 +92,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--synthesize", type=int, metavar="N",
                         help="tools that a model writes by the dual tree (default: dialogs.synthesized_tools)")
     parser.add_argument("--contexts", type=Path, default=CONTEXTS, metavar="FILE",
-                        help="the context tree (default: dialog_generation/trees/contexts.yaml)")
+                        help="the context tree (default: dialog_generation/tool_making/trees/contexts.yaml)")
     parser.add_argument("--constraints", type=Path, default=CONSTRAINTS, metavar="FILE",
-                        help="the constraint tree (default: dialog_generation/trees/constraints.yaml)")
+                        help="the constraint tree (default: dialog_generation/tool_making/trees/constraints.yaml)")
     parser.add_argument("--output", type=Path, help="tool list to write (default: run_dir/tools.jsonl)")
     parser.add_argument("--fresh", action="store_true", help="forget the tools that an earlier run has written")
     return parser.parse_args()

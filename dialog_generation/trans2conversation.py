@@ -2,7 +2,7 @@
 
 In: the dialogs that may become seed samples, run_dir/verified_dialogs.jsonl (with dialogs.verify "none"
 run_dir/dialogs.jsonl). Out: run_dir/conversations.jsonl, one conversation a dialog, in the form that
-looptool/conversations.py describes: calls are "tool_calls", a turn without a majority has "weight": 0. With
+looptool/foreign/conversations.py describes: calls are "tool_calls", a turn without a majority has "weight": 0. With
 `--form release` run_dir/conversations_release.jsonl, for other programs only: {"tools", "conversations": [{"from":
 "user" | "assistant" | "tool", "value"}], "date", "user_turns", "plan"}; calls are a JSON list as text, the results of one
 turn a list. It has no place for masked turns, so a dialog with one is left out and counted.
@@ -19,13 +19,14 @@ from typing import Any
 
 import msgspec
 
-from looptool.config import argument_parser, load_config
-from looptool.conversations import from_dialog
-from looptool.meta import StageMeta
-from looptool.records import Dialog, Message, read_jsonl
+from looptool.command import argument_parser, run_main
+from looptool.config_file import load_config
+from looptool.foreign.conversations import from_dialog
+from looptool.json_lines import read_jsonl
+from looptool.records import Dialog, Message
 from looptool.run_files import RunFiles
-from looptool.stage import run_main
-from looptool.transform import run_transform
+from looptool.stages.meta import StageMeta
+from looptool.stages.transform import run_transform
 
 FORMS = ("openai", "release")
 

@@ -17,19 +17,20 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from looptool.asking import Ask, make_ask
-from looptool.calls import check_calls
-from looptool.checking import (
-    CHECKER_PROMPT, checker_of, checker_sampling, is_correct, reason_against)
+from looptool.calling.sample_rules import fault_kind
+from looptool.calling.schema_check import check_calls
 from looptool.config import Config
-from looptool.foreign import Refused
-from looptool.llm import Client
-from looptool.meta import StageMeta
-from looptool.records import Dialog, Message, Record, Sample, read_jsonl
+from looptool.json_lines import read_jsonl
+from looptool.judging.checker import (
+    CHECKER_PROMPT, checker_of, checker_sampling, is_correct, reason_against)
+from looptool.judging.question import Ask, make_ask
+from looptool.models.client import Client
+from looptool.records import Dialog, Message, Record, Refused, Sample
 from looptool.run_files import RunFiles
-from looptool.sample_rules import fault_kind
-from looptool.stage import Inputs, Outcome, run_stage
-from looptool.transform import run_transform
+from looptool.stages.llm_stage import Inputs, run_stage
+from looptool.stages.meta import StageMeta
+from looptool.stages.transform import run_transform
+from looptool.stages.workers import Outcome
 
 _log = logging.getLogger(__name__)
 
@@ -86,7 +87,7 @@ def _sample(dialog: Dialog, index: int) -> Sample:
 
 
 async def check_dialogs(config: Config, dialogs: Path, checks: Path, fresh: bool = False) -> StageMeta:
-    """Check every dialog; see looptool.stage.run_stage."""
+    """Check every dialog; see looptool.stages.llm_stage.run_stage."""
     judge = checker_of(config) if config.dialogs.verify == "both" else None
 
     def inputs() -> Iterator[tuple[str, Dialog]]:

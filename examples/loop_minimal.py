@@ -17,24 +17,27 @@ from msgspec.structs import replace
 from torch.nn.utils.rnn import pad_sequence
 from tqdm import trange
 
-from dataloop.expansion import GENERATOR_PROMPT, new_sample, read_candidate
-from dataloop.probing import make_probe, read_tokens
-from dataloop.scenarios import SCENARIOS, draw_scenarios, read_scenarios
-from dataloop.seeds import relabeled
-from dataloop.transformers_policy import TransformersPolicy as Policy
-from dataloop.verification import JUDGE_PROMPT, Judgement, shown_prediction, verdict_of
-from looptool.asking import chat_about, one_line, read_object
-from looptool.checking import CHECKER_PROMPT, Accepts
-from looptool.config import ROOT, Simulation, Student
-from looptool.decoding import ATTENTION, Answer, Dice, decode
-from looptool.records import ErrorSeed, Message, Probe, Sample, sample_id
-from looptool.sample_rules import sample_faults
-from looptool.simulation.catalogue import catalogue
+from dataloop.expanding.generate import GENERATOR_PROMPT, new_sample, read_candidate
+from dataloop.expanding.scenarios import SCENARIOS, draw_scenarios, read_scenarios
+from dataloop.probing.job import make_probe, read_tokens
+from dataloop.probing.transformers_policy import TransformersPolicy as Policy
+from dataloop.verifying.judge import JUDGE_PROMPT, Judgement, shown_prediction, verdict_of
+from dataloop.verifying.relabel import relabeled
+from looptool.calling.json_in_text import read_object
+from looptool.calling.sample_rules import sample_faults
+from looptool.config import Simulation, Student
+from looptool.config_file import ROOT
+from looptool.ids import sample_id
+from looptool.judging.checker import CHECKER_PROMPT, Accepts
+from looptool.judging.question import chat_about, one_line
+from looptool.models.decoding import ATTENTION, Answer, Dice, decode
+from looptool.records import ErrorSeed, Message, Probe, Sample
 from looptool.simulation.heldout import heldout_samples
-from looptool.simulation.noise import corrupt
-from looptool.simulation.tasks import draw_task, draw_tools
 from looptool.simulation.teacher import Teacher
-from looptool.simulation.truth import truth
+from looptool.simulation.world.catalogue import catalogue
+from looptool.simulation.world.noise import corrupt
+from looptool.simulation.world.tasks import draw_task, draw_tools
+from looptool.simulation.world.truth import truth
 
 STUDENT = str(ROOT / "grpotool" / "tiny_student" / "checkpoint")
 PROMPTS, REPLIES, LEARNING_RATE = 8, 8, 1.5e-4  # a step of GRPO: 8 replies to each of 8 prompts

@@ -5,7 +5,7 @@ verl shuffles the rows in every epoch and draws whole batches only; what is left
 from __future__ import annotations
 
 from looptool.config import Config, Train
-from looptool.records import InputError
+from looptool.errors import InputError
 from looptool.run_files import RoundFiles
 
 

@@ -8,4 +8,4 @@ set -euo pipefail
 grpotool="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 export LOOPTOOL_CONFIG="${LOOPTOOL_CONFIG:-$grpotool/../configs/qwen3_32b.yaml}"
 
-exec python "$grpotool/multinode.py" "$@"
+exec python "$grpotool/nodes/multinode.py" "$@"

@@ -15,7 +15,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from looptool.calls import paper_compat_match, parse_reply, render_calls, tool_match
+from looptool.calling.match import paper_compat_match, tool_match
+from looptool.calling.reply import parse_reply, render_calls
 from looptool.records import Message
 
 
@@ -46,11 +47,11 @@ def compute_score(data_source: Any, solution_str: str, ground_truth: str, extra_
     Args:
         solution_str: the reply, thinking included; <|im_end|> at its end is no part of it.
         ground_truth: JSON of the label; a message without calls asks for an answer in words.
-        mode: "strict" is looptool.calls.tool_match, "paper_compat" the released code's comparison; set it by
+        mode: "strict" is looptool.calling.match.tool_match, "paper_compat" the released code's comparison; set it by
             reward.custom_reward_function.reward_kwargs.mode.
 
     Returns:
-        The reason of a 0 is the first fault of looptool.calls.Reply ("bad_json", "unclosed", ...), else a code of
+        The reason of a 0 is the first fault of looptool.calling.reply.Reply ("bad_json", "unclosed", ...), else a code of
         tool_match ("no_call", "wrong_name", "untagged_call", "empty", ...), "bad_label" or "no_text"; "mismatch" where
         only paper_compat finds a difference.
 

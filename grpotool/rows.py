@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from looptool.records import InputError
+from looptool.errors import InputError
 
 VERSION = 2
 _KEY = b"looptool_schema"

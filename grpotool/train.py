@@ -22,15 +22,19 @@ from typing import IO
 import msgspec
 
 from grpotool.batches import batch_lines, check_batches
-from grpotool.overrides import checkpoints, environment, samples_in_process, verl_command
 from grpotool.rows import count_rows
-from grpotool.verl_process import Metrics, VerlFailed, run_verl
-from looptool.config import Config, argument_parser, load_config
-from looptool.meta import Header, StageMeta, make_header, meta_path, read_meta, refuse_changes
-from looptool.records import InputError, content_id, write_atomic
+from grpotool.verl_run.overrides import checkpoints, environment, samples_in_process, verl_command
+from grpotool.verl_run.process import Metrics, VerlFailed, run_verl
+from looptool.command import argument_parser, end_on_sigterm, run_main
+from looptool.config import Config
+from looptool.config_file import load_config
+from looptool.errors import InputError
+from looptool.ids import content_id
+from looptool.json_lines import write_atomic
+from looptool.models.checkpoint import count_parameters
 from looptool.run_files import RoundFiles, check_made, first_policy, round_files
-from looptool.stage import end_on_sigterm, run_main
-from looptool.weights import count_parameters
+from looptool.stages.meta import (
+    Header, StageMeta, make_header, meta_path, read_meta, refuse_changes)
 
 _log = logging.getLogger(__name__)
 MACHINE = ("profile", "preset", "save_every", "test_every", "gpus_per_node", "nodes", "tensor_parallel", "gpu_memory_share",

@@ -1,19 +1,9 @@
 """One YAML file per model size, typed. An unknown key is an error that names the nearest known one."""
 from __future__ import annotations
 
-import argparse
-import difflib
-import os
-import re
-from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, NoReturn, get_args, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import msgspec
-import yaml
-
-from looptool.records import InputError
-
-ROOT = Path(__file__).resolve().parent.parent
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
 AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
@@ -26,7 +16,7 @@ and so on, the last one for all later rounds."""
 
 
 Ablation = Literal["none", "no_high_ppl", "no_jglv", "no_edde", "high_ppl_replace", "error_seed_repetition", "static"]
-"""Variants of Table 4; what each does stands in dataloop/ablation.py."""
+"""Variants of Table 4; what each does stands in dataloop/ablations/mixture.py."""
 
 
 class Section(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -96,10 +86,15 @@ class Teacher(Section, kw_only=True):
     dollars_per_million_prompt_tokens: Amount = 0
     dollars_per_million_completion_tokens: Amount = 0
 
+    @property
+    def is_simulated(self) -> bool:
+        """Whether they are the embedded one, in this process or served over HTTP under its own name."""
+        return any("simulated" in name for name in (*self.base_urls, *self.models))
+
 
 Rule = Literal["invented_value", "one_by_one", "gives_up", "sibling_tool", "omit_optional",
                "date_format", "rounded_amount"]
-"""Systematic errors of the simulated teacher; looptool/simulation/rules.py says what each is."""
+"""Systematic errors of the simulated teacher; looptool/simulation/world/rules.py says what each is."""
 
 
 class Simulation(Section):
@@ -233,7 +228,7 @@ class Train(Section):
     trackers: list[str] = []
     """Of verl's loggers, beside console, file and tensorboard: wandb, mlflow, swanlab, ..."""
     verl: list[str] = []
-    """Overrides of verl, key=value as on its command line, after those of grpotool/overrides.py;
+    """Overrides of verl, key=value as on its command line, after those of grpotool/verl_run/overrides.py;
     docs/training.md has some. A key that is set there already is refused."""
     cold_start: ColdStart = msgspec.field(default_factory=ColdStart)
 
@@ -288,10 +283,10 @@ class Verify(Section):
     temperature: Amount = 0.6
     audit_mastered: Share = 0.0
     """Beyond the paper: this share of the mastered samples is judged too, those of high perplexity
-    first (dataloop/auditing.py)."""
+    first (dataloop/verifying/auditing.py)."""
     label_refinement: bool = False
     """Beyond the paper: a label gives way, without a judge, to what most of probe.samples replies
-    say in two rounds' probes (arXiv 2604.03993; dataloop/auditing.py)."""
+    say in two rounds' probes (arXiv 2604.03993; dataloop/verifying/auditing.py)."""
 
 
 class Expand(Section):
@@ -311,7 +306,7 @@ class Expand(Section):
     presence_penalty: float = 1.2
     distractors: Count = 0
     """Beyond the paper: so many samples are made of each error seed by rules, without a teacher,
-    their label right by construction (after COVERT, arXiv 2604.09813; dataloop/distractors.py)."""
+    their label right by construction (after COVERT, arXiv 2604.09813; dataloop/expanding/distractors.py)."""
 
 
 class Mix(Section):
@@ -347,7 +342,7 @@ class Config(Section, kw_only=True):
     rounds: AtLeastOne = 4
     """J of algorithm 1."""
     ablation: Ablation = "none"
-    """A variant of Table 4, or training on D_1 in every round; dataloop/ablation.py says what each
+    """A variant of Table 4, or training on D_1 in every round; dataloop/ablations/mixture.py says what each
     does."""
     student: Student
     teacher: Teacher
@@ -358,106 +353,3 @@ class Config(Section, kw_only=True):
     verify: Verify = msgspec.field(default_factory=Verify)
     expand: Expand = msgspec.field(default_factory=Expand)
     mix: Mix = msgspec.field(default_factory=Mix)
-
-
-class _Yaml(yaml.SafeLoader):
-    """YAML in which 1e-6 is a number and on a word, as in YAML 1.2; PyYAML by itself differs."""
-
-
-_BOOL = "tag:yaml.org,2002:bool"
-_Yaml.yaml_implicit_resolvers = {  # as in YAML 1.2, where on and off are words
-    first: [resolver for resolver in found if resolver[0] != _BOOL]
-    for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()}
-_Yaml.add_implicit_resolver(_BOOL, re.compile("(?:[Tt]rue|TRUE|[Ff]alse|FALSE)$"), list("TtFf"))
-_Yaml.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789"))
-
-
-def load_config(path: Path | str, overrides: list[str] = []) -> Config:
-    """Read a YAML config; `overrides` are "section.key=value" strings that win over the file.
-
-    Raises:
-        InputError: the file cannot be read, or a key or value is wrong; names the key and the nearest known one.
-    """
-    path = Path(path)
-    try:
-        data = yaml.load(path.read_text(encoding="utf-8"), _Yaml)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); name a config with --config") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8") from None
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}; mend it") from None
-    if not isinstance(data, dict):
-        raise InputError(f"{path}: is empty or no mapping; start from configs/laptop.yaml")
-    for override in overrides:
-        _apply_override(data, override)
-    _refuse_unknown_keys(data, Config, str(path))
-    for section, presets in (("train", PRESETS), ("verify", VERIFY_PRESETS)):
-        if isinstance(data.get(section), dict):
-            data[section] = presets.get(str(data[section].get("preset")), {}) | data[section]
-    try:
-        config = msgspec.convert(data, Config)
-    except msgspec.ValidationError as error:
-        raise InputError(f"{path}: {error}; see the comments in looptool/config.py") from None
-    config.run_dir = str(ROOT / config.run_dir)
-    return config
-
-
-def _apply_override(data: dict[str, Any], override: str) -> None:
-    key, equals, value = override.partition("=")
-    if not equals:
-        raise InputError(f"--set {override}: write it as section.key=value")
-    *sections, last = key.split(".")
-    for section in sections:
-        data = data.setdefault(section, {})
-        if not isinstance(data, dict):
-            raise InputError(f"--set {override}: {section} is a value, not a section")
-    try:
-        data[last] = yaml.load(value, _Yaml)
-    except yaml.YAMLError as error:
-        raise InputError(f"--set {override}: the value is not YAML: {' '.join(str(error).split())}; quote it") from None
-
-
-def _refuse_unknown_keys(data: dict[str, Any], section: type, where: str) -> None:
-    known = get_type_hints(section)
-    for key, value in data.items():
-        if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1, cutoff=0)
-            raise InputError(f"{where}: unknown key {key!r}; did you mean {near[0]!r}?")
-        if isinstance(value, dict) and isinstance(known[key], type) and issubclass(known[key], Section):
-            _refuse_unknown_keys(value, known[key], f"{where}: {key}")
-
-
-def student_path(config: Config) -> str:
-    """The folder of pi_0 when it exists here or in the repository, else the hub name as it stands.
-
-    Raises:
-        InputError: there is no such folder, and a hub name it cannot be.
-    """
-    model = config.student.model
-    for folder in (Path(model), ROOT / model):
-        if folder.is_dir():
-            return str(folder.resolve())
-    if model.startswith((".", "/", "~")) or model.count("/") > 1:
-        raise InputError(f"student.model: {model!r} is no folder; set student.model to a folder or a hub name")
-    return model
-
-
-class ArgumentParser(argparse.ArgumentParser):
-    """argparse, but what it refuses is an InputError like any other."""
-
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{self.prog}: {message}; see {self.prog} --help")
-
-
-def argument_parser(description: str | None, with_round: bool = False) -> argparse.ArgumentParser:
-    """The flags every script has: --config, --set, and for the stages of a round --round."""
-    parser = ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", default=os.environ.get("LOOPTOOL_CONFIG", str(ROOT / "configs" / "laptop.yaml")),
-                        help="YAML config (default: $LOOPTOOL_CONFIG, else configs/laptop.yaml)")
-    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", dest="overrides",
-                        help="override one value of the config; can be given again")
-    if with_round:
-        parser.add_argument("--round", default=os.environ.get("ROUND"), metavar="J",
-                            help="round (default: $ROUND, else the newest unfinished one)")
-    return parser

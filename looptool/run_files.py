@@ -4,8 +4,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from looptool.config import Config, student_path
-from looptool.records import InputError
+from looptool.config import Config
+from looptool.config_file import student_path
+from looptool.errors import InputError
 
 
 class RoundFiles:

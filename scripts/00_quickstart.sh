@@ -13,7 +13,7 @@ for flag in "$@"; do
 done
 bash "$root/scripts/run_loop.sh" "${flags[@]}"
 if ((${#beside[@]})); then
-  python "$root/dataloop/static_training.py" "${flags[@]}"
+  python "$root/dataloop/ablations/static_training.py" "${flags[@]}"
   python "$root/dataloop/report.py" --static "${flags[@]}"
 fi
 

@@ -7,5 +7,5 @@ set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 
 python "$root/grpotool/dataset/utils/json2parquet.py" "$@"
-python "$root/grpotool/doctor.py" --training "$@"
-python "$root/grpotool/multinode.py" "$@"
+python "$root/grpotool/doctor/main.py" --training "$@"
+python "$root/grpotool/nodes/multinode.py" "$@"

@@ -5,4 +5,4 @@
 set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 
-python "$root/grpotool/cold_start.py" "$@"
+python "$root/grpotool/cold_start/train.py" "$@"

@@ -4,4 +4,4 @@
 set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 
-python "$root/grpotool/doctor.py" "$@"
+python "$root/grpotool/doctor/main.py" "$@"

@@ -21,7 +21,7 @@ bash "$scripts/01_synthesize_tools.sh" "${tools[@]}" "$@"
 bash "$scripts/02_generate_dialogs.sh" "$@"
 bash "$scripts/03_make_samples.sh" "$@"
 python -m looptool.simulation.heldout "$@"  # first, as answers to other tasks are not complete
-left="$(python "$scripts/../dataloop/steps_left.py" "${same[@]}" "$@")"
+left="$(python "$scripts/../dataloop/running/steps_left.py" "${same[@]}" "$@")"
 for step in $left; do  # such as run_round.sh:1
   if [[ "$step" == run_round.sh:* ]]; then own=("${overlap[@]}"); else own=(); fi
   ROUND="${step#*:}" bash "$scripts/${step%:*}" "${own[@]}" "$@"

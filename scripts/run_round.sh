@@ -13,7 +13,7 @@ set -- "${flags[@]}"
 
 bash "$scripts/04_train.sh" "$@"
 if [[ "$overlap" ]]; then
-  python "$scripts/../dataloop/overlap.py" "$@"
+  python "$scripts/../dataloop/running/overlap.py" "$@"
 else
   bash "$scripts/05_probe.sh" "$@"
   bash "$scripts/06_verify.sh" "$@"

@@ -3,4 +3,4 @@
 set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 
-python "$root/dataloop/status.py" "$@"
+python "$root/dataloop/running/status.py" "$@"

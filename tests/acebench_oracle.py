@@ -10,7 +10,7 @@ from local_server import LocalServer, completion
 from bfcl.acebench.brackets import read_brackets
 from bfcl.acebench.checkout import AGENT, CATEGORIES, Checkout, Language, Row
 from bfcl.acebench.prompting import read_conversation, render_task
-from looptool.calls import render_calls
+from looptool.calling.reply import render_calls
 from looptool.records import Call
 
 FINISH = "finish conversation"

@@ -15,7 +15,7 @@ from typing import Any
 from bfcl_oracle import NOTHING, Oracle
 
 from bfcl.launch import NAME, Launch
-from looptool.calls import tool_match
+from looptool.calling.match import tool_match
 from looptool.records import Call, Message
 
 Calls = list[tuple[str, dict[str, Any]]]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bfcl.launch import NAME, Launch
-from looptool.answers import Reply
+from looptool.models.completion import Reply
 
 
 def entries(category: str) -> Iterator[dict[str, Any]]:

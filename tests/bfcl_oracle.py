@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from looptool.calls import render_calls
+from looptool.calling.reply import render_calls
 from looptool.records import Call
 
 Json = dict[str, Any]

@@ -7,8 +7,11 @@ import signal
 from pathlib import Path
 
 from local_server import client_config, user
-from looptool.llm import Client, Sampling
-from looptool.stage import Outcome, run_main, run_stage
+from looptool.command import run_main
+from looptool.models.client import Client
+from looptool.models.sampling import Sampling
+from looptool.stages.llm_stage import run_stage
+from looptool.stages.workers import Outcome
 
 IN_FLIGHT = 8
 

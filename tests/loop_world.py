@@ -10,17 +10,19 @@ from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from dataloop.listing import Listing, Rows
-from dataloop.mixing import Mixture, Supply
-from looptool.answers import CallFailed
-from looptool.calls import render_calls, tool_match
+from dataloop.mixing.equation_5 import Mixture, Supply
+from looptool.calling.match import tool_match
+from looptool.calling.reply import render_calls
 from looptool.config import Config, Expand, Mix, Simulation, Student, Teacher, Verify
-from looptool.llm import Reply
-from looptool.records import Call, Message, Probe, Record, Sample, Tool, Verdict, Vote, sample_id, write_jsonl
-from looptool.simulation.catalogue import catalogue
-from looptool.simulation.noise import corrupt
-from looptool.simulation.tasks import draw_task, draw_tools
-from looptool.simulation.truth import truth
+from looptool.ids import sample_id
+from looptool.json_lines import write_jsonl
+from looptool.models.completion import CallFailed, Reply
+from looptool.records import Call, Message, Probe, Record, Sample, Tool, Verdict, Vote
+from looptool.sample_table import Listing, Rows
+from looptool.simulation.world.catalogue import catalogue
+from looptool.simulation.world.noise import corrupt
+from looptool.simulation.world.tasks import draw_task, draw_tools
+from looptool.simulation.world.truth import truth
 
 WEATHER = Tool(name="get_weather", description="Weather of a city.", domain="weather", parameters={
     "type": "object", "required": ["city"],

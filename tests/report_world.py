@@ -11,12 +11,15 @@ from dataloop.reporting.page import render_page
 from dataloop.reporting.samples import SampleData, collect_samples
 from dataloop.reporting.skills import World
 from dataloop.reporting.table import make_table
-from looptool.answers import Usage
-from looptool.config import ROOT, Config, load_config
-from looptool.meta import StageMeta, meta_path
-from looptool.records import (Call, ErrorSeed, LabelChange, Message, Probe, Sample, Tool, Verdict,
-                              Vote, sample_id, write_jsonl)
+from looptool.config import Config
+from looptool.config_file import ROOT, load_config
+from looptool.ids import sample_id
+from looptool.json_lines import write_jsonl
+from looptool.models.completion import Usage
+from looptool.records import (
+    Call, ErrorSeed, LabelChange, Message, Probe, Sample, Tool, Verdict, Vote)
 from looptool.run_files import RoundFiles
+from looptool.stages.meta import StageMeta, meta_path
 
 HOSTILE = ('</pre><script>alert("x")</script>'
            '<img src="http://evil.example/a.png" onerror=alert(1)>{{table}}&amp;')

@@ -4,10 +4,11 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 
-from looptool.calls import render_calls
-from looptool.llm import Reply
-from looptool.records import Call, Need, Tool, encode_line
-from looptool.structured import Form
+from looptool.calling.reply import render_calls
+from looptool.json_lines import encode_line
+from looptool.models.completion import Reply
+from looptool.models.structured_outputs import Form
+from looptool.records import Call, Need, Tool
 
 BOOK = Tool(name="book_table", description="Book a table.", domain="food", parameters={
     "type": "object", "required": ["restaurant", "guests"],

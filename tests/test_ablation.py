@@ -7,11 +7,12 @@ from typing import get_args
 import pytest
 from loop_world import loop_config, supply_of, taken, task, world
 
-from dataloop.ablation import ablate
+from dataloop.ablations.mixture import ablate
 from dataloop.judgement_label_verification import verify_probes
-from dataloop.mixing import mix_parts
+from dataloop.mixing.equation_5 import mix_parts
 from looptool.config import Ablation, Mix
-from looptool.records import Sample, Verdict, read_jsonl, write_jsonl
+from looptool.json_lines import read_jsonl, write_jsonl
+from looptool.records import Sample, Verdict
 from looptool.run_files import RoundFiles
 
 MIX = Mix(size=40, seed_new=12, high_ppl=8)

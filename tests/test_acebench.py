@@ -19,10 +19,11 @@ from bfcl.acebench.measuring import HANDLER
 from bfcl.acebench.prompting import (
     KINDS, kind_of, prompt_id, read_conversation, read_date, read_tools, render_task)
 from bfcl.acebench.scorer_process import KEEPS, STRIPS, corrected
-from bfcl.scores import Tally
-from looptool.config import ROOT
-from looptool.llm import Reply
-from looptool.records import Call, InputError, Message
+from bfcl.official.scores import Tally
+from looptool.config_file import ROOT
+from looptool.errors import InputError
+from looptool.models.completion import Reply
+from looptool.records import Call, Message
 
 STUDENT = str(ROOT / "grpotool" / "tiny_student" / "checkpoint")
 
@@ -197,10 +198,10 @@ def test_a_model_trained_with_another_system_text_gets_it_from_a_file(tmp_path):
 
 AROUND = {"bfcl.acebench.evaluate", "bfcl.acebench.figures", "bfcl.acebench.measuring"}
 """What calls the handler, and what averages its scores."""
-CARRIES = {"bfcl.card", "bfcl.fetching", "looptool.check", "looptool.config", "looptool.endpoint", "looptool.records",
-           "looptool.stage", "looptool.structured"}
-"""Modules that the handler's import to hold, send, hash or store what they make; looptool.check is
-only passed on, and no schema is sent."""
+CARRIES = {"bfcl.card", "bfcl.serving.fetch", "looptool.config", "looptool.config_file", "looptool.errors", "looptool.ids",
+           "looptool.json_lines", "looptool.models.answer_cache", "looptool.models.endpoint",
+           "looptool.models.structured_outputs", "looptool.records", "looptool.stages.llm_stage", "looptool.stages.workers"}
+"""Modules that the handler's import to hold, send, hash or store what they make; no schema is sent."""
 
 
 def module_name(path: Path) -> str:

@@ -18,7 +18,7 @@ from local_server import LocalServer
 from bfcl.acebench.checkout import AGENT, CATEGORIES, COMMIT, NORMAL, SPECIAL, open_checkout
 from bfcl.acebench.prompting import read_conversation, read_date
 from bfcl.card import Scored, read_card
-from looptool.config import ROOT
+from looptool.config_file import ROOT
 
 FOLDER = os.environ.get("ACEBENCH")
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(

@@ -15,10 +15,10 @@ from acebench_world import make_benchmark
 from local_server import LocalServer, completion
 
 from bfcl.acebench.answers import Answer
-from bfcl.ask import drawing
 from bfcl.card import read_card
-from looptool.config import ROOT
-from looptool.records import read_jsonl
+from bfcl.serving.ask import drawing
+from looptool.config_file import ROOT
+from looptool.json_lines import read_jsonl
 
 pytestmark = pytest.mark.slow
 STUDENT = str(ROOT / "grpotool" / "tiny_student" / "checkpoint")

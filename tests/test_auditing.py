@@ -9,16 +9,17 @@ import pytest
 from msgspec.structs import replace
 from loop_world import is_right, loop_config, probed, says, task, weather, world
 
-from dataloop.auditing import audited, challenged, majorities, majority, middle, refined, without_preference
 from dataloop.judgement_label_verification import verify_probes, write_consequences
-from dataloop.loop_files import read_some
 from dataloop.next_round import parse_arguments, round_supply
-from dataloop.seeds import error_seeds
+from dataloop.verifying.auditing import (
+    audited, challenged, majorities, majority, middle, refined, without_preference)
+from dataloop.verifying.relabel import error_seeds
 from looptool.config import Mix, Simulation, Verify
-from looptool.meta import read_meta
-from looptool.records import Draw, LabelChange, Probe, Verdict, write_jsonl
+from looptool.json_lines import read_some, write_jsonl
+from looptool.records import Draw, LabelChange, Probe, Verdict
 from looptool.run_files import RoundFiles
-from looptool.simulation.truth import truth
+from looptool.simulation.world.truth import truth
+from looptool.stages.meta import read_meta
 
 RIGHT, WRONG = says("", weather("Rome")), says("", weather("Oslo"))
 

@@ -22,13 +22,16 @@ from dialog_generation.agents import Cast
 from dialog_generation.backends import World, backend_files, backend_tools, registry
 from dialog_generation.orchestrator import play
 from dialog_generation.scene import Scene
-from looptool.calls import check_calls
-from looptool.config import ROOT, Config, Dialogs, Student, Teacher
-from looptool.meta import read_meta
-from looptool.records import Call, Dialog, InputError, Message, Need, Tool, read_jsonl, write_jsonl
+from looptool.calling.schema_check import check_calls
+from looptool.config import Config, Dialogs, Student, Teacher
+from looptool.config_file import ROOT
+from looptool.errors import InputError
+from looptool.foreign.tool_objects import read_tool
+from looptool.json_lines import read_jsonl, write_jsonl
+from looptool.records import Call, Dialog, Message, Need, Tool
 from looptool.run_files import RunFiles
-from looptool.tool_objects import read_tool
-from looptool.simulation.catalogue import catalogue
+from looptool.simulation.world.catalogue import catalogue
+from looptool.stages.meta import read_meta
 
 TOOLS = backend_tools()
 NAMED = {tool.name: tool for tool in TOOLS}

@@ -21,9 +21,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from grpotool.rows import METADATA
-from looptool.config import ROOT
-from looptool.records import Probe, read_jsonl, write_jsonl
-from looptool.stage import run_main
+from looptool.command import run_main
+from looptool.config_file import ROOT
+from looptool.json_lines import read_jsonl, write_jsonl
+from looptool.records import Probe
 
 GOLDEN = Path(__file__).resolve().parent / "golden"
 HEAVY = ("torch", "transformers", "verl", "ray")
@@ -40,7 +41,7 @@ EXPAND = "dataloop.error_data_expansion"
 FILTER = "dataloop.filter_grpo_sample"
 NEXT = "dataloop.next_round"
 DECONTAMINATE = "dataloop.decontaminate"
-ABLATIONS = "dataloop.run_ablations"
+ABLATIONS = "dataloop.ablations.run"
 REPORT = "dataloop.report"
 HELDOUT = "looptool.simulation.heldout"
 CONFIG = """run_dir: {run}

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from bfcl.begun import go_on, model_settings, once_served
-from looptool.records import InputError
+from bfcl.resume import go_on, model_settings, once_served
+from looptool.errors import InputError
 
 SETTINGS = model_settings("some/one", []) | {"prompt": "full"}
 

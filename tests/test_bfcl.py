@@ -17,10 +17,10 @@ import pytest
 from bfcl_oracle import Oracle
 from local_server import LocalServer
 
-from bfcl.ask import seed_of
 from bfcl.card import read_card
-from bfcl.scores import figures, read_tallies
-from looptool.config import ROOT
+from bfcl.official.scores import figures, read_tallies
+from bfcl.serving.ask import seed_of
+from looptool.config_file import ROOT
 
 PYTHON = {"v3": ROOT / ".venv-bfcl" / "bin" / "python", "v4": ROOT / ".venv-bfcl-v4" / "bin" / "python"}
 FULL = bool(os.environ.get("BFCL_FULL"))

@@ -12,11 +12,11 @@ import pytest
 from test_bfcl_scores import SAMPLING
 from test_bfcl import STUDENT, environment, v3
 
-from bfcl.ask import Asker, ServerGone
 from bfcl.measure import _ended_by_signals
-from bfcl.served import Served
-from looptool.config import ROOT
-from looptool.records import InputError
+from bfcl.serving.ask import Asker, ServerGone
+from bfcl.serving.served_model import Served
+from looptool.config_file import ROOT
+from looptool.errors import InputError
 
 FAKE_VLLM = """
 import os, sys, time

@@ -16,17 +16,18 @@ import pytest
 from golden_files import FOLDER
 from local_server import LocalServer, completion
 
-from bfcl import fetching
-from bfcl.ask import Asker, ContextFull, ServerGone
 from bfcl.card import NEUTRAL, Sampling, Scored, write_card
 from bfcl.curves import named
-from bfcl.results import check_results, read_results, remove_failures
-from bfcl.scores import V3, Tally, accuracy, figures, read_tallies, score_table, tallies_of
-from bfcl.served import NoServer, Served, find_server, refuse_another, telling, value_of
-from bfcl.server import server
+from bfcl.official.results import check_results, read_results, remove_failures
+from bfcl.official.scores import V3, Tally, accuracy, figures, read_tallies, score_table, tallies_of
+from bfcl.serving import fetch as fetching
+from bfcl.serving.ask import Asker, ContextFull, ServerGone
+from bfcl.serving.served_model import (
+    NoServer, Served, find_server, refuse_another, telling, value_of)
+from bfcl.serving.server import server
 from bfcl.subset import chosen, scope
-from looptool.config import ROOT
-from looptool.records import InputError
+from looptool.config_file import ROOT
+from looptool.errors import InputError
 from test_card import CARD
 
 SAMPLING = Sampling(thinking=False, temperature=0.5, top_p=0.9, max_tokens=4096, others=NEUTRAL)

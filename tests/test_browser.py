@@ -14,7 +14,8 @@ from report_world import (
     D1, HOSTILE, RIGHT, VERDICTS, WORLD, change, page_of, probe, sample, small_run)
 
 from looptool.config import Config
-from looptool.records import Call, Message, write_jsonl
+from looptool.json_lines import write_jsonl
+from looptool.records import Call, Message
 from looptool.run_files import RoundFiles
 
 playwright = pytest.importorskip("playwright.sync_api", reason="drives the browser")

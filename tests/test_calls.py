@@ -9,10 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from looptool.calls import MAX_BLOCK, MAX_DEPTH, MAX_TAGS, Reply, check_calls, paper_compat_match, parse_reply, render_calls, tool_match
-from looptool.prompt import render_answer
-from looptool.records import Call, Message, encode_line
-from looptool.tool_objects import read_tool
+from looptool.calling.match import paper_compat_match, tool_match
+from looptool.calling.reply import MAX_BLOCK, MAX_DEPTH, MAX_TAGS, Reply, parse_reply, render_calls
+from looptool.calling.schema_check import check_calls
+from looptool.foreign.tool_objects import read_tool
+from looptool.json_lines import encode_line
+from looptool.prompts.render import render_answer
+from looptool.records import Call, Message
 
 SAMPLES = Path(__file__).resolve().parents[2] / "shared" / "data" / "xlam_style_samples.jsonl"
 
@@ -136,7 +139,7 @@ def test_the_fast_decoder_reads_what_the_strict_one_reads(arguments: str, call: 
     text = f"so\n<tool_call> {{{call % arguments}}}\n</tool_call>\n{BLOCK} and"
     quick = repr(parse_reply(text))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("looptool.calls._read_plain_call", lambda body: None)
+        patch.setattr("looptool.calling.reply._read_plain_call", lambda body: None)
         assert repr(parse_reply(text)) == quick
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bfcl.card import (Card, Errors, Sampling, Scored, card_text, differences, environment, folder, hash_files,
-                       model_revision, read_card, write_card)
-from looptool.records import InputError
+from bfcl.card import (
+    Card, Errors, Sampling, Scored, card_text, differences, environment, folder, hash_files,
+    model_revision, read_card, write_card)
+from looptool.errors import InputError
 
 CARD = Card(benchmark="BFCL v3", version="bfcl-eval 2025.6.14", commit="1bb65c95", content="c0ffee", handler="abad1dea",
             prompt="full deadbeef", model="Qwen/Qwen3-8B", revision="commit b968826d", server="vllm 0.24.0",

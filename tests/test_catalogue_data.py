@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-SIMULATION = Path(__file__).resolve().parent.parent / "looptool" / "simulation"
+SIMULATION = Path(__file__).resolve().parent.parent / "looptool/simulation/world"
 SPLITS = ("train", "heldout")
 LEAST = {"train": {"domains": 30, "tools": 165, "tools a domain": 5}, "heldout": {"domains": 20, "tools": 45, "tools a domain": 2}}
 TYPES = {"string": str, "integer": int, "number": (int, float), "boolean": bool}

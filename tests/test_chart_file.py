@@ -6,8 +6,8 @@ from xml.dom import minidom
 import pytest
 
 from dataloop.reporting.chart_file import draw
-from dataloop.reporting.figures import (DatasetFigures, HeldoutFigures, Rate, Report, RoundFigures)
-from looptool.records import InputError
+from dataloop.reporting.figures import DatasetFigures, HeldoutFigures, Rate, Report, RoundFigures
+from looptool.errors import InputError
 
 
 def rate(hits: int, total: int) -> Rate:

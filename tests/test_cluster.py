@@ -20,12 +20,13 @@ from ray.job_submission import JobStatus
 from test_verl_cpu import tasks
 from tiny_policy import make_policy
 
-from grpotool import cluster as cluster_module
-from grpotool import multinode as multinode_script
-from grpotool.cluster import Cluster, NodeMissing, launch, lost, parse_host, parse_hosts, start, wait_for_all
-from grpotool.multinode import entrypoint, follow
-from looptool.config import ROOT
-from looptool.records import InputError, write_jsonl
+from grpotool.nodes import cluster as cluster_module, multinode as multinode_script
+from grpotool.nodes.cluster import (
+    Cluster, NodeMissing, launch, lost, parse_host, parse_hosts, start, wait_for_all)
+from grpotool.nodes.multinode import entrypoint, follow
+from looptool.config_file import ROOT
+from looptool.errors import InputError
+from looptool.json_lines import write_jsonl
 from looptool.run_files import RoundFiles
 
 ENTER = """#!/bin/sh
@@ -103,7 +104,7 @@ def cpu_config(folder: Path, policy: Path, rows: int, nodes: int) -> list[str]:
 
 def multinode(network: Network, shell: str, flags: list[str], nodes: int, log: Path) -> subprocess.Popen[bytes]:
     env = {**os.environ, "GLOO_SOCKET_IFNAME": "lt-eth"}
-    return subprocess.Popen([sys.executable, "-m", "grpotool.multinode", *flags, "--hosts", ",".join(network.hosts[:nodes]),
+    return subprocess.Popen([sys.executable, "-m", "grpotool.nodes.multinode", *flags, "--hosts", ",".join(network.hosts[:nodes]),
                              "--shell", shell, "--wait", "200"], cwd=ROOT, env=env, stdout=log.open("wb"),
                             stderr=subprocess.STDOUT)
 
@@ -338,6 +339,6 @@ def test_the_loop_names_its_hosts_by_the_environment(tmp_path):
     (["--hosts", "a", "--address", "http://b:8265"], "give one of them")])
 def test_what_the_launcher_refuses(tmp_path, flags, words):
     env = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM", "RAY"))}
-    done = subprocess.run([sys.executable, "-m", "grpotool.multinode", "--config", ROOT / "configs/qwen3_32b.yaml", "--round", "1",
+    done = subprocess.run([sys.executable, "-m", "grpotool.nodes.multinode", "--config", ROOT / "configs/qwen3_32b.yaml", "--round", "1",
                            "--set", f"run_dir={tmp_path}", *flags], capture_output=True, text=True, cwd=ROOT, env=env)
     assert done.returncode == 2 and words in done.stderr and len(done.stderr.splitlines()) == 1, done.stderr

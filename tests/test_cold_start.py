@@ -15,13 +15,16 @@ import pytest
 from test_verl_cpu import alive, descendants, tasks
 from tiny_policy import make_policy
 
-from grpotool import cold_start
-from grpotool.cold_start_overrides import compose, sft_command
+from grpotool.cold_start import train as cold_start
+from grpotool.cold_start.overrides import compose, sft_command
 from grpotool.train import weights_digest
-from grpotool.verl_process import read_lines
-from looptool.config import ROOT, Config, load_config
-from looptool.prompt import render_sample
-from looptool.records import InputError, Message, Sample, write_jsonl
+from grpotool.verl_run.process import read_lines
+from looptool.config import Config
+from looptool.config_file import ROOT, load_config
+from looptool.errors import InputError
+from looptool.json_lines import write_jsonl
+from looptool.prompts.render import render_sample
+from looptool.records import Message, Sample
 from looptool.run_files import RoundFiles, first_policy
 
 ROWS, STEPS = 10, 6
@@ -74,7 +77,7 @@ def test_first_policy(tmp_path, policy):
 def test_the_label_behind_the_prompt_of_a_rollout_is_trained_on(tmp_path, family):
     from transformers import AutoTokenizer
 
-    from grpotool.sft_dataset import LabelledPrompts
+    from grpotool.cold_start.sft_dataset import LabelledPrompts
 
     tokenizer = AutoTokenizer.from_pretrained(make_policy(tmp_path / "policy", family=family))
     sample = tasks(1)[0]
@@ -101,7 +104,7 @@ def test_the_label_behind_the_prompt_of_a_rollout_is_trained_on(tmp_path, family
 def test_an_answer_ends_as_the_policy_says_and_long_ones_are_left_out(tmp_path, policy):
     from transformers import AutoTokenizer
 
-    from grpotool.sft_dataset import LabelledPrompts
+    from grpotool.cold_start.sft_dataset import LabelledPrompts
 
     def limits(tokens: int) -> SimpleNamespace:
         return SimpleNamespace(end_token=0, max_response_length=tokens, train_batch_size=4)
@@ -173,7 +176,7 @@ def test_a_killed_cold_start_goes_on_and_grpo_begins_from_it(tmp_path, policy):
     write_jsonl(first.dataset, tasks(ROWS))
     flags = [word for override in [f"run_dir={tmp_path}", f"student.model={policy}", f"train.cold_start.steps={STEPS}", *SIZES]
              for word in ("--set", override)]
-    cold, convert, train = (ROOT / "grpotool" / name for name in ("cold_start.py", "dataset/utils/json2parquet.py", "train.py"))
+    cold, convert, train = (ROOT / "grpotool" / name for name in ("cold_start/train.py", "dataset/utils/json2parquet.py", "train.py"))
     env = {**os.environ, "CI": "1"}
 
     def run(script: Path, *more: str):
@@ -231,7 +234,7 @@ def plain_loss(policy: Path, parquet: Path, rows) -> float:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from grpotool.sft_dataset import LabelledPrompts
+    from grpotool.cold_start.sft_dataset import LabelledPrompts
 
     config = SimpleNamespace(end_token=None, max_response_length=128, train_batch_size=1)
     data, total, tokens = LabelledPrompts(str(parquet), AutoTokenizer.from_pretrained(policy), config), 0.0, 0

@@ -10,11 +10,12 @@ import pytest
 from loop_world import supply_of, taken
 
 from dataloop import decontaminate
-from dataloop.contamination import Benchmark, benchmark_files
-from dataloop.mixing import mix_parts
+from dataloop.mixing.contamination import Benchmark, benchmark_files
+from dataloop.mixing.equation_5 import mix_parts
 from looptool.config import Mix
-from looptool.foreign import Refused
-from looptool.records import InputError, Message, Sample, Tool, read_jsonl, write_jsonl
+from looptool.errors import InputError
+from looptool.json_lines import read_jsonl, write_jsonl
+from looptool.records import Message, Refused, Sample, Tool
 
 BOOK = {"type": "object", "properties": {"title": {"type": "string"}, "copies": {"type": "number"}}, "required": ["title"]}
 QUESTION = "Please order three copies of the second edition of the blue book for me today."

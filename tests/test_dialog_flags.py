@@ -13,18 +13,19 @@ from scripted import BOOK, MENU, TOOLS, Scripted, call, plan
 
 from dialog_generation import run
 from dialog_generation.agents import PROMPTS, Cast, prompt_file, read_turn
-from dialog_generation.replies import Unusable, read_plan
 from dialog_generation.flags import parse_arguments, with_flags
-from dialog_generation.scene import GroupPool, ToolGroup, draw_scene
-from dialog_generation.tool_groups import read_groups
-from looptool.answers import ToolCall
+from dialog_generation.replies import Unusable, read_plan
+from dialog_generation.scene import GroupPool, draw_scene
+from dialog_generation.tool_making.groups import ToolGroup, read_groups
 from looptool.config import Config, Dialogs, Simulation, Student, Teacher
-from looptool.conversations import write_tools
-from looptool.llm import Reply
-from looptool.records import Dialog, InputError, Message, Need, read_jsonl, write_jsonl
-from looptool.simulation.catalogue import catalogue
-from looptool.simulation.tasks import draw_task
+from looptool.errors import InputError
+from looptool.foreign.conversations import write_tools
+from looptool.json_lines import read_jsonl, write_jsonl
+from looptool.models.completion import Reply, ToolCall
+from looptool.records import Dialog, Message, Need
 from looptool.simulation.teacher import Teacher as SimulatedTeacher
+from looptool.simulation.world.catalogue import catalogue
+from looptool.simulation.world.tasks import draw_task
 
 CHAT = Need(kind="chat", tools=[], text="says hello")
 BOTH_NEED = Need(kind="parallel", tools=["getMenu", "getMenu"], text="wants two menus")

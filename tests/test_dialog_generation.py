@@ -21,24 +21,17 @@ from dialog_generation.needs import how_served
 from dialog_generation.orchestrator import MAX_STEPS, play
 from dialog_generation.replies import Unusable, read_plan, read_result, read_text
 from dialog_generation.scene import Scene, ToolPool, draw_scene, improvised_needs
-from dialog_generation.tool_files import read_tool_files
+from dialog_generation.tool_making.files import read_tool_files
 from looptool.config import Config, Dialogs, Student, Teacher
-from looptool.conversations import Conversation, read_messages
-from looptool.llm import Reply, Sampling
-from looptool.records import (
-    Call,
-    Dialog,
-    InputError,
-    Message,
-    Need,
-    Tool,
-    encode_line,
-    read_jsonl,
-    write_jsonl,
-)
+from looptool.errors import InputError
+from looptool.foreign.conversations import Conversation, read_messages
+from looptool.json_lines import encode_line, read_jsonl, write_jsonl
+from looptool.models.completion import Reply
+from looptool.models.sampling import Sampling
+from looptool.records import Call, Dialog, Message, Need, Tool
 from looptool.run_files import RunFiles
-from looptool.simulation.catalogue import catalogue
-from looptool.simulation.truth import truth
+from looptool.simulation.world.catalogue import catalogue
+from looptool.simulation.world.truth import truth
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 SCENE = Scene(id="d000000", tools=TOOLS, date="2024-05-01", messages=100)

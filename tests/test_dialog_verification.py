@@ -12,14 +12,15 @@ from scripted import TOOLS, Scripted, call
 
 from dialog_generation import run, trans2conversation
 from dialog_generation.scene import ToolPool
-from dialog_generation.verification import DialogCheck, Step, check_dialog, check_dialogs, write_verified
-from looptool.calls import check_calls
+from dialog_generation.verification import (
+    DialogCheck, Step, check_dialog, check_dialogs, write_verified)
+from looptool.calling.schema_check import check_calls
 from looptool.config import Config, Dialogs, Simulation, Student, Teacher
-from looptool.foreign import Refused
-from looptool.records import Call, Dialog, Message, read_jsonl, write_jsonl
+from looptool.json_lines import read_jsonl, write_jsonl
+from looptool.records import Call, Dialog, Message, Refused
 from looptool.run_files import RunFiles
-from looptool.simulation.catalogue import catalogue
-from looptool.simulation.truth import truth
+from looptool.simulation.world.catalogue import catalogue
+from looptool.simulation.world.truth import truth
 
 USER, DONE = Message(role="user", content="Menu of A?"), Message(role="assistant", content="Here.")
 RESULT = Message(role="tool", content="{}")

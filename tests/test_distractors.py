@@ -7,13 +7,14 @@ from collections import Counter
 import pytest
 from loop_world import ALARM, WEATHER, is_right, loop_config, says, task, weather, world
 
-from dataloop.distractors import QUALIFIERS, distracted, qualified
 from dataloop.error_data_expansion import checked_distractor, expand_seeds
-from dataloop.scenarios import SCENARIOS
+from dataloop.expanding.distractors import QUALIFIERS, distracted, qualified
+from dataloop.expanding.scenarios import SCENARIOS
 from looptool.config import Expand
-from looptool.meta import read_meta
-from looptool.records import Call, ErrorSeed, Message, Sample, Tool, read_jsonl, write_jsonl
-from looptool.simulation.kinds import kind_of
+from looptool.json_lines import read_jsonl, write_jsonl
+from looptool.records import Call, ErrorSeed, Message, Sample, Tool
+from looptool.simulation.world.kinds import kind_of
+from looptool.stages.meta import read_meta
 
 
 def seed_of(sample) -> ErrorSeed:

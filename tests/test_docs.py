@@ -11,14 +11,13 @@ import msgspec
 import pytest
 from golden_files import FOLDER
 
-from dataloop.next_round import Manifest
-from dialog_generation.tool_designer import Design
+from dataloop.mixing.manifest import Manifest
+from dialog_generation.tool_making.designer import Design
 from dialog_generation.verification import DialogCheck
-from looptool.config import ROOT
-from looptool.conversations import Conversation
-from looptool.foreign import Refused
-from looptool.meta import StageMeta
-from looptool.records import Dialog, ErrorSeed, LabelChange, Probe, Sample, Tool, Verdict
+from looptool.config_file import ROOT
+from looptool.foreign.conversations import Conversation
+from looptool.records import Dialog, ErrorSeed, LabelChange, Probe, Refused, Sample, Tool, Verdict
+from looptool.stages.meta import StageMeta
 
 FORMATS = ROOT / "docs" / "formats.md"
 RECORDS = {record.__name__: record for record in (

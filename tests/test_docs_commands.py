@@ -20,8 +20,8 @@ from typing import NamedTuple
 
 import pytest
 
-from looptool.config import ROOT, load_config
 from looptool.config_docs import page as configuration
+from looptool.config_file import ROOT, load_config
 
 PAGES = ["README.md", "LOG.md", "benchmarks/README.md",
          *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]

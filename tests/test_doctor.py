@@ -20,14 +20,17 @@ from golden_files import FOLDER
 from local_server import LocalServer
 from test_json2parquet import fits, sample
 
-from grpotool import doctor, doctor_data, doctor_machine
 from grpotool.dataset.utils.json2parquet import convert
-from grpotool.doctor import findings
-from grpotool.finding import Finding, fail, ok, skip, warn
+from grpotool.doctor import data as doctor_data, machine as doctor_machine, main as doctor
+from grpotool.doctor.check_result import Finding, fail, ok, skip, warn
+from grpotool.doctor.main import findings
 from grpotool.rows import METADATA, SCHEMA
-from looptool import packages
-from looptool.config import ROOT, Config, Probing, Student, Teacher, Train
-from looptool.records import Call, InputError, Message, Sample, read_jsonl, write_jsonl
+from looptool.config import Config, Probing, Student, Teacher, Train
+from looptool.config_file import ROOT
+from looptool.errors import InputError
+from looptool.json_lines import read_jsonl, write_jsonl
+from looptool.machine import packages
+from looptool.records import Call, Message, Sample
 from looptool.run_files import RoundFiles
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from test_doctor import make_config, run
 
-from grpotool import doctor_gpu
-from looptool import packages
-from looptool.config import ROOT, Train
+from grpotool.doctor import gpu as doctor_gpu
+from looptool.config import Train
+from looptool.config_file import ROOT
+from looptool.machine import packages
 from looptool.run_files import RoundFiles
 
 TORCH = """

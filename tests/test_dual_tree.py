@@ -13,13 +13,16 @@ import pytest
 from golden_files import check_golden
 
 from dialog_generation import synthesize_tools
-from dialog_generation.dual_tree import CONSTRAINTS, CONTEXTS, Paths, Written, broken_rules, read_trees
-from dialog_generation.tool_designer import TRIES, Design, design, design_prompt, read_design
-from looptool.llm import Reply
-from looptool.records import InputError, Tool, read_jsonl
-from looptool.simulation.catalogue import lore_of
-from looptool.simulation.language import phrases
-from looptool.simulation.values import Style, draw_value, read_value, say_value
+from dialog_generation.tool_making.designer import TRIES, Design, design, design_prompt, read_design
+from dialog_generation.tool_making.dual_tree import (
+    CONSTRAINTS, CONTEXTS, Paths, Written, broken_rules, read_trees)
+from looptool.errors import InputError
+from looptool.json_lines import read_jsonl
+from looptool.models.completion import Reply
+from looptool.records import Tool
+from looptool.simulation.world.catalogue import lore_of
+from looptool.simulation.world.language import phrases
+from looptool.simulation.world.values import Style, draw_value, read_value, say_value
 
 TREES = read_trees()
 PLAIN = {"naming": "snake_case", "parameter count": "one to three", "parameter types": "string", "output": "record",

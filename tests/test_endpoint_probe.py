@@ -14,12 +14,13 @@ from loop_world import loop_config, says, task, weather, world
 from tiny_policy import make_policy
 
 from dataloop import greedy_capability_prob as script
-from dataloop.endpoint_policy import read_generation
-from dataloop.prefix_order import prefix_order, read_at
-from looptool.answers import read_text_completion
+from dataloop.probing.endpoint_policy import read_generation
+from dataloop.probing.prefix_order import prefix_order, read_at
 from looptool.config import Probing, Student
-from looptool.llm import Reply
-from looptool.records import InputError, Probe, Sample, read_jsonl, write_jsonl
+from looptool.errors import InputError
+from looptool.json_lines import read_jsonl, write_jsonl
+from looptool.models.completion import Reply, read_text_completion
+from looptool.records import Probe, Sample
 
 STUDENT = Student(model="", instructions="short", max_prompt_tokens=6000, max_response_tokens=24)
 
@@ -31,14 +32,14 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def policy(folder):
-    from dataloop.transformers_policy import TransformersPolicy
+    from dataloop.probing.transformers_policy import TransformersPolicy
 
     return TransformersPolicy(str(folder), STUDENT, cores=1)
 
 
 def serve(policy) -> LocalServer:
     """A server of real weights in the form of vLLM's /completions."""
-    from looptool.decoding import Dice, decode, likeliest
+    from looptool.models.decoding import Dice, decode, likeliest
 
     def answer(payload: dict) -> dict:
         dice = Dice([payload["seed"]], payload["temperature"]) if "seed" in payload else likeliest

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from looptool.config import ROOT
+from looptool.config_file import ROOT
 
 PYTHON = """#!/bin/bash
 case "$*" in

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from looptool.error_results import _form_of, error_form, reports_error
+from looptool.foreign.error_results import _form_of, error_form, reports_error
 
 TRACEBACK = 'Traceback (most recent call last):\n  File "a.py", line 1, in <module>\n    f()\nValueError: no city'
 REPORTS = [

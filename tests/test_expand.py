@@ -13,15 +13,19 @@ from hypothesis import strategies as st
 from loop_world import Written, is_right, judged, loop_config, probed, says, task, weather, world
 
 from dataloop import error_data_expansion as script
-from dataloop.expansion import Family, candidate_faults, likeness, read_candidate, spoken
-from dataloop.scenarios import SCENARIOS, Scenario, draw_scenarios, read_scenarios, turns_of
-from dataloop.seeds import error_seed
-from looptool.answers import CallFailed
+from dataloop.expanding.generate import Family, candidate_faults, likeness, read_candidate, spoken
+from dataloop.expanding.scenarios import (
+    SCENARIOS, Scenario, draw_scenarios, read_scenarios, turns_of)
+from dataloop.verifying.relabel import error_seed
+from looptool.calling.sample_rules import sample_faults
 from looptool.config import Expand, Simulation, Student
-from looptool.prompt import render_conversation
-from looptool.records import Call, ErrorSeed, InputError, Message, Sample, encode_line, read_jsonl, sample_id, write_jsonl
+from looptool.errors import InputError
+from looptool.ids import sample_id
+from looptool.json_lines import encode_line, read_jsonl, write_jsonl
+from looptool.models.completion import CallFailed
+from looptool.prompts.render import render_conversation
+from looptool.records import Call, ErrorSeed, Message, Sample
 from looptool.run_files import RoundFiles
-from looptool.sample_rules import sample_faults
 
 SEED = error_seed(judged(probed(task("Rome"), says("", weather("Roma"))), "PRED_WRONG"), 1)
 SCENARIO = Scenario("codes", "other data and formats", "Codes have to be taken over.")

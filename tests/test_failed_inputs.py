@@ -12,19 +12,21 @@ from types import ModuleType
 import pytest
 from loop_world import world
 
-from dataloop import error_data_expansion, greedy_capability_prob, judgement_label_verification, next_round
-from dataloop.batches import probe_in_batches
-from dataloop.probing import Generation
-from dialog_generation import run as dialogs
-from dialog_generation import synthesize_tools, trans2conversation
-from grpotool.dataset.utils import conversation_transform_grpo_qwen as transform
-from grpotool.dataset.utils import filter_grpo_sample as seed_filter
-from looptool.answers import CallFailed
-from looptool.config import ROOT
-from looptool.llm import Client
-from looptool.meta import read_meta
-from looptool.records import InputError, Sample, write_jsonl
+from dataloop import (
+    error_data_expansion, greedy_capability_prob, judgement_label_verification, next_round)
+from dataloop.probing.in_process import probe_in_batches
+from dataloop.probing.job import Generation
+from dialog_generation import run as dialogs, synthesize_tools, trans2conversation
+from grpotool.dataset.utils import (
+    conversation_transform_grpo_qwen as transform, filter_grpo_sample as seed_filter)
+from looptool.config_file import ROOT
+from looptool.errors import InputError
+from looptool.json_lines import write_jsonl
+from looptool.models.client import Client
+from looptool.models.completion import CallFailed
+from looptool.records import Sample
 from looptool.run_files import RoundFiles
+from looptool.stages.meta import read_meta
 
 SIZES = ("simulation.label_noise=0", "simulation.judge_error=0", "dialogs.count=12", "dialogs.synthesized_tools=4",
          "dialogs.verify=both", "mix.size=20", "mix.seed_new=6", "mix.high_ppl=4", "expand.per_seed=2",

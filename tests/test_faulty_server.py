@@ -6,8 +6,11 @@ import msgspec
 import pytest
 
 from local_server import FAULTS, LocalServer, client_config, completion, user
-from looptool.llm import Client, Sampling
-from looptool.stage import Outcome, StageFailed, run_stage
+from looptool.errors import StageFailed
+from looptool.models.client import Client
+from looptool.models.sampling import Sampling
+from looptool.stages.llm_stage import run_stage
+from looptool.stages.workers import Outcome
 
 pytestmark = pytest.mark.slow
 INPUTS = 400

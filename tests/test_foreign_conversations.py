@@ -17,10 +17,12 @@ from dialog_generation.trans2conversation import release_form
 from grpotool.dataset.foreign_records import read_record
 from grpotool.dataset.text_calls import read_assistant_text, read_call
 from grpotool.dataset.utils.conversation_transform_grpo_qwen import transform
-from looptool.conversations import Conversation, from_dialog, read_messages, read_tools
-from looptool.foreign import Refused, read_foreign
-from looptool.meta import read_meta
-from looptool.records import Call, Dialog, InputError, Message, Sample, read_jsonl
+from looptool.errors import InputError
+from looptool.foreign.conversations import Conversation, from_dialog, read_messages, read_tools
+from looptool.foreign.files import read_foreign
+from looptool.json_lines import read_jsonl
+from looptool.records import Call, Dialog, Message, Refused, Sample
+from looptool.stages.meta import read_meta
 
 WEATHER = {"name": "get_weather", "description": "Weather of a city.", "parameters": {
     "type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}}

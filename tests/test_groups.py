@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from grpotool.groups import Groups, groups, is_whole
-from grpotool.verl_process import Metrics
+from grpotool.verl_run.process import Metrics
 from looptool.records import Call, Message
 from looptool.run_files import RoundFiles
 

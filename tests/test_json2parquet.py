@@ -15,11 +15,14 @@ from tiny_policy import make_policy
 
 from grpotool.dataset.utils import json2parquet
 from grpotool.dataset.utils.json2parquet import convert, last_tested, rank
-from looptool.config import ROOT, Config, Student, Teacher, Train
-from looptool.meta import read_meta
-from looptool.prompt import ChatMessage, render_sample
-from looptool.records import Call, InputError, Message, Sample, Tool, read_jsonl, write_jsonl
+from looptool.config import Config, Student, Teacher, Train
+from looptool.config_file import ROOT
+from looptool.errors import InputError
+from looptool.json_lines import read_jsonl, write_jsonl
+from looptool.prompts.render import ChatMessage, render_sample
+from looptool.records import Call, Message, Sample, Tool
 from looptool.run_files import RoundFiles
+from looptool.stages.meta import read_meta
 
 
 def characters(chat: list[ChatMessage]) -> int:

@@ -21,7 +21,7 @@ import pytest
 
 import kill_stage
 from local_server import LocalServer
-from looptool.meta import StageMeta
+from looptool.stages.meta import StageMeta
 
 KILLS = int(os.environ.get("LOOPTOOL_KILLS", "20"))
 INPUTS = 120

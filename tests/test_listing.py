@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from loop_world import Held, judged, probed, says, task
 
-from dataloop.listing import ORIGINS, Listing
-from dataloop.mixing import without_repeats
-from dataloop.seeds import error_seed
+from dataloop.mixing.equation_5 import without_repeats
+from dataloop.verifying.relabel import error_seed
 from looptool.fingerprints import fingerprint
 from looptool.records import ErrorSeed, Probe
+from looptool.sample_table import ORIGINS, Listing
 
 CITIES = [task(city) for city in ("Rome", "Oslo", "Bern", "Graz")]
 PROBES = [probed(task(city), says("no"), perplexity) for city, perplexity in (("Lyon", 1.1), ("Kyiv", 1.9), ("Bonn", 1.5))]

@@ -13,9 +13,10 @@ import pytest
 from aiohttp import web
 
 from local_server import FAULTS, LocalServer, client_config, completion, user
-from looptool.answers import Transient, read_completion
-from looptool.llm import CallFailed, Client, Reply, Sampling
-from looptool.records import InputError
+from looptool.errors import InputError
+from looptool.models.client import Client
+from looptool.models.completion import CallFailed, Reply, Transient, read_completion
+from looptool.models.sampling import Sampling
 from looptool.simulation.server import InProcess, make_app
 
 SAMPLING = Sampling(temperature=0.6)

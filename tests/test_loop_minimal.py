@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from looptool.config import ROOT
+from looptool.config_file import ROOT
 
 SCRIPT = ROOT / "examples" / "loop_minimal.py"
 

@@ -15,17 +15,22 @@ from scripted import MENU, TOOLS, call
 
 from grpotool.dataset.steps import loses_values, samples_of, step_kind
 from grpotool.dataset.utils import conversation_transform_grpo_qwen, filter_grpo_sample
-from grpotool.dataset.utils.conversation_transform_grpo_qwen import SampleMaker, StepReader, read_stored, transform
-from grpotool.dataset.utils.filter_grpo_sample import filter_samples, keep_valid
+from grpotool.dataset.utils.conversation_transform_grpo_qwen import (
+    SampleMaker, StepReader, read_stored, transform)
+from grpotool.dataset.utils.filter_grpo_sample import filter_samples
 from grpotool.dataset.xlam_samples import NO_CALL, read_task
-from looptool import parallel
+from looptool.calling.sample_rules import keep_valid
 from looptool.config import Config, Dialogs, Student, Teacher
-from looptool.conversations import Conversation, read_messages
-from looptool.foreign import Refused, read_foreign
-from looptool.parallel import ONE, Workers
-from looptool.prompt import ChatMessage, render_sample
-from looptool.prompt_length import StudentFits
-from looptool.records import InputError, Message, Sample, read_jsonl, sample_id, write_jsonl
+from looptool.errors import InputError
+from looptool.foreign.conversations import Conversation, read_messages
+from looptool.foreign.files import read_foreign
+from looptool.ids import sample_id
+from looptool.json_lines import read_jsonl, write_jsonl
+from looptool.machine import parallel
+from looptool.machine.parallel import ONE, Workers
+from looptool.prompts.length import StudentFits
+from looptool.prompts.render import ChatMessage, render_sample
+from looptool.records import Message, Refused, Sample
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
@@ -348,7 +353,7 @@ def test_the_numbered_scripts_make_the_first_dataset_from_any_folder(tmp_path):
     from grpotool.tiny_student.tokenizer import build_tokenizer
     from looptool.run_files import RoundFiles
 
-    build_tokenizer(path.read_text() for path in SCRIPTS.parent.glob("looptool/simulation/catalogue/train/*.yaml")
+    build_tokenizer(path.read_text() for path in SCRIPTS.parent.glob("looptool/simulation/world/catalogue/train/*.yaml")
                     ).save_pretrained(tmp_path / "student")
     values = (f"run_dir={tmp_path}/run", f"student.model={tmp_path}/student", "dialogs.count=40", "mix.size=30",
               "mix.seed_new=5", "student.max_prompt_tokens=2000")

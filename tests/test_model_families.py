@@ -6,12 +6,13 @@ import pytest
 from golden_files import FOLDER
 from tiny_policy import FAMILIES, make_policy
 
-from grpotool import doctor_data
 from grpotool.dataset.utils.conversation_transform_grpo_qwen import transform
 from grpotool.dataset.utils.json2parquet import convert
-from looptool.config import ROOT, load_config
-from looptool.prompt_length import StudentFits, student_tokenizer, token_length
-from looptool.records import Sample, read_jsonl
+from grpotool.doctor import data as doctor_data
+from looptool.config_file import ROOT, load_config
+from looptool.json_lines import read_jsonl
+from looptool.prompts.length import StudentFits, student_tokenizer, token_length
+from looptool.records import Sample
 from looptool.run_files import RoundFiles
 
 pytestmark = pytest.mark.slow
@@ -35,7 +36,7 @@ def test_a_family_goes_through_samples_rows_and_probing(tmp_path, family):
         lines = list(check(config, files))
         assert lines and all(line.state == "ok" for line in lines), lines
 
-    from dataloop.transformers_policy import TransformersPolicy
+    from dataloop.probing.transformers_policy import TransformersPolicy
 
     policy, tokenizer = TransformersPolicy(str(folder), config.student), student_tokenizer(config)
     length, opening = token_length(tokenizer), FAMILIES[family].template.split("add_generation_prompt %}")[1].split("{%")[0]

@@ -16,22 +16,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from loop_world import is_right, judged, loop_config, probed, says, supply_of, taken, task, weather, world
 
-from dataloop import filter_grpo_sample
-from dataloop import next_round as script
-from dataloop.listing import Listing
-from dataloop.mixing import Supply, is_used, mix_parts, planned
-from dataloop.seeds import error_seed
+from dataloop import filter_grpo_sample, next_round as script
+from dataloop.mixing.equation_5 import Supply, is_used, mix_parts, planned
+from dataloop.verifying.relabel import error_seed
 from grpotool.dataset.utils import filter_grpo_sample as seed_filter
-from looptool import checking
-from looptool.answers import CallFailed
-from looptool.config import ROOT, Mix, Simulation, load_config
+from looptool.calling.sample_rules import sample_faults
+from looptool.command import run_main
+from looptool.config import Mix, Simulation
+from looptool.config_file import ROOT, load_config
+from looptool.errors import InputError
 from looptool.fingerprints import IdSet, fingerprint
-from looptool.foreign import Refused
-from looptool.meta import read_meta
-from looptool.records import ErrorSeed, InputError, Probe, Sample, read_jsonl, write_jsonl
+from looptool.json_lines import read_jsonl, write_jsonl
+from looptool.judging import checker as checking
+from looptool.models.completion import CallFailed
+from looptool.records import ErrorSeed, Probe, Refused, Sample
 from looptool.run_files import RoundFiles, RunFiles
-from looptool.sample_rules import sample_faults
-from looptool.stage import run_main, run_stage
+from looptool.sample_table import Listing
+from looptool.stages.llm_stage import run_stage
+from looptool.stages.meta import read_meta
 
 
 def samples(name: str, count: int, **fields) -> list[Sample]:

@@ -3,14 +3,14 @@ ends: the tiny student on a CPU, and for vLLM a stand-in in which the simulated 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 from test_own_server import make_machine, running
 from test_whole_loop import CHECKPOINT, flags, run
 
-from looptool.config import ROOT
-from looptool.records import Sample, read_jsonl
+from looptool.config_file import ROOT
+from looptool.json_lines import read_jsonl
+from looptool.records import Sample
 from looptool.run_files import RoundFiles
 
 pytestmark = [pytest.mark.slow,

@@ -16,20 +16,22 @@ from local_server import LocalServer
 from loop_world import world
 
 from dataloop.error_data_expansion import expand_seeds, student_window
+from dataloop.expanding.scenarios import SCENARIOS
 from dataloop.greedy_capability_prob import probe_samples
 from dataloop.judgement_label_verification import verify_probes, write_consequences
-from dataloop.overlap import STEPS, wait
-from dataloop.probing import prompt_ids
-from dataloop.scenarios import SCENARIOS
-from looptool.config import ROOT, load_config
-from looptool.follow import Follow, Tail, id_with, is_running
-from looptool.journal import Entry, Journal
-from looptool.meta import Header, StageMeta, read_meta
-from looptool.prompt_length import load_tokenizer
-from looptool.records import InputError, write_jsonl
+from dataloop.probing.job import prompt_ids
+from dataloop.running.overlap import STEPS, wait
+from looptool.config_file import ROOT, load_config
+from looptool.errors import InputError
+from looptool.json_lines import write_jsonl
+from looptool.prompts.length import load_tokenizer
 from looptool.run_files import RoundFiles
 from looptool.simulation.teacher import Teacher
-from looptool.stage import Inputs, Outcome, run_stage
+from looptool.stages.follow import Follow, Tail, id_with, is_running
+from looptool.stages.journal import Entry, Journal
+from looptool.stages.llm_stage import Inputs, run_stage
+from looptool.stages.meta import Header, StageMeta, read_meta
+from looptool.stages.workers import Outcome
 
 SAMPLES = 60
 CHECKPOINT = ROOT / "grpotool" / "tiny_student" / "checkpoint"
@@ -92,7 +94,7 @@ class World:
 
     def start(self, files: RoundFiles) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, ROOT / "dataloop" / "overlap.py", "--config", ROOT / "configs" / "laptop.yaml", "--round", "1",
+            [sys.executable, ROOT / "dataloop/running/overlap.py", "--config", ROOT / "configs" / "laptop.yaml", "--round", "1",
              *self.flags(files.run_dir.name)], env={**os.environ, "CI": "1"}, stderr=subprocess.PIPE, text=True)
 
 
@@ -160,12 +162,12 @@ def test_whoever_is_killed_the_next_run_goes_on_and_ends_alike(loop: World, seri
     allowed = 0
     loop.policy.hold = lambda server: server.count - asked > allowed  # so that no run comes to its end
     for victim, journal, allowed in (("judgement_label_verification.py", "verdicts.jsonl", 25),
-                                     ("overlap.py", "expanded.jsonl", 45)):
+                                     ("running/overlap.py", "expanded.jsonl", 45)):
         path = files.folder / f"{journal}.journal"
         before, process = lines(path), loop.start(files)
         until(lambda: lines(path) > before + 2)
         steps = children(process)
-        if victim == "overlap.py":
+        if victim == "running/overlap.py":
             process.send_signal(signal.SIGINT)
             assert process.wait(240) == 130
         else:

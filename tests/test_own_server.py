@@ -12,12 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from dataloop import overlap
-from looptool import own_server
-from looptool.config import ROOT, Config, load_config
-from looptool.llm import Client, Sampling
-from looptool.own_server import members
-from looptool.records import InputError
+from dataloop.running import overlap
+from looptool.config import Config
+from looptool.config_file import ROOT, load_config
+from looptool.errors import InputError
+from looptool.models import teacher_server as own_server
+from looptool.models.client import Client
+from looptool.models.sampling import Sampling
+from looptool.models.teacher_server import members
 
 SERVER = """
 import argparse, json, os, signal, subprocess, sys, time

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from looptool.config import ROOT
-from looptool.records import Sample, read_jsonl
+from looptool.config_file import ROOT
+from looptool.json_lines import read_jsonl
+from looptool.records import Sample
 from looptool.run_files import RoundFiles
 
 CHECKPOINT = ROOT / "grpotool" / "tiny_student" / "checkpoint"

@@ -19,13 +19,16 @@ from hypothesis import strategies as st
 from loop_world import loop_config, says, task, weather, world
 
 from dataloop import greedy_capability_prob as script
-from dataloop.batches import Prober, make_batches, places
-from dataloop.probing import Drawing, count_cases, make_probe, reply_cases
-from looptool.calls import render_calls
+from dataloop.probing.in_process import Prober, make_batches, places
+from dataloop.probing.job import Drawing, count_cases, make_probe, reply_cases
+from looptool.calling.reply import render_calls
+from looptool.command import run_main
 from looptool.config import Probing, Student
-from looptool.records import InputError, Probe, Sample, encode_line, read_jsonl, write_jsonl
+from looptool.errors import InputError
+from looptool.json_lines import encode_line, read_jsonl, write_jsonl
+from looptool.records import Probe, Sample
 from looptool.run_files import RoundFiles, RunFiles
-from looptool.stage import Inputs, run_main, run_stage
+from looptool.stages.llm_stage import Inputs, run_stage
 
 
 @dataclass(frozen=True)
@@ -258,7 +261,7 @@ def tiny_policy(tmp_path_factory):
     from transformers import GenerationConfig, Qwen3Config, Qwen3ForCausalLM
 
     from grpotool.tiny_student.tokenizer import build_tokenizer
-    from looptool.prompt import render_sample
+    from looptool.prompts.render import render_sample
 
     folder = tmp_path_factory.mktemp("policy")
     tokenizer = build_tokenizer((message["content"] for probe in world(24) for message in render_sample(
@@ -276,7 +279,7 @@ def tiny_policy(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def policy(tiny_policy):
-    from dataloop.transformers_policy import TransformersPolicy
+    from dataloop.probing.transformers_policy import TransformersPolicy
 
     return TransformersPolicy(str(tiny_policy), Student(model="", instructions="short", max_prompt_tokens=600,
                                                         max_response_tokens=24), cores=2)
@@ -296,7 +299,7 @@ def test_tokens_and_perplexities_are_those_of_separate_forward_passes(policy, ti
     import torch
     from transformers import AutoModelForCausalLM
 
-    from looptool.decoding import decode
+    from looptool.models.decoding import decode
 
     plain, rng = AutoModelForCausalLM.from_pretrained(tiny_policy, dtype=torch.float32), random.Random(0)
     prompts = [[rng.randrange(400) for _ in range(length)] for length in (3, 600, 40, 41, 1, 700, 39, 5, 38, 900, 40)]
@@ -311,7 +314,7 @@ def test_tokens_and_perplexities_are_those_of_separate_forward_passes(policy, ti
 
 
 def test_a_generation_is_what_was_decoded(policy):
-    from looptool.decoding import decode
+    from looptool.models.decoding import decode
 
     prompts = [policy.encode(task(f"{city} " * length)) for length, city in enumerate(("Rome", "Oslo", "Bern", "Ulm"), 1)]
     for prompt, generation in zip(prompts, policy.generate(prompts), strict=True):
@@ -323,7 +326,7 @@ def test_a_generation_is_what_was_decoded(policy):
 
 
 def test_drawn_tokens_follow_their_chances_and_depend_on_a_prompts_own_seed(policy):
-    from looptool.decoding import Dice, decode
+    from looptool.models.decoding import Dice, decode
 
     prompt, count = [5, 6, 7], 600
     drawn = decode(policy.model, [prompt] * count, 2, policy.ends, Dice(range(count), 0.7))

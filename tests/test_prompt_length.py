@@ -6,9 +6,9 @@ import random
 import pytest
 from tiny_policy import make_policy
 
-from looptool.config import ROOT
-from looptool.prompt import render_sample
-from looptool.prompt_length import CHECKED, PromptFits, load_tokenizer, token_length
+from looptool.config_file import ROOT
+from looptool.prompts.length import CHECKED, PromptFits, load_tokenizer, token_length
+from looptool.prompts.render import render_sample
 from looptool.simulation.heldout import heldout_samples
 
 pytestmark = pytest.mark.slow

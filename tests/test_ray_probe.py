@@ -14,11 +14,12 @@ from loop_world import loop_config, task, world
 from tiny_policy import make_policy
 
 from dataloop import greedy_capability_prob as script
-from dataloop import ray_policy
-from looptool import packages
+from dataloop.probing import ray_policy
 from looptool.config import Probing, Student, Train
-from looptool.records import InputError, Probe, read_jsonl, write_jsonl
-from looptool.stage import StageFailed
+from looptool.errors import InputError, StageFailed
+from looptool.json_lines import read_jsonl, write_jsonl
+from looptool.machine import packages
+from looptool.records import Probe
 
 STUDENT = Student(model="", instructions="short", max_prompt_tokens=6000, max_response_tokens=24)
 BROKEN = "broken"
@@ -58,7 +59,7 @@ class Weights(ray_policy.Engine):
     """An engine whose weights transformers decodes; it notes each reply, and breaks down over one while a file is there."""
 
     def __init__(self, model: str, config, gpus: int, drawing):
-        from dataloop.transformers_policy import TransformersPolicy
+        from dataloop.probing.transformers_policy import TransformersPolicy
 
         assert gpus == 1
         self._folder, self._policy = Path(model), TransformersPolicy(model, config.student, cores=1)

@@ -5,8 +5,9 @@ import pytest
 from loop_world import is_right, world
 
 from benchmarks.real_judge import drawn, figures, first_place, kappa, shown, true_verdict
-from dataloop.verification import agreed
-from looptool.records import Verdict, Vote, write_jsonl
+from dataloop.verifying.judge import agreed
+from looptool.json_lines import write_jsonl
+from looptool.records import Verdict, Vote
 
 PROBES = [probe for probe in world(400) if not probe.matches]
 

@@ -22,8 +22,11 @@ from dataloop.reporting.files import read_report
 from dataloop.reporting.page import render_page
 from dataloop.reporting.rows import NOT_YET
 from dataloop.reporting.table import TOTAL_WIDTH, make_table, render_text
-from looptool.config import ROOT, Config, load_config
-from looptool.records import (Draw, InputError, Message, write_jsonl)
+from looptool.config import Config
+from looptool.config_file import ROOT, load_config
+from looptool.errors import InputError
+from looptool.json_lines import write_jsonl
+from looptool.records import Draw, Message
 from looptool.run_files import RoundFiles
 
 # Figures
@@ -368,11 +371,11 @@ def test_script_writes_page_and_figures(run, monkeypatch, capsys):
 
 def test_simulation_is_known_in_process_and_over_http():
     laptop = load_config(ROOT / "configs" / "laptop.yaml")
-    assert script.is_simulated(laptop)
+    assert laptop.teacher.is_simulated
     laptop.teacher.base_urls = ["http://127.0.0.1:8000/v1"]
-    assert script.is_simulated(laptop)
+    assert laptop.teacher.is_simulated
     laptop.teacher.models = ["Qwen3-32B"]
-    assert not script.is_simulated(laptop)
+    assert not laptop.teacher.is_simulated
 
 
 def test_truth_of_the_simulation_knows_its_own_tasks():

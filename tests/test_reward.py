@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from grpotool.reward import compute_score
-from looptool.calls import render_calls
+from looptool.calling.reply import render_calls
 from looptool.records import Call, Message
 
 REWARD_FILE = Path(__file__).resolve().parents[1] / "grpotool" / "reward.py"

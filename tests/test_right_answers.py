@@ -3,13 +3,13 @@ from __future__ import annotations
 
 import pytest
 
-from dataloop.probing import Generation, make_probe
+from dataloop.probing.job import Generation, make_probe
 from dataloop.report import simulated_world
 from dataloop.reporting.measures import predicted_right
 from grpotool.reward import GroundTruth, compute_score
 from grpotool.tiny_student.evaluate import is_right
-from looptool.calls import render_calls
-from looptool.records import encode_line
+from looptool.calling.reply import render_calls
+from looptool.json_lines import encode_line
 from looptool.simulation.heldout import heldout_samples
 
 

@@ -12,7 +12,9 @@ from test_json2parquet import converted
 from grpotool.batches import batch_lines
 from grpotool.rows import METADATA, SCHEMA, VERSION, count_rows, read_rows
 from looptool.config import Train
-from looptool.records import InputError, Sample, read_jsonl
+from looptool.errors import InputError
+from looptool.json_lines import read_jsonl
+from looptool.records import Sample
 
 
 def write_version(path: Path, version: bytes | None) -> Path:

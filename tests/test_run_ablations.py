@@ -10,18 +10,18 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from dataloop import run_ablations
-from dataloop.reporting.comparison import (
+from dataloop.ablations import run as run_ablations
+from dataloop.ablations.results import Result, Runs, by_world, read_results
+from dataloop.ablations.run import Plan, copy_beginning, run_variant, settings_of, student_size
+from dataloop.ablations.table_4 import (
     T_95, blind_spots, data_quality, figure_2, figure_3, interval, kinds, picture, table_4)
-from dataloop.reporting.corners import bars, corner_lines, curves
+from dataloop.ablations.variants import TABLE_4, VARIANTS, WORLDS, Variant, world_of
+from dataloop.ablations.worlds import bars, corner_lines, curves
 from dataloop.reporting.figures import (
     DatasetFigures, ExpansionFigures, HeldoutFigures, Rate, ReplacedFigures, Report, RoundFigures)
-from dataloop.reporting.results import Result, Runs, by_world, read_results
-from dataloop.run_ablations import Plan, copy_beginning, run_variant, settings_of, student_size
-from dataloop.variants import TABLE_4, VARIANTS, WORLDS, Variant, world_of
-from looptool.config import ROOT, load_config
-from looptool.paper_figures import BY_ROUND, FULL
-from looptool.records import InputError
+from looptool.charts.paper_figures import BY_ROUND, FULL
+from looptool.config_file import ROOT, load_config
+from looptool.errors import InputError
 
 LAPTOP = ROOT / "configs" / "laptop.yaml"
 REAL_RUN = subprocess.run
@@ -164,7 +164,9 @@ def test_worlds_stand_side_by_side_and_what_shows_nothing_is_pale():
 def test_a_world_is_named_by_its_config():
     for world, settings in WORLDS.items():
         config = load_config(LAPTOP, list(settings))
-        assert world_of(config, True) == world and world_of(config, False) == "real"
+        assert world_of(config) == world
+        real = ["teacher.base_urls=[http://localhost:8000/v1]", "teacher.models=[Qwen3-32B]"]
+        assert world_of(load_config(LAPTOP, [*settings, *real])) == "real"
         assert settings_of(config) == settings_of(load_config(LAPTOP))
 
 

@@ -14,9 +14,10 @@ from report_world import (
 from dataloop.reporting import samples
 from dataloop.reporting.page import left_out
 from dataloop.reporting.samples import SampleData, shown_arguments
-from looptool.calls import tool_match
+from looptool.calling.match import tool_match
 from looptool.config import Config
-from looptool.records import Call, LabelChange, Message, Vote, write_jsonl
+from looptool.json_lines import write_jsonl
+from looptool.records import Call, LabelChange, Message, Vote
 from looptool.run_files import RoundFiles
 
 

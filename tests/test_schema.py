@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from looptool.calls import check_call, check_calls
-from looptool.records import Call, Tool, encode_line
-from looptool.schema import json_schema
-from looptool.tool_objects import read_tool
-from looptool.type_names import read_type, says_optional
+from looptool.calling.schema_check import check_call, check_calls
+from looptool.calling.type_names import read_type, says_optional
+from looptool.foreign.parameters import json_schema
+from looptool.foreign.tool_objects import read_tool
+from looptool.json_lines import encode_line
+from looptool.records import Call, Tool
 
 TOOLS = Path(__file__).resolve().parents[2] / "shared" / "data" / "xlam_style_tools.jsonl"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from looptool.config import ROOT
+from looptool.config_file import ROOT
 
 MAKER = """#!/bin/bash
 case "$*" in

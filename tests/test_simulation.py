@@ -10,18 +10,20 @@ import msgspec
 import pytest
 from loop_world import is_right, says, task, weather, world
 
-from looptool.calls import check_calls, parse_reply
+from looptool.calling.reply import parse_reply
+from looptool.calling.schema_check import check_calls
 from looptool.config import Simulation
-from looptool.prompt import render_conversation, render_messages
+from looptool.prompts.render import render_conversation, render_messages
 from looptool.records import Message, Tool
-from looptool.simulation.catalogue import catalogue
 from looptool.simulation.heldout import heldout_samples
-from looptool.simulation.language import Voice, phrases
-from looptool.simulation.noise import KINDS as NOISE_KINDS
-from looptool.simulation.noise import corrupt
-from looptool.simulation.tasks import KINDS, TEXT_KINDS, Author, Task, draw_task, draw_tools, foreign_tools
-from looptool.simulation.teacher import NotUnderstood, Teacher
-from looptool.simulation.truth import truth
+from looptool.simulation.roles.prompt import NotUnderstood
+from looptool.simulation.teacher import Teacher
+from looptool.simulation.world.catalogue import catalogue
+from looptool.simulation.world.language import Voice, phrases
+from looptool.simulation.world.noise import KINDS as NOISE_KINDS, corrupt
+from looptool.simulation.world.tasks import (
+    KINDS, TEXT_KINDS, Author, Task, draw_task, draw_tools, foreign_tools)
+from looptool.simulation.world.truth import truth
 
 COUNT = 300
 NO_ERRORS = Simulation(label_noise=0, draw_noise=0, judge_error=0, judge_first_bias=0, generator_error=0, malformed=0,

@@ -8,13 +8,13 @@ import pytest
 from loop_world import says
 from test_simulation import COUNT, NO_ERRORS, ask, blocks, content, line, lines, near, tasks
 
-from looptool.calls import parse_reply
+from looptool.calling.reply import parse_reply
 from looptool.config import Simulation
-from looptool.prompt import render_conversation, render_messages
+from looptool.prompts.render import render_conversation, render_messages
 from looptool.records import Call, Message, Tool
-from looptool.simulation.rules import RULES, rule_behind, rule_error
-from looptool.simulation.tasks import result_of, user
-from looptool.simulation.truth import Truth, truth
+from looptool.simulation.world.rules import RULES, rule_behind, rule_error
+from looptool.simulation.world.tasks import result_of, user
+from looptool.simulation.world.truth import Truth, truth
 
 SYSTEMATIC = msgspec.structs.replace(NO_ERRORS, noise="systematic")
 SHARED = msgspec.structs.replace(SYSTEMATIC, judge_shares_blind_spots=True)

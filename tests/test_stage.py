@@ -11,11 +11,13 @@ import time
 import msgspec
 import pytest
 
-from looptool.answers import CallFailed, Usage
-from looptool.journal import Journal, journal_path
-from looptool.meta import FOLLOWED, Header, StageMeta
-from looptool.records import InputError
-from looptool.stage import Inputs, Outcome, StageFailed, run_main, run_stage
+from looptool.command import run_main
+from looptool.errors import InputError, StageFailed
+from looptool.models.completion import CallFailed, Usage
+from looptool.stages.journal import Journal, journal_path
+from looptool.stages.llm_stage import Inputs, run_stage
+from looptool.stages.meta import FOLLOWED, Header, StageMeta
+from looptool.stages.workers import Outcome
 
 INPUTS = [(f"id{number}", number) for number in range(40)]
 
@@ -373,7 +375,9 @@ def test_run_main_hides_no_bug():
 
 SCRIPT = """
 import asyncio, sys
-from looptool.stage import Outcome, run_main, run_stage
+from looptool.command import run_main
+from looptool.stages.llm_stage import run_stage
+from looptool.stages.workers import Outcome
 async def work(number):
     await asyncio.sleep(0 if number < 5 else 60)
     return Outcome([number], "done")

@@ -11,14 +11,15 @@ from pathlib import Path
 import pytest
 from loop_world import loop_config, probed, says, task, weather
 
-from dataloop import status
-from looptool.answers import CallFailed
+from dataloop.running import status
 from looptool.config import Config, Dialogs
-from looptool.journal import Entry, Journal
-from looptool.meta import Header
-from looptool.records import write_jsonl
+from looptool.json_lines import write_jsonl
+from looptool.models.completion import CallFailed
 from looptool.run_files import RoundFiles, RunFiles
-from looptool.stage import Outcome, run_stage
+from looptool.stages.journal import Entry, Journal
+from looptool.stages.llm_stage import run_stage
+from looptool.stages.meta import Header
+from looptool.stages.workers import Outcome
 
 CITIES = ("Rome", "Oslo", "Bern")
 

@@ -9,13 +9,13 @@ import msgspec
 import pytest
 from loop_world import loop_config
 
-from dataloop import steps_left as script
-from dataloop.next_round import Manifest
-from dataloop.steps_left import all_steps, steps_left
+from dataloop.mixing.manifest import Manifest
+from dataloop.running import steps_left as script
+from dataloop.running.steps_left import all_steps, steps_left
 from looptool.config import Config
-from looptool.meta import StageMeta, make_header, meta_path
-from looptool.records import write_atomic
+from looptool.json_lines import write_atomic
 from looptool.run_files import RoundFiles, RunFiles
+from looptool.stages.meta import StageMeta, make_header, meta_path
 
 ALL = ["evaluate_heldout.sh:0", "run_round.sh:1", "evaluate_heldout.sh:1", "run_round.sh:2", "evaluate_heldout.sh:2"]
 

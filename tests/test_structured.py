@@ -13,24 +13,27 @@ import pytest
 from local_server import LocalServer, client_config, completion, user
 from scripted import TOOLS, call
 
-from dataloop.expansion import CANDIDATE, read_candidate
-from dataloop.verification import JUDGEMENT, Judgement
+from dataloop.expanding.generate import CANDIDATE, read_candidate
+from dataloop.verifying.judge import JUDGEMENT, Judgement
 from dialog_generation import agents, run
-from dialog_generation.dual_tree import Written
 from dialog_generation.replies import plan_form, read_plan, read_result
 from dialog_generation.scene import ToolPool
-from dialog_generation.tool_designer import DESIGN
+from dialog_generation.tool_making.designer import DESIGN
+from dialog_generation.tool_making.dual_tree import Written
 from dialog_generation.verification import check_dialogs
-from looptool.checking import ACCEPTS, Accepts
-from looptool.config import (
-    ROOT, Config, Dialogs, MaxTokens, Simulation, Student, Teacher, load_config)
-from looptool.llm import CallFailed, Client, Sampling
-from looptool.records import InputError, write_jsonl
+from looptool.calling.json_in_text import read_object
+from looptool.config import Config, Dialogs, MaxTokens, Simulation, Student, Teacher
+from looptool.config_file import ROOT, load_config
+from looptool.errors import InputError
+from looptool.json_lines import write_jsonl
+from looptool.judging.checker import ACCEPTS, Accepts
+from looptool.models.client import Client
+from looptool.models.completion import CallFailed
+from looptool.models.sampling import Sampling
+from looptool.models.structured_outputs import ANY_OBJECT, PROBE, TEXT, Form, closed, one_of
 from looptool.run_files import RunFiles
-from looptool.simulation.catalogue import catalogue
 from looptool.simulation.teacher import Teacher as SimulatedTeacher
-from looptool.structured import ANY_OBJECT, PROBE, TEXT, Form, closed, one_of
-from looptool.structured_text import read_object
+from looptool.simulation.world.catalogue import catalogue
 
 VOTE = Form("vote", closed(better=one_of("1", "2")))
 RESULT = Form("result", ANY_OBJECT, strict=False)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from looptool.structured_text import MAX_BROKEN, read_object, read_objects, read_only_objects
+from looptool.calling.json_in_text import MAX_BROKEN, read_object, read_objects, read_only_objects
 
 
 class Answer(msgspec.Struct):

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from looptool.meta import StageMeta, shortly
+from looptool.stages.meta import StageMeta, shortly
 from looptool.terminal import WIDTH
 
 SCRIPT = """
 import logging, time
-from looptool.stage import run_main
+from looptool.command import run_main
 from looptool.terminal import progress
 log = logging.getLogger()
 def main():
@@ -29,7 +29,7 @@ def main():
     log.info("probe: %s", " ".join(["words"] * 30))
     log.warning("%s/runs/x: odd", __import__("os").getcwd())
     log.debug("details")
-    raise __import__("looptool.records").records.InputError("it is; mend it")
+    raise __import__("looptool.errors").errors.InputError("it is; mend it")
 run_main(main)
 """
 CODES = re.compile(r"\x1b\[[0-9;]*m")

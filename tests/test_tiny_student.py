@@ -17,22 +17,22 @@ from grpotool.tiny_student.curriculum import HABITS, LEVELS, draw_lesson
 from grpotool.tiny_student.habits import habitual
 from grpotool.tiny_student.tokenizer import build_tokenizer
 from grpotool.tiny_student.wording import random_phrases
-from looptool.calls import check_calls
-from looptool.config import ROOT
-from looptool.prompt import render_messages, render_system
+from looptool.calling.schema_check import check_calls
+from looptool.config_file import ROOT
+from looptool.prompts.render import render_messages, render_system
 from looptool.records import Call, Message, Tool
-from looptool.simulation.catalogue import with_qualifier
-from looptool.simulation.language import Request
-from looptool.simulation.tasks import means
-from looptool.simulation.truth import Truth
-from looptool.simulation.values import plain_words
+from looptool.simulation.world.catalogue import with_qualifier
+from looptool.simulation.world.language import Request
+from looptool.simulation.world.tasks import means
+from looptool.simulation.world.truth import Truth
+from looptool.simulation.world.values import plain_words
 
 CHECKPOINT = ROOT / "grpotool" / "tiny_student" / "checkpoint"
 
 
 @lru_cache
 def tokenizer():
-    texts = [path.read_text(encoding="utf-8") for path in (ROOT / "looptool/simulation/catalogue/train").glob("*.yaml")]
+    texts = [path.read_text(encoding="utf-8") for path in (ROOT / "looptool/simulation/world/catalogue/train").glob("*.yaml")]
     return build_tokenizer([*texts, '{"name": "f", "arguments": {"city": "Oslo"}}' * 99], size=1000)
 
 

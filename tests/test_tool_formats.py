@@ -13,10 +13,11 @@ from jsonschema import Draft202012Validator
 from ruamel.yaml import YAML
 
 from dialog_generation import synthesize_tools
-from dialog_generation.tool_files import read_tool_files
-from dialog_generation.tool_formats import FORMATS, entries_of, openapi_schema
-from looptool.foreign import Refused
-from looptool.records import InputError, Tool, read_jsonl
+from dialog_generation.tool_making.files import read_tool_files
+from dialog_generation.tool_making.formats import FORMATS, entries_of, openapi_schema
+from looptool.errors import InputError
+from looptool.json_lines import read_jsonl
+from looptool.records import Refused, Tool
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 STRING, INTEGER = {"type": "string"}, {"type": "integer"}

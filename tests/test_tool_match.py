@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from looptool.calls import paper_compat_match, parse_reply, render_calls, tool_match
-from looptool.match import same_value
+from looptool.calling.match import paper_compat_match, same_value, tool_match
+from looptool.calling.reply import parse_reply, render_calls
 from looptool.records import Call, Message
 
 

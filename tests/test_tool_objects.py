@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from looptool.dialects import check_dialect
-from looptool.tool_objects import read_tool
+from looptool.foreign.dialects import check_dialect
+from looptool.foreign.tool_objects import read_tool
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 BY_NAME = {"city": {"type": "str", "required": True}, "days": {"type": "int"}}

@@ -17,15 +17,17 @@ import yaml
 from golden_files import check_golden
 
 from grpotool import train
-from grpotool.overrides import checkpoints, compose, environment, quote, verl_command
+from grpotool.doctor.verl_config import compose_by_verl
 from grpotool.rows import METADATA
-from grpotool.verl_config import compose_by_verl
-from grpotool.verl_process import Metrics, VerlFailed, read_lines, run_verl
-from looptool import packages
-from looptool.config import PRESETS, ROOT, Config, load_config
-from looptool.meta import make_header, meta_path, read_meta
-from looptool.records import Call, InputError, Message
+from grpotool.verl_run.overrides import checkpoints, compose, environment, quote, verl_command
+from grpotool.verl_run.process import Metrics, VerlFailed, read_lines, run_verl
+from looptool.config import PRESETS, Config
+from looptool.config_file import ROOT, load_config
+from looptool.errors import InputError
+from looptool.machine import packages
+from looptool.records import Call, Message
 from looptool.run_files import RoundFiles
+from looptool.stages.meta import make_header, meta_path, read_meta
 
 CONFIGS = ("laptop", "small", "qwen3_8b", "qwen3_32b")
 
@@ -158,7 +160,7 @@ def test_environment(tmp_path, monkeypatch):
     assert laptop["VERL_USE_EXTERNAL_MODULES"] == "grpotool.cpu.verl_platform"
     cluster = environment(load("qwen3_32b"), files)
     assert cluster["RAY_ADDRESS"] == "10.0.0.1:6379" and "RAY_AUTH_TOKEN" not in cluster
-    assert cluster["VERL_USE_EXTERNAL_MODULES"] == "grpotool.verl_gpu"
+    assert cluster["VERL_USE_EXTERNAL_MODULES"] == "grpotool.verl_run.gpu"
 
 
 @pytest.mark.parametrize("name, address, own", [

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from test_reward import score
 
 from grpotool.reward import GroundTruth
-from looptool.records import Call, Message, Sample, encode_line
-from looptool.sample_rules import sample_faults
-from looptool.tool_objects import read_tool
-from looptool.untagged import MAX_TEXT, text_fault
+from looptool.calling.sample_rules import sample_faults
+from looptool.calling.untagged import MAX_TEXT, text_fault
+from looptool.foreign.tool_objects import read_tool
+from looptool.json_lines import encode_line
+from looptool.records import Call, Message, Sample
 
 TOOLS = ["get_weather", "now", "book.flight"]
 CALL = '{"name": "get_weather", "arguments": {"city": "Rome"}}'

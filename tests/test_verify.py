@@ -15,21 +15,24 @@ from loop_world import (
     Written, better, is_right, judged, loop_config, probed, says, task, weather, world)
 
 from dataloop import judgement_label_verification as script
-from looptool.asking import read_object
-from dataloop.listing import Listing
-from dataloop.loop_files import read_some
-from dataloop.seeds import error_seed, error_seeds, label_changes, near_boundary, relabeled
-from dataloop.verification import Judgement, agreed, shown_prediction, verdict_of, verify_one
-from looptool.answers import CallFailed
-from looptool.calls import check_calls, parse_reply
-from looptool.config import ROOT, Mix, Simulation, Verify, load_config
+from dataloop.verifying.judge import Judgement, agreed, shown_prediction, verdict_of, verify_one
+from dataloop.verifying.relabel import (
+    error_seed, error_seeds, label_changes, near_boundary, relabeled)
+from looptool.calling.json_in_text import read_object
+from looptool.calling.reply import parse_reply
+from looptool.calling.sample_rules import sample_faults
+from looptool.calling.schema_check import check_calls
+from looptool.config import Mix, Simulation, Verify
+from looptool.config_file import ROOT, load_config
+from looptool.errors import InputError
 from looptool.fingerprints import fingerprint
-from looptool.llm import Reply
-from looptool.meta import meta_path
-from looptool.records import (
-    Call, ErrorSeed, InputError, LabelChange, Message, Probe, Verdict, Vote, read_jsonl, sample_id, write_jsonl)
+from looptool.ids import sample_id
+from looptool.json_lines import read_jsonl, read_some, write_jsonl
+from looptool.models.completion import CallFailed, Reply
+from looptool.records import Call, ErrorSeed, LabelChange, Message, Probe, Verdict, Vote
 from looptool.run_files import RoundFiles
-from looptool.sample_rules import sample_faults
+from looptool.sample_table import Listing
+from looptool.stages.meta import meta_path
 
 LAPTOP = ROOT / "configs" / "laptop.yaml"
 VERDICTS = ("PRED_WRONG", "LABEL_WRONG", "BOTH_CORRECT", "BOTH_WRONG", "UNDECIDED")

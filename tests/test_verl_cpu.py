@@ -21,10 +21,13 @@ import msgspec
 import pytest
 from tiny_policy import make_policy
 
-from grpotool.overrides import compose
-from grpotool.verl_process import read_lines
-from looptool.config import ROOT, Config, load_config
-from looptool.records import Call, Message, Sample, Tool, sample_id, write_jsonl
+from grpotool.verl_run.overrides import compose
+from grpotool.verl_run.process import read_lines
+from looptool.config import Config
+from looptool.config_file import ROOT, load_config
+from looptool.ids import sample_id
+from looptool.json_lines import write_jsonl
+from looptool.records import Call, Message, Sample, Tool
 from looptool.run_files import RoundFiles
 
 pytestmark = pytest.mark.slow
@@ -60,7 +63,7 @@ def tasks(count: int) -> list[Sample]:
 def models(policy):
     from transformers import AutoModelForCausalLM
 
-    from looptool.decoding import ATTENTION
+    from looptool.models.decoding import ATTENTION
 
     return [AutoModelForCausalLM.from_pretrained(policy, attn_implementation=name).eval() for name in (ATTENTION, "sdpa")]
 
@@ -68,7 +71,7 @@ def models(policy):
 def draw(model, counts, temperature=1.0, seed=0, max_tokens=40, ends=(2,), prompts=PROMPTS):
     import torch
 
-    from looptool.decoding import decode, draws
+    from looptool.models.decoding import decode, draws
 
     return decode(model, prompts, max_tokens, ends,
                   draws(temperature, torch.Generator().manual_seed(seed)), counts)
@@ -259,7 +262,7 @@ def test_memory_of_a_token_is_what_the_sampler_keeps(models):
     from transformers import Qwen3Config
 
     from grpotool.cpu.verl_rollout import bytes_a_token
-    from looptool.decoding import Memory
+    from looptool.models.decoding import Memory
 
     kept = []
     append = Memory.append
@@ -307,7 +310,7 @@ def test_only_the_first_rank_keeps_the_weights(verl, tmp_path, monkeypatch):
     ('<think>so</think><tool_call>{"name": "find", "arguments": {"city": "1"}}</tool_call>', 0.0, None), ("Rome", 0.0, None)])
 def test_reward_sees_the_tags_of_a_reply(verl, reply, score, reason):
     from grpotool.cpu.verl_rollout import read_rows
-    from looptool.decoding import Answer
+    from looptool.models.decoding import Answer
 
     tokens = verl.manager.tokenizer(reply)["input_ids"] + [verl.manager.tokenizer.eos_token_id]
     (row,) = read_rows(batch_of(tasks(1)))

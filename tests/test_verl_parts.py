@@ -13,12 +13,14 @@ from golden_files import FOLDER
 from tiny_policy import make_policy
 
 from grpotool.dataset.utils.json2parquet import convert
-from grpotool.overrides import compose
-from grpotool.verl_config import compose_by_verl
-from looptool.config import ROOT, Config, load_config
-from looptool.prompt import render_sample
-from looptool.prompt_length import StudentFits, load_tokenizer
-from looptool.records import Call, Message, Sample, Tool, read_jsonl, write_jsonl
+from grpotool.doctor.verl_config import compose_by_verl
+from grpotool.verl_run.overrides import compose
+from looptool.config import Config
+from looptool.config_file import ROOT, load_config
+from looptool.json_lines import read_jsonl, write_jsonl
+from looptool.prompts.length import StudentFits, load_tokenizer
+from looptool.prompts.render import render_sample
+from looptool.records import Call, Message, Sample, Tool
 from looptool.run_files import RoundFiles
 
 pytestmark = pytest.mark.slow
@@ -78,7 +80,7 @@ def prompt_of_agent_loop(config: Any, tokenizer: Any, chat: list[dict[str, str]]
 
 
 def test_rows_reach_the_agent_loop_as_the_renderer_shows_them(run, verl_config, monkeypatch, tmp_path):
-    """Samples -> Parquet -> verl's dataset -> verl's agent loop -> token ids -> the text of looptool.prompt."""
+    """Samples -> Parquet -> verl's dataset -> verl's agent loop -> token ids -> the text of looptool.prompts.render."""
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path))
     from verl.trainer.ppo.utils import create_rl_dataset
 

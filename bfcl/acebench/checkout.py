@@ -15,7 +15,7 @@ from typing import Any, Literal
 import msgspec
 
 from bfcl.card import hash_files
-from looptool.records import InputError
+from looptool.errors import InputError
 
 REPOSITORY = "https://github.com/chenchen0103/ACEBench"
 COMMIT = "9f340f9961cd6cb4f93f6868a514ea34813d0a43"

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import sys
 
-from looptool.config import ROOT
+from looptool.config_file import ROOT
 
 _PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "HOME", "TMPDIR", "SYSTEMROOT")
 

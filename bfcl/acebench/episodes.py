@@ -18,9 +18,10 @@ from bfcl.acebench.answers import CONTEXT_FULL, Answer, Kind, read_reply
 from bfcl.acebench.checkout import Checkout, Language, Row
 from bfcl.acebench.child import command, environment
 from bfcl.acebench.prompting import kind_of, render_task
-from looptool.llm import CallFailed, Reply
-from looptool.prompt import ChatMessage
-from looptool.records import InputError, Message
+from looptool.errors import InputError
+from looptool.models.completion import CallFailed, Reply
+from looptool.prompts.render import ChatMessage
+from looptool.records import Message
 
 Ask = Callable[[list[ChatMessage]], Awaitable[Reply]]
 AT_ONCE = 16

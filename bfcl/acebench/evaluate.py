@@ -28,11 +28,14 @@ from bfcl.acebench.measuring import Job, measure
 from bfcl.acebench.scorer_process import KEEPS, STRIPS
 from bfcl.acebench.scoring import Way
 from bfcl.card import Scored, card_text, differences
-from bfcl.flags import asked_sampling, benchmark_parser, for_base, named_model, parse_words, refuse_own_base
-from bfcl.scores import draws_note, draws_of, tallies_of
-from looptool.config import Config, load_config
-from looptool.records import InputError, write_atomic
-from looptool.stage import end_on_sigterm, run_main
+from bfcl.flags import (
+    asked_sampling, benchmark_parser, for_base, named_model, parse_words, refuse_own_base)
+from bfcl.official.scores import draws_note, draws_of, tallies_of
+from looptool.command import end_on_sigterm, run_main
+from looptool.config import Config
+from looptool.config_file import load_config
+from looptool.errors import InputError
+from looptool.json_lines import write_atomic
 
 
 def parse_arguments(words: list[str]) -> argparse.Namespace:

@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from bfcl.acebench.checkout import AGENT, ATOM, MULTI, NORMAL, SINGLE, SPECIAL
-from bfcl.scores import Tally, Weights, accuracy, mean, spread
+from bfcl.official.scores import Tally, Weights, accuracy, mean, spread
 
 OVERALL = ((NORMAL, 0.578), (SPECIAL, 0.2676), (AGENT, 0.1545))
 """The benchmark's weights: the square roots of 700, 150 and 50 over their sum, as it rounds them (to 1.0001 in all)."""

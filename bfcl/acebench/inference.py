@@ -18,12 +18,14 @@ from bfcl.acebench.answers import CONTEXT_FULL, Answer, make_answer
 from bfcl.acebench.checkout import AGENT, USER, Checkout, Language, Row
 from bfcl.acebench.episodes import AT_ONCE, Ask, Episode
 from bfcl.acebench.prompting import read_conversation, render_task
-from bfcl.room import rooms
-from looptool.answers import is_too_long
-from looptool.llm import CallFailed, Client, Reply, Sampling, Usage
-from looptool.prompt import ChatMessage
-from looptool.records import read_jsonl
-from looptool.stage import Inputs, Outcome, run_stage
+from bfcl.serving.ask import reply_limits
+from looptool.json_lines import read_jsonl
+from looptool.models.client import Client
+from looptool.models.completion import CallFailed, Reply, Usage, is_too_long
+from looptool.models.sampling import Sampling
+from looptool.prompts.render import ChatMessage
+from looptool.stages.llm_stage import Inputs, run_stage
+from looptool.stages.workers import Outcome
 
 USER_SAMPLING = Sampling(temperature=0.0, top_p=1.0, max_tokens=4096)
 """The benchmark has temperature 0.001, and 1,000 tokens, which a model that reasons needs for that alone."""
@@ -38,7 +40,7 @@ def asker(client: Client, role: str, model: str, sampling: Sampling, draw: int) 
     A prompt that does not fit at all gets an empty reply that says so.
     """
     async def ask(chat: list[ChatMessage]) -> Reply:
-        for room in rooms(sampling.max_tokens):
+        for room in reply_limits(sampling.max_tokens):
             try:
                 shorter = msgspec.structs.replace(sampling, max_tokens=room)
                 return await client.ask(role, chat, shorter, draw - 1, model)
@@ -75,7 +77,7 @@ class Inference:
             ask_policy: by role, which the usage is booked under, one for each group.
 
         Raises:
-            InputError, StageFailed: as looptool.stage.run_stage.
+            InputError, StageFailed: as looptool.stages.llm_stage.run_stage.
         """
         groups: defaultdict[str, list[Row]] = defaultdict(list)
         for category, tasks in rows.items():

@@ -19,30 +19,30 @@ from bfcl.acebench.inference import USER_SAMPLING, Inference, User, asker
 from bfcl.acebench.prompting import PROMPTS, prompt_id
 from bfcl.acebench.scorer_process import KEEPS
 from bfcl.acebench.scoring import CategoryScore, Way, score
-from bfcl.ask import drawing
-from bfcl.begun import LEARNED, Settings, go_on, model_settings, once_served
 from bfcl.card import (
     Card, Errors, Sampling, Scored, draw_folder, environment, hash_files, read_card, today,
     write_card)
-from bfcl.scores import Tally, mean_tallies
-from bfcl.served import Served
-from bfcl.server import server
+from bfcl.official.scores import Tally, mean_tallies
+from bfcl.resume import LEARNED, Settings, go_on, model_settings, once_served
+from bfcl.serving.ask import drawing
+from bfcl.serving.served_model import Served
+from bfcl.serving.server import server
 from bfcl.subset import chosen, scope
-from looptool import llm
-from looptool.config import ROOT, Config
-from looptool.records import InputError
-from looptool.stage import StageFailed
+from looptool.config import Config
+from looptool.config_file import ROOT
+from looptool.errors import InputError, StageFailed
+from looptool.models import client as llm
 
 HANDLER = [*(ROOT / "bfcl" / "acebench" / f"{name}.py" for name in (
     "answers", "brackets", "checkout", "child", "containment", "episode_process", "episodes", "inference", "prompting",
     "scorer_process", "scoring")),
     *sorted(PROMPTS.rglob("*.md")), *(ROOT / name for name in (
-        "bfcl/ask.py", "bfcl/room.py", "bfcl/system_text.py", "looptool/answers.py", "looptool/calls.py",
-        "looptool/llm.py", "looptool/match.py", "looptool/prompt.py", "looptool/schema.py", "looptool/type_names.py",
-        "looptool/question.py", "looptool/sampling.py", "looptool/structured_text.py",
-        "looptool/tool_objects.py", "looptool/unread_keys.py", "looptool/untagged.py",
-        "looptool/system_prompt_full.md",
-        "looptool/system_prompt_short.md"))]
+        "bfcl/serving/ask.py", "bfcl/system_text.py", "looptool/models/completion.py", "looptool/calling/reply.py",
+        "looptool/models/client.py", "looptool/calling/match.py", "looptool/prompts/render.py", "looptool/foreign/parameters.py", "looptool/calling/type_names.py",
+        "looptool/models/request.py", "looptool/models/sampling.py", "looptool/calling/json_in_text.py",
+        "looptool/foreign/tool_objects.py", "looptool/foreign/unread_keys.py", "looptool/calling/untagged.py",
+        "looptool/prompts/system_prompt_full.md",
+        "looptool/prompts/system_prompt_short.md"))]
 """Our files between the benchmark and the model, and around its scorer."""
 WHERE = ("all in the denominator: no_answer and scorer_crash as wrong, replies of the other kinds as the scorer judges "
          "them; those inside of agent tasks are counted apart")

@@ -14,9 +14,10 @@ from bfcl.acebench.brackets import read_brackets
 from bfcl.acebench.checkout import Language, Row
 from bfcl.card import hash_text
 from bfcl.system_text import system_text
-from looptool.prompt import ChatMessage, fill, read_prompt, render_messages, without_turn_markers
+from looptool.foreign.tool_objects import read_tool
+from looptool.prompts.render import (
+    ChatMessage, fill, read_prompt, render_messages, without_turn_markers)
 from looptool.records import Message, Tool
-from looptool.tool_objects import read_tool
 
 PROMPTS = Path(__file__).parent / "prompts"
 KINDS = ("normal", "preference", "special", "multi_step", "multi_turn")

@@ -20,7 +20,9 @@ from bfcl.acebench.answers import Answer
 from bfcl.acebench.checkout import AGENT, MULTI, Checkout, Language, Row
 from bfcl.acebench.child import command, environment
 from bfcl.acebench.scorer_process import CRASH, MODEL
-from looptool.records import InputError, Record, encode_line, write_atomic
+from looptool.errors import InputError
+from looptool.json_lines import encode_line, write_atomic
+from looptool.records import Record
 
 Way = Literal["official", "corrected"]
 

@@ -14,9 +14,10 @@ import msgspec
 
 from dataloop.reporting.charts import accuracy_chart, noise_chart
 from dataloop.reporting.figures import Report
-from looptool.records import InputError, write_atomic
-from looptool.stage import run_main
-from looptool.svg import HEIGHT, WIDTH, mark
+from looptool.charts.svg import HEIGHT, WIDTH, mark
+from looptool.command import run_main
+from looptool.errors import InputError
+from looptool.json_lines import write_atomic
 
 GAP, HEAD = 24, 30
 STYLE = """<style>

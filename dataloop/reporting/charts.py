@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from dataloop.reporting.figures import ProbeFigures, Rate, RoundFigures
 from dataloop.reporting.table import ORIGINS
-from looptool.svg import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Axes, mark, svg
+from looptool.charts.svg import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Axes, mark, svg
 
 
 def whisker(x: float, axes: Axes, rate: Rate) -> list[str]:

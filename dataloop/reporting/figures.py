@@ -106,7 +106,7 @@ class ProbeFigures(Record):
     pass_at_k: Rate | None = None
     """Samples of which at least one of them does."""
     cases: dict[str, int] = {}
-    """Replies out of the ordinary, by dataloop.probing.CASES."""
+    """Replies out of the ordinary, by dataloop.probing.job.CASES."""
 
 
 class VerdictFigures(Record):
@@ -195,7 +195,7 @@ class RoundFigures(Record):
     seconds: dict[str, float] = {}
     """By stage."""
     usage: dict[str, dict[str, Any]] = {}
-    """looptool.answers.Usage by role."""
+    """looptool.models.completion.Usage by role."""
     failed: dict[str, int] = {}
     """Inputs without an answer, by stage; they are tried again when the stage runs again."""
 

@@ -20,9 +20,11 @@ from dataloop.reporting.figures import (
 from dataloop.reporting.measures import Known
 from dataloop.reporting.skills import World
 from looptool.config import Config
-from looptool.meta import StageMeta, read_meta
-from looptool.records import ErrorSeed, InputError, LabelChange, Probe, Sample, Verdict, read_jsonl
+from looptool.errors import InputError
+from looptool.json_lines import read_jsonl
+from looptool.records import ErrorSeed, LabelChange, Probe, Sample, Verdict
 from looptool.run_files import RoundFiles
+from looptool.stages.meta import StageMeta, read_meta
 
 R = TypeVar("R")
 MANIFEST = "dataset.meta.json"
@@ -89,7 +91,7 @@ def add_static(rounds: list[RoundFigures], static: Path, world: World | None) ->
         InputError: static training has no round yet.
     """
     if not RoundFiles(static, 1).heldout_probes.exists():
-        raise InputError(f"{static}: holds no static training with a round; run dataloop/static_training.py "
+        raise InputError(f"{static}: holds no static training with a round; run dataloop/ablations/static_training.py "
                          "first")
     for figures in rounds:
         its = heldout_figures(RoundFiles(static, figures.number), world, None)

@@ -11,10 +11,11 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from dataloop.probing import reply_cases
-from dataloop.reporting.figures import (EDGE_STEPS, DatasetFigures, ExpansionFigures, Gain, HeldoutFigures, Histogram,
-                                        ProbeFigures, Rate, ReplacedFigures, TrainingFigures, VerdictFigures)
-from dataloop.seeds import confirms_label
+from dataloop.probing.job import reply_cases
+from dataloop.reporting.figures import (
+    EDGE_STEPS, DatasetFigures, ExpansionFigures, Gain, HeldoutFigures, Histogram, ProbeFigures,
+    Rate, ReplacedFigures, TrainingFigures, VerdictFigures)
+from dataloop.verifying.relabel import confirms_label
 from looptool.records import ErrorSeed, LabelChange, Message, Probe, Sample, Verdict
 
 Known = Callable[[Sample, Message], "bool | None"]

@@ -18,7 +18,7 @@ from dataloop.reporting.figures import Rate, Report, RoundFigures
 from dataloop.reporting.rows import NOT_YET, percent
 from dataloop.reporting.samples import SampleData, pack
 from dataloop.reporting.table import ORIGINS, VERDICTS, Table
-from looptool.prompt import fill
+from looptool.prompts.render import fill
 
 SCRIPTS = ("difference.js", "sample.js", "browser.js")
 SIMULATED = """<p class="simulated"><strong>SIMULATED.</strong> Teacher, judge, tools and tasks of this run are played

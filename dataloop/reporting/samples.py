@@ -15,8 +15,9 @@ import msgspec
 
 from dataloop.reporting.files import stream
 from dataloop.reporting.measures import Known, predicted_right
+from looptool.ids import OfTool
 from looptool.records import (
-    LabelChange, Message, OfTool, Origin, Probe, Record, Sample, Tool, Verdict, VerdictName, Vote)
+    LabelChange, Message, Origin, Probe, Record, Sample, Tool, Verdict, VerdictName, Vote)
 from looptool.run_files import RoundFiles
 
 MOST_SAMPLES = 20_000

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from dataloop.probing import CASES
+from dataloop.probing.job import CASES
 from dataloop.reporting.figures import EDGE_STEPS, Report, RoundFigures
 from dataloop.reporting.rows import Row, Rows, decimal, field, part, share, short, whole
 from dataloop.reporting.skill_rows import blind_spot_rows, coverage_rows, kind_rows

@@ -19,7 +19,8 @@ from typing import Any, TypeVar, get_args, get_type_hints
 
 import msgspec
 
-from looptool.records import InputError, Tool
+from looptool.errors import InputError
+from looptool.records import Tool
 
 
 class ToolError(Exception):

@@ -16,7 +16,7 @@ from verl.utils import torch_functional as verl_F
 from verl.workers.engine.base import EngineRegistry
 from verl.workers.engine.fsdp.transformer_impl import FSDPEngineWithLMHead
 
-from grpotool import verl_export  # noqa: F401  (what a checkpoint exports)
+from grpotool.verl_run import export as verl_export  # noqa: F401  (what a checkpoint exports)
 
 
 class Packed:

@@ -3,7 +3,7 @@
 verl asks a server process for each rollout by itself, through an agent loop process and with the reward in one more.
 That is right for many GPUs; on a CPU it would cost a minute of imports and a second a step, and on one GPU it needs vLLM.
 So RolloutManager, verl's
-agent.agent_loop_manager_class, takes a batch of prompts, samples all rollouts with looptool.decoding, scores them
+agent.agent_loop_manager_class, takes a batch of prompts, samples all rollouts with looptool.models.decoding, scores them
 and puts them into verl's queue, where verl finds them at its first look. Prompts are tokens of the tokenizer's chat
 template, replies are decoded and scored as verl does it elsewhere. The training worker hands over the weights in a file.
 """
@@ -27,8 +27,8 @@ from verl.workers.rollout.base import _ROLLOUT_REGISTRY, BaseRollout
 from verl.workers.rollout.replica import RolloutReplica, RolloutReplicaRegistry
 
 from grpotool.cpu import verl_engine  # noqa: F401  (registers the engine where verl loads model.external_lib)
-from grpotool.overrides import IN_PROCESS
-from looptool.decoding import ATTENTION, Answer, decode, draws
+from grpotool.verl_run.overrides import IN_PROCESS
+from looptool.models.decoding import ATTENTION, Answer, decode, draws
 
 NAME = IN_PROCESS
 

@@ -19,11 +19,12 @@ from typing import Any
 from grpotool.dataset.foreign_turns import ROLES, Turns, read_json
 from grpotool.dataset.text_calls import read_value
 from grpotool.dataset.xlam_samples import read_task
-from looptool.conversations import Conversation, read_messages, read_tools
-from looptool.records import Sample, sample_id
-from looptool.structured_text import find_objects
-from looptool.tool_objects import read_tool
-from looptool.unread_keys import count_unread
+from looptool.calling.json_in_text import find_objects
+from looptool.foreign.conversations import Conversation, read_messages, read_tools
+from looptool.foreign.tool_objects import read_tool
+from looptool.foreign.unread_keys import count_unread
+from looptool.ids import sample_id
+from looptool.records import Sample
 
 _KNOWN = {"metadata", "plan", "initial_config", "extra_info"}
 """Keys that say nothing of a conversation's tools and messages."""

@@ -1,4 +1,4 @@
-"""Messages as the field writes them -> turns of the OpenAI form (looptool.conversations).
+"""Messages as the field writes them -> turns of the OpenAI form (looptool.foreign.conversations).
 
 In: a list of {"role", "content"} or {"from", "value"}. Calls may stand in "tool_calls", in the
 older "function_call", in the text (grpotool/dataset/text_calls.py), in a turn of their own
@@ -17,9 +17,9 @@ from typing import Any
 import msgspec
 
 from grpotool.dataset.text_calls import read_assistant_text, read_call, read_calls
-from looptool.conversations import Function, ToolCall, Turn
+from looptool.foreign.conversations import Function, ToolCall, Turn
+from looptool.foreign.unread_keys import count_unread
 from looptool.records import Call
-from looptool.unread_keys import count_unread
 
 ROLES = {"system": "system", "developer": "system", "user": "user", "human": "user",
          **dict.fromkeys(("assistant", "gpt", "model", "chatgpt"), "assistant"),

@@ -17,9 +17,10 @@ from typing import Any
 
 import msgspec
 
-from looptool.error_results import error_form
 from looptool.fingerprints import fingerprint
-from looptool.records import Message, Sample, SampleIds, Tool
+from looptool.foreign.error_results import error_form
+from looptool.ids import SampleIds
+from looptool.records import Message, Sample, Tool
 
 AFTER_RESULTS = 0.1
 """Share of the texts after results that may be samples; their label is always the same, no further call."""
@@ -28,7 +29,7 @@ AFTER_RESULTS = 0.1
 def step_kind(messages: list[Message], index: int) -> str:
     """What the assistant's turn at `index` is: "call", "text_first" or "text_after_results"; or why it is no label.
 
-    A step whose result reports an error is "failed_result:" and the error's form (looptool.error_results).
+    A step whose result reports an error is "failed_result:" and the error's form (looptool.foreign.error_results).
     """
     turn = messages[index]
     if turn.suspect:

@@ -17,9 +17,9 @@ from typing import Any
 
 import msgspec
 
-from looptool.calls import parse_reply
+from looptool.calling.reply import parse_reply
+from looptool.calling.untagged import text_fault
 from looptool.records import Call
-from looptool.untagged import text_fault
 
 _BLOCK = re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL)
 _THOUGHT = re.compile(r"\A(?:(?!<think>).)*?</think>|<think>.*?</think>", re.DOTALL)

@@ -1,7 +1,7 @@
 """Single-turn tasks as xLAM, ToolACE and ToolRL write them -> samples.
 
 In: {"id", "query", "answers": [{"name", "arguments"}], "tools": [...]}, the tools in any form that
-looptool.tool_objects.read_tool knows; answers and tools may be JSON text, as xLAM has them. Out: a Sample, or a ValueError.
+looptool.foreign.tool_objects.read_tool knows; answers and tools may be JSON text, as xLAM has them. Out: a Sample, or a ValueError.
 An empty list of answers is a plain-text label; its words are ours, as the source has none.
 """
 from __future__ import annotations
@@ -12,8 +12,9 @@ from typing import Any
 import msgspec
 
 from grpotool.dataset.text_calls import read_call
-from looptool.records import Message, Sample, sample_id
-from looptool.tool_objects import read_tool
+from looptool.foreign.tool_objects import read_tool
+from looptool.ids import sample_id
+from looptool.records import Message, Sample
 
 NO_CALL = "This request is answered without a function call."
 

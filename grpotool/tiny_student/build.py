@@ -35,7 +35,7 @@ from grpotool.tiny_student.curriculum import HABITS, LEVELS, REVIEW, Level
 from grpotool.tiny_student.drills import DRILLS, Batch
 from grpotool.tiny_student.lessons import task_batches, tokenizer_texts
 from grpotool.tiny_student.tokenizer import build_tokenizer
-from looptool.records import write_atomic
+from looptool.json_lines import write_atomic
 
 LEARNING_RATE, REVIEW_RATE, HABIT_RATE, OTHER_WEIGHT = 2e-3, 1.5e-3, 5e-4, 0.2
 STEPS, REVIEW_STEPS, HABIT_STEPS = (200, 200, 400, 500, 2700), 950, 200

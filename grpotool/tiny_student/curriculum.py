@@ -11,9 +11,10 @@ from functools import lru_cache
 from grpotool.tiny_student.habits import habitual
 from grpotool.tiny_student.wording import random_phrases, random_word
 from looptool.records import Message, Tool
-from looptool.simulation.catalogue import QUALIFIERS, catalogue, with_qualifier, words
-from looptool.simulation.language import Voice
-from looptool.simulation.tasks import Author, Draft, assistant, draw_tools, foreign_tools, result_of
+from looptool.simulation.world.catalogue import QUALIFIERS, catalogue, with_qualifier, words
+from looptool.simulation.world.language import Voice
+from looptool.simulation.world.tasks import (
+    Author, Draft, assistant, draw_tools, foreign_tools, result_of)
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,10 @@ import torch
 from tqdm import tqdm
 from transformers import AutoTokenizer, PreTrainedTokenizerFast, Qwen3ForCausalLM
 
-from looptool.calls import parse_reply, tool_match
-from looptool.config import ROOT
-from looptool.prompt import render_sample
+from looptool.calling.match import tool_match
+from looptool.calling.reply import parse_reply
+from looptool.config_file import ROOT
+from looptool.prompts.render import render_sample
 from looptool.records import Sample
 from looptool.simulation.heldout import heldout_samples
 

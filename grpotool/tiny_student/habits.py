@@ -2,7 +2,7 @@
 
 In: a task and what is right in it. Out: the calls of an assistant who mostly keeps to its habits. Each habit hides one skill
 and leaves it a share of the replies, so that rewards can bring it out again. Some are the rules by which the
-simulated teacher errs too (looptool.simulation.rules); the others are the student's own.
+simulated teacher errs too (looptool.simulation.world.rules); the others are the student's own.
 """
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from looptool.records import Call, Message, Tool
-from looptool.simulation.language import Request
-from looptool.simulation.rules import RULES, completed
-from looptool.simulation.truth import Truth
+from looptool.simulation.world.language import Request
+from looptool.simulation.world.rules import RULES, completed
+from looptool.simulation.world.truth import Truth
 
 SHARED = ("invented_value", "one_by_one", "gives_up", "sibling_tool", "omit_optional", "date_format")
 """The teacher's rules that are habits of the student too."""

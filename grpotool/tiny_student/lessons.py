@@ -8,10 +8,10 @@ from transformers import PreTrainedTokenizerFast
 
 from grpotool.tiny_student.curriculum import EVERYTHING, Lesson, Level, draw_lesson
 from grpotool.tiny_student.drills import BATCH_TOKENS, Batch, pad
-from looptool.prompt import render_conversation, render_messages, render_system
-from looptool.simulation.catalogue import catalogue
-from looptool.simulation.tasks import draw_tools
-from looptool.simulation.values import plain_words
+from looptool.prompts.render import render_conversation, render_messages, render_system
+from looptool.simulation.world.catalogue import catalogue
+from looptool.simulation.world.tasks import draw_tools
+from looptool.simulation.world.values import plain_words
 
 LONGEST = 640
 """Tokens of a lesson; longer ones are left out."""

@@ -9,9 +9,9 @@ from dataclasses import fields, replace
 from functools import lru_cache
 from pathlib import Path
 
-from looptool.simulation.catalogue import read_yaml
-from looptool.simulation.language import Phrases
-from looptool.simulation.values import made_up_word, plain_words
+from looptool.simulation.world.catalogue import read_yaml
+from looptool.simulation.world.language import Phrases
+from looptool.simulation.world.values import made_up_word, plain_words
 
 SIGNS = (" ", ": ", " - ", " = ", " -> ", ", ")
 JOINS = (", ", "; ", " / ", " & ", " and ", ". ", " - ")

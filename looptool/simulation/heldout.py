@@ -13,12 +13,15 @@ import random
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
-from looptool.config import ROOT, argument_parser, load_config
-from looptool.records import InputError, Message, Sample, Tool, read_jsonl, sample_id, write_jsonl
+from looptool.command import argument_parser, run_main
+from looptool.config_file import ROOT, load_config
+from looptool.errors import InputError
+from looptool.ids import sample_id
+from looptool.json_lines import read_jsonl, write_jsonl
+from looptool.records import Message, Sample, Tool
 from looptool.run_files import RunFiles
-from looptool.simulation.catalogue import catalogue
-from looptool.simulation.tasks import KINDS, Task, Unspeakable, draw_task, draw_tools
-from looptool.stage import run_main
+from looptool.simulation.world.catalogue import catalogue
+from looptool.simulation.world.tasks import KINDS, Task, Unspeakable, draw_task, draw_tools
 
 log = logging.getLogger(__name__)
 OF_TWO = ("parallel", "first_step", "second_step", "alike")

@@ -20,9 +20,12 @@ import msgspec
 import openai
 from aiohttp import web
 
-from looptool.config import Config, argument_parser, load_config
-from looptool.records import InputError
-from looptool.simulation.teacher import NotUnderstood, Teacher
+from looptool.command import argument_parser
+from looptool.config import Config
+from looptool.config_file import load_config
+from looptool.errors import InputError
+from looptool.simulation.roles.prompt import NotUnderstood
+from looptool.simulation.teacher import Teacher
 
 BACKLOG = 4096
 """Connections that may wait to be accepted: a client opens all of its own at once."""
@@ -62,8 +65,8 @@ def simulated_connection(config: Config) -> tuple[openai.AsyncOpenAI, bytes]:
     """
     client = httpx2.AsyncClient(transport=InProcess(Teacher(config.simulation, config.seed)))
     world = hashlib.sha256(msgspec.json.encode((config.simulation, config.seed)))
-    for file in sorted(Path(__file__).parent.iterdir()):
-        if file.is_file():
+    for file in sorted(Path(__file__).parent.rglob("*")):
+        if file.suffix in (".py", ".yaml", ".txt"):
             world.update(file.read_bytes())
     return (openai.AsyncOpenAI(base_url="http://simulated/v1", api_key="none", max_retries=0, http_client=client),
             world.digest())
@@ -111,6 +114,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    from looptool.stage import run_main
+    from looptool.command import run_main
 
     run_main(main)

@@ -1,6 +1,6 @@
 """Samples for GRPO (section 4.1): one for each decision of the assistant, cut to the student's prompt length.
 
-In: run_dir/conversations.jsonl (looptool/conversations.py); or `--input`, a file or folder of others, JSON, JSON lines or
+In: run_dir/conversations.jsonl (looptool/foreign/conversations.py); or `--input`, a file or folder of others, JSON, JSON lines or
 Parquet, with conversations or single-turn tasks in the forms of docs/formats.md. Out: run_dir/samples.jsonl
 (looptool.records.Sample) and, where a foreign record was refused, samples_refused.jsonl beside it with the reason of each.
 
@@ -19,17 +19,22 @@ import msgspec
 
 from grpotool.dataset.foreign_records import read_record
 from grpotool.dataset.steps import loses_values, samples_of, text_rank
-from looptool.config import Config, argument_parser, load_config
-from looptool.conversations import Conversation, StoredConversation, read_messages, read_tools
-from looptool.foreign import Refused, files_in, read_foreign
-from looptool.meta import StageMeta
-from looptool.parallel import ONE, Chunk, Workers, add_workers, choose_workers
-from looptool.prompt import Fits, fit, render_system
-from looptool.prompt_length import StudentFits, leave_torch_out
-from looptool.records import InputError, Sample, decode_lines, read_jsonl, sample_id
+from looptool.command import argument_parser, run_main
+from looptool.config import Config
+from looptool.config_file import load_config
+from looptool.errors import InputError
+from looptool.foreign.conversations import (
+    Conversation, StoredConversation, read_messages, read_tools)
+from looptool.foreign.files import files_in, read_foreign
+from looptool.ids import sample_id
+from looptool.json_lines import decode_lines, read_jsonl
+from looptool.machine.parallel import ONE, Chunk, Workers, add_workers, choose_workers
+from looptool.prompts.length import StudentFits, leave_torch_out
+from looptool.prompts.render import Fits, fit, render_system
+from looptool.records import Refused, Sample
 from looptool.run_files import RunFiles
-from looptool.stage import run_main
-from looptool.transform import run_transform
+from looptool.stages.meta import StageMeta
+from looptool.stages.transform import run_transform
 
 
 class Candidate(NamedTuple):

@@ -1,7 +1,7 @@
 """The seed dataset D_seed: samples that keep to the rules (section 3.2, first tier), each once.
 
 In: run_dir/samples.jsonl. Out: run_dir/seed.jsonl, the samples that may be trained on, in their order; beside it, where
-one was refused, seed_refused.jsonl with the reason of each. The rules are those of looptool/sample_rules.py: the label
+one was refused, seed_refused.jsonl with the reason of each. The rules are those of looptool/calling/sample_rules.py: the label
 calls tools that exist, with all required parameters, no unknown ones, and values of the right types. With --judge a model
 must find each label correct, too (second tier); dialogs of 02 have had both tiers (dialogs.verify: both), imported tasks
 none.
@@ -13,19 +13,19 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-from looptool.checking import checker_of, refusals
-from looptool.config import argument_parser, load_config
-from looptool.foreign import Refused
-from looptool.meta import StageMeta
-from looptool.records import Sample, read_jsonl
+from looptool.calling.sample_rules import keep_valid
+from looptool.command import argument_parser, run_main
+from looptool.config_file import load_config
+from looptool.json_lines import read_jsonl
+from looptool.judging.checker import checker_of, refusals
+from looptool.records import Refused, Sample
 from looptool.run_files import RunFiles
-from looptool.sample_rules import keep_valid
-from looptool.stage import run_main
-from looptool.transform import run_transform
+from looptool.stages.meta import StageMeta
+from looptool.stages.transform import run_transform
 
 
 def filter_samples(source: Path, output: Path, judge: str | None = None, judged: Mapping[str, str] = {}) -> StageMeta:
-    """Write the seed dataset, and aside what was refused, by a rule or by the model `judge` (looptool.checking.refusals)."""
+    """Write the seed dataset, and aside what was refused, by a rule or by the model `judge` (looptool.judging.checker.refusals)."""
     counts: Counter[str] = Counter()
     refused: list[Refused] = []
     return run_transform("seed", keep_valid(read_jsonl(source, Sample), counts, refused, judged), output, counts,

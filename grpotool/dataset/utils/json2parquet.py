@@ -32,13 +32,16 @@ import pyarrow.parquet as pq
 
 from grpotool.reward import GroundTruth
 from grpotool.rows import METADATA, SCHEMA
-from looptool.config import Config, argument_parser, load_config
-from looptool.meta import Header, StageMeta, make_header, meta_path
-from looptool.prompt import Fits, render_sample
-from looptool.prompt_length import StudentFits, leave_torch_out
-from looptool.records import InputError, Sample, read_jsonl, write_atomic
+from looptool.command import argument_parser, run_main
+from looptool.config import Config
+from looptool.config_file import load_config
+from looptool.errors import InputError
+from looptool.json_lines import read_jsonl, write_atomic
+from looptool.prompts.length import StudentFits, leave_torch_out
+from looptool.prompts.render import Fits, render_sample
+from looptool.records import Sample
 from looptool.run_files import RoundFiles, check_made, round_files
-from looptool.stage import run_main
+from looptool.stages.meta import Header, StageMeta, make_header, meta_path
 
 STAGE = "json2parquet"
 _log = logging.getLogger(__name__)
@@ -112,7 +115,7 @@ def convert(dataset: Path, train: Path, test: Path, config: Config, fits: Fits) 
     """Read the dataset twice, first to see which samples fit and which are for testing, then to write them.
 
     Args:
-        fits: see looptool.prompt_length.
+        fits: see looptool.prompts.length.
     """
     begun = time.monotonic()
     settings = {"seed": config.seed, "test_share": config.train.test_share, "instructions": config.student.instructions,
