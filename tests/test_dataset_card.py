@@ -55,7 +55,7 @@ def test_licence_language_and_models_are_the_configs(tmp_path, model, simulated)
 
 @pytest.mark.slow
 def test_datasets_loads_the_folder_whatever_types_its_arguments_have(tmp_path):
-    """The card as README.md, as on the hub; in a process of its own, as `datasets` takes seconds."""
+    """The card as README.md, as on the hub; in a process of its own, as the import is slow."""
     config = small_run(tmp_path)
     dataset = RoundFiles(config.run_dir, 1).dataset
     other = Message(role="assistant", calls=[Call(name="get_weather", arguments={"city": [1, {}]})])

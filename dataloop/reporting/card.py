@@ -53,9 +53,10 @@ def render_card(config: Config, dataset: Path, number: int, sources: Mapping[str
     return "\n".join([
         "---", front + "---", f"# D{number} of a LoopTool run", "", *_warning(config),
         _license(config), "", "## Lineage", "",
-        "| part of equation 5 | made in round | samples | with a parent |", "|---|---|---|---|", *rows,
-        "", f"{derived.total():,} samples were made from {len(parents):,} others, by a new label or "
-        "by expansion: `parent` is the id of that sample, `source` the dialog or the scenario.", "",
+        "| part of equation 5 | made in round | samples | with a parent |", "|---|---|---|---|",
+        *rows, "",
+        f"{derived.total():,} samples were made from {len(parents):,} others, by a new label or by "
+        "expansion: `parent` is the id of that sample, `source` the dialog or the scenario.", "",
         "Made from (sha256):", "", *(f"- `{path}` {digest}" for path, digest in sources.items()),
         "", "## How it was made", "", *_making(config, number), ""])
 
@@ -92,7 +93,8 @@ def _making(config: Config, number: int) -> Iterable[str]:
     yield f"- LoopTool {version('looptool')}, config {content_id(settings)}, " \
           f"seed {config.seed}"
     student = config.student.model
-    yield f"- Student: `{Path(student).name if Path(student).is_absolute() else student}`; it was probed after each round of training"
+    name = Path(student).name if Path(student).is_absolute() else student
+    yield f"- Student: `{name}`; it was probed after each round of training"
     yield f"- Teacher: {', '.join(f'`{name}`' for name in teacher.models)}; judges: " \
           f"{', '.join(f'`{name}`' for name in teacher.judges or teacher.models[:1])}"
     yield "- A record: docs/formats.md of LoopTool, \"Sample\""
