@@ -32,19 +32,13 @@ from dataloop.reporting.page import render_page
 from dataloop.reporting.samples import collect_samples
 from dataloop.reporting.skills import World
 from dataloop.reporting.table import TOTAL_WIDTH, in_brief, make_table, render_text
-from looptool.config import ROOT, Config, argument_parser, load_config
+from looptool.config import ROOT, argument_parser, is_simulated, load_config
 from looptool.records import Message, Sample, write_atomic
 from looptool.run_files import RoundFiles, RunFiles
 from looptool.stage import run_main
 from looptool.terminal import has_colors
 
 log = logging.getLogger(__name__)
-
-
-def is_simulated(config: Config) -> bool:
-    """Whether the teacher is the embedded one, in this process or served over HTTP under its own name."""
-    teacher = config.teacher
-    return any("simulated" in name for name in (*teacher.base_urls, *teacher.models))
 
 
 def simulated_world() -> World:

@@ -28,12 +28,12 @@ from typing import Any
 
 import msgspec
 
-from dataloop.report import is_simulated
 from dataloop.reporting.comparison import figure_3, lines_of_world
 from dataloop.reporting.corners import corner_lines, pictures
 from dataloop.reporting.results import Runs, by_world, read_results, result_of
 from dataloop.variants import TABLE_4, VARIANTS, WORLDS, Variant, world_of
-from looptool.config import ROOT, Config, argument_parser, load_config, student_path
+from looptool.config import (
+    ROOT, Config, argument_parser, is_simulated, load_config, student_path)
 from looptool.paper_figures import FULL
 from looptool.records import InputError, content_id, write_atomic
 from looptool.run_files import RoundFiles
@@ -42,12 +42,13 @@ from looptool.weights import count_parameters
 
 _log = logging.getLogger(__name__)
 TRAINED = ("policy", "policy.meta.json", "training", "train.parquet", "train.parquet.meta.json",
-           "test.parquet", "test.parquet.meta.json", "dataset.jsonl", "dataset.meta.json")
+           "test.parquet", "test.parquet.meta.json", "dataset.jsonl", "dataset.meta.json",
+           "dataset_card.md")
 """What round 1 has in common in all variants of a seed."""
 PROBED = ("probes.jsonl", "probes.jsonl.meta.json", "heldout_probes.jsonl",
           "heldout_probes.jsonl.meta.json")
 """And this where they probe alike."""
-TELLS_APART = {"": ("run_dir", "seed", "rounds", "ablation"),
+TELLS_APART = {"": ("run_dir", "seed", "rounds", "ablation", "dataset_license"),
                "simulation": ("noise", "judge_shares_blind_spots")}
 """Settings in which the runs of a table may differ, by section; a variant's own come after."""
 MACHINE = {

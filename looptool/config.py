@@ -349,6 +349,9 @@ class Config(Section, kw_only=True):
     ablation: Ablation = "none"
     """A variant of Table 4, or training on D_1 in every round; dataloop/ablation.py says what each
     does."""
+    dataset_license: str = "unknown"
+    """For the card beside each D_j: an identifier of the hub, such as "apache-2.0", "cc-by-4.0" or
+    "other". The terms of the teacher's models and of the tools decide what may stand here."""
     student: Student
     teacher: Teacher
     simulation: Simulation = msgspec.field(default_factory=Simulation)
@@ -426,6 +429,12 @@ def _refuse_unknown_keys(data: dict[str, Any], section: type, where: str) -> Non
             raise InputError(f"{where}: unknown key {key!r}; did you mean {near[0]!r}?")
         if isinstance(value, dict) and isinstance(known[key], type) and issubclass(known[key], Section):
             _refuse_unknown_keys(value, known[key], f"{where}: {key}")
+
+
+def is_simulated(config: Config) -> bool:
+    """Whether the teacher is the embedded one, in this process or served over HTTP by its name."""
+    teacher = config.teacher
+    return any("simulated" in name for name in (*teacher.base_urls, *teacher.models))
 
 
 def student_path(config: Config) -> str:

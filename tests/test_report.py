@@ -22,7 +22,7 @@ from dataloop.reporting.files import read_report
 from dataloop.reporting.page import render_page
 from dataloop.reporting.rows import NOT_YET
 from dataloop.reporting.table import TOTAL_WIDTH, make_table, render_text
-from looptool.config import ROOT, Config, load_config
+from looptool.config import ROOT, Config, is_simulated, load_config
 from looptool.records import (Draw, InputError, Message, write_jsonl)
 from looptool.run_files import RoundFiles
 
@@ -368,11 +368,11 @@ def test_script_writes_page_and_figures(run, monkeypatch, capsys):
 
 def test_simulation_is_known_in_process_and_over_http():
     laptop = load_config(ROOT / "configs" / "laptop.yaml")
-    assert script.is_simulated(laptop)
+    assert is_simulated(laptop)
     laptop.teacher.base_urls = ["http://127.0.0.1:8000/v1"]
-    assert script.is_simulated(laptop)
+    assert is_simulated(laptop)
     laptop.teacher.models = ["Qwen3-32B"]
-    assert not script.is_simulated(laptop)
+    assert not is_simulated(laptop)
 
 
 def test_truth_of_the_simulation_knows_its_own_tasks():

@@ -22,6 +22,7 @@ from dataloop.seeds import error_seed, error_seeds, label_changes, near_boundary
 from dataloop.verification import Judgement, agreed, shown_prediction, verdict_of, verify_one
 from looptool.answers import CallFailed
 from looptool.calls import check_calls, parse_reply
+from dataloop.reporting.card import card_path
 from looptool.config import ROOT, Mix, Simulation, Verify, load_config
 from looptool.fingerprints import fingerprint
 from looptool.llm import Reply
@@ -407,7 +408,7 @@ def test_what_was_made_of_replaced_labels_goes_with_them_until_it_was_trained_on
     files = simulated(probes)
     after, before = files.next(), files.error_seeds.read_bytes()
     made = [files.expanded, meta_path(files.expanded), after.dataset, after.dataset.with_suffix(".meta.json"), after.train_parquet,
-            meta_path(after.train_parquet)]
+            meta_path(after.train_parquet), card_path(after.dataset)]
 
     def make():
         for path in made:
