@@ -3,7 +3,6 @@ ends: the tiny student on a CPU, and for vLLM a stand-in in which the simulated 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 from test_own_server import make_machine, running
