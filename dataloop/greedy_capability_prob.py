@@ -27,6 +27,8 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from dataloop.probing.endpoint_policy import probe_by_endpoint
 from dataloop.probing.in_process import Policy, probe_in_batches
 from dataloop.probing.job import CASES, Job, count_cases
@@ -123,6 +125,8 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     args = parse_arguments()
     config = load_config(args.config, args.overrides)
+    if args.heldout:  # measured greedily: nobody reads draws of them
+        config = replace(config, probe=replace(config.probe, samples=0))
     files = round_files(args, config)
     samples = args.samples or (RunFiles(config).heldout if args.heldout else files.dataset)
     output = args.output or (files.heldout_probes if args.heldout else files.probes)

@@ -32,6 +32,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from dataloop.mixing.equation_5 import planned, without_repeats
+from dataloop.reporting.card import card_path
 from dataloop.verifying.auditing import (
     audited, challenged, majorities, middle, refined, refuted, without_preference)
 from dataloop.verifying.judge import JUDGEMENT, JUDGE_PROMPT, assume_mispredicted, verify_one
@@ -187,12 +188,13 @@ def take_back(files: RoundFiles, folder: Path, undone: bool) -> None:
         raise InputError(f"{after.folder}: a policy was trained on what these labels led to; move this folder and those of "
                          f"all later rounds away, then say --{'rollback' if undone else 'replace'} again")
     made = [path for output in (files.expanded, after.dataset, after.train_parquet, after.test_parquet)
-            for path in (*output.parent.glob(f"{output.name}*"), output.with_suffix(".meta.json")) if path.exists()]
+            for path in (*output.parent.glob(f"{output.name}*"), output.with_suffix(".meta.json"),
+                         card_path(output)) if path.exists()]
     for path in made:
         path.unlink()
     if made:
         _log.info("verify: removed what was made of the old labels: %s; run scripts/07_expand.sh and 08_next_round.sh again",
-                  ", ".join(str(path.relative_to(files.run_dir)) for path in made if not path.name.endswith(".meta.json")))
+                  ", ".join(str(path.relative_to(files.run_dir)) for path in made if path.suffix in (".jsonl", ".parquet")))
 
 
 def summary(meta: StageMeta, counts: Counter[str], round: int) -> str:

@@ -2,8 +2,8 @@
 
 In, of round j: error_seeds.jsonl, expanded.jsonl, high_ppl.jsonl, probes.jsonl; of the run: seed.jsonl and the datasets
 of rounds 1 to j. Out: round_{j+1}/dataset.jsonl, Sample records whose `origin` says by which part they entered, and
-beside it dataset.meta.json: counts by part, what was left out and why, hashes of all inputs, the checkpoint that was
-probed. Round 0 makes D_1 from seed.jsonl alone.
+beside it dataset.meta.json: counts by part, what was left out and why, hashes of all inputs, the
+checkpoint that was probed; and dataset_card.md, the same for people and for the hub. Round 0 makes D_1 from seed.jsonl alone.
 
     python next_round.py [--round J] [--error-seeds FILE] [--expanded FILE] [--high-ppl FILE] [--output FILE]
 
@@ -24,6 +24,7 @@ from dataloop.ablations.mixture import ablate
 from dataloop.mixing.contamination import Benchmark, benchmark_files
 from dataloop.mixing.equation_5 import Mixture, Supply, is_used, mix_parts
 from dataloop.mixing.manifest import Manifest
+from dataloop.reporting.card import card_path, render_card
 from dataloop.verifying.auditing import refuted
 from dataloop.verifying.relabel import near_boundary
 from looptool.command import argument_parser, run_main
@@ -183,8 +184,10 @@ def may_be_short(config: Config, supply: Supply) -> bool:
     return supply.size() < config.mix.size
 
 
-def write_dataset(samples: Callable[[], Iterator[Sample]], manifest: Manifest, output: Path, fresh: bool) -> bool:
-    """Write the manifest, then the dataset: where a dataset is, its manifest is too. False if it is there already.
+def write_dataset(samples: Callable[[], Iterator[Sample]], manifest: Manifest, card: str,
+                  output: Path, fresh: bool) -> bool:
+    """Write the manifest and the card, then the dataset: where it is, they are too. False if it is
+    there already; its card is written anew, as the config may name a licence by now.
 
     Raises:
         InputError: another dataset is there, and not `fresh`.
@@ -192,11 +195,13 @@ def write_dataset(samples: Callable[[], Iterator[Sample]], manifest: Manifest, o
     if output.exists() and not fresh:
         with output.open("rb") as there:
             if all(there.readline() == encode_line(sample) for sample in samples()) and not there.read(1):
+                write_atomic(card_path(output), [card.encode()])
                 return False
         raise InputError(f"{output}: is there already and would change; use --fresh to replace it, and then train its "
                          "round anew")
     write_atomic(output.with_suffix(".meta.json"),
                  [msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"])
+    write_atomic(card_path(output), [card.encode()])
     write_atomic(output, (encode_line(sample) for sample in samples()))
     return True
 
@@ -223,7 +228,12 @@ def build(args: argparse.Namespace, config: Config, files: RoundFiles) -> Mixtur
                         sources=make_header("next_round", None, sources, output).sources,
                         checkpoint={path: digest for path, digest in (probed.sources if probed else {}).items()
                                     if not path.endswith(files.dataset.name)})
-    if not write_dataset(lambda: supply.listing.samples(mixture.samples, mixture.origins), manifest, output, args.fresh):
+
+    def samples() -> Iterator[Sample]:
+        return supply.listing.samples(mixture.samples, mixture.origins)
+
+    card = render_card(config, output, number, manifest.sources, samples())
+    if not write_dataset(samples, manifest, card, output, args.fresh):
         _log.info("next_round: %s is complete, nothing to do", output)
     return mixture
 

@@ -344,6 +344,9 @@ class Config(Section, kw_only=True):
     ablation: Ablation = "none"
     """A variant of Table 4, or training on D_1 in every round; dataloop/ablations/mixture.py says what each
     does."""
+    dataset_license: str = "unknown"
+    """For the card beside each D_j: an identifier of the hub, such as "apache-2.0", "cc-by-4.0" or
+    "other". The terms of the teacher's models and of the tools decide what may stand here."""
     student: Student
     teacher: Teacher
     simulation: Simulation = msgspec.field(default_factory=Simulation)
@@ -353,3 +356,9 @@ class Config(Section, kw_only=True):
     verify: Verify = msgspec.field(default_factory=Verify)
     expand: Expand = msgspec.field(default_factory=Expand)
     mix: Mix = msgspec.field(default_factory=Mix)
+
+
+def is_simulated(config: Config) -> bool:
+    """Whether the teacher is the embedded one, in this process or served over HTTP by its name."""
+    teacher = config.teacher
+    return any("simulated" in name for name in (*teacher.base_urls, *teacher.models))

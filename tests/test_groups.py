@@ -72,3 +72,16 @@ def test_a_training_that_goes_on_says_nothing_of_its_first_step(tmp_path, caplog
     with caplog.at_level("INFO"):
         Metrics(files, 4, "strict").update()
     assert not caplog.messages
+
+
+def test_a_torn_dump_that_seems_whole_ends_no_training(tmp_path, caplog):
+    files = RoundFiles(tmp_path, 1)
+    metrics = Metrics(files, 0, "strict")
+    dump = write(files.rollouts / "1.jsonl", NO_REWARD)
+    dump.write_bytes(dump.read_bytes()[:-9])
+    os.utime(dump, (0, 0))
+    with caplog.at_level("INFO"):
+        assert not metrics.update() and not caplog.messages
+        write(dump, NO_REWARD)
+        metrics.update()
+    assert "none of 2 groups" in caplog.text

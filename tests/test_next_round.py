@@ -232,6 +232,10 @@ def test_the_manifest_says_what_the_dataset_was_made_of(run):
     assert set(manifest["sources"]) == {"../seed.jsonl", *(f"../round_1/{name}.jsonl" for name in (
         "dataset", "error_seeds", "expanded", "high_ppl", "probes"))}
     assert manifest["notes"] == ["5 of 20 EE left out, as there is no more room"]
+    card = (run.folder / "round_2/dataset_card.md").read_text()
+    for source, digest in manifest["sources"].items():
+        assert f"- `{source}` {digest}" in card
+    assert "| made from error seeds (EE) | 1 | 15 | 15 |" in card.splitlines()
 
 
 def test_the_same_files_give_the_same_bytes_and_another_dataset_is_not_replaced(run, caplog):

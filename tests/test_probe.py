@@ -29,6 +29,7 @@ from looptool.json_lines import encode_line, read_jsonl, write_jsonl
 from looptool.records import Probe, Sample
 from looptool.run_files import RoundFiles, RunFiles
 from looptool.stages.llm_stage import Inputs, run_stage
+from looptool.stages.meta import read_meta
 
 
 @dataclass(frozen=True)
@@ -230,6 +231,13 @@ def test_held_out_tasks_are_probed_with_the_student_in_round_0(run_script, caplo
     assert f", {cut} cut at the limit; " in caplog.messages[-1]
     meta = json.loads((files.folder / "heldout_probes.jsonl.meta.json").read_text())
     assert any(name.endswith("model.safetensors") for name in meta["sources"])
+
+
+def test_nothing_is_drawn_for_held_out_tasks(run_script):
+    run_script.config.probe.samples = 4
+    held_out = RoundFiles(run_script("--heldout", "--round", "0").run_dir, 0).heldout_probes
+    assert "samples" not in read_meta(held_out).settings
+    assert not any(probe.draws for probe in read_jsonl(held_out, Probe))
 
 
 def test_two_runs_write_the_same_bytes(run_script, tmp_path, tiny_policy):

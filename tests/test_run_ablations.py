@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from dataloop.ablations import run as run_ablations
-from dataloop.ablations.results import Result, Runs, by_world, read_results
+from dataloop.ablations.results import Result, Runs, by_world, read_results, result_of
 from dataloop.ablations.run import Plan, copy_beginning, run_variant, settings_of, student_size
 from dataloop.ablations.table_4 import (
     T_95, blind_spots, data_quality, figure_2, figure_3, interval, kinds, picture, table_4)
@@ -47,7 +47,7 @@ def test_interval_is_students():
 
 
 def make_run(folder: Path) -> Path:
-    for name in ("answers.sqlite", "seed.jsonl", "report.json", "report.html", "round_0/policy_probes.jsonl", "round_1/probes.jsonl",
+    for name in ("answers.sqlite", "seed.jsonl", "report.json", "report.html", "round_0/policy_probes.jsonl", "round_1/probes.jsonl", "round_1/heldout_probes.jsonl",
                  "round_1/policy/model.safetensors", "round_1/verdicts.jsonl", "round_2/dataset.jsonl"):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,7 +58,8 @@ def make_run(folder: Path) -> Path:
 def test_variants_share_all_up_to_the_probes(tmp_path):
     copy_beginning(make_run(tmp_path / "full"), tmp_path / "static", Variant("static"))
     copied = sorted(str(path.relative_to(tmp_path / "static")) for path in (tmp_path / "static").rglob("*") if path.is_file())
-    assert copied == ["answers.sqlite", "round_0/policy_probes.jsonl", "round_1/policy/model.safetensors", "round_1/probes.jsonl",
+    assert copied == ["answers.sqlite", "round_0/policy_probes.jsonl",
+                      "round_1/heldout_probes.jsonl", "round_1/policy/model.safetensors", "round_1/probes.jsonl",
                       "seed.jsonl"]
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
@@ -67,7 +68,8 @@ def test_a_variant_that_probes_otherwise_shares_the_training_only(tmp_path):
     variant = Variant(settings=("probe.samples=4",))
     copy_beginning(make_run(tmp_path / "full"), tmp_path / "other", variant)
     names = {path.name for path in (tmp_path / "other").rglob("*") if path.is_file()}
-    assert names == {"answers.sqlite", "model.safetensors", "seed.jsonl"}
+    assert names == {"answers.sqlite", "model.safetensors", "seed.jsonl", "policy_probes.jsonl",
+                     "heldout_probes.jsonl"}
 
 
 def test_a_variant_is_the_loop_with_its_settings(tmp_path, monkeypatch):
@@ -114,7 +116,9 @@ def test_data_and_figures_as_text():
     assert "16.0 ± 0.0, 7.0 ± 2.5" in quality[1] and "3 of 4 (75.0%)" in quality[-1]
     last = list(figure_2(RUNS, 2))[-1]
     assert last.split()[:2] == ["round", "2"] and "+1.5 ± 6.4" in last and last.endswith("73.00, 73.30, -0.30")
-    assert [line.split() for line in figure_3({"3.1M": RUNS})][0] == ["3.1M", "+3.0", "±", "12.7"]
+    other = one_world(result(FULL, 0, 1, 2, 21))
+    lines = [line.split() for line in figure_3([("random", RUNS), ("systematic", other)])]
+    assert lines[:2] == [["3.1M", "+3.0", "±", "12.7", "random"], ["3.1M", "+19.0", "systematic"]]
 
 
 def test_figure_2_is_a_picture():
@@ -268,7 +272,28 @@ def test_results_of_another_config_are_refused_and_those_of_another_student_stan
     ablations("--variants", "none", "--seeds", "0", "--rounds", "2", "--set", "student.model=big/one", run_dir=tmp_path / "big")
     said, _ = ablations("--table", "--rounds", "2", "--also",
                         str(tmp_path / "big" / "ablations" / "results"))
-    assert ["big/one", "+10.0"] in [line.split() for line in said.splitlines()]
+    lines = [line.split() for line in said.splitlines()]
+    assert ["big/one", "+10.0", "systematic"] in lines
+    figure = lines[next(place for place, line in enumerate(lines) if line[:2] == ["Figure", "3:"]):]
+    assert [line[-1] for line in figure[1:3]] == ["systematic"] * 2
+
+
+def test_results_of_another_config_are_refused_before_anything_runs(ablations, tmp_path):
+    ablations("--variants", "none", "--seeds", "0", "--rounds", "2")
+    with pytest.raises(InputError, match="holds results of another config"):
+        ablations("--variants", "none", "--seeds", "1", "--rounds", "2",
+                  "--set", "verify.both_orders=false")
+    assert not list((tmp_path / "ablations").rglob("none_seed1*"))
+
+
+def test_a_round_without_held_out_figures_is_no_result(tmp_path):
+    whole = msgspec.json.decode(report(4, 5, 6), type=Report)
+    for place in range(3):
+        [whole.before, *whole.rounds][place].heldout = None
+        (tmp_path / "report.json").write_bytes(msgspec.json.encode(whole))
+        with pytest.raises(InputError, match="round 0 has no" if place == 0 else f"round {place} "):
+            result_of(tmp_path, variant=FULL, seed=0, settings="s", student="3M")
+        whole = msgspec.json.decode(report(4, 5, 6), type=Report)
 
 
 @pytest.mark.parametrize("content, said", [(b"{", "no result"), (msgspec.json.encode(result("static", 0, 1.0)), "another config")])

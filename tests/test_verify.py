@@ -15,6 +15,7 @@ from loop_world import (
     Written, better, is_right, judged, loop_config, probed, says, task, weather, world)
 
 from dataloop import judgement_label_verification as script
+from dataloop.reporting.card import card_path
 from dataloop.verifying.judge import Judgement, agreed, shown_prediction, verdict_of, verify_one
 from dataloop.verifying.relabel import (
     error_seed, error_seeds, label_changes, near_boundary, relabeled)
@@ -410,7 +411,7 @@ def test_what_was_made_of_replaced_labels_goes_with_them_until_it_was_trained_on
     files = simulated(probes)
     after, before = files.next(), files.error_seeds.read_bytes()
     made = [files.expanded, meta_path(files.expanded), after.dataset, after.dataset.with_suffix(".meta.json"), after.train_parquet,
-            meta_path(after.train_parquet)]
+            meta_path(after.train_parquet), card_path(after.dataset)]
 
     def make():
         for path in made:

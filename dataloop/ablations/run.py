@@ -34,7 +34,7 @@ from dataloop.ablations.variants import TABLE_4, VARIANTS, WORLDS, Variant, worl
 from dataloop.ablations.worlds import corner_lines, pictures
 from looptool.charts.paper_figures import FULL
 from looptool.command import argument_parser, run_main
-from looptool.config import Config
+from looptool.config import Config, is_simulated
 from looptool.config_file import ROOT, load_config, student_path
 from looptool.errors import InputError
 from looptool.ids import content_id
@@ -44,12 +44,12 @@ from looptool.run_files import RoundFiles
 
 _log = logging.getLogger(__name__)
 TRAINED = ("policy", "policy.meta.json", "training", "train.parquet", "train.parquet.meta.json",
-           "test.parquet", "test.parquet.meta.json", "dataset.jsonl", "dataset.meta.json")
+           "test.parquet", "test.parquet.meta.json", "dataset.jsonl", "dataset.meta.json",
+           "dataset_card.md", "heldout_probes.jsonl", "heldout_probes.jsonl.meta.json")
 """What round 1 has in common in all variants of a seed."""
-PROBED = ("probes.jsonl", "probes.jsonl.meta.json", "heldout_probes.jsonl",
-          "heldout_probes.jsonl.meta.json")
-"""And this where they probe alike."""
-TELLS_APART = {"": ("run_dir", "seed", "rounds", "ablation"),
+PROBED = ("probes.jsonl", "probes.jsonl.meta.json")
+"""And this where they draw alike; the held-out tasks are measured greedily in all."""
+TELLS_APART = {"": ("run_dir", "seed", "rounds", "ablation", "dataset_license"),
                "simulation": ("noise", "judge_shares_blind_spots")}
 """Settings in which the runs of a table may differ, by section; a variant's own come after."""
 MACHINE = {
@@ -111,8 +111,6 @@ def copy_beginning(full: Path, folder: Path, variant: Variant) -> None:
             shutil.copytree(source, first / name)
         elif source.exists():
             shutil.copy2(source, first / name)
-    if not variant.probes_alike:
-        shutil.rmtree(RoundFiles(aside, 0).folder, ignore_errors=True)
     aside.rename(folder)
 
 
@@ -143,13 +141,14 @@ def student_size(config: Config) -> str:
 def run_all(args: argparse.Namespace, plan: Plan, worlds: list[str], config: Config) -> None:
     """Run what has no result yet, seed by seed, the full loop first, as the others are copied from it."""
     settings, student = settings_of(config), student_size(config)
+    there = next(read_results(plan.results), None)
+    if there and there.settings != settings:
+        raise InputError(f"{plan.results}: holds results of another config; name another folder by "
+                         "--results, or set the config back")
     order = [FULL, *(variant for variant in args.variants if variant != FULL)]
     for seed, world, variant in ((seed, world, variant) for seed in args.seeds for world in worlds
                                  for variant in order):
         known = by_world(read_results(plan.results)).get(world, {}).get(variant, {}).get(seed)
-        if known and known.settings != settings:
-            raise InputError(f"{plan.results}: holds results of another config; name another "
-                             "folder by --results, or set the config back")
         if known is None or len(known.accuracies) <= args.rounds:
             folder = run_variant(plan, world, variant, seed)
             own = load_config(plan.config, [*plan.overrides, *WORLDS.get(world, ()),
@@ -171,9 +170,9 @@ def show(worlds: dict[str, Runs], others: list[dict[str, Runs]], rounds: int,
     for world, runs in worlds.items():
         yield from lines_of_world(world, runs, rounds)
     yield from corner_lines(worlds, rounds)
-    by_student = {next(iter(runs[FULL].values())).student: runs
-                  for found in (worlds, *others) for runs in found.values() if FULL in runs}
-    yield from ("", "Figure 3: gain of round 2 over round 1, by size of the student", *figure_3(by_student))
+    yield from ("", "Figure 3: gain of round 2 over round 1, by size of the student",
+                *figure_3((world, runs) for found in (worlds, *others)
+                          for world, runs in found.items() if FULL in runs))
 
 
 def parse_arguments() -> argparse.Namespace:

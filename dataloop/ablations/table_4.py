@@ -153,12 +153,13 @@ def figure_2(runs: Runs, rounds: int) -> Iterable[str]:
                f"{interval(after(runs, 'static', step)):>14}{interval(differences(runs, FULL, 'static', step), '+'):>16}   {paper}")
 
 
-def figure_3(by_student: dict[str, Runs]) -> Iterable[str]:
-    """What the second round adds to the first, by size of the student."""
-    for student, runs in by_student.items():
-        gains = [result.accuracies[2] - result.accuracies[1] for result in runs.get(FULL, {}).values()
+def figure_3(worlds: Iterable[tuple[str, Runs]]) -> Iterable[str]:
+    """What the second round adds to the first, by size of the student, one line a world of it."""
+    for world, runs in worlds:
+        student = next(iter(runs[FULL].values())).student
+        gains = [result.accuracies[2] - result.accuracies[1] for result in runs[FULL].values()
                  if len(result.accuracies) > 2]
-        yield f"{student:10}{interval(gains, '+'):>14}"
+        yield f"{student:10}{interval(gains, '+'):>14}  {world}"
     yield "paper:    " + ", ".join(f"{size} {gain:+.2f}" for size, gain in GAINS.items())
 
 

@@ -20,6 +20,8 @@ from looptool.run_files import RoundFiles
 GB = 1e9
 STARTS_WITHIN = 120
 """Seconds for a process that loads torch."""
+SMI_WITHIN = 60
+"""Seconds for nvidia-smi, which hangs where the driver does."""
 FREE_SHARE = 0.9
 """Of a GPU's memory, below which somebody else uses it."""
 FLASH_ATTENTION = "import flash_attn, flash_attn.bert_padding, flash_attn.ops.triton.cross_entropy"
@@ -33,17 +35,24 @@ def count_gpus() -> int:
 
 
 def nvidia_smi(*arguments: str) -> list[str]:
-    """What it prints; nothing where it is not there or fails."""
+    """What it prints; nothing where it is not there, fails, or hangs."""
     if shutil.which("nvidia-smi") is None:
         return []
-    done = subprocess.run(["nvidia-smi", *arguments], capture_output=True, text=True, timeout=60)
+    try:
+        done = subprocess.run(["nvidia-smi", *arguments], capture_output=True, text=True,
+                              timeout=SMI_WITHIN)
+    except subprocess.TimeoutExpired:
+        return []
     return done.stdout.splitlines() if done.returncode == 0 else []
 
 
 def in_a_process(*arguments: str) -> tuple[str, str]:
     """What Python prints with these arguments, and its error's last line, one of them empty."""
-    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, cwd=ROOT,
-                          timeout=STARTS_WITHIN)
+    try:
+        done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True,
+                              cwd=ROOT, timeout=STARTS_WITHIN)
+    except subprocess.TimeoutExpired:
+        return "", f"no answer in {STARTS_WITHIN} s"
     if done.returncode == 0:
         return done.stdout, ""
     return "", (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]

@@ -13,6 +13,7 @@ import re
 import signal
 import subprocess
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -76,7 +77,8 @@ class Metrics:
     def update(self, ended: bool = False) -> bool:
         """Take over what verl has written since; whether there was anything."""
         if not self.told and is_whole(self.first):
-            self.tell(groups(self.first, self.mode))
+            with suppress(msgspec.DecodeError):  # torn, over NFS; a step later it is whole and told
+                self.tell(groups(self.first, self.mode))
         fresh = {step: line for step, line in read_lines(self.verls) if step not in self.lines}
         self.lines.update(fresh)
         newest = max(self.lines, default=0)
