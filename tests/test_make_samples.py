@@ -74,8 +74,8 @@ A, B = call("getMenu", restaurant="A"), call("getMenu", restaurant="B")
     ([user("x"), assistant(A), result()], "call"),
     ([user("x"), assistant(A, suspect=True), result()], "suspect"),
     ([user("x"), assistant(text="y", suspect=True)], "suspect"),
-    ([user("x"), assistant(A), result(failed=True)], "failed_result:error"),
-    ([user("x"), assistant(A, B), result(), result(failed=True)], "failed_result:error"),
+    ([user("x"), assistant(A), result(failed=True)], "failed_result:is_error"),
+    ([user("x"), assistant(A, B), result(), result(failed=True)], "failed_result:is_error"),
     ([user("x"), assistant(A), result(), assistant(B), result(failed=True)], "call"),
     ([user("x"), assistant(text="y")], "text_first"),
     ([assistant(text="Hello"), user("x")], "before_any_user"),
@@ -88,7 +88,7 @@ def test_kinds_of_steps(messages, kind):
 def test_kinds_of_later_steps():
     messages = [user("x"), assistant(A), result(failed=True), assistant(A), result(), assistant(text="z"),
                 assistant(text="more")]
-    assert [step_kind(messages, i) for i in (1, 3, 5, 6)] == ["failed_result:error", "call", "text_after_results",
+    assert [step_kind(messages, i) for i in (1, 3, 5, 6)] == ["failed_result:is_error", "call", "text_after_results",
                                                               "after_own_turn"]
 
 

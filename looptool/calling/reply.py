@@ -72,6 +72,8 @@ def render_calls(calls: list[Call]) -> str:
 def parse_reply(text: str) -> Reply:
     """Read one reply, as the module's docstring says; <|im_end|> and <|endoftext|> at its end are dropped."""
     end = _end_of_turn(text)
+    if "<" not in text:  # an answer in words, without thinking
+        return Reply(content=text[:end].strip())
     reasoning: list[str] = []
     content: list[str] = []
     calls: list[Call] = []

@@ -5,8 +5,9 @@ code.
 - "untagged_call": a call that no parser of ours would make. An object or a list in JSON, in a fence
   or bare, that names a listed tool and has arguments; or that is exactly {"name", "arguments"},
   whatever it names, as a call of a tool that is not there is no answer either; a line of Python
-  that calls a listed tool; the call marks of other model families, and our own tags misspelled. A
-  call quoted inside a sentence is words: it stands alone if it begins or ends a line.
+  that calls a listed tool; a listed tool's name before an object (GLM-4), as a tag, or in lines of
+  name and input (ReAct, YAML); the call marks of other model families, and our own tags misspelled.
+  A call quoted inside a sentence is words: it stands alone if it begins or ends a line.
 - "invented_turn": a tool's result or another speaker's turn, written by the model itself.
 - "empty": not one letter, digit or symbol.
 
@@ -34,18 +35,30 @@ MAX_TEXT = 10_000
 
 _TAGS = re.compile(r"<(?!<)\s*/?\s*\|?\s*(?i:(?:tool|function)[\s_-]?calls?\b|function\s*=|invoke\s"
                    r"|tool_code>|\|python_tag\|)")
-_MARKS = ("<｜tool▁", "[TOOL_CALL", "[TOOL_REQUEST]", "```tool_code", "```tool_call", "✿FUNCTION✿",
-          "functools[", "to=functions.",
-          "\nAction Input:")
+_MARKS = re.compile(
+    r"<｜tool▁|\[TOOL_CALLS?\](?:\s*[\[{]|\w)"
+    r"|^[ \t>*`]*(?:\[TOOL_CALL|\[TOOL_REQUEST\]|tool_(?:code|call)[ \t]*$|✿FUNCTION✿"
+    r"|functools\[|to=functions\.)|\nAction Input:", re.MULTILINE)
 """Our own tags misspelled, and how other families of models, and frameworks, mark a call."""
-_NO_WORD = "".join(sign for sign in map(chr, range(128)) if not sign.isalnum())
-_WORD = re.compile(r"\w")
+_SIGNS = ("<｜tool", "[TOOL_", "tool_c", "✿", "functools[", "functions.", "Action Input")
+"""One stands in each of `_MARKS`, and is found faster."""
+_WORD = re.compile(r"[^\x00-/:-@\[-`{-\x7f]")
 _TURN = re.compile(r"<(?!<)(?:/?tool_response\b|\|im_start\|>)")
-_PYTHON = re.compile(r"^[ \t>*`\[(]*(?:print\()?([\w.-]+)\(\s*(?:[)\"'\[{\d]|\w+\s*=)",
-                     re.MULTILINE)
+_PYTHON = re.compile(
+    r"^[ \t>*`\[(]*(?:\w+\s*=\s*)?(?:await )?(?:print\()?([\w.][\w.-]*(?: [\w.-]+){0,4})"
+    r"\(\s*(?:[)\"'\[{\d]|\w+\s*=|\w+\s*:\s*[\"'\d\[{])", re.MULTILINE)
+_AS_TAG = re.compile(
+    r"<(?:tool|function|tool_name|function_name|name|action|api)>([^<>]*)</"
+    r"|<[ \t]*([\w.-]+)(?=[\s/>])")
+_LINES = re.compile(
+    r"^[ \t>*`{-]*[\"']?(?:%s)[\"'*]*[ \t]*:([^\n]*)\n+[ \t>*`-]*[\"']?(?:%s)[\"'*]*[ \t]*:"
+    % ("|".join(_NAMES), "arguments|args|kwargs|(?:(?:action|tool)[ _])?input"),
+    re.MULTILINE | re.IGNORECASE)
+"""A name's line and the line of its arguments; not "parameters", which a list of tools has."""
+_BEFORE_OBJECT = re.compile(r"\{\s*[\"'}]")
 _LINE_END = re.compile(r"[ \t\])}`,;.!*]*(?:\n|\Z)")
-_NAMED = re.compile(r"""["'](?:%s)["']\s*:\s*["']([^"'\n]*)["']""" % "|".join(_NAMES))
-_WITH_ARGUMENTS = re.compile(r"""["'](?:%s)["']\s*:""" % "|".join(_ARGUMENTS))
+_NAMED = re.compile(r"""(?<![\w-])(?:%s)["']?\s*:\s*["']?([^"'\n,}]*)""" % "|".join(_NAMES))
+_WITH_ARGUMENTS = re.compile(r"""(?<![\w-])(?:%s)["']?\s*:""" % "|".join(_ARGUMENTS))
 
 
 def text_fault(text: str, tools: Collection[str] = ()) -> str:
@@ -65,10 +78,14 @@ def text_fault(text: str, tools: Collection[str] = ()) -> str:
 
 
 def _is_empty(text: str) -> bool:
-    """Whether there is not one letter, digit or symbol in it."""
-    rest = text.strip(_NO_WORD)
-    return not _WORD.search(rest) and not any(unicodedata.category(sign) == "So"
-                                              for sign in set(rest))
+    """Whether there is not one letter, digit or symbol in it; ASCII's symbols are none."""
+    if text[:1].isalnum():  # as most begin
+        return False
+    found = _WORD.search(text)
+    if found is None or found[0].isalnum():
+        return found is None
+    return not any(unicodedata.category(sign)[0] in "LNS" for sign in set(text[found.start():])
+                   if sign.isalnum() or not sign.isascii())
 
 
 def takes_another_turn(text: str) -> bool:
@@ -78,15 +95,24 @@ def takes_another_turn(text: str) -> bool:
 
 def _has_untagged_call(text: str, tools: Collection[str]) -> bool:
     """Whether a call without its tags stands alone in a text."""
+    if not ("<" in text or ":" in text or "(" in text or "{" in text or "[" in text or "`" in text
+            or "=" in text or "✿" in text):
+        return False  # as most, and each look below takes longer
     if "<" in text and (_TAGS.search(text) or _is_cut_tag(text)):
         return True
-    for mark in _MARKS:  # a loop, as any() takes twice as long
-        if mark in text:
+    for sign in _SIGNS:  # a loop, as any() takes twice as long
+        if sign in text and _MARKS.search(text):
             return True
-    if tools and "(" in text and any(name in tools for name in _PYTHON.findall(text)):
-        return True
-    if "{" not in text or '"arguments"' not in text and not any(name in text for name in tools):
-        return False  # as most, and JSON takes longer
+    for name in tools:
+        if name in text:
+            if _names_a_call(text, tools):
+                return True
+            break
+    else:
+        if '"arguments"' not in text:
+            return False
+    if "{" not in text:
+        return False
     beside, position = [], 0
     for start, end, value in find_objects(text):
         if _is_call(value, tools) and (_begins_a_line(text, start) or _LINE_END.match(text, end)):
@@ -94,6 +120,26 @@ def _has_untagged_call(text: str, tools: Collection[str]) -> bool:
         beside.append(text[position:start])
         position = end
     return _is_broken_call("".join([*beside, text[position:]]), tools)
+
+
+def _names_a_call(text: str, tools: Collection[str]) -> bool:
+    """Whether a listed name stands where a call that is no JSON object has it."""
+    if "(" in text and any(name in tools for name in _PYTHON.findall(text)):
+        return True
+    if "<" in text and any(inside.strip() in tools or tag in tools
+                           for inside, tag in _AS_TAG.findall(text)):
+        return True
+    if ":" in text and any(name.strip(" \t\"'`*,") in tools for name in _LINES.findall(text)):
+        return True
+    return "{" in text and any(_line_before(text, brace.start()) in tools
+                               for brace in _BEFORE_OBJECT.finditer(text))
+
+
+def _line_before(text: str, position: int) -> str:
+    """What stands on the line before an object, or on the one above it, without decoration."""
+    before = text[max(position - 200, 0):position].rstrip(" \t\n`:*=\"'").removesuffix("```json")
+    before = before.rstrip(" \t\n`:*=\"'")
+    return before[before.rfind("\n") + 1:].strip(" \t>*`[(\"'#")
 
 
 def _is_cut_tag(text: str) -> bool:
@@ -132,4 +178,4 @@ def _is_broken_call(text: str, tools: Collection[str]) -> bool:
     start = text.find("{")
     if start < 0 or not _begins_a_line(text, start) or not _WITH_ARGUMENTS.search(text, start):
         return False
-    return any(name in tools for name in _NAMED.findall(text, start))
+    return any(name.strip() in tools for name in _NAMED.findall(text, start))
