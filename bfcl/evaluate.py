@@ -22,9 +22,9 @@ import msgspec
 
 from bfcl.card import Scored, read_card
 from bfcl.flags import (
-    asked_sampling, benchmark_parser, for_base, named_model, parse_words, refuse_own_base)
+    Job, asked, benchmark_parser, for_base, parse_words, refuse_own_base)
 from bfcl.launch import installed_version
-from bfcl.measure import Job, measure
+from bfcl.measure import measure
 from bfcl.official.scores import score_table
 from looptool.command import end_on_sigterm, run_main
 from looptool.config import Config
@@ -47,19 +47,8 @@ def make_job(args: argparse.Namespace, config: Config) -> Job:
     Raises:
         InputError: there is no such checkpoint.
     """
-    named = named_model(args, config, "bfcl_v3" if installed_version() == "2025.6.14" else "bfcl_v4")
-    return Job(folder=named.out, label=named.label, model=named.model,
-               prompt=args.prompt or config.student.instructions, sampling=asked_sampling(args),
-               categories=args.categories, per_category=args.subset, endpoint=args.endpoint,
-               served_name=args.served_name, server_flags=args.server_flags,
-               in_flight=args.in_flight, repeats=args.repeats, fresh=args.fresh)
-
-
-def base_job(args: argparse.Namespace, config: Config) -> Job:
-    """The same for the model before training."""
-    job = make_job(for_base(args), config)
-    job.label = f"base {args.base or config.student.model}"
-    return job
+    benchmark = "bfcl_v3" if installed_version() == "2025.6.14" else "bfcl_v4"
+    return Job(**asked(args, config, benchmark))
 
 
 def measure_apart(job: Job) -> Scored:
@@ -73,7 +62,7 @@ def measure_apart(job: Job) -> Scored:
             process.wait()
     if process.returncode:
         sys.exit(process.returncode)
-    return read_card(job.folder)
+    return read_card(job.out)
 
 
 def main() -> None:
@@ -83,12 +72,12 @@ def main() -> None:
     job = make_job(args, config)
     rows = {}
     if args.base is not None:
-        base = base_job(args, config)
-        refuse_own_base(job.label, job.folder, base.folder)
+        base = make_job(for_base(args), config)
+        refuse_own_base(job.label, job.out, base.out)
         rows[base.label] = measure_apart(base)
     rows[job.label] = measure(job)
     table = score_table(rows)
-    write_atomic(job.folder / "table.txt", [table.encode()])
+    write_atomic(job.out / "table.txt", [table.encode()])
     sys.stdout.write(table)
 
 

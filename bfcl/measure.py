@@ -12,12 +12,12 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
 import msgspec
 
 from bfcl.card import (
-    Card, Errors, Sampling, Scored, environment, hash_files, read_card, today, write_card)
+    Card, Errors, Scored, environment, hash_files, read_card, today, write_card)
+from bfcl.flags import Job
 from bfcl.launch import COMMITS, Launch, installed_files, installed_version
 from bfcl.official.results import WHERE, check_results, remove_failures
 from bfcl.official.scores import figures, mean_tallies, read_refused, read_tallies
@@ -40,54 +40,26 @@ HANDLER = [ROOT / name for name in (
 """Our files between the benchmark and the model."""
 
 
-class Job(msgspec.Struct, kw_only=True):
-    """One model to measure."""
-
-    folder: Path
-    label: str
-    """Its row in the table."""
-    model: str
-    prompt: str
-    """full, short, native, or a file; see bfcl/qwentool.py."""
-    sampling: Sampling
-    categories: list[str]
-    """By bfcl-eval's names; empty for all."""
-    per_category: int
-    """Entries of each category; 0 for all."""
-    endpoint: str
-    served_name: str
-    server_flags: list[str]
-    in_flight: int
-    repeats: int
-    """Draws of each entry."""
-    fresh: bool
-
-    @property
-    def begun(self) -> Path:
-        """Where its settings stand."""
-        return self.folder / "run.json"
-
-
 def measure(job: Job) -> Scored:
     """The scores of a job; what is done already is not done again.
 
     Raises:
         InputError: other settings than before, no server, or entries that failed.
     """
-    launch = Launch(job.folder)
+    launch = Launch(job.out)
     ids = {category: chosen(launch.entry_ids(category), job.per_category)
            for category in job.categories or launch.categories()}
     settings = _begin(job, model_settings(job.model, job.server_flags) | {
         "version": installed_version(), "prompt": launch.prompt_id(job.prompt), "handler": hash_files(HANDLER),
         "sampling": msgspec.to_builtins(job.sampling), "scope": scope(job.categories, job.per_category)})
-    if (job.folder / "card.json").exists() and read_card(job.folder).card.draws >= job.repeats:
-        _log.info("bfcl: %s holds this score already", job.folder)
-        return read_card(job.folder)
+    if (job.out / "card.json").exists() and read_card(job.out).card.draws >= job.repeats:
+        _log.info("bfcl: %s holds this score already", job.out)
+        return read_card(job.out)
     draws = range(1, job.repeats + 1)
     before = sum(remove_failures(launch.results(draw), ids) for draw in draws)
     wanted = len(draws) * sum(map(len, ids.values()))
     _log.info("bfcl: %s: %s of %s entries are answered", job.label, f"{before:,}", f"{wanted:,}")
-    with server(job.model, job.endpoint, job.served_name, job.server_flags, job.folder / "server.log") as served:
+    with server(job.model, job.endpoint, job.served_name, job.server_flags, job.out / "server.log") as served:
         settings = once_served(job.begun, "bfcl", settings, served.context)
         ask = Asker(served.url, served.name, job.sampling)
         with _ended_by_signals(ask, served):
@@ -100,16 +72,16 @@ def measure(job: Job) -> Scored:
     for draw in draws:
         launch.evaluate(ids, draw)
     scored = _score(launch, job, settings, served, Errors(counts=dict(counts), where=WHERE), ids)
-    write_card(job.folder, scored)
+    write_card(job.out, scored)
     return scored
 
 
 def _begin(job: Job, settings: Settings) -> Settings:
     """Make the folder ready; see bfcl.resume.go_on."""
     if job.fresh:
-        for path in (job.begun, job.folder / "card.json"):
+        for path in (job.begun, job.out / "card.json"):
             path.unlink(missing_ok=True)
-        for path in (job.folder / "result", job.folder / "score", *job.folder.glob("draw_*")):
+        for path in (job.out / "result", job.out / "score", *job.out.glob("draw_*")):
             shutil.rmtree(path, ignore_errors=True)
     return go_on(job.begun, "bfcl", settings)
 

@@ -29,7 +29,7 @@ from bfcl.acebench.scorer_process import KEEPS, STRIPS
 from bfcl.acebench.scoring import Way
 from bfcl.card import Scored, card_text, differences
 from bfcl.flags import (
-    asked_sampling, benchmark_parser, for_base, named_model, parse_words, refuse_own_base)
+    asked, benchmark_parser, for_base, parse_words, refuse_own_base)
 from bfcl.official.scores import draws_note, draws_of, tallies_of
 from looptool.command import end_on_sigterm, run_main
 from looptool.config import Config
@@ -68,20 +68,9 @@ def make_job(args: argparse.Namespace, config: Config) -> Job:
     if args.user_model and not user_endpoint:
         raise InputError("--user-model: name its server too, with --user-endpoint or OPENAI_BASE_URL")
     checkout = open_checkout(Path(args.acebench).expanduser(), args.any_commit)
-    named = named_model(args, config, f"acebench_{args.language}")
-    return Job(checkout=checkout, language=args.language, label=named.label, model=named.model, out=named.out,
-               endpoint=args.endpoint, served_name=args.served_name, server_flags=args.server_flags,
-               user_model=args.user_model, user_endpoint=user_endpoint,
-               prompt=args.prompt or config.student.instructions, sampling=asked_sampling(args),
-               categories=args.categories, per_category=args.subset, in_flight=args.in_flight,
-               repeats=args.repeats, failed_as_wrong=args.failed_as_wrong, fresh=args.fresh)
-
-
-def base_job(args: argparse.Namespace, config: Config) -> Job:
-    """The same for --base."""
-    job = make_job(for_base(args), config)
-    job.label = f"base {args.base or config.student.model}"
-    return job
+    return Job(checkout=checkout, language=args.language, user_model=args.user_model,
+               user_endpoint=user_endpoint, failed_as_wrong=args.failed_as_wrong,
+               **asked(args, config, f"acebench_{args.language}"))
 
 
 def report(measured: dict[str, dict[Way, Scored]]) -> str:
@@ -109,7 +98,7 @@ def main() -> None:
     job = make_job(args, config)
     jobs = [job]
     if args.base is not None:
-        jobs.insert(0, base_job(args, config))
+        jobs.insert(0, make_job(for_base(args), config))
         refuse_own_base(job.label, job.out, jobs[0].out)
     text = report({one.label: measure(one, config) for one in jobs})
     write_atomic(job.out / "table.txt", [text.encode()])

@@ -12,6 +12,7 @@ from typing import get_args
 
 import msgspec
 
+from bfcl import flags
 from bfcl.acebench.answers import FAULTY, Answer, no_answer
 from bfcl.acebench.checkout import CATEGORIES, REPOSITORY, USER, Checkout, Language, Row
 from bfcl.acebench.figures import figures
@@ -20,7 +21,7 @@ from bfcl.acebench.prompting import PROMPTS, prompt_id
 from bfcl.acebench.scorer_process import KEEPS
 from bfcl.acebench.scoring import CategoryScore, Way, score
 from bfcl.card import (
-    Card, Errors, Sampling, Scored, draw_folder, environment, hash_files, read_card, today,
+    Card, Errors, Scored, draw_folder, environment, hash_files, read_card, today,
     write_card)
 from bfcl.official.scores import Tally, mean_tallies
 from bfcl.resume import LEARNED, Settings, go_on, model_settings, once_served
@@ -48,30 +49,14 @@ WHERE = ("all in the denominator: no_answer and scorer_crash as wrong, replies o
          "them; those inside of agent tasks are counted apart")
 
 
-class Job(msgspec.Struct, kw_only=True):
+class Job(flags.Job, kw_only=True):
     """What is to be measured, and how."""
 
     checkout: Checkout
     language: Language
-    out: Path
-    label: str
-    model: str
-    endpoint: str
-    served_name: str
-    server_flags: list[str]
     user_model: str
     user_endpoint: str
-    prompt: str
-    """Whose system text; see bfcl/system_text.py."""
-    sampling: Sampling
-    categories: list[str]
-    per_category: int
-    """Tasks or conversations of each category; 0 for all."""
-    in_flight: int
-    repeats: int
-    """Draws of each task."""
     failed_as_wrong: bool
-    fresh: bool
 
     def rows(self) -> dict[str, list[Row]]:
         """The tasks by category; of a conversation all turns or none."""
@@ -89,11 +74,6 @@ class Job(msgspec.Struct, kw_only=True):
         asked = scope(self.categories, self.per_category)
         silent = USER in (self.categories or CATEGORIES) and not self.user_model
         return f"{asked}; without {USER}, whose user nobody played" if silent else asked
-
-    @property
-    def begun(self) -> Path:
-        """Where its settings stand."""
-        return self.out / "settings.json"
 
     def settings(self) -> Settings:
         """What changes the answers."""
