@@ -28,8 +28,8 @@ from pathlib import Path
 import msgspec
 
 from dataloop.reporting.files import read_report
-from dataloop.reporting.page import render_page
-from dataloop.reporting.samples import collect_samples
+from dataloop.reporting.page.render import render_page
+from dataloop.reporting.page.samples import collect_samples
 from dataloop.reporting.skills import World
 from dataloop.reporting.table import TOTAL_WIDTH, in_brief, make_table, render_text
 from looptool.command import argument_parser, run_main
