@@ -16,9 +16,9 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
-from playwright.sync_api import Page, sync_playwright
 
 from dataloop.reporting.files import read_report
 from dataloop.reporting.page.render import render_page
@@ -28,6 +28,9 @@ from looptool.config_file import ROOT, load_config
 from looptool.json_lines import read_jsonl, write_jsonl
 from looptool.records import Message, Probe, Sample, Verdict
 from looptool.run_files import RoundFiles
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 
 def copied(sample: Sample, number: int) -> Sample:
@@ -69,6 +72,9 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=18_304)
     parser.add_argument("--rounds", type=int, default=4)
     args = parser.parse_args()
+    # an optional dependency, which --help does without
+    from playwright.sync_api import sync_playwright
+
     with tempfile.TemporaryDirectory() as folder:
         for number in range(1, args.rounds + 1):
             multiply(RoundFiles(args.run, 1 + number % 2), RoundFiles(folder, number), args.samples,

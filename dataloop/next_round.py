@@ -195,7 +195,9 @@ def write_dataset(samples: Callable[[], Iterator[Sample]], manifest: Manifest, c
     if output.exists() and not fresh:
         with output.open("rb") as there:
             if all(there.readline() == encode_line(sample) for sample in samples()) and not there.read(1):
-                write_atomic(card_path(output), [card.encode()])
+                path = card_path(output)
+                if not path.exists() or path.read_bytes() != card.encode():
+                    write_atomic(path, [card.encode()])
                 return False
         raise InputError(f"{output}: is there already and would change; use --fresh to replace it, and then train its "
                          "round anew")
