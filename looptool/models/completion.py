@@ -14,9 +14,9 @@ class CallFailed(Exception):
 class Transient(Exception):
     """A try that failed in a way that the next one may not; `retry_after` is in seconds."""
 
-    def __init__(self, reason: str, retry_after: float = 0.0):
+    def __init__(self, reason: str, retry_after: float = 0.0, timed_out: bool = False):
         super().__init__(reason)
-        self.retry_after = retry_after
+        self.retry_after, self.timed_out = retry_after, timed_out
 
 
 TOO_LONG = ("context length", "context size", "context_length", "max_model_len", "is too large")
