@@ -74,14 +74,6 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     logprobs: list[float] | None = None
     """Log-probability of each token of the answer, if asked for."""
 
-    @property
-    def full_text(self) -> str:
-        """The answer with its thinking, as a template without reasoning parser would have shown it."""
-        if not self.reasoning:
-            return self.text
-        opened = f"<think>\n{self.reasoning}\n"
-        return opened if self.finish == "length" and not self.text else f"{opened}</think>\n\n{self.text}"
-
 
 class _Function(msgspec.Struct):
     name: str
