@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from dataloop.reporting.measures import rate
 from looptool.config_file import ROOT, load_config
 from looptool.json_lines import read_jsonl, write_jsonl
 from looptool.records import Probe, Tool
