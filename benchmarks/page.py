@@ -21,8 +21,8 @@ import msgspec
 from playwright.sync_api import Page, sync_playwright
 
 from dataloop.reporting.files import read_report
-from dataloop.reporting.page import render_page
-from dataloop.reporting.samples import collect_samples
+from dataloop.reporting.page.render import render_page
+from dataloop.reporting.page.samples import collect_samples
 from dataloop.reporting.table import make_table
 from looptool.config_file import ROOT, load_config
 from looptool.json_lines import read_jsonl, write_jsonl

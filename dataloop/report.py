@@ -28,12 +28,11 @@ from pathlib import Path
 import msgspec
 
 from dataloop.reporting.files import read_report
-from dataloop.reporting.page import render_page
-from dataloop.reporting.samples import collect_samples
+from dataloop.reporting.page.render import render_page
+from dataloop.reporting.page.samples import collect_samples
 from dataloop.reporting.skills import World
 from dataloop.reporting.table import TOTAL_WIDTH, in_brief, make_table, render_text
 from looptool.command import argument_parser, run_main
-from looptool.config import is_simulated
 from looptool.config_file import ROOT, load_config
 from looptool.json_lines import write_atomic
 from looptool.records import Message, Sample

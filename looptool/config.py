@@ -361,9 +361,3 @@ class Config(Section, kw_only=True):
     verify: Verify = msgspec.field(default_factory=Verify)
     expand: Expand = msgspec.field(default_factory=Expand)
     mix: Mix = msgspec.field(default_factory=Mix)
-
-
-def is_simulated(config: Config) -> bool:
-    """Whether the teacher is the embedded one, in this process or served over HTTP by its name."""
-    teacher = config.teacher
-    return any("simulated" in name for name in (*teacher.base_urls, *teacher.models))

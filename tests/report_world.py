@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 
 from dataloop.reporting.files import read_report
-from dataloop.reporting.page import render_page
-from dataloop.reporting.samples import SampleData, collect_samples
+from dataloop.reporting.page.render import render_page
+from dataloop.reporting.page.samples import SampleData, collect_samples
 from dataloop.reporting.skills import World
 from dataloop.reporting.table import make_table
 from looptool.config import Config

@@ -21,11 +21,11 @@ from dataloop.reporting import measures
 from dataloop.reporting.charts import accuracy_chart
 from dataloop.reporting.figures import HeldoutFigures, Rate, Report, RoundFigures
 from dataloop.reporting.files import read_report
-from dataloop.reporting.page import render_page
+from dataloop.reporting.page.render import render_page
 from dataloop.reporting.rows import NOT_YET
 from dataloop.reporting.table import TOTAL_WIDTH, make_table, render_text
 from looptool.charts.svg import BOTTOM, HEIGHT, TOP
-from looptool.config import Config, is_simulated
+from looptool.config import Config
 from looptool.config_file import ROOT, load_config
 from looptool.errors import InputError
 from looptool.json_lines import write_jsonl
@@ -391,11 +391,11 @@ def test_script_writes_page_and_figures(run, monkeypatch, capsys):
 
 def test_simulation_is_known_in_process_and_over_http():
     laptop = load_config(ROOT / "configs" / "laptop.yaml")
-    assert is_simulated(laptop)
+    assert laptop.teacher.is_simulated
     laptop.teacher.base_urls = ["http://127.0.0.1:8000/v1"]
-    assert is_simulated(laptop)
+    assert laptop.teacher.is_simulated
     laptop.teacher.models = ["Qwen3-32B"]
-    assert not is_simulated(laptop)
+    assert not laptop.teacher.is_simulated
 
 
 def test_truth_of_the_simulation_knows_its_own_tasks():

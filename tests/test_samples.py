@@ -11,9 +11,9 @@ import pytest
 from report_world import (
     D1, HOSTILE, PROBES, RIGHT, VERDICTS, WRONG, change, page_of, probe, samples_of, small_run)
 
-from dataloop.reporting import samples
-from dataloop.reporting.page import left_out
-from dataloop.reporting.samples import SampleData, shown_arguments
+from dataloop.reporting.page import samples
+from dataloop.reporting.page.render import left_out
+from dataloop.reporting.page.samples import SampleData, shown_arguments
 from looptool.calling.match import tool_match
 from looptool.config import Config
 from looptool.json_lines import write_jsonl

@@ -156,6 +156,9 @@ def test_any_text_is_one_of_four_things(text: str):
                                    'now {"', "\x00", "name: now\n", "a=", "a b ", "<now", "…"])
 def test_long_texts_take_no_longer_than_short_ones(piece: str):
     text = "now(name: <tool>now" + piece * (100_000 // len(piece))
-    begun = time.process_time()
-    text_fault(text, TOOLS)
-    assert time.process_time() - begun < 0.5 and len(text) > MAX_TEXT  # a millisecond when nothing else runs
+    taken = []
+    for _ in range(3):  # the least of them: other work can only add to it
+        begun = time.process_time()
+        text_fault(text, TOOLS)
+        taken.append(time.process_time() - begun)
+    assert min(taken) < 0.5 and len(text) > MAX_TEXT  # 10 ms at most when nothing else runs

@@ -34,7 +34,7 @@ from dataloop.ablations.variants import TABLE_4, VARIANTS, WORLDS, Variant, worl
 from dataloop.ablations.worlds import corner_lines, pictures
 from looptool.charts.paper_figures import FULL
 from looptool.command import argument_parser, run_main
-from looptool.config import Config, is_simulated
+from looptool.config import Config
 from looptool.config_file import ROOT, load_config, student_path
 from looptool.errors import InputError
 from looptool.ids import content_id

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import yaml
 
-from looptool.config import Config, is_simulated
+from looptool.config import Config
 from looptool.fingerprints import IdSet
 from looptool.ids import content_id
 from looptool.records import Origin, Sample
@@ -63,7 +63,7 @@ def render_card(config: Config, dataset: Path, number: int, sources: Mapping[str
 
 
 def _front(config: Config, dataset: Path, number: int, size: int) -> dict[str, Any]:
-    simulated = ["simulated"] if is_simulated(config) else []
+    simulated = ["simulated"] if config.teacher.is_simulated else []
     return {
         "license": config.dataset_license, "language": [config.dialogs.language],
         "pretty_name": f"LoopTool D{number}", "task_categories": ["text-generation"],
@@ -76,7 +76,7 @@ def _front(config: Config, dataset: Path, number: int, size: int) -> dict[str, A
 
 def _warning(config: Config) -> list[str]:
     return ["**SIMULATED.** Rules play the teacher, and plant errors at known rates: data to try "
-            "the loop with, not to train a real model on.", ""] if is_simulated(config) else []
+            "the loop with, not to train a real model on.", ""] if config.teacher.is_simulated else []
 
 
 def _license(config: Config) -> str:

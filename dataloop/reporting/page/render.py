@@ -1,7 +1,7 @@
 """The page of a run: one HTML file that needs nothing beside it; everything a model wrote is escaped.
 
 What changes with the run is made here; what the reader chooses from, the samples, is drawn by the
-page's own scripts from the data of dataloop/reporting/samples.py.
+page's own scripts from the data of dataloop/reporting/page/samples.py.
 """
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import yaml
 
 from dataloop.reporting import charts
 from dataloop.reporting.figures import Rate, Report, RoundFigures
+from dataloop.reporting.page.samples import SampleData, pack
 from dataloop.reporting.rows import NOT_YET, percent
-from dataloop.reporting.samples import SampleData, pack
 from dataloop.reporting.table import ORIGINS, VERDICTS, Table
 from looptool.prompts.render import fill
 

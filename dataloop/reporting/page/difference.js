@@ -1,6 +1,6 @@
 // How a prediction differs from a label, on the level of calls and arguments, as ToolMatch
 // compares them (looptool/calling/match.py): the order of calls is free. Arguments come as JSON texts by
-// path that are equal where the values are (dataloop/reporting/samples.py).
+// path that are equal where the values are (dataloop/reporting/page/samples.py).
 
 const sameCall = (a, b) => a.name === b.name
   && Object.keys(a.arguments).length === Object.keys(b.arguments).length
