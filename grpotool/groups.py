@@ -48,7 +48,7 @@ class Groups(NamedTuple):
 
 
 def groups(dump: Path, mode: str) -> Groups:
-    """Rewards as verl had them; their reasons by the reward once more, whose `mode` is train.reward."""
+    """Rewards as verl had them; reasons by the reward once more, whose `mode` is train.reward."""
     scores: dict[tuple[str, str], list[float]] = defaultdict(list)
     reasons: Counter[str] = Counter()
     with dump.open("rb") as lines:

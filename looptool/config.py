@@ -100,9 +100,9 @@ Rule = Literal["invented_value", "one_by_one", "gives_up", "sibling_tool", "omit
 class Simulation(Section):
     """The embedded teacher's world; used only where a base URL is "simulated"."""
 
-    noise: Literal["random", "systematic", "both"] = "random"
+    noise: Literal["random", "systematic"] = "random"
     """How labels go wrong: "random" drawn anew for each step, at label_noise; "systematic" by rules
-    that the teacher keeps to, at rule_share; or each at its share."""
+    that the teacher keeps to, at rule_share."""
     label_noise: Share = 0.15
     """Share of an assistant's call steps that the simulated assistant gets wrong in a consistent way."""
     rule_share: Share = 0.6

@@ -171,7 +171,8 @@ def test_what_a_kill_after_the_export_left_is_removed(tmp_path, policy, monkeypa
     files, flags = RoundFiles(tmp_path, 0), [f"run_dir={tmp_path}", f"student.model={policy}",
                                              "train.cold_start.steps=5"]
     write_jsonl(files.next().dataset, tasks(4))
-    monkeypatch.setattr(sys, "argv", ["train.py", *(word for flag in flags for word in ("--set", flag))])
+    words = [word for flag in flags for word in ("--set", flag)]
+    monkeypatch.setattr(sys, "argv", ["train.py", *words])
     left = files.training / "checkpoints" / "global_step_5"
     left.mkdir(parents=True)
     make_rows(tmp_path, tasks(4), policy)

@@ -23,7 +23,8 @@ NO_REWARD = [["p", WORDS], ["p", WORDS], ["q", OTHER], ["q", WORDS]]
 def write(dump: Path, rollouts: list[list[str]], age: float = 10) -> Path:
     dump.parent.mkdir(parents=True, exist_ok=True)
     dump.write_text("".join(json.dumps({
-        "input": prompt, "output": text, "gts": LABEL, "score": float(text == RIGHT)}) + "\n" for prompt, text in rollouts))
+        "input": prompt, "output": text, "gts": LABEL, "score": float(text == RIGHT)}) + "\n"
+        for prompt, text in rollouts))
     then = dump.stat().st_mtime - age
     os.utime(dump, (then, then))
     return dump
@@ -41,8 +42,9 @@ def test_rewards_by_group(tmp_path, rollouts, count, rewarded, mixed, reasons):
 def test_groups_are_of_one_prompt_and_label_with_the_rewards_of_the_training(tmp_path):
     other = msgspec.json.encode(Message(role="assistant", content=WORDS)).decode()
     dump = tmp_path / "1.jsonl"
-    dump.write_text("".join(json.dumps({"input": "p", "output": RIGHT, "gts": label, "score": score}) + "\n"
-                            for label, score in ((LABEL, 1.0), (LABEL, 0.0), (other, 0.0))))
+    dump.write_text("".join(
+        json.dumps({"input": "p", "output": RIGHT, "gts": label, "score": score}) + "\n"
+        for label, score in ((LABEL, 1.0), (LABEL, 0.0), (other, 0.0))))
     assert groups(dump, "strict")[:3] == (2, 1, 1)
 
 

@@ -50,8 +50,9 @@ def test_a_judge_that_takes_the_first_decides_nothing_in_both_orders() -> None:
 
 
 def test_mismatches_whose_votes_were_cut_are_unjudged_too(capsys) -> None:
-    meta = StageMeta(stage="verify", settings={}, sources={}, version="1", inputs=9, failed=0, failures={},
-                     records=4, counts={"unjudged": 2, "judge_cut": 3}, usage={"judge": Usage()}, seconds=1)
+    meta = StageMeta(stage="verify", settings={}, sources={}, version="1", inputs=9, failed=0,
+                     failures={}, records=4, counts={"unjudged": 2, "judge_cut": 3},
+                     usage={"judge": Usage()}, seconds=1)
     report(Namespace(model="m", structured="on", max_tokens=9), [], [], meta, is_right)
     assert "5 unjudged; 0 calls" in capsys.readouterr().out
 

@@ -180,7 +180,8 @@ def test_any_perplexities_make_a_histogram_or_none(perplexities):
     assert sum(figures.histogram.mastered) == len(drawable) if drawable else figures.histogram is None
 
 
-@pytest.mark.parametrize("perplexities, cut", [([3.0, 2.0], 2.0), ([1.1, 3.0, 2.0], None), ([], None)])
+@pytest.mark.parametrize("perplexities, cut", [
+    ([3.0, 2.0], 2.0), ([1.1, 3.0, 2.0], None), ([], None)])
 def test_where_the_pass_rate_chose_too_the_high_perplexity_has_no_cut(perplexities, cut):
     high = [probe(D1[0], RIGHT, value) for value in perplexities]
     assert measures.probe_figures(high, high).high_ppl_cut == cut

@@ -90,13 +90,17 @@ def test_what_was_edited_since_is_named_and_the_round_stays(
     ("probe", "samples", 4, "probe.samples: 0 -> 4"),
     ("teacher", "structured", "off", 'teacher.structured: "auto" -> "off"')])
 def test_an_option_that_was_off_is_named_too(
-        config: Config, caplog: pytest.LogCaptureFixture, section: str, key: str, value: Any, said: str) -> None:
+        config: Config, caplog: pytest.LogCaptureFixture, section: str, key: str, value: Any,
+        said: str) -> None:
     files = RoundFiles(config.run_dir, 1)
     path = files.next().dataset.with_suffix(".meta.json")
     manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
-    path.write_bytes(msgspec.json.encode(msgspec.structs.replace(manifest, mix=config.mix.recorded())))
-    put(files.expanded, {"expand": config.expand.recorded(), "structured": "auto"}, files.error_seeds)
-    test_what_was_edited_since_is_named_and_the_round_stays(config, caplog, section, key, value, said)
+    manifest = msgspec.structs.replace(manifest, mix=config.mix.recorded())
+    path.write_bytes(msgspec.json.encode(manifest))
+    put(files.expanded, {"expand": config.expand.recorded(), "structured": "auto"},
+        files.error_seeds)
+    test_what_was_edited_since_is_named_and_the_round_stays(
+        config, caplog, section, key, value, said)
 
 
 @pytest.mark.parametrize("name, left", [

@@ -99,7 +99,8 @@ def main() -> None:
             _log.info("%s", shlex.join(command(config, files, model, last_checkpoint(files)[1])))
         elif files.policy.exists():
             begin(files, describe(config, files, model))
-            shutil.rmtree(checkpoints(files), ignore_errors=True)  # left by a kill just after the export
+            # left by a kill just after the export
+            shutil.rmtree(checkpoints(files), ignore_errors=True)
             _log.info("cold start: made already, nothing to do")
         else:
             try:
