@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import math
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from dataloop.reporting.measures import rate
 from looptool.config_file import ROOT, load_config
 from looptool.json_lines import read_jsonl, write_jsonl
 from looptool.records import Probe, Tool
@@ -39,20 +39,14 @@ def split(tools: Path, run: Path) -> list[str]:
     return [f"dialogs.tools={known}", f"simulation.heldout_tools={held_out}"]
 
 
-def wilson(right: int, count: int, z: float = 1.96) -> tuple[float, float]:
-    """The interval that holds the true share in 95 of 100 cases."""
-    middle, width = right + z * z / 2, z * math.sqrt(right * (count - right) / count + z * z / 4)
-    return (middle - width) / (count + z * z), (middle + width) / (count + z * z)
-
-
 def accuracy(probes: Path) -> str:
     """A line's figures: how many held-out tasks are right, and why the others are not."""
     reasons = Counter(probe.reason for probe in read_jsonl(probes, Probe))
     count = reasons.total()
     right = reasons.pop("match", 0)
-    low, high = wilson(right, count)
+    share = rate(Counter({True: right, False: count - right}))
     causes = ", ".join(f"{number} {reason}" for reason, number in reasons.most_common(4))
-    return f"{right}/{count} = {right / count:.1%} [{low:.1%}, {high:.1%}]; {causes}"
+    return f"{right}/{count} = {share.share:.1%} [{share.low:.1%}, {share.high:.1%}]; {causes}"
 
 
 def policies(run: Path, rounds: int) -> Iterator[tuple[str, Path]]:

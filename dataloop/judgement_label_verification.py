@@ -4,7 +4,8 @@ In: round_j/probes.jsonl. Out, in round_j/:
 - verdicts.jsonl     a Verdict for each mismatch, with all votes; matches never reach a judge
 - error_seeds.jsonl  D_ES = D_MR + D_LR: PRED_WRONG keeps the label, LABEL_WRONG puts the prediction in its place
 - ledger.jsonl       a LabelChange for each label that was replaced
-- high_ppl.jsonl     D_HPPL: the mix.high_ppl mastered or BOTH_CORRECT probes with the highest perplexity, that one first
+- high_ppl.jsonl     D_HPPL: the mix.high_ppl mastered or BOTH_CORRECT probes with the highest perplexity,
+                     that one first; before them those of mix.middling_share, where that is set
 
 BOTH_WRONG and UNDECIDED are dropped and counted; a sample whose judges gave no readable reply is
 "unjudged", or "judge_cut" if the last one ended at teacher.max_tokens, and counted.

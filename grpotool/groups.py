@@ -48,14 +48,14 @@ class Groups(NamedTuple):
 
 
 def groups(dump: Path, mode: str) -> Groups:
-    """Score a step's rollouts once more, as the reward is cheap; `mode` is train.reward."""
-    scores: dict[str, list[float]] = defaultdict(list)
+    """Rewards as verl had them; reasons by the reward once more, whose `mode` is train.reward."""
+    scores: dict[tuple[str, str], list[float]] = defaultdict(list)
     reasons: Counter[str] = Counter()
     with dump.open("rb") as lines:
         for line in lines:
             rollout = msgspec.json.decode(line)
             score = compute_score("looptool", rollout["output"], rollout["gts"], mode=mode)
-            scores[rollout["input"]].append(score["score"])
+            scores[rollout["input"], rollout["gts"]].append(rollout["score"])
             reasons[score["reason"]] += 1
     return Groups(len(scores), sum(map(any, scores.values())),
                   sum(len(set(group)) > 1 for group in scores.values()), reasons)

@@ -100,9 +100,9 @@ Rule = Literal["invented_value", "one_by_one", "gives_up", "sibling_tool", "omit
 class Simulation(Section):
     """The embedded teacher's world; used only where a base URL is "simulated"."""
 
-    noise: Literal["random", "systematic", "both"] = "random"
+    noise: Literal["random", "systematic"] = "random"
     """How labels go wrong: "random" drawn anew for each step, at label_noise; "systematic" by rules
-    that the teacher keeps to, at rule_share; or each at its share."""
+    that the teacher keeps to, at rule_share."""
     label_noise: Share = 0.15
     """Share of an assistant's call steps that the simulated assistant gets wrong in a consistent way."""
     rule_share: Share = 0.6
@@ -165,7 +165,7 @@ class Dialogs(Section):
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "paper": {"tensor_parallel": 8},
+    "paper": {},
     "released_8b": {"batch_size": 256, "mini_batch_size": 32, "epochs": 4, "save_every": 90,
                     "test_every": 90, "tensor_parallel": 8},
     "released_32b": {"batch_size": 512, "mini_batch_size": 256, "epochs": 5, "save_every": 150,
@@ -226,15 +226,19 @@ class Train(Section):
     """On GPUs: "sdpa" is PyTorch's own, which needs no flash-attn; rows are padded then. "auto" is
     flash_attention_2 where flash-attn is installed. A CPU always has sdpa."""
     trackers: list[str] = []
-    """Of verl's loggers, beside console, file and tensorboard: wandb, mlflow, swanlab, ..."""
+    """Of verl's loggers, beside console, file and tensorboard: wandb, mlflow, swanlab, ...
+    A cold start has them too."""
     verl: list[str] = []
-    """Overrides of verl, key=value as on its command line, after those of grpotool/verl_run/overrides.py;
-    docs/training.md has some. A key that is set there already is refused."""
+    """Overrides of verl, key=value as on its command line, after those of
+    grpotool/verl_run/overrides.py; docs/training.md has some. A key that is set there already is
+    refused. They are of GRPO, not of a cold start."""
     cold_start: ColdStart = msgspec.field(default_factory=ColdStart)
 
 
 class Probing(Section):
     """Section 4.2, greedy capability probing."""
+
+    beyond_paper = ("samples",)
 
     engine: Literal["transformers", "endpoint", "ray"] = "endpoint"
     """What decodes: this process, servers at `base_urls`, or vLLM engines in a Ray cluster; docs/probing.md says which when."""
@@ -304,8 +308,9 @@ class Expand(Section):
     temperature: Amount = 1.0
     top_p: Share = 0.9
     presence_penalty: float = 1.2
-    distractors: Count = 0
-    """Beyond the paper: so many samples are made of each error seed by rules, without a teacher,
+    distractors: Annotated[int, msgspec.Meta(ge=0, le=3)] = 0
+    """Beyond the paper: so many samples, each in another of three ways, are made of each error seed
+    by rules, without a teacher,
     their label right by construction (after COVERT, arXiv 2604.09813; dataloop/expanding/distractors.py)."""
 
 

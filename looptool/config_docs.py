@@ -59,8 +59,9 @@ def values(form: forms.Type) -> str:
         case forms.LiteralType(values=words):
             return " or ".join(", ".join(f"`{word}`" for word in part)
                                for part in (words[:-1], words[-1:]) if part)
-        case forms.IntType(ge=low):
-            return "whole number" if low is None else f"whole number from {low}"
+        case forms.IntType(ge=low, le=high):
+            return "whole number" + ("" if low is None else f" from {low}") + (
+                "" if high is None else f" to {high}")
         case forms.FloatType(ge=low, gt=above, le=high):
             bounds = [f"from {low:g}" if low is not None else "",
                       f"above {above:g}" if above is not None else "",

@@ -167,6 +167,21 @@ def test_what_is_said_without_training(tmp_path, policy, monkeypatch, caplog, st
     assert (tmp_path / "round_0" / "train.parquet").exists() == bool(steps)
 
 
+def test_what_a_kill_after_the_export_left_is_removed(tmp_path, policy, monkeypatch, caplog):
+    files, flags = RoundFiles(tmp_path, 0), [f"run_dir={tmp_path}", f"student.model={policy}",
+                                             "train.cold_start.steps=5"]
+    write_jsonl(files.next().dataset, tasks(4))
+    words = [word for flag in flags for word in ("--set", flag)]
+    monkeypatch.setattr(sys, "argv", ["train.py", *words])
+    left = files.training / "checkpoints" / "global_step_5"
+    left.mkdir(parents=True)
+    make_rows(tmp_path, tasks(4), policy)
+    files.policy.mkdir()
+    with caplog.at_level("INFO"):
+        cold_start.main()
+    assert "made already" in caplog.text and not left.parent.exists()
+
+
 # The whole of it
 
 

@@ -8,9 +8,11 @@ import pytest
 from loop_world import ALARM, WEATHER, is_right, loop_config, says, task, weather, world
 
 from dataloop.error_data_expansion import checked_distractor, expand_seeds
-from dataloop.expanding.distractors import QUALIFIERS, distracted, qualified
+from dataloop.expanding.distractors import QUALIFIERS, WAYS, distracted, qualified
 from dataloop.expanding.scenarios import SCENARIOS
 from looptool.config import Expand
+from looptool.config_file import ROOT, load_config
+from looptool.errors import InputError
 from looptool.json_lines import read_jsonl, write_jsonl
 from looptool.records import Call, ErrorSeed, Message, Sample, Tool
 from looptool.simulation.world.kinds import kind_of
@@ -51,6 +53,13 @@ def test_a_seed_gets_every_way_once_and_the_same_ones_again():
     failed = next(new for new in made if new.source == "distractor:failed_result")
     assert [message.role for message in failed.messages] == ["user", "assistant", "tool"]
     assert failed.messages[1].calls == [weather("Rome")] and "error" in failed.messages[2].content
+
+
+def test_there_are_no_more_of_a_seed_than_ways():
+    laptop = ROOT / "configs" / "laptop.yaml"
+    assert load_config(laptop, [f"expand.distractors={len(WAYS)}"]).expand.distractors == len(WAYS)
+    with pytest.raises(InputError, match="expand.distractors"):
+        load_config(laptop, [f"expand.distractors={len(WAYS) + 1}"])
 
 
 @pytest.mark.parametrize("name, named", [("get_weather", "get_weather_bulk"), ("setAlarm", "setAlarmBulk"),

@@ -22,7 +22,9 @@ NO_REWARD = [["p", WORDS], ["p", WORDS], ["q", OTHER], ["q", WORDS]]
 
 def write(dump: Path, rollouts: list[list[str]], age: float = 10) -> Path:
     dump.parent.mkdir(parents=True, exist_ok=True)
-    dump.write_text("".join(json.dumps({"input": prompt, "output": text, "gts": LABEL}) + "\n" for prompt, text in rollouts))
+    dump.write_text("".join(json.dumps({
+        "input": prompt, "output": text, "gts": LABEL, "score": float(text == RIGHT)}) + "\n"
+        for prompt, text in rollouts))
     then = dump.stat().st_mtime - age
     os.utime(dump, (then, then))
     return dump
@@ -35,6 +37,15 @@ def test_rewards_by_group(tmp_path, rollouts, count, rewarded, mixed, reasons):
     found = groups(write(tmp_path / "1.jsonl", rollouts), "strict")
     assert found == Groups(count, rewarded, mixed, found.reasons) and found.reasons == reasons
     assert found.record() == {"reasons": reasons, "groups": {"count": count, "rewarded": rewarded, "mixed": mixed}}
+
+
+def test_groups_are_of_one_prompt_and_label_with_the_rewards_of_the_training(tmp_path):
+    other = msgspec.json.encode(Message(role="assistant", content=WORDS)).decode()
+    dump = tmp_path / "1.jsonl"
+    dump.write_text("".join(
+        json.dumps({"input": "p", "output": RIGHT, "gts": label, "score": score}) + "\n"
+        for label, score in ((LABEL, 1.0), (LABEL, 0.0), (other, 0.0))))
+    assert groups(dump, "strict")[:3] == (2, 1, 1)
 
 
 def test_a_dump_is_whole_when_it_does_not_grow(tmp_path):

@@ -68,12 +68,6 @@ def test_reply_holds_tool_calls_and_logprobs():
     assert reply.logprobs == [-0.5, -1.0] and reply.finish == "tool_calls"
 
 
-def test_full_text_gives_back_what_the_model_wrote():
-    assert Reply(text="t", reasoning="r").full_text == "<think>\nr\n</think>\n\nt"
-    assert Reply(reasoning="r", finish="length").full_text == "<think>\nr\n"
-    assert Reply(text="t").full_text == "t"
-
-
 def test_answer_without_content_is_no_answer():
     with pytest.raises(Transient):
         read_completion(b'{"choices": [{"message": {}}]}')

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -17,11 +18,13 @@ from report_world import (
 
 from dataloop import report as script
 from dataloop.reporting import measures
-from dataloop.reporting.figures import Report
+from dataloop.reporting.charts import accuracy_chart
+from dataloop.reporting.figures import HeldoutFigures, Rate, Report, RoundFigures
 from dataloop.reporting.files import read_report
 from dataloop.reporting.page.render import render_page
 from dataloop.reporting.rows import NOT_YET
 from dataloop.reporting.table import TOTAL_WIDTH, make_table, render_text
+from looptool.charts.svg import BOTTOM, HEIGHT, TOP
 from looptool.config import Config
 from looptool.config_file import ROOT, load_config
 from looptool.errors import InputError
@@ -175,6 +178,24 @@ def test_any_perplexities_make_a_histogram_or_none(perplexities):
     figures = measures.probe_figures([probe(D1[0], RIGHT, value) for value in perplexities], [])
     drawable = [value for value in perplexities if 0 < value < float("inf")]
     assert sum(figures.histogram.mastered) == len(drawable) if drawable else figures.histogram is None
+
+
+@pytest.mark.parametrize("perplexities, cut", [
+    ([3.0, 2.0], 2.0), ([1.1, 3.0, 2.0], None), ([], None)])
+def test_where_the_pass_rate_chose_too_the_high_perplexity_has_no_cut(perplexities, cut):
+    high = [probe(D1[0], RIGHT, value) for value in perplexities]
+    assert measures.probe_figures(high, high).high_ppl_cut == cut
+
+
+@pytest.mark.parametrize("static", [0.0, 0.9])
+def test_static_training_has_its_place_in_the_chart(static):
+    def share(value: float) -> Rate:
+        return Rate(hits=0, total=9, unknown=0, share=value, low=value, high=value)
+
+    heldout = HeldoutFigures(accuracy=share(0.5), static=share(static))
+    chart = accuracy_chart([RoundFigures(number=1, heldout=heldout)])
+    dot = float(re.search(r'<circle[^>]*class="step"[^>]*>', chart)[0].split('cy="')[1].split('"')[0])
+    assert TOP <= dot <= HEIGHT - BOTTOM
 
 
 def test_drawn_replies_give_pass_at_1_and_at_k():

@@ -179,7 +179,7 @@ def test_every_variant_can_be_configured():
         assert load_config(LAPTOP, [f"ablation={variant.ablation}", *variant.settings])
 
 
-@pytest.mark.parametrize("override, same", [("simulation.noise=both", True),
+@pytest.mark.parametrize("override, same", [("simulation.noise=systematic", True),
                                             ("simulation.rule_share=0.5", False),
                                             ("teacher.in_flight=7", True),
                                             ("probe.in_flight=7", True),

@@ -79,6 +79,20 @@ def test_each_state_of_a_round(tmp_path: Path) -> None:
     assert shown(config)[-2] == "next: bash scripts/06_verify.sh --round 1".split()
 
 
+def test_matches_that_are_judged_and_samples_by_rules_count(tmp_path: Path) -> None:
+    config, files = loop_config(tmp_path, rounds=1), RoundFiles(tmp_path, 1)
+    config.verify.audit_mastered, config.expand.distractors = 0.5, 2
+    files.folder.mkdir(parents=True)
+    write_stage(files.probes, 3)
+    write_jsonl(files.error_seeds, [task(city) for city in CITIES])
+    begin_journal(files.verdicts, 4).close()
+    begin_journal(files.expanded, 5).close()
+    lines = {words[0]: words for words in shown(config)}
+    tries = 3 * (config.expand.per_seed + 2)
+    assert lines["verify"][2:5] == ["4", "so", "far"]
+    assert lines["expand"][2:5] == ["5", "of", f"{tries}"]
+
+
 def test_a_training_that_runs(tmp_path: Path) -> None:
     config, files = loop_config(tmp_path, rounds=1), RoundFiles(tmp_path, 1)
     files.training.mkdir(parents=True)

@@ -82,6 +82,27 @@ def test_what_was_edited_since_is_named_and_the_round_stays(
     assert f"round 1 is complete, made with other settings ({said}); left as it is" in caplog.messages
 
 
+@pytest.mark.parametrize("section, key, value, said", [
+    ("verify", "audit_mastered", 0.5, "verify.audit_mastered: 0.0 -> 0.5"),
+    ("verify", "label_refinement", True, "verify.label_refinement: false -> true"),
+    ("expand", "distractors", 2, "expand.distractors: 0 -> 2"),
+    ("mix", "middling_share", 0.5, "mix.middling_share: 0.0 -> 0.5"),
+    ("probe", "samples", 4, "probe.samples: 0 -> 4"),
+    ("teacher", "structured", "off", 'teacher.structured: "auto" -> "off"')])
+def test_an_option_that_was_off_is_named_too(
+        config: Config, caplog: pytest.LogCaptureFixture, section: str, key: str, value: Any,
+        said: str) -> None:
+    files = RoundFiles(config.run_dir, 1)
+    path = files.next().dataset.with_suffix(".meta.json")
+    manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
+    manifest = msgspec.structs.replace(manifest, mix=config.mix.recorded())
+    path.write_bytes(msgspec.json.encode(manifest))
+    put(files.expanded, {"expand": config.expand.recorded(), "structured": "auto"},
+        files.error_seeds)
+    test_what_was_edited_since_is_named_and_the_round_stays(
+        config, caplog, section, key, value, said)
+
+
 @pytest.mark.parametrize("name, left", [
     ("round_1/dataset.jsonl", ALL[1:]), ("round_1/policy", ALL[1:]), ("seed.jsonl", ALL[1:]), ("round_1/probes.jsonl", ALL[1:]),
     ("round_1/error_seeds.jsonl", ALL[1:]), ("heldout.jsonl", [ALL[0], *ALL[2:]])])

@@ -289,6 +289,16 @@ def test_a_reply_without_end_and_limit_is_tried_twice_at_full_length(tmp_path):
     assert server.count == 2 and time.monotonic() - begun < 3
 
 
+def test_slow_steps_of_one_try_are_no_timeout(tmp_path):
+    """The look at what the server does with schemas, two requests, and none takes all the time."""
+    with (
+        LocalServer(keeps(*ALL), fault=lambda payload, _: (
+            "503" if form_of(payload) == "thinks?" else None), latency=0.3) as server,
+        pytest.raises(CallFailed, match="no answer in 5 tries; last: status 503"),
+    ):
+        asked(tmp_path, server, [VOTE], timeout_seconds=0.5)
+
+
 def test_a_server_that_is_down_at_once_still_has_all_tries(tmp_path):
     with (
         LocalServer(fault=lambda *_: "503") as server,

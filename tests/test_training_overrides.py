@@ -17,6 +17,7 @@ import yaml
 from golden_files import check_golden
 
 from grpotool import train
+from grpotool.cold_start import overrides as cold_start
 from grpotool.doctor.verl_config import compose_by_verl
 from grpotool.rows import METADATA
 from grpotool.verl_run.overrides import checkpoints, compose, environment, quote, verl_command
@@ -114,9 +115,10 @@ def test_attention_of_a_machine(tmp_path, monkeypatch, chosen, installed, packed
 
 
 def test_trackers_join_ours(tmp_path):
-    run = compose(load("laptop", "train.trackers=[wandb,mlflow]"), RoundFiles(tmp_path, 1), "/p", 5,
-                  None)
-    assert "trainer.logger=[console,file,tensorboard,wandb,mlflow]" in run
+    config = load("laptop", "train.trackers=[wandb,mlflow]")
+    for number, made in ((1, compose), (0, cold_start.compose)):
+        run = made(config, RoundFiles(tmp_path, number), "/p", 5, None)
+        assert "trainer.logger=[console,file,tensorboard,wandb,mlflow]" in run
 
 
 def test_own_overrides_come_last_and_are_kept(tmp_path):
@@ -196,7 +198,7 @@ def test_presets_are_the_tables_columns(tmp_path):
     bare.write_text("run_dir: r\nstudent: {model: m}\nteacher: {models: [t]}\n")
     parallel = {name: load_config(bare, [f"train.preset={name}"]).train.tensor_parallel
                 for name in PRESETS}
-    assert parallel == {"paper": 8, "released_8b": 8, "released_32b": 4}
+    assert parallel == {"paper": 1, "released_8b": 8, "released_32b": 4}
 
 
 def test_checkpoints_and_tests_as_often_as_the_preset_says(tmp_path):

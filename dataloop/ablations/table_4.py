@@ -102,11 +102,15 @@ def blind_spots(runs: Runs) -> Iterable[str]:
         yield f"{_name(variant):22}{shares[0]:>38}{shares[1]:>38}{kappas:>28}"
 
 
-def _by_round(series: Sequence[Sequence[float]], digits: int = 1) -> str:
-    """Means over seeds, by round."""
+def _means(series: Sequence[Sequence[float]], digits: int = 1) -> list[str]:
+    """Over seeds, by round."""
     columns = [[each[step] for each in series if step < len(each)]
                for step in range(max(map(len, series), default=0))]
-    return ", ".join(f"{statistics.mean(values):.{digits}f}" for values in columns) or "-"
+    return [f"{statistics.mean(values):.{digits}f}" for values in columns]
+
+
+def _by_round(series: Sequence[Sequence[float]], digits: int = 1) -> str:
+    return ", ".join(_means(series, digits)) or "-"
 
 
 def kinds(runs: Runs, rounds: int) -> Iterable[str]:
@@ -119,8 +123,7 @@ def kinds(runs: Runs, rounds: int) -> Iterable[str]:
         own, its = ({seed: result.by_kind[kind] for seed, result in variant.items()
                      if len(result.by_kind.get(kind, ())) > rounds} for variant in (full, static))
         less = [own[seed][rounds] - its[seed][rounds] for seed in own if seed in its]
-        made = zip(*(_by_round([getattr(result, name).get(kind, [])
-                                for result in full.values()]).split(", ")
+        made = zip(*(_means([getattr(result, name).get(kind, []) for result in full.values()])
                      for name in ("error_seeds", "expanded_by_kind")))
         start = _by_round([series[:1] for series in own.values()])
         yield (f"{kind:14}{start:>8}"

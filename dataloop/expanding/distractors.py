@@ -44,8 +44,8 @@ def _like_tools(sample: Sample, rng: random.Random) -> Sample | None:
 
 
 def qualified(tool: Tool, word: str) -> Tool:
-    """Another tool with the same parameters: book_flight -> book_flight_preview, bookFlight ->
-    bookFlightPreview."""
+    """Another tool with the same parameters: book_flight -> book_flight_draft, bookFlight ->
+    bookFlightDraft."""
     separator = next((mark for mark in "_-" if mark in tool.name), "")
     name = tool.name + separator + (word if separator else word.capitalize())
     return replace(tool, name=name,
@@ -73,14 +73,14 @@ WAYS: dict[str, Callable[[Sample, random.Random], Sample | None]] = {
 
 
 def distracted(seed: ErrorSeed, number: int, round: int, key: str) -> Sample | None:
-    """The `number`th sample of a seed, each in another way until all were used; None where the seed
-    does not allow it, or its label calls nothing."""
+    """The `number`th sample of a seed, each in another way; None where the seed does not allow it, or
+    its label calls nothing."""
     old = seed.sample
     if not old.label.calls:
         return None
     rng = random.Random(f"{key}:{old.id}:{number}")
     ways = random.Random(f"{key}:{old.id}:ways").sample(list(WAYS), len(WAYS))
-    way = ways[number % len(ways)]
+    way = ways[number]
     new = WAYS[way](old, rng)
     return new and replace(new, id=sample_id(new.tools, new.date, new.messages, new.label),
                            parent=old.id, origin="expanded", round=round,

@@ -36,7 +36,7 @@ class Supply(msgspec.Struct, kw_only=True):
     error_seeds: Rows = NO_ROWS
     expanded: Rows = NO_ROWS
     high_ppl: Rows = NO_ROWS
-    """D_HPPL, the highest perplexity first."""
+    """D_HPPL, as high_ppl.jsonl has it."""
     seed_new: Rows = NO_ROWS
     """Seed samples that no round has used, in the run's order."""
     mastered: Rows = NO_ROWS

@@ -28,9 +28,9 @@ def accuracy_chart(rounds: Sequence[RoundFigures]) -> str:
     if not points:
         return ""
     beside = [figures.heldout.static and figures.heldout.static.share for figures in probed]
-    low = max(0.0, math.floor(min(*(rate.low for _, rate in points),
-                                  *filter(None, beside), 1.0) * 20 - 0.2) / 20)
-    high = min(1.0, math.ceil(max(rate.high for _, rate in points) * 20 + 0.2) / 20)
+    drawn = [share for share in beside if share is not None]
+    low = max(0.0, math.floor(min([*(rate.low for _, rate in points), *drawn]) * 20 - 0.2) / 20)
+    high = min(1.0, math.ceil(max([*(rate.high for _, rate in points), *drawn]) * 20 + 0.2) / 20)
     axes = Axes(low, high)
     xs = [axes.x((index + 0.5) / len(points)) for index in range(len(points))]
     ys = [axes.y(rate.share) for _, rate in points]

@@ -97,7 +97,7 @@ class ProbeFigures(Record):
     """"match", and the reason codes of mismatches."""
     median_perplexity: float | None
     high_ppl_cut: float | None
-    """Least perplexity of D_HPPL."""
+    """Least perplexity of D_HPPL; None where some were taken by their pass rate."""
     histogram: Histogram | None
     drawn: int = 0
     """Replies to each sample beside the greedy one, k (probe.samples)."""

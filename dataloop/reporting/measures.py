@@ -111,9 +111,11 @@ def probe_figures(probes: Iterable[Probe], high_ppl: Iterable[Probe]) -> ProbeFi
         cases.update(reply_cases(probe.text, probe.finish))
         (mastered if probe.matches else mismatched).append(probe.perplexity)
     both = sorted(filter(drawable, mastered + mismatched))
+    taken = [probe.perplexity for probe in high_ppl]
+    by_perplexity = taken == sorted(taken, reverse=True)
     return ProbeFigures(samples=sum(reasons.values()), reasons=dict(reasons.most_common()),
                         median_perplexity=both[len(both) // 2] if both else None,
-                        high_ppl_cut=min((probe.perplexity for probe in high_ppl), default=None),
+                        high_ppl_cut=taken[-1] if taken and by_perplexity else None,
                         histogram=histogram(mastered, mismatched, both) if both else None,
                         cases=dict(cases), drawn=drawn,
                         pass_at_1=sum(rates) / len(rates) if rates else None,

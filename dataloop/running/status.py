@@ -107,12 +107,15 @@ def round_steps(config: Config, number: int) -> list[Step]:
         return rows and rows.counts["train"] // train.batch_size * train.epochs
 
     def mismatches() -> int | None:
+        if config.verify.audit_mastered or config.verify.label_refinement:
+            return None  # matches are judged too, and which ones only the step itself knows
         probed = read_meta(files.probes)
         return probed and sum(probed.counts.values()) - sum(probed.counts.get(kind, 0) for kind in ("match", "too_long"))
 
     def tries() -> int | None:
         seeds = lines(files.error_seeds)
-        return None if seeds is None else seeds * config.expand.per_seed
+        return None if seeds is None else seeds * (
+            config.expand.per_seed + config.expand.distractors)
 
     return [Step("train", f"04_train.sh --round {number}", files.policy, steps, files.training),
             Step("probe", f"05_probe.sh --round {number}", files.probes, lambda: lines(files.dataset)),

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from dataloop.mixing.manifest import Manifest
 from looptool.command import argument_parser, run_main
@@ -64,13 +65,15 @@ def made_dataset(dataset: Path) -> Made | None:
     except msgspec.DecodeError as error:
         raise InputError(f"{path}: cannot be read ({error}); run scripts/08_next_round.sh --fresh for the round "
                          "before") from None
-    return Made(dataset, {"mix": manifest.mix, "seed": manifest.seed}, manifest.sources) if dataset.exists() else None
+    return Made(dataset, {"mix": manifest.mix, "seed": manifest.seed}, manifest.sources,
+                ("mix",)) if dataset.exists() else None
 
 
 def round_outputs(files: RoundFiles) -> list[Made | None]:
     """Of the steps of run_round.sh."""
     return [made(files.train_parquet, "train", "student"), made(files.policy), made(files.probes, "probe", "student"),
-            made(files.verdicts, "verify"), made(files.expanded, "student"), made_dataset(files.next().dataset)]
+            made(files.verdicts, "verify", "teacher"),
+            made(files.expanded, "student", "teacher", "expand"), made_dataset(files.next().dataset)]
 
 
 def heldout_answers(files: RoundFiles) -> Made | None:
@@ -98,6 +101,12 @@ def edited(step: Made, config: Config) -> list[str]:
                                         "judges": judges[:1] if config.verify.preset == "paper" else judges,
                                         "judging": config.ablation != "no_jglv"})
     old, new = {}, {}
+    for section in step.sections:
+        options = getattr(config, section)
+        for key in options.beyond_paper:  # not recorded where it was off
+            value = getattr(options, key)
+            old |= flatten(type(value)(), f"{section}.{key}")
+            new |= flatten(value, f"{section}.{key}")
     for key, value in flatten(step.settings).items():
         place = next((name for name in (key, *(f"{section}.{key}" for section in step.sections)) if name in known), None)
         if key not in DERIVED and place is not None:
@@ -118,6 +127,7 @@ def is_done(steps: list[Made | None], what: str, config: Config) -> bool:
 def steps_left(config: Config) -> Iterator[str]:
     """SCRIPT:ROUND in their order."""
     is_round_left = False
+    greedy = replace(config, probe=replace(config.probe, samples=0))  # as held-out tasks are probed
     start = RoundFiles(config.run_dir, 0)
     made_of = [made(start.train_parquet, "train", "student"), made(start.policy, "train")]
     if config.train.cold_start.steps and not is_done(made_of, "the cold start", config):
@@ -127,7 +137,7 @@ def steps_left(config: Config) -> Iterator[str]:
         is_round_left = number > 0 and (is_round_left or not is_done(round_outputs(files), f"round {number}", config))
         if is_round_left:
             yield f"run_round.sh:{number}"
-        if is_round_left or not is_done([heldout_answers(files)], f"held-out of round {number}", config):
+        if is_round_left or not is_done([heldout_answers(files)], f"held-out of round {number}", greedy):
             yield f"evaluate_heldout.sh:{number}"
 
 

@@ -32,6 +32,8 @@ NO_CHALLENGE = ("match", "malformed", "untagged_call", "invented_turn", "empty")
 
 def audited(probes: Path, share: float) -> Callable[[Probe], bool]:
     """Whether a mastered sample is among this share of them that has the highest perplexity."""
+    if not share:
+        return lambda probe: False
     listing = Listing()
     mastered = listing.add(probes, Probe, lambda probe: probe.matches)
     chosen = set(listing.ids(near_boundary(listing, mastered, share=share)).tolist())

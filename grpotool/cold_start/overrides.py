@@ -7,7 +7,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from grpotool.verl_run.overrides import SAVE_EVERY, attention, checkpoints, padded, quote
+from grpotool.verl_run.overrides import SAVE_EVERY, attention, checkpoints, logger, padded, quote
 from looptool.config import Config
 from looptool.config_file import ROOT
 from looptool.run_files import RoundFiles
@@ -40,7 +40,7 @@ def common(config: Config, files: RoundFiles, model: str, end_token: int | None)
         "trainer.project_name=looptool",
         "trainer.experiment_name=cold_start",
         f"trainer.default_local_dir={quote(checkpoints(files))}",
-        "trainer.logger=[console,file,tensorboard]",
+        logger(config),
         f"trainer.seed={config.seed}",
         f"trainer.total_training_steps={start.steps}",
         f"trainer.total_epochs={start.steps + 1}",  # more than enough: the steps end the training

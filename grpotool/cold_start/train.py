@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import shlex
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -98,6 +99,8 @@ def main() -> None:
             _log.info("%s", shlex.join(command(config, files, model, last_checkpoint(files)[1])))
         elif files.policy.exists():
             begin(files, describe(config, files, model))
+            # left by a kill just after the export
+            shutil.rmtree(checkpoints(files), ignore_errors=True)
             _log.info("cold start: made already, nothing to do")
         else:
             try:

@@ -61,7 +61,7 @@ def common(config: Config, files: RoundFiles, model: str) -> list[str]:
         "trainer.project_name=looptool",
         f"trainer.experiment_name=round_{files.round}",
         f"trainer.default_local_dir={quote(checkpoints(files))}",
-        f"trainer.logger=[{','.join(['console', 'file', 'tensorboard', *train.trackers])}]",
+        logger(config),
         f"trainer.rollout_data_dir={quote(files.rollouts.resolve())}",
         f"trainer.total_epochs={train.epochs}",
         "trainer.max_actor_ckpt_to_keep=2",  # verl removes the oldest before it writes: with 1, a kill there loses all
@@ -226,6 +226,11 @@ def quote(value: Path | str) -> str:
     """A value as Hydra reads it back whole, whatever characters a folder's name has."""
     escaped = re.sub(r"(\\+)(?='|$)", r"\1\1", str(value)).replace("'", r"\'")
     return f"'{escaped}'"
+
+
+def logger(config: Config) -> str:
+    """What a training writes its metrics to."""
+    return f"trainer.logger=[{','.join(['console', 'file', 'tensorboard', *config.train.trackers])}]"
 
 
 def checkpoints(files: RoundFiles) -> Path:

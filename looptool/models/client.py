@@ -205,7 +205,6 @@ class Client:
             async with self._slots:
                 endpoint = self._choose(model, home)
                 endpoint.in_flight += 1
-                started = time.monotonic()
                 try:
                     answer = await put(endpoint)
                     endpoint.failures = 0
@@ -218,7 +217,7 @@ class Client:
                 except Transient as error:
                     endpoint.rest()
                     reason, pause = str(error), error.retry_after
-                    timeouts += time.monotonic() - started >= self._teacher.timeout_seconds
+                    timeouts += error.timed_out
                 finally:
                     endpoint.in_flight -= 1
             failed += 1

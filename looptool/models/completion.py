@@ -14,9 +14,9 @@ class CallFailed(Exception):
 class Transient(Exception):
     """A try that failed in a way that the next one may not; `retry_after` is in seconds."""
 
-    def __init__(self, reason: str, retry_after: float = 0.0):
+    def __init__(self, reason: str, retry_after: float = 0.0, timed_out: bool = False):
         super().__init__(reason)
-        self.retry_after = retry_after
+        self.retry_after, self.timed_out = retry_after, timed_out
 
 
 TOO_LONG = ("context length", "context size", "context_length", "max_model_len", "is too large")
@@ -73,14 +73,6 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     completion_tokens: int = 0
     logprobs: list[float] | None = None
     """Log-probability of each token of the answer, if asked for."""
-
-    @property
-    def full_text(self) -> str:
-        """The answer with its thinking, as a template without reasoning parser would have shown it."""
-        if not self.reasoning:
-            return self.text
-        opened = f"<think>\n{self.reasoning}\n"
-        return opened if self.finish == "length" and not self.text else f"{opened}</think>\n\n{self.text}"
 
 
 class _Function(msgspec.Struct):

@@ -62,7 +62,8 @@ class Endpoint:
             response = await self.client.post(path, cast_to=httpx2.Response, content=body, options=_HEADERS)
             return read(response.content)
         except (openai.APIConnectionError, aiohttp.ClientError) as error:
-            raise Transient(f"no response ({_cause(error)})") from None
+            timed_out = isinstance(error.__cause__, httpx2.ReadTimeout)
+            raise Transient(f"no response ({_cause(error)})", timed_out=timed_out) from None
         except openai.APIStatusError as error:
             if error.status_code in (408, 425, 429) or error.status_code >= 500:
                 raise Transient(f"status {error.status_code}", _retry_after(error.response)) from None

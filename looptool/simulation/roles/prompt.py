@@ -70,15 +70,14 @@ class Prompt:
         With judge_shares_blind_spots they are the same for whoever is asked about this history.
         """
         rates, tools = self.rates, self.tools
-        if rates.noise != "random" and now is not None:
-            kept = rule_error(rates, self.seed, tools, history, now)
-            if kept is not None:
-                return kept[1]
+        if rates.noise == "systematic":
+            kept = None if now is None else rule_error(rates, self.seed, tools, history, now)
+            return None if kept is None else kept[1]
         # what the judge has to draw again cannot depend on the assistant's own prompt
         rng = (step_rng(self.seed, "label_noise", history) if rates.judge_shares_blind_spots
                else self.rng("label_noise", json.dumps(self.chat, sort_keys=True)))
         is_done = now is not None and now.kind == "done"
-        if rates.noise == "systematic" or rng.random() >= rates.label_noise or is_done:
+        if rng.random() >= rates.label_noise or is_done:
             return None
         return corrupt(rng, [] if now is None else now.calls, tools)[1]
 
