@@ -39,12 +39,11 @@ from looptool.simulation.world.noise import corrupt
 from looptool.simulation.world.tasks import draw_task, draw_tools
 from looptool.simulation.world.truth import truth
 
-STUDENT = str(ROOT / "grpotool" / "tiny_student" / "checkpoint")
+STUDENT = str(ROOT / "grpotool/tiny_student/checkpoint")
 PROMPTS, REPLIES, LEARNING_RATE = 8, 8, 1.5e-4  # a step of GRPO: 8 replies to each of 8 prompts
 CLIP, LABEL_NOISE, PER_SEED = (1 - 0.2, 1 + 0.28), 0.25, 4  # PER_SEED is the paper's k
-TEACHER = Teacher(Simulation())
+TEACHER, IDEAS = Teacher(Simulation()), read_scenarios(SCENARIOS, PER_SEED)
 ROW = "{:10}{:>12}{:>16}{:>12}{:>12}{:>12}"
-IDEAS = read_scenarios(SCENARIOS, PER_SEED)
 
 
 def ask(chat: list[dict[str, str]]) -> str:
@@ -69,8 +68,7 @@ def draw_seed_data(count: int, rng: random.Random) -> list[Sample]:
 
 def grpo(policy: Policy, dataset: list[Sample], steps: int, rng: random.Random) -> list[float]:
     """Section 4.1: train pi_j on D_j with the binary reward; returns its mean at every step."""
-    optimizer = torch.optim.AdamW(policy.model.parameters(), lr=LEARNING_RATE)  # new in each round
-    rewards = []
+    optimizer, rewards = torch.optim.AdamW(policy.model.parameters(), lr=LEARNING_RATE), []
     for _ in trange(steps, desc="GRPO", unit="step", disable=None):
         batch = [sample for sample in rng.sample(dataset, PROMPTS) for _ in range(REPLIES)]
         prompts = [policy.encode(sample) for sample in batch]
@@ -185,12 +183,11 @@ def loop(samples: int, rounds: int, steps: int, tasks: int) -> tuple[Policy, lis
         expanded = [sample for seed in seeds for sample in expand(seed, j)]
         # Mastered, or right in another way: worth repeating where the policy was least sure.
         near = [p for p in probes if p.matches] + [p for p, v, _ in judged if v == "BOTH_CORRECT"]
-        near = [p.sample for p in sorted(near, key=lambda p: p.perplexity, reverse=True)]
+        near = [p.sample for p in sorted(near, key=lambda p: -p.perplexity)]
         answers = [p.prediction for p in probe(policy, held_out)]
-        reward = f"{rewards[0]:.2f} -> {rewards[-1]:.2f}"
-        print(ROW.format(f"round {j}", right(datasets[-1]), reward, right(held_out, answers),
-                         right([e.sample for e in seeds if e.cause == "relabeled"]),
-                         right(expanded)))
+        replaced = [e.sample for e in seeds if e.cause == "relabeled"]
+        print(ROW.format(f"round {j}", right(datasets[-1]), f"{rewards[0]:.2f} -> {rewards[-1]:.2f}",
+                         right(held_out, answers), right(replaced), right(expanded)))
         datasets.append(mix([e.sample for e in seeds], expanded, near, unused, samples, j))
         unused = [sample for sample in unused if sample not in datasets[-1]]
     return policy, datasets
