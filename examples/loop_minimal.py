@@ -176,7 +176,7 @@ def loop(samples: int, rounds: int, steps: int, tasks: int) -> tuple[Policy, lis
     datasets, unused = [seed[:samples]], seed[samples:]  # D_1 has seed samples only
     print(ROW.format("SIMULATED", "D_j right", "reward", "held out", "replaced", "expanded"))
     for j in range(1, rounds + 1):
-        rewards = grpo(policy, datasets[-1], steps, rng)
+        paid = grpo(policy, datasets[-1], steps, rng)
         probes = probe(policy, datasets[-1])
         judged = [(p, *judge(p)) for p in probes if not p.matches]
         seeds = [seed for entry in judged if (seed := error_seed(*entry, j))]
@@ -186,7 +186,7 @@ def loop(samples: int, rounds: int, steps: int, tasks: int) -> tuple[Policy, lis
         near = [p.sample for p in sorted(near, key=lambda p: -p.perplexity)]
         answers = [p.prediction for p in probe(policy, held_out)]
         replaced = [e.sample for e in seeds if e.cause == "relabeled"]
-        print(ROW.format(f"round {j}", right(datasets[-1]), f"{rewards[0]:.2f} -> {rewards[-1]:.2f}",
+        print(ROW.format(f"round {j}", right(datasets[-1]), f"{paid[0]:.2f} -> {paid[-1]:.2f}",
                          right(held_out, answers), right(replaced), right(expanded)))
         datasets.append(mix([e.sample for e in seeds], expanded, near, unused, samples, j))
         unused = [sample for sample in unused if sample not in datasets[-1]]
