@@ -463,8 +463,8 @@ def test_each_step_says_why_its_rewards_are_zero(tmp_path):
     def dump(step: int, replies: list[str]) -> Path:
         path = files.rollouts / f"{step}.jsonl"
         path.write_bytes(b"".join(msgspec.json.encode(
-            {"input": "Find it.", "output": reply, "gts": msgspec.json.encode(label).decode()})
-                                  + b"\n" for reply in replies))
+            {"input": "Find it.", "output": reply, "gts": msgspec.json.encode(label).decode(),
+             "score": float(reply == replies[0])}) + b"\n" for reply in replies))
         return path
 
     first, second = dump(1, replies), dump(2, replies[:2])
