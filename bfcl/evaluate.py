@@ -1,16 +1,17 @@
-"""BFCL of one model: the official tasks and scorer (bfcl-eval), our prompt, a protocol card beside the score.
+"""BFCL of one model: the official tasks and scorer (bfcl-eval), our prompt, a protocol card beside
+the score.
 
-In: a checkpoint of a round (--round), or any folder or hub model (--model), behind vLLM, which is started for it, or
-behind a running server (--endpoint). Out, in the folder that bfcl/card.py names: bfcl-eval's own `result/` and
-`score/`, `card.json`, `card.txt` and `table.txt`, which is printed. bfcl-eval's version, v3 or v4, is that of the
-environment, which scripts/09_evaluate_bfcl.sh makes.
+In: a checkpoint of a round (--round), or any folder or hub model (--model), behind vLLM, which is
+started for it, or behind a running server (--endpoint). Out, in the folder that bfcl/card.py names:
+bfcl-eval's own `result/` and `score/`, `card.json`, `card.txt` and `table.txt`, which is printed.
+bfcl-eval's version, v3 or v4, is that of the environment, which scripts/09_evaluate_bfcl.sh makes.
 
     bash scripts/09_evaluate_bfcl.sh --config configs/qwen3_8b.yaml --round 2 --base
-    bash scripts/09_evaluate_bfcl.sh --config configs/qwen3_8b.yaml --model zhuiguang-ning/LoopTool-8B --prompt FILE \\
-        -- --tensor-parallel-size 8
+    bash scripts/09_evaluate_bfcl.sh --config configs/qwen3_8b.yaml --model
+        zhuiguang-ning/LoopTool-8B --prompt FILE \\ -- --tensor-parallel-size 8
 
-Killed and run again it goes on where it was; entries that failed are asked again. Where it departs from bfcl-eval's own
-handler of Qwen3 stands in bfcl/qwentool.py.
+Killed and run again it goes on where it was; entries that failed are asked again. Where it departs
+from bfcl-eval's own handler of Qwen3 stands in bfcl/qwentool.py.
 """
 from __future__ import annotations
 
@@ -34,10 +35,11 @@ from looptool.json_lines import write_atomic
 
 def parse_arguments(words: list[str]) -> argparse.Namespace:
     parser = benchmark_parser(__doc__, subset=40)
-    parser.add_argument("--categories", nargs="+", default=[], help="only these, by bfcl-eval's names")
+    parser.add_argument("--categories", nargs="+", default=[],
+                        help="only these, by bfcl-eval's names")
     parser.add_argument("--prompt", metavar="full|short|native|FILE",
-                        help="whose system text: ours, that of the model's chat template, or a file's (default: "
-                             "student.instructions)")
+                        help="whose system text: ours, that of the model's chat template, or a "
+                             "file's (default: student.instructions)")
     return parse_words(parser, words)
 
 
@@ -52,7 +54,8 @@ def make_job(args: argparse.Namespace, config: Config) -> Job:
 
 
 def measure_apart(job: Job) -> Scored:
-    """`measure` in a process of its own, which ends with this one: bfcl-eval keeps to one folder in a process."""
+    """`measure` in a process of its own, which ends with this one: bfcl-eval keeps to one folder in
+    a process."""
     process = subprocess.Popen([sys.executable, "-m", "bfcl.measure"], stdin=subprocess.PIPE)
     try:
         process.communicate(msgspec.json.encode(job, enc_hook=str))

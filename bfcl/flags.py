@@ -1,4 +1,5 @@
-"""Which model is measured, and how it is asked: the flags that every benchmark here has, and what they mean."""
+"""Which model is measured, and how it is asked: the flags that every benchmark here has, and what
+they mean."""
 from __future__ import annotations
 
 import argparse
@@ -50,22 +51,27 @@ class Job(msgspec.Struct, kw_only=True):
 
 
 def benchmark_parser(doc: str | None, subset: int) -> argparse.ArgumentParser:
-    """A parser of all flags but the benchmark's own; `subset` is the size of --subset without a number."""
+    """A parser of all flags but the benchmark's own; `subset` is the size of --subset without a
+    number."""
     parser = argument_parser(doc, with_round=True)
     add = parser.add_argument
     add("--model", metavar="DIR_OR_NAME",
-        help="any checkpoint or hub model (default: the round's policy; in round 0 the student before training)")
+        help="any checkpoint or hub model (default: the round's policy; in round 0 the student "
+             "before training)")
     add("--base", nargs="?", const="", metavar="DIR_OR_NAME",
-        help="measure this model too, by the same command, and print the difference (default: the student)")
+        help="measure this model too, by the same command, and print the difference (default: the "
+             "student)")
     add("--endpoint", default="", metavar="URL",
-        help="a running server, http://HOST:PORT/v1 (default: start vLLM, with the flags that stand behind --)")
+        help="a running server, http://HOST:PORT/v1 (default: start vLLM, with the flags that "
+             "stand behind --)")
     add("--base-endpoint", default="", metavar="URL", help="the same for --base")
     add("--served-name", default="", help="the model's name there, where it lists several")
     add("--subset", nargs="?", type=int, const=subset, default=0, metavar="N",
         help=f"only N entries of each category, always the same ones (default: {subset})")
     add("--repeats", type=int, default=1, metavar="K",
         help="answer everything K times and show the mean (avg@K) with the spread over the draws")
-    add("--no-thinking", action="store_true", help="ask the chat template for replies without reasoning")
+    add("--no-thinking", action="store_true",
+        help="ask the chat template for replies without reasoning")
     add("--temperature", type=float, default=0.001)
     add("--top-p", type=float, default=1.0)
     add("--max-tokens", type=int, default=4096, help="of one reply, reasoning included")
@@ -98,14 +104,17 @@ def asked(args: argparse.Namespace, config: Config, benchmark: str) -> dict[str,
     """
     subset = bool(args.subset or args.categories)
     if args.model:
-        label, model = args.model, str(Path(args.model).resolve()) if Path(args.model).is_dir() else args.model
+        label, model = (args.model, str(Path(args.model).resolve()) if Path(args.model).is_dir()
+                        else args.model)
         out = folder(config.run_dir, benchmark, model=args.model, subset=subset)
     else:
         files = round_files(args, config)
-        label, model = f"round {files.round}", student_path(config) if files.round == 0 else str(files.policy)
+        label, model = (f"round {files.round}", student_path(config) if files.round == 0
+                        else str(files.policy))
         out = folder(config.run_dir, benchmark, round=files.round, subset=subset)
     if not Path(model).is_dir() and not HUB_NAME.fullmatch(model):
-        raise InputError(f"{model}: there is no such checkpoint; run scripts/04_train.sh first, or name one by --model")
+        raise InputError(f"{model}: there is no such checkpoint; run scripts/04_train.sh first, or "
+                         "name one by --model")
     if args.is_base:
         label = f"base {args.model or config.student.model}"
     return {"label": label, "model": model, "out": args.out or out,
@@ -118,7 +127,8 @@ def asked(args: argparse.Namespace, config: Config, benchmark: str) -> dict[str,
 
 
 def for_base(args: argparse.Namespace) -> argparse.Namespace:
-    """The same flags for the model that --base names, else for the student before training; --out is not for it."""
+    """The same flags for the model that --base names, else for the student before training; --out
+    is not for it."""
     return argparse.Namespace(**vars(args) | {"model": args.base or None, "round": "0", "out": None,
                                               "endpoint": args.base_endpoint, "served_name": "",
                                               "is_base": True})

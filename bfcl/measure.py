@@ -1,7 +1,7 @@
 """Measure one model: ask for every entry, score, write the card.
 
-bfcl-eval keeps to one folder in a process, so a second model is measured in a second process: `python -m bfcl.measure`
-with a Job as JSON on stdin.
+bfcl-eval keeps to one folder in a process, so a second model is measured in a second process:
+`python -m bfcl.measure` with a Job as JSON on stdin.
 """
 from __future__ import annotations
 
@@ -34,8 +34,9 @@ from looptool.errors import InputError
 _log = logging.getLogger(__name__)
 HANDLER = [ROOT / name for name in (
     "bfcl/qwentool.py", "bfcl/launch.py", "bfcl/serving/ask.py", "bfcl/system_text.py",
-    "looptool/models/completion.py", "looptool/calling/reply.py", "looptool/prompts/render.py", "looptool/foreign/parameters.py",
-    "looptool/foreign/tool_objects.py", "looptool/calling/type_names.py", "looptool/foreign/unread_keys.py",
+    "looptool/models/completion.py", "looptool/calling/reply.py", "looptool/prompts/render.py",
+    "looptool/foreign/parameters.py", "looptool/foreign/tool_objects.py",
+    "looptool/calling/type_names.py", "looptool/foreign/unread_keys.py",
     "looptool/prompts/system_prompt_full.md", "looptool/prompts/system_prompt_short.md")]
 """Our files between the benchmark and the model."""
 
@@ -50,8 +51,9 @@ def measure(job: Job) -> Scored:
     ids = {category: chosen(launch.entry_ids(category), job.per_category)
            for category in job.categories or launch.categories()}
     settings = _begin(job, model_settings(job.model, job.server_flags) | {
-        "version": installed_version(), "prompt": launch.prompt_id(job.prompt), "handler": hash_files(HANDLER),
-        "sampling": msgspec.to_builtins(job.sampling), "scope": scope(job.categories, job.per_category)})
+        "version": installed_version(), "prompt": launch.prompt_id(job.prompt),
+        "handler": hash_files(HANDLER), "sampling": msgspec.to_builtins(job.sampling),
+        "scope": scope(job.categories, job.per_category)})
     if (job.out / "card.json").exists() and read_card(job.out).card.draws >= job.repeats:
         _log.info("bfcl: %s holds this score already", job.out)
         return read_card(job.out)
@@ -59,7 +61,8 @@ def measure(job: Job) -> Scored:
     before = sum(remove_failures(launch.results(draw), ids) for draw in draws)
     wanted = len(draws) * sum(map(len, ids.values()))
     _log.info("bfcl: %s: %s of %s entries are answered", job.label, f"{before:,}", f"{wanted:,}")
-    with server(job.model, job.endpoint, job.served_name, job.server_flags, job.out / "server.log") as served:
+    with server(job.model, job.endpoint, job.served_name, job.server_flags,
+                job.out / "server.log") as served:
         settings = once_served(job.begun, "bfcl", settings, served.context)
         ask = Asker(served.url, served.name, job.sampling)
         with _ended_by_signals(ask, served):
@@ -127,9 +130,11 @@ def _score(launch: Launch, job: Job, settings: Settings, served: Served, errors:
     card = Card(
         benchmark=f"BFCL {launch.version}", version=f"bfcl-eval {settings['version']}",
         commit=COMMITS[settings["version"]], content=hash_files(installed_files()),
-        handler=settings["handler"], prompt=settings["prompt"], model=job.model, revision=settings["revision"],
-        server=served.server, served_as=served.shown_as(job.model), sampling=job.sampling,
-        context_length=served.context, errors=errors, scope=settings["scope"], counts={category: tally.total for category, tally in tallies.items()},
+        handler=settings["handler"], prompt=settings["prompt"], model=job.model,
+        revision=settings["revision"], server=served.server, served_as=served.shown_as(job.model),
+        sampling=job.sampling, context_length=served.context, errors=errors,
+        scope=settings["scope"],
+        counts={category: tally.total for category, tally in tallies.items()},
         environment=environment("bfcl-eval", "numpy", "mpmath", "tree-sitter", "looptool"),
         date=today(), draws=job.repeats)
     correct = [{category: tally.correct for category, tally in one.items()} for one in each]
@@ -142,7 +147,8 @@ def _score(launch: Launch, job: Job, settings: Settings, served: Served, errors:
 
 def main() -> None:
     end_on_sigterm()
-    measure(msgspec.json.decode(sys.stdin.buffer.read(), type=Job, dec_hook=lambda kind, value: kind(value)))
+    measure(msgspec.json.decode(sys.stdin.buffer.read(), type=Job,
+                                dec_hook=lambda kind, value: kind(value)))
 
 
 if __name__ == "__main__":

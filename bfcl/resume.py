@@ -1,4 +1,5 @@
-"""What the answers in a folder are answers to: another run goes on there only with the same settings."""
+"""What the answers in a folder are answers to: another run goes on there only with the same
+settings."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -19,14 +20,17 @@ LEARNED = ("revision", "context")
 
 
 def model_settings(model: str, flags: Sequence[str]) -> Settings:
-    """What is known of a model and its context before a server is up, and the flags for one that may change replies."""
+    """What is known of a model and its context before a server is up, and the flags for one that
+    may change replies."""
     context = value_of("--max-model-len", flags)
     return {"model": model, "revision": model_revision(model, value_of("--revision", flags)),
-            "context": int(context) if context.isdecimal() else UNKNOWN, "server_flags": telling(flags)}
+            "context": int(context) if context.isdecimal() else UNKNOWN,
+            "server_flags": telling(flags)}
 
 
 def go_on(path: Path, benchmark: str, settings: Settings) -> Settings:
-    """Write the settings to `path`, or compare them with those there; returns them, as far as they are known.
+    """Write the settings to `path`, or compare them with those there; returns them, as far as they
+    are known.
 
     Raises:
         InputError: the folder was begun with other settings.
@@ -44,8 +48,10 @@ def go_on(path: Path, benchmark: str, settings: Settings) -> Settings:
 
 
 def once_served(path: Path, benchmark: str, settings: Settings, context: int) -> Settings:
-    """The same once the server is up: it tells its context, 0 if not, and may have downloaded a newer commit."""
+    """The same once the server is up: it tells its context, 0 if not, and may have downloaded a
+    newer commit."""
     learned: Settings = {"context": context or UNKNOWN}
     if not Path(settings["model"]).is_dir():
-        learned["revision"] = model_revision(settings["model"], value_of("--revision", settings["server_flags"]))
+        learned["revision"] = model_revision(settings["model"],
+                                             value_of("--revision", settings["server_flags"]))
     return go_on(path, benchmark, settings | learned)

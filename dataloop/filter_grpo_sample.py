@@ -1,9 +1,11 @@
-"""The optional filter step of the data loop: new samples that break a rule, or that a judge refuses, are taken out.
+"""The optional filter step of the data loop: new samples that break a rule, or that a judge
+refuses, are taken out.
 
-In: round_j/expanded.jsonl. Out: the same file without the samples that break a rule of looptool/calling/sample_rules.py, without
-repetitions, and with --judge without those whose label a model does not find correct; where one was refused,
-expanded_refused.jsonl keeps it with its reason. Expansion does both itself, so this finds something only where samples
-were edited by hand, come from elsewhere, or were expanded without a check (expand.check):
+In: round_j/expanded.jsonl. Out: the same file without the samples that break a rule of
+looptool/calling/sample_rules.py, without repetitions, and with --judge without those whose label a
+model does not find correct; where one was refused, expanded_refused.jsonl keeps it with its reason.
+Expansion does both itself, so this finds something only where samples were edited by hand, come
+from elsewhere, or were expanded without a check (expand.check):
 
     python filter_grpo_sample.py [--judge [--fresh]] [--input FILE] [--output FILE]
 
@@ -31,10 +33,14 @@ _log = logging.getLogger(__name__)
 
 def main() -> None:
     parser = argument_parser(__doc__, with_round=True)
-    parser.add_argument("--input", type=Path, metavar="FILE", help="samples (default: round_j/expanded.jsonl)")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="default: the input file itself")
-    parser.add_argument("--judge", action="store_true", help="ask a model about each sample that keeps to the rules")
-    parser.add_argument("--fresh", action="store_true", help="forget what a model has said of the samples before")
+    parser.add_argument("--input", type=Path, metavar="FILE",
+                        help="samples (default: round_j/expanded.jsonl)")
+    parser.add_argument("--output", type=Path, metavar="FILE",
+                        help="default: the input file itself")
+    parser.add_argument("--judge", action="store_true",
+                        help="ask a model about each sample that keeps to the rules")
+    parser.add_argument("--fresh", action="store_true",
+                        help="forget what a model has said of the samples before")
     args = parser.parse_args()
     config = load_config(args.config, args.overrides)
     source = args.input or round_files(args, config).expanded
@@ -51,7 +57,8 @@ def main() -> None:
     if refused or output != source:  # else what an earlier run has taken out stays to be seen
         write_refused(output, refused)
     _log.info("filter: %s in -> %s", f"{sum(counts.values()):,}",
-              ", ".join(f"{count:,} {reason}" for reason, count in counts.most_common()) or "nothing")
+              ", ".join(f"{count:,} {reason}" for reason, count in counts.most_common())
+              or "nothing")
 
 
 if __name__ == "__main__":

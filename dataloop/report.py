@@ -6,15 +6,16 @@ out  the table on standard output, <run_dir>/report.html and <run_dir>/report.js
 The page is one file that any browser opens. It has the figures, and a browser of all samples: each
 with its label and prediction side by side, the judges' votes, and what it was made from and became.
 
-A run that is not finished is shown as far as it is. With the simulated teacher the truth of each task is known, and
-labels, verdicts and answers are held against it; such figures are called SIMULATED. A real run has no such columns.
+A run that is not finished is shown as far as it is. With the simulated teacher the truth of each
+task is known, and labels, verdicts and answers are held against it; such figures are called
+SIMULATED. A real run has no such columns.
 
     python dataloop/report.py [--config FILE] [--set SECTION.KEY=VALUE] [--static] [--full]
 
 The terminal shows the rows that say whether the loop works; with --full all of those of the page.
 
-With --static the accuracy of static training stands beside (dataloop/ablations/static_training.py runs it, in
-<run_dir>_static).
+With --static the accuracy of static training stands beside (dataloop/ablations/static_training.py
+runs it, in <run_dir>_static).
 """
 from __future__ import annotations
 
@@ -69,7 +70,8 @@ def command(config_path: str, overrides: list[str]) -> str:
 
 def main() -> None:
     parser = argument_parser(__doc__)
-    parser.add_argument("--static", action="store_true", help="show static training beside the loop")
+    parser.add_argument("--static", action="store_true",
+                        help="show static training beside the loop")
     parser.add_argument("--full", action="store_true", help="show every row of the page's table")
     args = parser.parse_args()
     config = load_config(args.config, args.overrides)
@@ -83,7 +85,8 @@ def main() -> None:
                               world and world.right)
     table = make_table(report)
     page = RunFiles(config).report
-    write_atomic(page.with_suffix(".json"), [msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n"])
+    write_atomic(page.with_suffix(".json"),
+                 [msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n"])
     write_atomic(page, [render_page(report, table, samples).encode()])
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else TOTAL_WIDTH
     print("\n".join(render_text(table if args.full else in_brief(table), has_colors(sys.stdout),

@@ -1,7 +1,9 @@
-"""Whether a need was served as the planner meant it (section 3: single-step, multi-step and parallel needs).
+"""Whether a need was served as the planner meant it (section 3: single-step, multi-step and
+parallel needs).
 
-In: a Need and the messages that served it. Out: "as_planned", or the first thing that is otherwise. A dialog is not
-refused for it, as an assistant may rightly do other than planned; the counts say how far plans and dialogs agree.
+In: a Need and the messages that served it. Out: "as_planned", or the first thing that is otherwise.
+A dialog is not refused for it, as an assistant may rightly do other than planned; the counts say
+how far plans and dialogs agree.
 """
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ log = logging.getLogger(__name__)
 
 
 def how_served(need: Need, messages: Sequence[Message]) -> str:
-    """"as_planned", "tool_not_called", "other_tool", "not_one_step", "not_multi_step" or "not_parallel".
+    """"as_planned", "tool_not_called", "other_tool", "not_one_step", "not_multi_step" or
+    "not_parallel".
 
     A step whose results are all errors does not count; what is called again after it does.
     """

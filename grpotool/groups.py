@@ -38,8 +38,8 @@ class Groups(NamedTuple):
         """What a user should know after the first step: a warning where nothing was rewarded."""
         if self.rewarded:
             return (f"first step: {self.rewarded} of {self.count} groups have a reward "
-                    f"({self.rewarded / self.count:.0%}), {self.mixed} of them different ones, from "
-                    "which GRPO learns")
+                    f"({self.rewarded / self.count:.0%}), {self.mixed} of them different ones, "
+                    "from which GRPO learns")
         reason, count = self.reasons.most_common(1)[0]
         return (f"warning: first step: none of {self.count} groups has any reward, so GRPO learns "
                 f"nothing; the commonest reason is {reason} ({count / self.reasons.total():.0%}). "

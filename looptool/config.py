@@ -1,4 +1,5 @@
-"""One YAML file per model size, typed. An unknown key is an error that names the nearest known one."""
+"""One YAML file per model size, typed. An unknown key is an error that names the nearest known
+one."""
 from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal, get_args
@@ -11,11 +12,12 @@ Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Amount = Annotated[float, msgspec.Meta(ge=0)]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Part = Count | Share | Annotated[list[Count | Share], msgspec.Meta(min_length=1)]
-"""How much of a dataset: a whole number of samples, or a share of its size such as 0.25; in a list one for D_2, one for D_3
-and so on, the last one for all later rounds."""
+"""How much of a dataset: a whole number of samples, or a share of its size such as 0.25; in a list
+one for D_2, one for D_3 and so on, the last one for all later rounds."""
 
 
-Ablation = Literal["none", "no_high_ppl", "no_jglv", "no_edde", "high_ppl_replace", "error_seed_repetition", "static"]
+Ablation = Literal["none", "no_high_ppl", "no_jglv", "no_edde", "high_ppl_replace",
+                   "error_seed_repetition", "static"]
 """Variants of Table 4; what each does stands in dataloop/ablations/mixture.py."""
 
 
@@ -35,7 +37,8 @@ class Student(Section):
     """The policy."""
 
     model: str
-    """Folder or hub name of pi_0; a relative folder is looked for beside the config's repository."""
+    """Folder or hub name of pi_0; a relative folder is looked for beside the config's
+    repository."""
     instructions: Literal["full", "short"] = "full"
     """System text: "short" spares a tiny model on a CPU most of the prompt."""
     max_prompt_tokens: AtLeastOne = 4096
@@ -71,8 +74,8 @@ class Teacher(Section, kw_only=True):
     models: list[str]
     """Drawn per call while dialogs are generated; the first one serves every other role."""
     judges: list[str] = []
-    """Models that vote on labels, all with the same weight; default: the first of `models`. The first one checks what
-    expansion and dialogs bring."""
+    """Models that vote on labels, all with the same weight; default: the first of `models`. The
+    first one checks what expansion and dialogs bring."""
     in_flight: AtLeastOne = 64
     timeout_seconds: Positive = 600
     tries: AtLeastOne = 5
@@ -88,13 +91,15 @@ class Teacher(Section, kw_only=True):
 
     @property
     def is_simulated(self) -> bool:
-        """Whether they are the embedded one, in this process or served over HTTP under its own name."""
+        """Whether they are the embedded one, in this process or served over HTTP under its own
+        name."""
         return any("simulated" in name for name in (*self.base_urls, *self.models))
 
 
 Rule = Literal["invented_value", "one_by_one", "gives_up", "sibling_tool", "omit_optional",
                "date_format", "rounded_amount"]
-"""Systematic errors of the simulated teacher; looptool/simulation/world/rules.py says what each is."""
+"""Systematic errors of the simulated teacher; looptool/simulation/world/rules.py says what each
+is."""
 
 
 class Simulation(Section):
@@ -104,7 +109,8 @@ class Simulation(Section):
     """How labels go wrong: "random" drawn anew for each step, at label_noise; "systematic" by rules
     that the teacher keeps to, at rule_share."""
     label_noise: Share = 0.15
-    """Share of an assistant's call steps that the simulated assistant gets wrong in a consistent way."""
+    """Share of an assistant's call steps that the simulated assistant gets wrong in a consistent
+    way."""
     rule_share: Share = 0.6
     """Share of the cases in a rule's reach in which the assistant keeps to it."""
     rules: list[Rule] = msgspec.field(default_factory=lambda: list(get_args(Rule)))
@@ -113,11 +119,13 @@ class Simulation(Section):
     """Judge, checker and generator are of one kind with the assistant: what it consistently gets
     wrong they hold to be right. The paper's judge is its generator."""
     draw_noise: Share = 0.02
-    """Share of draws that go wrong on their own, so that agreement between draws has something to do."""
+    """Share of draws that go wrong on their own, so that agreement between draws has something to
+    do."""
     judge_error: Share = 0.1
     """Share of judgements with another verdict than the true one."""
     judge_stubborn: Share = 0.0
-    """Share of these errors that a judge makes again in every vote on a sample, in either order; another judge does not."""
+    """Share of these errors that a judge makes again in every vote on a sample, in either order;
+    another judge does not."""
     judge_first_bias: Share = 0.1
     """Share of judgements that prefer whatever candidate stands first."""
     generator_error: Share = 0.1
@@ -130,16 +138,16 @@ class Simulation(Section):
     """Size of the held-out set, which has its own catalogue, phrasings and no noise; as many of
     each of the 14 kinds of tasks."""
     heldout_tools: str = ""
-    """A list by 01_synthesize_tools.sh --output, relative to the repository, of tools to hold out in
-    place of that catalogue; what a run trains on should have none of them."""
+    """A list by 01_synthesize_tools.sh --output, relative to the repository, of tools to hold out
+    in place of that catalogue; what a run trains on should have none of them."""
 
 
 class Dialogs(Section):
     """Section 3: dialogs by four agents."""
 
     tools: str = "catalogue"
-    """Where 01_synthesize_tools.sh takes tools from: "catalogue" (the built-in one), "backends" (those that code
-    runs), "none", or a file or folder of tools."""
+    """Where 01_synthesize_tools.sh takes tools from: "catalogue" (the built-in one), "backends"
+    (those that code runs), "none", or a file or folder of tools."""
     synthesized_tools: Count = 0
     """Tools that a model writes by the dual tree, on top of them."""
     count: AtLeastOne = 1000
@@ -158,10 +166,11 @@ class Dialogs(Section):
     """A dialog with this many unusable turns is abandoned."""
     temperature: Amount = 0.6
     verify: Literal["none", "rules", "both"] = "both"
-    """Tiers of verification that a dialog must pass to become seed samples; with "none" only the rules on each sample
-    hold, so that wrong labels are left for the loop to find."""
+    """Tiers of verification that a dialog must pass to become seed samples; with "none" only the
+    rules on each sample hold, so that wrong labels are left for the loop to find."""
     text_share: Share = 0.15
-    """At most this share of the samples has a plain-text label; the paper speaks of call steps only."""
+    """At most this share of the samples has a plain-text label; the paper speaks of call steps
+    only."""
 
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -171,15 +180,17 @@ PRESETS: dict[str, dict[str, Any]] = {
     "released_32b": {"batch_size": 512, "mini_batch_size": 256, "epochs": 5, "save_every": 150,
                      "test_every": 50, "tensor_parallel": 4},
 }
-"""What each preset sets otherwise than the defaults of Train, which are the paper's Table 6; a config's own keys win.
+"""What each preset sets otherwise than the defaults of Train, which are the paper's Table 6; a
+config's own keys win.
 
-In the table mini batch = batch: one update a batch, so clipping, and with it clip-higher, never fires. The released
-scripts make 8 (8B) and 2 (32B) updates a batch, where it does.
+In the table mini batch = batch: one update a batch, so clipping, and with it clip-higher, never
+fires. The released scripts make 8 (8B) and 2 (32B) updates a batch, where it does.
 """
 
 
 class ColdStart(Section):
-    """Supervised steps on D_1 that make pi_0, for a student that hardly finds the call format; the paper has none."""
+    """Supervised steps on D_1 that make pi_0, for a student that hardly finds the call format; the
+    paper has none."""
 
     steps: Count = 0
     """0 is no cold start: pi_0 is student.model."""
@@ -196,7 +207,8 @@ class Train(Section):
     batch_size: AtLeastOne = 128
     """Prompts a step."""
     mini_batch_size: AtLeastOne = 128
-    """Prompts an update; equal to batch_size there is one update a step and clip-higher never fires."""
+    """Prompts an update; equal to batch_size there is one update a step and clip-higher never
+    fires."""
     rollouts: AtLeastOne = 16
     """Replies to each prompt: the size of a group."""
     learning_rate: Positive = 1e-6
@@ -221,7 +233,8 @@ class Train(Section):
     """On GPUs: keep Adam's moments in the machine's memory between updates. They are 8 bytes a
     parameter, shared by all GPUs; 8 GPUs of 80 GB have room for those of an 8B model."""
     rollout_engine: Literal["vllm", "transformers"] = "vllm"
-    """On GPUs: "transformers" samples in the trainer's process, for one GPU without vLLM. A CPU always does so."""
+    """On GPUs: "transformers" samples in the trainer's process, for one GPU without vLLM. A CPU
+    always does so."""
     attention: Literal["auto", "flash_attention_2", "sdpa"] = "auto"
     """On GPUs: "sdpa" is PyTorch's own, which needs no flash-attn; rows are padded then. "auto" is
     flash_attention_2 where flash-attn is installed. A CPU always has sdpa."""
@@ -241,7 +254,8 @@ class Probing(Section):
     beyond_paper = ("samples",)
 
     engine: Literal["transformers", "endpoint", "ray"] = "endpoint"
-    """What decodes: this process, servers at `base_urls`, or vLLM engines in a Ray cluster; docs/probing.md says which when."""
+    """What decodes: this process, servers at `base_urls`, or vLLM engines in a Ray cluster;
+    docs/probing.md says which when."""
     base_urls: list[str] = []
     """Servers of the policy, for engine "endpoint"."""
     samples: Count = 0
@@ -254,7 +268,8 @@ class Probing(Section):
     batch_tokens: AtLeastOne = 16384
     """Padded tokens a batch, for engine "transformers"."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """For engines "transformers" and "ray"; "auto" is float32 on a CPU, and as the weights are stored on a GPU."""
+    """For engines "transformers" and "ray"; "auto" is float32 on a CPU, and as the weights are
+    stored on a GPU."""
     replicas: Count = 0
     """For engine "ray", as all below: how many engines; 0 is as many as the cluster's GPUs hold."""
     tensor_parallel: Count = 0
@@ -265,7 +280,8 @@ class Probing(Section):
 
 VERIFY_PRESETS: dict[str, dict[str, Any]] = {
     "both_orders": {},
-    "paper": {"both_orders": False, "votes_per_order": 1, "confirming_votes": 0, "rules_first": False}}
+    "paper": {"both_orders": False, "votes_per_order": 1, "confirming_votes": 0,
+              "rules_first": False}}
 """What each preset sets otherwise than the defaults of Verify; a config's own keys win."""
 
 
@@ -277,13 +293,17 @@ class Verify(Section):
     preset: Literal["both_orders", "paper"] = "both_orders"
     """"paper" is one vote of one judge (the first), with the label shown first."""
     both_orders: bool = True
-    """Judge every mismatch with the label first and with the prediction first; the paper shows one order."""
+    """Judge every mismatch with the label first and with the prediction first; the paper shows one
+    order."""
     votes_per_order: AtLeastOne = 1
-    """Of every judge. A verdict needs more than half of all judges' votes in each order, and the same in both."""
+    """Of every judge. A verdict needs more than half of all judges' votes in each order, and the
+    same in both."""
     confirming_votes: Count = 2
-    """Further votes of every judge in each order where the label is about to be replaced; all votes then count."""
+    """Further votes of every judge in each order where the label is about to be replaced; all votes
+    then count."""
     rules_first: bool = False
-    """A candidate that cannot be read or breaks its tool's schema loses to one that does neither, without a judge."""
+    """A candidate that cannot be read or breaks its tool's schema loses to one that does neither,
+    without a judge."""
     temperature: Amount = 0.6
     audit_mastered: Share = 0.0
     """Beyond the paper: this share of the mastered samples is judged too, those of high perplexity
@@ -301,8 +321,8 @@ class Expand(Section):
     per_seed: AtLeastOne = 4
     """k: tries for each error seed, each under another scenario."""
     near_copy: Share = 0.75
-    """A new conversation whose users say so much of the same words in the same order as the seed's, or as a sibling's, is
-    a copy; 1 refuses equal ones only."""
+    """A new conversation whose users say so much of the same words in the same order as the seed's,
+    or as a sibling's, is a copy; 1 refuses equal ones only."""
     check: bool = True
     """Second tier: a judge must accept the new sample."""
     temperature: Amount = 1.0
@@ -310,8 +330,8 @@ class Expand(Section):
     presence_penalty: float = 1.2
     distractors: Annotated[int, msgspec.Meta(ge=0, le=3)] = 0
     """Beyond the paper: so many samples, each in another of three ways, are made of each error seed
-    by rules, without a teacher,
-    their label right by construction (after COVERT, arXiv 2604.09813; dataloop/expanding/distractors.py)."""
+    by rules, without a teacher, their label right by construction (after COVERT, arXiv 2604.09813;
+    dataloop/expanding/distractors.py)."""
 
 
 class Mix(Section):
@@ -326,29 +346,33 @@ class Mix(Section):
     high_ppl: Part = msgspec.field(default_factory=lambda: [4187, 4036, 4996])
     """High-perplexity samples."""
     error_seeds: Part = msgspec.field(default_factory=lambda: [1919, 3386, 3731])
-    """Error seeds where there are more than room; what was made of them (EE) takes the rest of it."""
+    """Error seeds where there are more than room; what was made of them (EE) takes the rest of
+    it."""
     high_ppl_share: Share = 1.0
-    """At most this share of the mastered samples counts as high-perplexity ones, "top 25%" being 0.25."""
+    """At most this share of the mastered samples counts as high-perplexity ones, "top 25%" being
+    0.25."""
     high_ppl_threshold: Amount = 0.0
     """And none with a lower perplexity."""
     middling_share: Share = 0.0
     """Beyond the paper: up to this share of the high-perplexity samples are those whose pass rate
     over probe.samples replies is nearest to one half."""
     benchmarks: list[str] = []
-    """Files and folders of benchmarks, relative to the repository; what they hold already does not enter a D_j."""
+    """Files and folders of benchmarks, relative to the repository; what they hold already does not
+    enter a D_j."""
 
 
 class Config(Section, kw_only=True):
     """Everything a user edits."""
 
     run_dir: str
-    """Where all files of a run lie; relative to the repository, so that scripts find it from any folder."""
+    """Where all files of a run lie; relative to the repository, so that scripts find it from any
+    folder."""
     seed: int = 0
     rounds: AtLeastOne = 4
     """J of algorithm 1."""
     ablation: Ablation = "none"
-    """A variant of Table 4, or training on D_1 in every round; dataloop/ablations/mixture.py says what each
-    does."""
+    """A variant of Table 4, or training on D_1 in every round; dataloop/ablations/mixture.py says
+    what each does."""
     dataset_license: str = "unknown"
     """For the card beside each D_j: an identifier of the hub, such as "apache-2.0", "cc-by-4.0" or
     "other". The terms of the teacher's models and of the tools decide what may stand here."""

@@ -24,22 +24,26 @@ _Yaml.yaml_implicit_resolvers = {  # as in YAML 1.2, where on and off are words
     first: [resolver for resolver in found if resolver[0] != _BOOL]
     for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()}
 _Yaml.add_implicit_resolver(_BOOL, re.compile("(?:[Tt]rue|TRUE|[Ff]alse|FALSE)$"), list("TtFf"))
-_Yaml.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789"))
+_Yaml.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"),
+                            list("-+0123456789"))
 
 
 def load_config(path: Path | str, overrides: list[str] = []) -> Config:
     """Read a YAML config; `overrides` are "section.key=value" strings that win over the file.
 
     Raises:
-        InputError: the file cannot be read, or a key or value is wrong; names the key and the nearest known one.
+        InputError: the file cannot be read, or a key or value is wrong; names the key and the
+            nearest known one.
     """
     path = Path(path)
     try:
         data = yaml.load(path.read_text(encoding="utf-8"), _Yaml)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); name a config with --config") from None
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}); name a config with --config") from None
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8") from None
+        raise InputError(
+            f"{path}: not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8") from None
     except yaml.YAMLError as error:
         raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}; mend it") from None
     if not isinstance(data, dict):
@@ -70,7 +74,8 @@ def _apply_override(data: dict[str, Any], override: str) -> None:
     try:
         data[last] = yaml.load(value, _Yaml)
     except yaml.YAMLError as error:
-        raise InputError(f"--set {override}: the value is not YAML: {' '.join(str(error).split())}; quote it") from None
+        raise InputError(f"--set {override}: the value is not YAML: "
+                         f"{' '.join(str(error).split())}; quote it") from None
 
 
 def _refuse_unknown_keys(data: dict[str, Any], section: type, where: str) -> None:
@@ -79,7 +84,8 @@ def _refuse_unknown_keys(data: dict[str, Any], section: type, where: str) -> Non
         if key not in known:
             near = difflib.get_close_matches(str(key), known, n=1, cutoff=0)
             raise InputError(f"{where}: unknown key {key!r}; did you mean {near[0]!r}?")
-        if isinstance(value, dict) and isinstance(known[key], type) and issubclass(known[key], Section):
+        if isinstance(value, dict) and isinstance(known[key],
+                                                  type) and issubclass(known[key], Section):
             _refuse_unknown_keys(value, known[key], f"{where}: {key}")
 
 
@@ -94,5 +100,6 @@ def student_path(config: Config) -> str:
         if folder.is_dir():
             return str(folder.resolve())
     if model.startswith((".", "/", "~")) or model.count("/") > 1:
-        raise InputError(f"student.model: {model!r} is no folder; set student.model to a folder or a hub name")
+        raise InputError(
+            f"student.model: {model!r} is no folder; set student.model to a folder or a hub name")
     return model

@@ -12,7 +12,8 @@ from looptool.records import Message, Tool
 
 
 def content_id(*parts: Any) -> str:
-    """16 hex digits that depend on the content of `parts` only, the order of dictionary keys apart."""
+    """16 hex digits that depend on the content of `parts` only, the order of dictionary keys
+    apart."""
     encoded = msgspec.json.encode(parts, order="sorted")
     return hashlib.sha256(encoded).hexdigest()[:16]
 
@@ -28,14 +29,17 @@ class SampleIds:
     """`sample_id` at the steps of a growing context, each message being encoded once."""
 
     def __init__(self, tools: list[Tool], date: str):
-        names, schemas = (b",".join(parts) for parts in zip(*map(_encoded_tool, tools))) if tools else (b"", b"")
-        self._hash = hashlib.sha256(b"[[%b],[%b],%b,[" % (names, schemas, msgspec.json.encode(date)))
+        names, schemas = (b",".join(parts)
+                          for parts in zip(*map(_encoded_tool, tools))) if tools else (b"", b"")
+        self._hash = hashlib.sha256(
+            b"[[%b],[%b],%b,[" % (names, schemas, msgspec.json.encode(date)))
         self._between = b""
 
     def add(self, messages: list[Message]) -> None:
         """The context grows by these messages."""
         if messages:
-            content = _encode_sorted([(message.role, message.content, message.calls) for message in messages])
+            content = _encode_sorted(
+                [(message.role, message.content, message.calls) for message in messages])
             self._hash.update(self._between + content[1:-1])
             self._between = b","
 
@@ -51,7 +55,8 @@ _encode_sorted = msgspec.json.Encoder(order="sorted").encode
 
 
 class OfTool(Generic[R]):
-    """A function of a tool that remembers its answers by the tool's identity; a tool holds dictionaries, so it has no hash."""
+    """A function of a tool that remembers its answers by the tool's identity; a tool holds
+    dictionaries, so it has no hash."""
 
     def __init__(self, function: Callable[[Tool], R], size: int = 20_000):
         self._function, self._size = function, size
@@ -66,4 +71,5 @@ class OfTool(Generic[R]):
         return known[1]
 
 
-_encoded_tool = OfTool(lambda tool: (msgspec.json.encode(tool.name), msgspec.json.encode(tool.parameters, order="sorted")))
+_encoded_tool = OfTool(lambda tool: (msgspec.json.encode(tool.name),
+                                     msgspec.json.encode(tool.parameters, order="sorted")))

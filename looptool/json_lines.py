@@ -41,13 +41,15 @@ class _StoredSeed(ErrorSeed):
     sample: StoredSample
 
 
-_STORED: dict[type, type] = {Sample: StoredSample, Probe: _StoredProbe, Verdict: _StoredVerdict, ErrorSeed: _StoredSeed}
+_STORED: dict[type, type] = {Sample: StoredSample, Probe: _StoredProbe, Verdict: _StoredVerdict,
+                             ErrorSeed: _StoredSeed}
 _PLAIN = {stored: plain for plain, stored in _STORED.items()}
 _decode_tool = lru_cache(maxsize=20_000)(msgspec.json.Decoder(Tool).decode)
 
 
 def decoder(record_type: type[R]) -> Callable[[bytes | msgspec.Raw], R]:
-    """What decodes one line; of equal tools there is one in all of its records, which is three times as fast."""
+    """What decodes one line; of equal tools there is one in all of its records, which is three
+    times as fast."""
     stored = _STORED.get(record_type)
     if stored is None:
         return msgspec.json.Decoder(record_type).decode
@@ -57,7 +59,8 @@ def decoder(record_type: type[R]) -> Callable[[bytes | msgspec.Raw], R]:
         record = decode(line)
         part = record
         while not isinstance(part, StoredSample):
-            part.__class__, part = _PLAIN[type(part)], part.probe if isinstance(part, Verdict) else part.sample
+            part.__class__, part = (_PLAIN[type(part)], part.probe if isinstance(part, Verdict)
+                                    else part.sample)
         part.tools = [_decode_tool(bytes(raw)) for raw in part.tools]
         part.__class__ = Sample
         return record
@@ -69,7 +72,8 @@ def read_jsonl(path: Path | str, record_type: type[R]) -> Iterator[R]:
     """Stream the records of a JSON-lines file.
 
     Raises:
-        InputError: the file is absent or empty, or a line does not hold such a record; names file, line and field.
+        InputError: the file is absent or empty, or a line does not hold such a record; names file,
+            line and field.
     """
     path, empty = Path(path), True
     try:
@@ -78,12 +82,14 @@ def read_jsonl(path: Path | str, record_type: type[R]) -> Iterator[R]:
                 empty = False
                 yield record
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); run the step that writes it first") from None
+        raise InputError(f"{path}: cannot be read ({error.strerror}); run the step that writes it "
+                         "first") from None
     if empty:
         raise InputError(f"{path}: is empty; run the step that writes it again")
 
 
-def decode_lines(path: Path, lines: Iterable[bytes], record_type: type[R], first: int = 1) -> Iterator[R]:
+def decode_lines(path: Path, lines: Iterable[bytes], record_type: type[R],
+                 first: int = 1) -> Iterator[R]:
     """The records of lines of a file, of which the first is line `first`.
 
     Raises:
@@ -96,7 +102,8 @@ def decode_lines(path: Path, lines: Iterable[bytes], record_type: type[R], first
             yield decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}:{number}: not a valid {record_type.__name__} record: {error}; "
-                         "mend or remove the line, or run the step that writes this file again") from None
+                         "mend or remove the line, or run the step that writes this file "
+                         "again") from None
 
 
 def write_atomic(path: Path | str, chunks: Iterable[bytes]) -> None:
@@ -110,15 +117,17 @@ def write_atomic(path: Path | str, chunks: Iterable[bytes]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror}); check the folder's permissions "
-                         "or set run_dir to another one") from None
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror}); check the folder's permissions "
+            "or set run_dir to another one") from None
     try:
         with os.fdopen(handle, "wb", BUFFER) as file:
             file.writelines(chunks)
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     finally:
-        Path(temporary).unlink(missing_ok=True)  # still there only where the write did not come to its end
+        # still there only where the write did not come to its end
+        Path(temporary).unlink(missing_ok=True)
 
 
 def write_jsonl(path: Path | str, records: Iterable[Any]) -> int:

@@ -1,4 +1,5 @@
-"""The records that stages pass to each other: one record is one JSON line, typed and validated on reading.
+"""The records that stages pass to each other: one record is one JSON line, typed and validated on
+reading.
 
 Ids come from content, never from the clock, so that the same input gives the same file.
 docs/formats.md shows one real record of each kind.
@@ -69,7 +70,8 @@ class Dialog(Record):
     plan: list[Need]
     messages: list[Message]
     served: list[str] = []
-    """How each need that was talked about was served: "as_planned", or what is otherwise (dialog_generation/needs.py)."""
+    """How each need that was talked about was served: "as_planned", or what is otherwise
+    (dialog_generation/needs.py)."""
 
 
 Origin = Literal["seed", "error_seed", "expanded", "high_ppl"]
@@ -79,7 +81,8 @@ class Sample(Record):
     """One training or evaluation task (T, c_t, a*_t) of section 4.1."""
 
     id: str
-    """Hash of tools, date, messages and label: a sample with a new label is a new sample, its parent the old one."""
+    """Hash of tools, date, messages and label: a sample with a new label is a new sample, its
+    parent the old one."""
     tools: list[Tool]
     date: str
     messages: list[Message]
@@ -93,7 +96,8 @@ class Sample(Record):
     parent: str | None = None
     """Id of the sample this one was made from, by a new label or by expansion."""
     source: str = ""
-    """Where it came from: "<dialog id>#<step>", a file's record, or the scenario of an expansion."""
+    """Where it came from: "<dialog id>#<step>", a file's record, or the scenario of an
+    expansion."""
 
 
 class Draw(Record):
@@ -118,7 +122,8 @@ class Probe(Record, omit_defaults=True):
     reason: str
     """"match", or the reason code of looptool.calling.match.tool_match."""
     perplexity: float
-    """exp of the mean negative log-probability of the reply's tokens, its end token included (equation 3)."""
+    """exp of the mean negative log-probability of the reply's tokens, its end token included
+    (equation 3)."""
     tokens: int
     finish: Literal["stop", "length", "empty"]
     draws: list[Draw] = []
@@ -155,7 +160,8 @@ class Verdict(Record, omit_defaults=True):
 
     probe: Probe
     verdict: VerdictName
-    """UNDECIDED when the votes do not agree across both orders; such a sample is kept out and counted."""
+    """UNDECIDED when the votes do not agree across both orders; such a sample is kept out and
+    counted."""
     votes: list[Vote]
     audited: bool = False
     """Of a match (verify.audit_mastered): the policy's own reply is the label, whatever stands in
@@ -176,7 +182,8 @@ class LabelChange(Record):
 
 
 class ErrorSeed(Record):
-    """A sample the policy failed on, or whose label it corrected: D_ES = D_MR + D_LR (section 4.4)."""
+    """A sample the policy failed on, or whose label it corrected: D_ES = D_MR + D_LR (section
+    4.4)."""
 
     sample: Sample
     """Its label is the right answer: the kept label, or the prediction that replaced it."""

@@ -1,7 +1,8 @@
-"""Samples of files as the rows of a table, some 30 bytes each whatever they hold: so a million can be mixed.
+"""Samples of files as the rows of a table, some 30 bytes each whatever they hold: so a million can
+be mixed.
 
-In: files of records that hold a sample (Sample, Probe, ErrorSeed). Out: a row for each that is wanted, and records read
-back. Parts of what is listed are arrays of row numbers.
+In: files of records that hold a sample (Sample, Probe, ErrorSeed). Out: a row for each that is
+wanted, and records read back. Parts of what is listed are arrays of row numbers.
 """
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ Rows: TypeAlias = NDArray[np.uint32]
 """Numbers of rows, in an order that means something."""
 NO_ROWS: Rows = np.zeros(0, np.uint32)
 ORIGINS: tuple[Origin, ...] = get_args(Origin)
-_ROW = np.dtype([("id", "<u8"), ("perplexity", "<f8"), ("place", "<u8"), ("length", "<u4"), ("file", "u1")])
+_ROW = np.dtype([("id", "<u8"), ("perplexity", "<f8"), ("place", "<u8"), ("length", "<u4"),
+                 ("file", "u1")])
 _PACKED = Struct("<QdQIB")
 """The same for one row."""
 
@@ -60,7 +62,8 @@ class Listing:
                 self.add_row(fingerprint(sample_of(record).id), perplexity, place, length, file)
         return np.arange(first, len(self), dtype=np.uint32)
 
-    def add_row(self, id: int, perplexity: float = 0.0, place: int = 0, length: int = 0, file: int = 0) -> int:
+    def add_row(self, id: int, perplexity: float = 0.0, place: int = 0, length: int = 0,
+                file: int = 0) -> int:
         """List one sample, by the fingerprint of its id; the new row."""
         self._table += _PACKED.pack(id, perplexity, place, length, file)
         return len(self) - 1
@@ -80,7 +83,8 @@ class Listing:
         return np.frombuffer(self._table, _ROW)["perplexity"][rows]
 
     def random_order(self, rows: Rows, key: str) -> NDArray[np.intp]:
-        """Positions in `rows`, in an order that depends on the samples and the key only, not on where they are from."""
+        """Positions in `rows`, in an order that depends on the samples and the key only, not on
+        where they are from."""
         return reordered(self.ids(rows), key).argsort(kind="stable")
 
     def shuffled(self, rows: Rows, key: str) -> Rows:
@@ -97,7 +101,8 @@ class Listing:
                 yield decode(os.pread(file, length, place))
 
     def samples(self, rows: Rows, origins: NDArray[np.uint8] | None = None) -> Iterator[Sample]:
-        """The samples of the records, each with the origin of this number in ORIGINS, or its own."""
+        """The samples of the records, each with the origin of this number in ORIGINS, or its
+        own."""
         for place, (row, record) in enumerate(zip(rows, self.records(rows), strict=True)):
             sample = sample_of(record)
             if origins is not None:

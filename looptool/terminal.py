@@ -59,7 +59,8 @@ def shown(text: str, level: int) -> str:
 
 
 def log_to_terminal() -> None:
-    """Send the log of this process to stderr; LOOPTOOL_LOG=debug shows the lines that files hold too."""
+    """Send the log of this process to stderr; LOOPTOOL_LOG=debug shows the lines that files hold
+    too."""
     level = logging.getLevelName(os.environ.get("LOOPTOOL_LOG", "info").upper())
     logging.basicConfig(level=level if isinstance(level, int) else logging.INFO, handlers=[Lines()])
     for name in _NOISY:

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # LoopTool on a laptop: makes .venv, runs two whole rounds on the CPU, prints the table, writes
-# runs/laptop/report.html. A tiny student, a SIMULATED teacher, the same scripts as on a cluster. About
-# 10 minutes on 2 cores, 8 GB of memory. With --static, training on D_1 again in every round is run too
-# (5 minutes more) and stands beside it in table and page.
+# runs/laptop/report.html. A tiny student, a SIMULATED teacher, the same scripts as on a cluster.
+# About 10 minutes on 2 cores, 8 GB of memory. With --static, training on D_1 again in every round
+# is run too (5 minutes more) and stands beside it in table and page.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 use_looptool

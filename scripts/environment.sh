@@ -1,6 +1,6 @@
-# Sourced by the scripts that stand at the beginning, which then name the environment they run in. It
-# is made if it is not there or not current, and stands first on PATH. PYTHON names the interpreter to
-# make it with (default python3).
+# Sourced by the scripts that stand at the beginning, which then name the environment they run in.
+# It is made if it is not there or not current, and stands first on PATH. PYTHON names the
+# interpreter to make it with (default python3).
 set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 
@@ -8,8 +8,8 @@ cpu_wheels=https://download.pytorch.org/whl/cpu # PyTorch's own index
 
 pip_install() { "$1/bin/python" -m pip install --quiet --disable-pip-version-check "${@:2}"; }
 
-# On Linux pip's default build of torch brings CUDA libraries of several GB. Where there is no NVIDIA
-# GPU, its CPU build comes first, from where pip looks anyway, else from PyTorch's own index.
+# On Linux pip's default build of torch brings CUDA libraries of several GB. Where there is no
+# NVIDIA GPU, its CPU build comes first, from where pip looks anyway, else from PyTorch's own index.
 install_torch() { # FOLDER REQUIREMENTS
   local torch
   torch="$(grep '^torch==' "$2" || true)"
@@ -27,7 +27,8 @@ install_torch() { # FOLDER REQUIREMENTS
 
 use_environment() {  # FOLDER REQUIREMENTS [FLAGS of pip]
   local venv="$1" requirements="$2" wanted
-  wanted="$(cat "$root/$requirements" "$root/pyproject.toml" | cksum)" # pip links what the latter names
+  # pip links what the latter names
+  wanted="$(cat "$root/$requirements" "$root/pyproject.toml" | cksum)"
   if [[ "$(cat "$venv/.requirements" 2>/dev/null || true)" != "$wanted" ]]; then
     "${PYTHON:-python3}" -c 'import sys; assert (3, 10) <= sys.version_info[:2] <= (3, 12), \
 "LoopTool needs Python 3.10, 3.11 or 3.12: set PYTHON=python3.11"'

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# The whole loop: tools, dialogs, samples, a cold start where the config has one, then `rounds` rounds, then the
-# report. Flags (--config, --set) go to every step; --tools FILE goes to the first one and --overlap to the rounds.
-# Killed anywhere and run again, it goes on where it was; `bash scripts/status.sh` says where that is. Rounds that are
-# complete stay as they were made, also where the config was edited since; with --same-config that is refused.
+# The whole loop: tools, dialogs, samples, a cold start where the config has one, then `rounds`
+# rounds, then the report. Flags (--config, --set) go to every step; --tools FILE goes to the first
+# one and --overlap to the rounds. Killed anywhere and run again, it goes on where it was; `bash
+# scripts/status.sh` says where that is. Rounds that are complete stay as they were made, also where
+# the config was edited since; with --same-config that is refused.
 set -euo pipefail
 scripts="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 

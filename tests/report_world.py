@@ -78,8 +78,8 @@ def relabeled(of: Verdict) -> ErrorSeed:
 
 def explain(output: Path, stage: str, seconds: float, **usage: Usage) -> None:
     meta = StageMeta(stage=stage, settings={"note": HOSTILE}, sources={}, version="0", inputs=4,
-                     failed=0, failures={}, counts={"accepted": 3, "unjudged": 1}, records=3, usage=usage,
-                     seconds=seconds)
+                     failed=0, failures={}, counts={"accepted": 3, "unjudged": 1}, records=3,
+                     usage=usage, seconds=seconds)
     meta_path(output).write_bytes(msgspec.json.encode(meta))
 
 

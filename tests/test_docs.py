@@ -1,4 +1,5 @@
-"""docs/formats.md: its records are those of the golden files, folded; README and docs name only what is there."""
+"""docs/formats.md: its records are those of the golden files, folded; README and docs name only
+what is there."""
 from __future__ import annotations
 
 import json
@@ -21,7 +22,8 @@ from looptool.stages.meta import StageMeta
 
 FORMATS = ROOT / "docs" / "formats.md"
 RECORDS = {record.__name__: record for record in (
-    Tool, Design, Refused, Dialog, DialogCheck, Conversation, Sample, Probe, Verdict, LabelChange, ErrorSeed, Manifest, StageMeta)}
+    Tool, Design, Refused, Dialog, DialogCheck, Conversation, Sample, Probe, Verdict, LabelChange,
+    ErrorSeed, Manifest, StageMeta)}
 BLOCK = re.compile(r"^## ([^\n]+)\n(?:(?!^## ).)*?^```json ?(\S*)\n(.*?)^```", re.M | re.S)
 WIDTH = 98
 SHOWN_ABOVE = {"Probe": {"sample": "<Sample>"}, "Verdict": {"probe": "<Probe>"},
@@ -83,7 +85,8 @@ def blocks() -> list[tuple[str, str, str]]:
     return found
 
 
-@pytest.mark.parametrize("heading, golden, text", blocks(), ids=lambda part: part if "\n" not in part else "")
+@pytest.mark.parametrize("heading, golden, text", blocks(),
+                         ids=lambda part: part if "\n" not in part else "")
 def test_a_shown_record_is_a_real_one(heading: str, golden: str, text: str) -> None:
     if golden:
         assert text == shown(heading, golden)
@@ -96,12 +99,17 @@ def test_every_record_is_shown() -> None:
     assert {heading for heading, _, _ in blocks()} == {*RECORDS, "verl's rows"}
 
 
-@pytest.mark.parametrize("page", ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))])
+@pytest.mark.parametrize("page",
+                         ["README.md",
+                          *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))])
 def test_what_a_page_names_is_there(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
-    links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link]
-    scripts = re.findall(r"\b(?:scripts|grpotool|dataloop|dialog_generation|benchmarks|configs)/[\w/]+\.\w+", text)
-    named = [*((ROOT / page).parent / link for link in links if link), *(ROOT / name for name in scripts),
+    links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text)
+             if "://" not in link]
+    scripts = re.findall(
+        r"\b(?:scripts|grpotool|dataloop|dialog_generation|benchmarks|configs)/[\w/]+\.\w+", text)
+    named = [*((ROOT / page).parent / link for link in links if link),
+             *(ROOT / name for name in scripts),
              *(ROOT / "scripts" / name for name in re.findall(r"`(\w+\.sh)`", text))]
     missing = [str(path) for path in named if not Path(path).exists()]
     assert named and not missing

@@ -1,4 +1,5 @@
-"""scripts/environment.sh: an environment is made when it is not there, and made current when what it holds has changed."""
+"""scripts/environment.sh: an environment is made when it is not there, and made current when what
+it holds has changed."""
 from __future__ import annotations
 
 import os
@@ -32,8 +33,9 @@ def root(tmp_path: Path) -> Path:
 
 
 def use(root: Path) -> list[str]:
-    said = subprocess.run(["bash", "-c", f"source {root}/scripts/environment.sh; use_looptool"], check=True, text=True,
-                          stdout=subprocess.PIPE, env={**os.environ, "PYTHON": str(root / "python"), "LOOPTOOL_VENV": ""})
+    said = subprocess.run(["bash", "-c", f"source {root}/scripts/environment.sh; use_looptool"],
+                          check=True, text=True, stdout=subprocess.PIPE,
+                          env={**os.environ, "PYTHON": str(root / "python"), "LOOPTOOL_VENV": ""})
     return [line for line in said.stdout.splitlines() if line.startswith("pip")]
 
 
@@ -72,8 +74,9 @@ def test_without_a_gpu_torch_is_the_cpu_build(root: Path, world: str, has_gpu: b
     smi.write_text(f"#!/bin/bash\nexit {0 if has_gpu else 9}\n")
     smi.chmod(0o755)
     done = subprocess.run(
-        ["bash", "-c", f"source {root}/scripts/environment.sh; use_looptool"], check=True, text=True,
-        capture_output=True, env={**os.environ, "PATH": f"{smi.parent}:{os.environ['PATH']}",
+        ["bash", "-c", f"source {root}/scripts/environment.sh; use_looptool"], check=True,
+        text=True, capture_output=True,
+        env={**os.environ, "PATH": f"{smi.parent}:{os.environ['PATH']}",
                                   "PYTHON": str(root / "python"), "LOOPTOOL_VENV": ""})
     lines = [line for line in done.stdout.splitlines() if line.startswith("torch: ")]
     assert len(lines) == 1 and lines[0].startswith(f"torch: {said}"), done.stdout + done.stderr

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from looptool.foreign.error_results import _form_of, error_form, reports_error
 
-TRACEBACK = 'Traceback (most recent call last):\n  File "a.py", line 1, in <module>\n    f()\nValueError: no city'
+TRACEBACK = ('Traceback (most recent call last):\n  File "a.py", line 1, in <module>\n    '
+             'f()\nValueError: no city')
 REPORTS = [
     ("error_text", "Error: city not found"), ("error_text", "error: no such user"),
     ("error_text", "ERROR: timeout"),
@@ -78,11 +79,11 @@ TALKS = [
     "Yesterday's build: Error: x was fixed",
     "404 rooms are not found often", "404", "500 euros", "HTTP 200 OK", "Not Found is a band.",
     "The request failed yesterday.",
-    "Conflict", "Gone.", "400 conflict zones are known", "Exceptional weather", "errors.log", "terror: a film", "Error messages are listed below:\n1. x",
+    "Conflict", "Gone.", "400 conflict zones are known", "Exceptional weather", "errors.log",
+    "terror: a film", "Error messages are listed below:\n1. x",
     f"A user asks:\n{TRACEBACK}\nWhat does it mean?",
-    "Traceback (most recent call last): is how Python begins.",
-    '{"error": null}', '{"error": ""}', '{"error": false}', '{"error": {}}', '{"error": []}',
-    '{"error": "none"}', '{"error": 0}',
+    "Traceback (most recent call last): is how Python begins.", '{"error": null}', '{"error": ""}',
+    '{"error": false}', '{"error": {}}', '{"error": []}', '{"error": "none"}', '{"error": 0}',
     '{"mean": 3.1, "error": 0.02}', '{"mean": 3, "error": 1}', '{"error_rate": 0.5}',
     '{"errors": []}', '{"errors": 0}',
     '{"file": "a.py", "errors": ["E501 in line 3"], "warnings": []}',

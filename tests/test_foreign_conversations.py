@@ -64,10 +64,13 @@ def openai(arguments: Any, **more: Any) -> dict:
         "name": "get_weather", "arguments": arguments}}]}
 
 
-SYSTEM = f"Functions are inside <tools></tools> tags:\n<tools>\n{json.dumps(WRAPPED)}\n</tools>\nCall them."
+SYSTEM = ("Functions are inside <tools></tools> "
+          f"tags:\n<tools>\n{json.dumps(WRAPPED)}\n</tools>\nCall them.")
 PYTHON_SYSTEM = f"<tools> {WRAPPED} </tools>"
-ACE_SYSTEM = f"Here are functions in JSON:\n{json.dumps([WEATHER | {'name': 'Weather API'}, NOW])}. \nUse [func(a=b)]."
-GLAIVE_SYSTEM = f"SYSTEM: You have these functions -\n{json.dumps(WEATHER, indent=1)}\n{json.dumps(NOW)}"
+ACE_SYSTEM = ("Here are functions in "
+              f"JSON:\n{json.dumps([WEATHER | {'name': 'Weather API'}, NOW])}. \nUse [func(a=b)].")
+GLAIVE_SYSTEM = ("SYSTEM: You have these functions "
+                 f"-\n{json.dumps(WEATHER, indent=1)}\n{json.dumps(NOW)}")
 BLOCK = f"<tool_call>\n{TEXT}\n</tool_call>"
 PYTHON_BLOCK = f"<tool_call>\n{CALL}\n</tool_call>"
 STEP = [user(), says("", ROME)]
@@ -180,7 +183,8 @@ FORMS = {
     "an empty field beside a filled one": ({**chat(openai({"city": "Rome"}), tools=[]),
                                             "functions": TOOLS}, STEP),
     "Glaive": (share(("gpt",
-                      "<functioncall> {\"name\": \"get_weather\", \"arguments\": '{\"city\": \"Rome\"}'} <|endoftext|>"),
+                      "<functioncall> {\"name\": \"get_weather\", \"arguments\": '{\"city\": "
+                      "\"Rome\"}'} <|endoftext|>"),
                      tools=None, system=GLAIVE_SYSTEM), STEP),
     "ToolACE": (share(("assistant", '[Weather API(city="Rome"), now()]'),
                       ("tool", json.dumps([{"name": "Weather API", "results": {"t": 1}},
@@ -287,15 +291,23 @@ def test_keys_that_say_nothing_are_counted_by_name():
 
 def test_the_samples_of_the_release_are_samples():
     lines = "\n".join(map(json.dumps, TOOLS))
-    instruction = (f"Compose functions.\n\nThe current time is 2024-05-01.\n# Tools\n\nInside <tools></tools> XML tags:\n<tools>\n"
-                   f"{lines}\n</tools>\n\nCall inside <tool_call></tool_call>:\n<tool_call>\n{{\"name\": <function-name>}}\n</tool_call>.")
-    history = (f"Rome?<|im_end|>\n<|im_start|>assistant\n{BLOCK}<|im_end|>\n<|im_start|>user\n<tool_response>\n22\n"
-               "</tool_response><|im_end|>\n<|im_start|>assistant\n22 degrees.<|im_end|>\n<|im_start|>user\nAnd the time?")
+    instruction = ("Compose functions.\n\nThe current time is 2024-05-01.\n# Tools\n\nInside "
+                   "<tools></tools> XML tags:\n<tools>\n"
+                   f"{lines}\n</tools>\n\nCall inside "
+                   f"<tool_call></tool_call>:\n<tool_call>\n{{\"name\": "
+                   f"<function-name>}}\n</tool_call>.")
+    history = (
+        f"Rome?<|im_end|>\n<|im_start|>assistant\n{BLOCK}<|im_end|>\n"
+        "<|im_start|>user\n<tool_response>\n22\n"
+        "</tool_response><|im_end|>\n<|im_start|>assistant\n22 degrees.<|im_end|>\n"
+        "<|im_start|>user\nAnd the time?")
     raw = {"instruction": instruction, "input": history,
            "output": '<tool_call>\n{"name": "now", "arguments": {}}\n</tool_call>'}
     sample = read_record(raw, Counter())
     assert isinstance(sample, Sample) and sample.date == "2024-05-01" and [tool.name
-                                                                           for tool in sample.tools] == ["get_weather", "now"]
+                                                                           for tool
+                                                                           in sample.tools] == [
+                                                                               "get_weather", "now"]
     assert [*sample.messages, sample.label] == [*WHOLE, user("And the time?"), says("", TIME)]
     assert read_record(raw | {"output": "It is late."}, Counter()).label == says("It is late.")
     with pytest.raises(ValueError, match="is no chat"):
@@ -380,7 +392,8 @@ def test_one_bad_spot_costs_one_record(tmp_path: Path, name: str, content: bytes
     samples, aside, counts = imported(tmp_path, name, content)
     assert [sample.label for sample in samples if sample.label.calls] == [STEP[1]] * 2
     assert [entry.code for entry in aside] == refused and sum(counts.get(code, 0)
-                                                              for code in set(refused)) == len(refused)
+                                                              for code
+                                                              in set(refused)) == len(refused)
     assert all(entry.reason and entry.place.startswith(name) for entry in aside)
 
 

@@ -13,7 +13,8 @@ from grpotool.verl_run.process import Metrics
 from looptool.records import Call, Message
 from looptool.run_files import RoundFiles
 
-LABEL = msgspec.json.encode(Message(role="assistant", calls=[Call(name="f", arguments={"a": 1})])).decode()
+LABEL = msgspec.json.encode(
+    Message(role="assistant", calls=[Call(name="f", arguments={"a": 1})])).decode()
 RIGHT = '<tool_call>\n{"name": "f", "arguments": {"a": 1}}\n</tool_call>'
 WORDS = "I cannot do that."
 OTHER = RIGHT.replace('"f"', '"g"')
@@ -32,11 +33,13 @@ def write(dump: Path, rollouts: list[list[str]], age: float = 10) -> Path:
 
 @pytest.mark.parametrize("rollouts, count, rewarded, mixed, reasons", [
     (NO_REWARD, 2, 0, 0, {"no_call": 3, "wrong_name": 1}),
-    ([["p", RIGHT], ["p", OTHER], ["q", RIGHT], ["q", RIGHT], ["r", OTHER]], 3, 2, 1, {"match": 3, "wrong_name": 2})])
+    ([["p", RIGHT], ["p", OTHER], ["q", RIGHT], ["q", RIGHT], ["r", OTHER]], 3, 2, 1,
+     {"match": 3, "wrong_name": 2})])
 def test_rewards_by_group(tmp_path, rollouts, count, rewarded, mixed, reasons):
     found = groups(write(tmp_path / "1.jsonl", rollouts), "strict")
     assert found == Groups(count, rewarded, mixed, found.reasons) and found.reasons == reasons
-    assert found.record() == {"reasons": reasons, "groups": {"count": count, "rewarded": rewarded, "mixed": mixed}}
+    assert found.record() == {"reasons": reasons,
+                              "groups": {"count": count, "rewarded": rewarded, "mixed": mixed}}
 
 
 def test_groups_are_of_one_prompt_and_label_with_the_rewards_of_the_training(tmp_path):
@@ -55,11 +58,12 @@ def test_a_dump_is_whole_when_it_does_not_grow(tmp_path):
 
 
 @pytest.mark.parametrize("rollouts, said", [
-    (NO_REWARD, "warning: first step: none of 2 groups has any reward, so GRPO learns nothing; the commonest reason is no_call "
-                "(75%). Better stop, and let the student learn the format of calls first: set train.cold_start.steps, to 24 for "
-                "example, and run scripts/cold_start.sh"),
-    ([["p", RIGHT], ["p", OTHER], ["q", OTHER]], "first step: 1 of 2 groups have a reward (50%), 1 of them different ones, from "
-                                                 "which GRPO learns")])
+    (NO_REWARD, "warning: first step: none of 2 groups has any reward, so GRPO learns nothing; the "
+                "commonest reason is no_call (75%). Better stop, and let the student learn the "
+                "format of calls first: set train.cold_start.steps, to 24 for example, and run "
+                "scripts/cold_start.sh"),
+    ([["p", RIGHT], ["p", OTHER], ["q", OTHER]], "first step: 1 of 2 groups have a reward (50%), 1 "
+                                                 "of them different ones, from which GRPO learns")])
 def test_it_is_said_once_and_before_the_step_is_logged(tmp_path, caplog, rollouts, said):
     files = RoundFiles(tmp_path, 1)
     write(files.rollouts / "1.jsonl", [["of", "a run that was killed"]])

@@ -1,4 +1,5 @@
-"""The report of a run: figures counted by hand, a page that holds no foreign markup, runs that are not finished."""
+"""The report of a run: figures counted by hand, a page that holds no foreign markup, runs that are
+not finished."""
 from __future__ import annotations
 
 import json
@@ -46,16 +47,21 @@ def test_figures_of_a_run_counted_by_hand(run):
     assert [figures.number for figures in report.rounds] == [1] and report.next.number == 2
     noise = first.dataset.noise
     assert (noise.hits, noise.total, noise.unknown, noise.share) == (1, 4, 1, 0.25)
-    assert first.dataset.mix == {"seed": 5} and report.next.dataset.mix == {"high_ppl": 1, "expanded": 3, "seed": 1}
-    assert report.next.dataset.noise.share == 0.2 and report.next.dataset.left_out == {"duplicate": 7}
+    assert (first.dataset.mix == {"seed": 5}
+            and report.next.dataset.mix == {"high_ppl": 1, "expanded": 3, "seed": 1})
+    assert (report.next.dataset.noise.share == 0.2
+            and report.next.dataset.left_out == {"duplicate": 7})
     assert report.next.dataset.noise_by_origin["expanded"].hits == 1
     training = first.training
-    assert (training.steps, training.first, training.last) == (5, pytest.approx(0.2), pytest.approx(0.4))
+    assert (training.steps, training.first, training.last) == (5, pytest.approx(0.2),
+                                                               pytest.approx(0.4))
     assert report.before.heldout.accuracy.share == 0.25 and report.before.heldout.gain is None
-    assert first.heldout.accuracy.share == 0.75  # the one with a fault has the right calls, and is wrong
+    # the one with a fault has the right calls, and is wrong
+    assert first.heldout.accuracy.share == 0.75
     gain = first.heldout.gain
     assert (gain.tasks, gain.better, gain.worse, gain.share) == (4, 2, 0, 0.5)
-    assert first.probes.reasons == {"wrong_value": 4, "match": 1} and first.probes.high_ppl_cut == 1.2
+    assert first.probes.reasons == {"wrong_value": 4,
+                                    "match": 1} and first.probes.high_ppl_cut == 1.2
     assert first.probes.cases == {"no_think": 5}
     assert sum(first.probes.histogram.mastered) == 1 and sum(first.probes.histogram.mismatched) == 4
     assert first.seconds == {"json2parquet": 1.0, "verify": 1.5, "expand": 2.5}
@@ -69,10 +75,12 @@ def test_judge_and_expansion_counted_by_hand(run):
     assert verdicts.verdicts == {"PRED_WRONG": 1, "LABEL_WRONG": 2, "UNDECIDED": 1}
     assert verdicts.unjudged == 1
     assert (verdicts.right.hits, verdicts.right.total) == (2, 3)  # the label of PROBES[2] was right
-    assert verdicts.confusion == {"PRED_WRONG": {"PRED_WRONG": 1, "LABEL_WRONG": 1}, "LABEL_WRONG": {"LABEL_WRONG": 1}}
+    assert verdicts.confusion == {"PRED_WRONG": {"PRED_WRONG": 1, "LABEL_WRONG": 1},
+                                  "LABEL_WRONG": {"LABEL_WRONG": 1}}
     votes = verdicts.votes_label_first
     assert (votes.hits, votes.total, votes.unknown) == (2, 3, 1)
-    assert (first.replaced.labels, first.replaced.right.hits, first.replaced.needed.hits) == (2, 1, 1)
+    assert (first.replaced.labels, first.replaced.right.hits,
+            first.replaced.needed.hits) == (2, 1, 1)
     assert first.expansion.seeds == {"mispredicted": 1, "relabeled": 2}
     assert (first.expansion.accepted, first.expansion.right.hits) == (3, 2)
     assert first.expansion.outcomes == {"accepted": 3, "unjudged": 1}
@@ -115,9 +123,10 @@ def test_kappa_is_cohens(confusion, kappa):
 
 
 def test_every_verdict_is_held_against_what_it_should_be():
-    cases = [("PRED_WRONG", RIGHT, WRONG), ("LABEL_WRONG", WRONG, RIGHT), ("BOTH_WRONG", WRONG, OTHER),
-             ("BOTH_CORRECT", RIGHT, RIGHT)]
-    given = [verdict(probe(sample(name, label), prediction), name) for name, label, prediction in cases]
+    cases = [("PRED_WRONG", RIGHT, WRONG), ("LABEL_WRONG", WRONG, RIGHT),
+             ("BOTH_WRONG", WRONG, OTHER), ("BOTH_CORRECT", RIGHT, RIGHT)]
+    given = [verdict(probe(sample(name, label), prediction), name)
+             for name, label, prediction in cases]
     figures, _ = measures.verdict_figures(given, [], known)
     assert figures.right.share == 1
     assert figures.confusion == {name: {name: 1} for name, _, _ in cases}
@@ -126,7 +135,8 @@ def test_every_verdict_is_held_against_what_it_should_be():
 def test_undecided_verdicts_are_no_verdicts_but_their_votes_count():
     split = verdict(probe(D1[0], WRONG), "UNDECIDED", "PRED_WRONG", "LABEL_WRONG")
     figures, _ = measures.verdict_figures([split], [], known)
-    assert figures.right.total == figures.right.unknown == 0 and figures.confusion == {"PRED_WRONG": {"UNDECIDED": 1}}
+    assert (figures.right.total == figures.right.unknown == 0
+            and figures.confusion == {"PRED_WRONG": {"UNDECIDED": 1}})
     assert (figures.votes_label_first.share, figures.votes_prediction_first.share) == (1, 0)
 
 
@@ -160,10 +170,12 @@ def test_a_replaced_label_may_have_been_wrong_and_stay_wrong():
 def test_intervals_are_wilsons():
     rate = measures.rate(Counter({True: 8, False: 2, None: 5}))
     assert (rate.share, rate.total, rate.unknown) == (0.8, 10, 5)
-    assert (rate.low, rate.high) == (pytest.approx(0.4902, abs=1e-4), pytest.approx(0.9433, abs=1e-4))
+    assert (rate.low, rate.high) == (pytest.approx(0.4902, abs=1e-4),
+                                     pytest.approx(0.9433, abs=1e-4))
     assert measures.rate(Counter()).share is None
     for count in range(1, 50):
-        assert measures.rate(Counter({True: count})).high == 1 and measures.rate(Counter({False: count})).low == 0
+        assert (measures.rate(Counter({True: count})).high == 1
+                and measures.rate(Counter({False: count})).low == 0)
 
 
 def test_gain_counts_only_tasks_with_a_known_truth():
@@ -173,11 +185,13 @@ def test_gain_counts_only_tasks_with_a_known_truth():
     assert measures.paired_gain({}, {"a": True}) is None
 
 
-@pytest.mark.parametrize("perplexities", [[1.0], [1.0] * 5, [1.0, 1.5, 400.0], [0.0, float("inf")], []])
+@pytest.mark.parametrize("perplexities",
+                         [[1.0], [1.0] * 5, [1.0, 1.5, 400.0], [0.0, float("inf")], []])
 def test_any_perplexities_make_a_histogram_or_none(perplexities):
     figures = measures.probe_figures([probe(D1[0], RIGHT, value) for value in perplexities], [])
     drawable = [value for value in perplexities if 0 < value < float("inf")]
-    assert sum(figures.histogram.mastered) == len(drawable) if drawable else figures.histogram is None
+    assert (sum(figures.histogram.mastered) == len(drawable) if drawable
+            else figures.histogram is None)
 
 
 @pytest.mark.parametrize("perplexities, cut", [
@@ -194,7 +208,8 @@ def test_static_training_has_its_place_in_the_chart(static):
 
     heldout = HeldoutFigures(accuracy=share(0.5), static=share(static))
     chart = accuracy_chart([RoundFigures(number=1, heldout=heldout)])
-    dot = float(re.search(r'<circle[^>]*class="step"[^>]*>', chart)[0].split('cy="')[1].split('"')[0])
+    dot = float(re.search(r'<circle[^>]*class="step"[^>]*>',
+                          chart)[0].split('cy="')[1].split('"')[0])
     assert TOP <= dot <= HEIGHT - BOTTOM
 
 
@@ -236,11 +251,13 @@ def test_table_shows_the_figures_and_calls_them_simulated(run):
     assert line_of(text, "accuracy") == ["25.0%", "of", "4", "75.0%", "of", "4"]
     assert line_of(text, "LABEL_WRONG") == ["2", "(1", "right)"]
     assert line_of(text, "new samples accepted") == ["3"]
-    assert line_of(text, "of them, label right") == ["66.7%", "of", "3"] and line_of(text, "BOTH_WRONG") == ["0"]
+    assert line_of(text, "of them, label right") == ["66.7%", "of",
+                                                     "3"] and line_of(text, "BOTH_WRONG") == ["0"]
     assert line_of(text, "generator") == ["4", "(4600)"]
     assert NOT_YET not in text
     for word in ("Dataset", "Held-out", "Judgement", "Expansion", "LoopTool"):
-        assert "SIMULATED" in next(line for line in text.splitlines() if line.startswith(word)), word
+        assert "SIMULATED" in next(line for line in text.splitlines()
+                                   if line.startswith(word)), word
     assert max(map(len, text.splitlines())) <= TOTAL_WIDTH
 
 
@@ -248,17 +265,20 @@ def test_static_training_stands_beside(run, tmp_path):
     static = RoundFiles(tmp_path / "static", 1)
     with pytest.raises(InputError, match="holds no static training with a round"):
         read_report(run, WORLD, "command", tmp_path / "static")
-    write_jsonl(static.heldout_probes, [probe(HELDOUT[0], RIGHT), *(probe(task, WRONG) for task in HELDOUT[1:])])
+    write_jsonl(static.heldout_probes,
+                [probe(HELDOUT[0], RIGHT), *(probe(task, WRONG) for task in HELDOUT[1:])])
     report = read_report(run, WORLD, "command", tmp_path / "static")
     assert line_of(text_of(report), "static training") == ["25.0%", "of", "4"]
     page = render_page(report, make_table(report), samples_of(run))
-    assert "pale: static training" in page and page.count('class="step"') == 5 + 1  # steps, and this
+    # steps, and this
+    assert "pale: static training" in page and page.count('class="step"') == 5 + 1
     assert "static training" not in text_of(read_report(run, WORLD, "command"))
 
 
 def test_many_rounds_stay_within_the_width(run, tmp_path):
     report = read_report(run, WORLD, "command")
-    report.rounds = [msgspec.structs.replace(report.rounds[0], number=number) for number in range(1, 10)]
+    report.rounds = [msgspec.structs.replace(report.rounds[0], number=number)
+                     for number in range(1, 10)]
     text = text_of(report)
     assert max(map(len, text.splitlines())) <= TOTAL_WIDTH
     assert all(f"round {number}" in text for number in range(1, 10))
@@ -298,7 +318,8 @@ def test_page_is_whole_and_needs_nothing_from_outside(run):
     page = Page(text)
     assert page.tags["svg"] == 5 and page.tags["script"] == 2  # the page's own, and the samples
     assert not {"img", "link", "iframe", "object", "a"} & set(page.tags)
-    assert not {name for name, _ in page.attributes} & {"src", "href", "action", "xlink:href", "srcset"}
+    assert not {name for name, _ in page.attributes} & {"src", "href", "action", "xlink:href",
+                                                        "srcset"}
     assert not [name for name, _ in page.attributes if name.startswith("on")]
     style = text[text.index("<style>"):text.index("</style>")]
     assert "url(" not in style and "@import" not in style
@@ -322,8 +343,10 @@ def test_real_run_has_no_columns_of_truth(run):
     report = read_report(run, None, "command")
     text, page = text_of(report), page_of(run, None)
     for shown in (text, page[page.index("<main>"):page.index('<script id="samples"')]):
-        assert not [word for word in ("SIMULATED", "noise", " right)", "label right", "✓") if word in shown]
-    assert line_of(text, "accuracy") == ["25.0%", "of", "4", "75.0%", "of", "4"]  # against the labels
+        assert not [word for word in ("SIMULATED", "noise", " right)", "label right", "✓")
+                    if word in shown]
+    # against the labels
+    assert line_of(text, "accuracy") == ["25.0%", "of", "4", "75.0%", "of", "4"]
     assert line_of(text, "LABEL_WRONG") == ["2"]
 
 
@@ -334,8 +357,8 @@ def test_unfinished_run_says_not_yet(tmp_path):
     write_jsonl(RoundFiles(tmp_path, 1).dataset, D1)
     report = read_report(config(tmp_path, rounds=4), WORLD, "command")
     text = text_of(report)
-    for label in ("reward, first 3 -> last 3 steps", "accuracy", "mastered: equal to the label", "mismatches judged",
-                  "labels replaced", "new samples accepted"):
+    for label in ("reward, first 3 -> last 3 steps", "accuracy", "mastered: equal to the label",
+                  "mismatches judged", "labels replaced", "new samples accepted"):
         assert line_of(text, label) == NOT_YET.split(), label
     page = Page(page_of(config(tmp_path)))
     assert report.next is None and page.tags["svg"] == 2 and "D1 to D1" not in page.text
@@ -382,12 +405,14 @@ def test_damaged_manifest_is_named(run):
 
 
 def test_script_writes_page_and_figures(run, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["report.py", "--set", f"run_dir={run.run_dir}", "--set", "rounds=1"])
+    monkeypatch.setattr(sys, "argv",
+                        ["report.py", "--set", f"run_dir={run.run_dir}", "--set", "rounds=1"])
     script.main()
     folder = Path(run.run_dir)
     report = msgspec.json.decode((folder / "report.json").read_bytes(), type=Report)
     assert report.simulated and len(report.rounds) == 1 and report.rounds[0].dataset.samples == 5
-    assert "SIMULATED" in capsys.readouterr().out and "SIMULATED" in (folder / "report.html").read_text()
+    assert ("SIMULATED" in capsys.readouterr().out
+            and "SIMULATED" in (folder / "report.html").read_text())
 
 
 def test_simulation_is_known_in_process_and_over_http():
@@ -416,7 +441,10 @@ def test_truth_of_the_simulation_knows_its_own_tasks():
 
 def test_shell_script_from_another_folder(tmp_path):
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    done = subprocess.run(["bash", str(ROOT / "scripts" / "11_report.sh"), "--set", f"run_dir={tmp_path}/none"],
-                          cwd=tmp_path, env=os.environ | {"PATH": path}, capture_output=True, text=True)
-    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and "03_make_samples.sh" in done.stderr
+    done = subprocess.run(["bash", str(ROOT / "scripts" / "11_report.sh"), "--set",
+                           f"run_dir={tmp_path}/none"],
+                          cwd=tmp_path, env=os.environ | {"PATH": path}, capture_output=True,
+                          text=True)
+    assert (done.returncode == 2 and len(done.stderr.splitlines()) == 1
+            and "03_make_samples.sh" in done.stderr)
     assert not (tmp_path / "none").exists()

@@ -501,5 +501,6 @@ def test_a_planner_that_runs_on_costs_its_dialog_and_is_counted(tmp_path):
 def test_on_and_off_are_words_in_a_config(word):
     config = load_config(ROOT / "configs" / "laptop.yaml", [f"teacher.structured={word}"])
     assert config.teacher.structured == word
-    plan = load_config(ROOT / "configs" / "laptop.yaml", ["dialogs.plan=False", "dialogs.chat=true"])
+    plan = load_config(ROOT / "configs" / "laptop.yaml",
+                       ["dialogs.plan=False", "dialogs.chat=true"])
     assert (plan.dialogs.plan, plan.dialogs.chat) == (False, True)

@@ -47,7 +47,8 @@ def on_terminal(tmp_path: Path, columns: int, **variables: str) -> str:
     kept = {name: value for name, value in os.environ.items()
             if name not in ("CI", "NO_COLOR", "COLUMNS")}
     process = subprocess.Popen([sys.executable, "-c", SCRIPT], stdin=follower, stdout=follower,
-                               stderr=follower, cwd=tmp_path, env={**kept, "TERM": "xterm", **variables})
+                               stderr=follower, cwd=tmp_path,
+                               env={**kept, "TERM": "xterm", **variables})
     os.close(follower)
     said = b""
     try:
@@ -86,5 +87,6 @@ def test_a_stage_says_the_commonest_reasons_and_how_many_others() -> None:
     counts = {f"reason_{number}": 18_304 - number for number in range(9)}
     assert shortly(counts, 2) == "18,304 reason_0, 18,303 reason_1, 128,093 more"
     meta = StageMeta(stage="conversations", settings=None, sources={}, version="0", inputs=164_700,
-                     counts=counts, failed=12, failures={}, records=164_688, usage={}, seconds=3600.0)
+                     counts=counts, failed=12, failures={}, records=164_688, usage={},
+                     seconds=3600.0)
     assert len(meta.line()) <= WIDTH and " more, 12 failed; " in meta.line()

@@ -1,4 +1,5 @@
-"""Nothing of the loop knows that its world is simulated: who may ask the simulation, and for what."""
+"""Nothing of the loop knows that its world is simulated: who may ask the simulation, and for
+what."""
 from __future__ import annotations
 
 import ast

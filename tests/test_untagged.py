@@ -35,7 +35,8 @@ UNTAGGED = [
     '{"name": "never_listed", "arguments": {}}',
     '{"function": {"name": "now", "arguments": {}}}',
     '{"type": "function", "function": {"name": "now", "arguments": "{}"}}',
-    '{"tool_calls": [{"id": "c1", "type": "function", "function": {"name": "now", "arguments": "{}"}}]}',
+    '{"tool_calls": [{"id": "c1", "type": "function", "function": {"name": "now", "arguments": '
+    '"{}"}}]}',
     '{"function_call": {"name": "now", "arguments": "{}"}}',
     '{"tool": "get_weather", "args": {"city": "Rome"}}',
     '{"action": "get_weather", "action_input": {"city": "Rome"}}',
@@ -106,7 +107,8 @@ def truth(*calls: Call, content: str = "") -> str:
 
 
 @pytest.mark.parametrize("thought", ["", "<think>\nhm\n</think>\n\n", "hm</think>"])
-def test_only_words_are_paid_where_the_label_is_text_and_nothing_untagged_where_it_is_a_call(thought: str):
+def test_only_words_are_paid_where_the_label_is_text_and_nothing_untagged_where_it_is_a_call(
+        thought: str):
     label = Call(name="get_weather", arguments={"city": "Rome"})
     for code, texts in (("untagged_call", UNTAGGED), ("", WORDS), ("empty", NOTHING),
                         ("invented_turn", TURNS)):
@@ -121,14 +123,15 @@ def test_only_words_are_paid_where_the_label_is_text_and_nothing_untagged_where_
 def test_the_released_comparison_pays_as_it_always_did():
     for text in (CALL, f"```json\n{CALL}\n```", "", ".", *TURNS):
         assert score(text, truth(content="Which city?"), mode="paper_compat") == (1.0, "match")
-    assert score(CALL, truth(Call(name="now", arguments={})), mode="paper_compat") == (0.0,
-                                                                                       "untagged_call")
+    assert score(CALL, truth(Call(name="now", arguments={})), mode="paper_compat") == (
+        0.0, "untagged_call")
 
 
 def test_without_names_a_whole_call_is_still_one_and_less_certain_forms_are_not():
-    assert text_fault(CALL) == "untagged_call" == text_fault(f"[{CALL}]") and text_fault(LATER) == "" == text_fault("now()")
-    assert score(CALL, encode_line(Message(role="assistant", content="Which?"))) == (0.0,
-                                                                                     "untagged_call")
+    assert (text_fault(CALL) == "untagged_call" == text_fault(f"[{CALL}]")
+            and text_fault(LATER) == "" == text_fault("now()"))
+    assert score(CALL, encode_line(Message(role="assistant", content="Which?"))) == (
+        0.0, "untagged_call")
 
 
 @pytest.mark.parametrize("text, fault", [(CALL, "untagged_call"), ("...", "empty_label"),

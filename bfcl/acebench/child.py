@@ -1,6 +1,8 @@
-"""How the benchmark's own code is run: in a process of its own, in a scratch folder, without our keys and settings.
+"""How the benchmark's own code is run: in a process of its own, in a scratch folder, without our
+keys and settings.
 
-Its relative paths then lead into the scratch folder, and Python leaves no __pycache__ in the checkout.
+Its relative paths then lead into the scratch folder, and Python leaves no __pycache__ in the
+checkout.
 """
 from __future__ import annotations
 

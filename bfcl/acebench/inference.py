@@ -1,8 +1,9 @@
-"""All tasks put to a model, concurrently and resumable by task: <group>_answers.jsonl in the results' folder.
+"""All tasks put to a model, concurrently and resumable by task: <group>_answers.jsonl in the
+results' folder.
 
-The groups are the tasks of one reply and the two agent categories, so that these can be added later. Every reply is
-kept in answers.sqlite beside them: an episode that was cut off is played again from there. A task whose call failed has
-no answer, never a wrong one.
+The groups are the tasks of one reply and the two agent categories, so that these can be added
+later. Every reply is kept in answers.sqlite beside them: an episode that was cut off is played
+again from there. A task whose call failed has no answer, never a wrong one.
 """
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ from looptool.stages.llm_stage import Inputs, run_stage
 from looptool.stages.workers import Outcome
 
 USER_SAMPLING = Sampling(temperature=0.0, top_p=1.0, max_tokens=4096)
-"""The benchmark has temperature 0.001, and 1,000 tokens, which a model that reasons needs for that alone."""
+"""The benchmark has temperature 0.001, and 1,000 tokens, which a model that reasons needs for that
+alone."""
 CONVERSATIONS = "conversations"
 """The group of all tasks that are answered by one reply."""
 
@@ -69,7 +71,8 @@ class Inference:
         self._folder, self._settings, self._in_flight = folder, settings, in_flight
         self._processes = asyncio.Semaphore(AT_ONCE)
 
-    async def run(self, rows: Mapping[str, list[Row]], policy: Client, ask_policy: Callable[[str], Ask],
+    async def run(self, rows: Mapping[str, list[Row]], policy: Client,
+                  ask_policy: Callable[[str], Ask],
                   user: User | None) -> tuple[dict[str, Answer], int]:
         """The answers by task, and how many tasks have none because a call failed.
 
@@ -84,15 +87,18 @@ class Inference:
             groups[category if category in AGENT else CONVERSATIONS] += tasks
         jobs = []
         for group, tasks in groups.items():
-            work = self._episode(ask_policy(group), user) if group in AGENT else self._reply(ask_policy(group))
+            work = self._episode(ask_policy(group),
+                                 user) if group in AGENT else self._reply(ask_policy(group))
             inputs = Inputs(lambda tasks=tasks: ((row.id, row) for row in tasks))
-            settings, usage = self._settings | {"tasks": [row.id for row in tasks]}, {group: policy.usage[group]}
+            settings, usage = (self._settings | {"tasks": [row.id for row in tasks]},
+                               {group: policy.usage[group]})
             if group == USER:
                 settings, usage = settings | {"user": user.model}, usage | {"user": user.usage}
-            jobs.append(run_stage(group, inputs, work, self._file(group), settings=settings, sources=[],
-                                  in_flight=self._in_flight, usage=usage))
+            jobs.append(run_stage(group, inputs, work, self._file(group), settings=settings,
+                                  sources=[], in_flight=self._in_flight, usage=usage))
         metas = await asyncio.gather(*jobs)
-        answers = {answer.id: answer for group in groups for answer in read_jsonl(self._file(group), Answer)}
+        answers = {answer.id: answer for group in groups
+                   for answer in read_jsonl(self._file(group), Answer)}
         return answers, sum(meta.failed for meta in metas)
 
     def _file(self, group: str) -> Path:
@@ -109,7 +115,8 @@ class Inference:
     def _episode(self, ask: Ask, user: User | None) -> Callable[[Row], Awaitable[Outcome]]:
         async def work(row: Row) -> Outcome:
             async with self._processes:
-                episode = Episode(row, self._language, self._prompt, ask, user.ask if user else None)
+                episode = Episode(row, self._language, self._prompt, ask,
+                                  user.ask if user else None)
                 answer = await episode.play(self._checkout)
             return Outcome([answer], answer.kind)
 

@@ -35,18 +35,20 @@ from looptool.errors import InputError, StageFailed
 from looptool.models import client as llm
 
 HANDLER = [*(ROOT / "bfcl" / "acebench" / f"{name}.py" for name in (
-    "answers", "brackets", "checkout", "child", "containment", "episode_process", "episodes", "inference", "prompting",
-    "scorer_process", "scoring")),
+    "answers", "brackets", "checkout", "child", "containment", "episode_process", "episodes",
+    "inference", "prompting", "scorer_process", "scoring")),
     *sorted(PROMPTS.rglob("*.md")), *(ROOT / name for name in (
-        "bfcl/serving/ask.py", "bfcl/system_text.py", "looptool/models/completion.py", "looptool/calling/reply.py",
-        "looptool/models/client.py", "looptool/calling/match.py", "looptool/prompts/render.py", "looptool/foreign/parameters.py", "looptool/calling/type_names.py",
-        "looptool/models/request.py", "looptool/models/sampling.py", "looptool/calling/json_in_text.py",
-        "looptool/foreign/tool_objects.py", "looptool/foreign/unread_keys.py", "looptool/calling/untagged.py",
-        "looptool/prompts/system_prompt_full.md",
+        "bfcl/serving/ask.py", "bfcl/system_text.py", "looptool/models/completion.py",
+        "looptool/calling/reply.py", "looptool/models/client.py", "looptool/calling/match.py",
+        "looptool/prompts/render.py", "looptool/foreign/parameters.py",
+        "looptool/calling/type_names.py", "looptool/models/request.py",
+        "looptool/models/sampling.py", "looptool/calling/json_in_text.py",
+        "looptool/foreign/tool_objects.py", "looptool/foreign/unread_keys.py",
+        "looptool/calling/untagged.py", "looptool/prompts/system_prompt_full.md",
         "looptool/prompts/system_prompt_short.md"))]
 """Our files between the benchmark and the model, and around its scorer."""
-WHERE = ("all in the denominator: no_answer and scorer_crash as wrong, replies of the other kinds as the scorer judges "
-         "them; those inside of agent tasks are counted apart")
+WHERE = ("all in the denominator: no_answer and scorer_crash as wrong, replies of the other kinds "
+         "as the scorer judges them; those inside of agent tasks are counted apart")
 
 
 class Job(flags.Job, kw_only=True):
@@ -65,7 +67,8 @@ class Job(flags.Job, kw_only=True):
             if category == USER and not self.user_model:
                 continue
             tasks = self.checkout.rows(self.language, category)
-            kept = set(chosen(list(dict.fromkeys(row.conversation for row in tasks)), self.per_category))
+            kept = set(chosen(list(dict.fromkeys(row.conversation for row in tasks)),
+                              self.per_category))
             rows[category] = [row for row in tasks if row.conversation in kept]
         return rows
 
@@ -91,13 +94,15 @@ def measure(job: Job, config: Config) -> dict[Way, Scored]:
     """
     rows = job.rows()
     if not rows:
-        raise InputError(f"{USER} needs somebody who plays its user; name a model with --user-model")
+        raise InputError(
+            f"{USER} needs somebody who plays its user; name a model with --user-model")
     if job.fresh:
         forget(job)
     settings = go_on(job.begun, "acebench", job.settings())
     if is_done(job):
         return {way: read_card(card_folder(job, way)) for way in get_args(Way)}
-    with server(job.model, job.endpoint, job.served_name, job.server_flags, job.out / "server.log") as served:
+    with server(job.model, job.endpoint, job.served_name, job.server_flags,
+                job.out / "server.log") as served:
         settings = once_served(job.begun, "acebench", settings, served.context)
         try:
             drawn = [asyncio.run(infer(job, config, rows, settings, served, draw))
@@ -106,8 +111,9 @@ def measure(job: Job, config: Config) -> dict[Way, Scored]:
             raise InputError(str(error)) from None
     failed = sum(failed for _, failed in drawn)
     if failed and not job.failed_as_wrong:
-        raise InputError(f"{failed:,} tasks got no answer, so nothing is scored; run this again, and only they are "
-                         "asked again, or score them as wrong with --failed-as-wrong")
+        raise InputError(f"{failed:,} tasks got no answer, so nothing is scored; run this again, "
+                         "and only they are asked again, or score them as wrong with "
+                         "--failed-as-wrong")
     tasks = [row for tasks in rows.values() for row in tasks]
     errors = sum((count_errors(answers) for answers, _ in drawn), Counter(no_answer=failed))
     whole = [{row.id: answers.get(row.id) or no_answer(row.id) for row in tasks}
@@ -149,10 +155,12 @@ async def infer(job: Job, config: Config, rows: Mapping[str, list[Row]], setting
         user = None
         if USER in rows:
             client = await stack.enter_async_context(
-                llm.Client.from_config(config, job.out / "user_answers.sqlite", [job.user_endpoint], job.in_flight))
+                llm.Client.from_config(config, job.out / "user_answers.sqlite", [job.user_endpoint],
+                                       job.in_flight))
             ask_user = asker(client, "user", job.user_model, USER_SAMPLING, draw)
             user = User(job.user_model, ask_user, client.usage["user"])
-        stays = {name: value for name, value in settings.items() if name not in LEARNED}  # which job.begun guards
+        # which job.begun guards
+        stays = {name: value for name, value in settings.items() if name not in LEARNED}
         inference = Inference(job.checkout, job.language, job.prompt, draw_folder(job.out, draw),
                               stays, job.in_flight)
         return await inference.run(
@@ -175,11 +183,14 @@ def write_score(job: Job, settings: Settings, served: Served, errors: Counter[st
         for draw in draws])
     crashes = sum(one.crashes for draw in draws for one in draw.values())
     notes = [user_note(job), "scored by the checkout's eval_main.py" + (
-        "" if way == "official" else f", its two statements that take out whitespace replaced by {KEEPS!r}")]
-    card = Card(benchmark=f"ACEBench {job.language}", version=REPOSITORY, commit=job.checkout.commit,
-                content=job.checkout.content, handler=settings["handler"], model=job.model,
-                prompt=settings["prompt"], revision=settings["revision"], server=served.server,
-                served_as=served.shown_as(job.model), sampling=job.sampling, context_length=served.context, scope=job.scope(),
+        "" if way == "official" else ", its two statements that take out whitespace replaced by "
+                                     f"{KEEPS!r}")]
+    card = Card(benchmark=f"ACEBench {job.language}", version=REPOSITORY,
+                commit=job.checkout.commit, content=job.checkout.content,
+                handler=settings["handler"], model=job.model, prompt=settings["prompt"],
+                revision=settings["revision"], server=served.server,
+                served_as=served.shown_as(job.model), sampling=job.sampling,
+                context_length=served.context, scope=job.scope(),
                 errors=Errors(counts=dict(errors + Counter(scorer_crash=crashes)), where=WHERE),
                 counts={category: tally.total for category, tally in tallies.items()},
                 environment=environment("looptool"), date=today(), draws=len(draws), notes=notes)
@@ -198,5 +209,5 @@ def user_note(job: Job) -> str:
     """Who played the user."""
     if not job.user_model:
         return f"no {USER}"
-    return (f"the user of {USER} is played by {job.user_model}, temperature {USER_SAMPLING.temperature}, at most "
-            f"{USER_SAMPLING.max_tokens:,} tokens a reply")
+    return (f"the user of {USER} is played by {job.user_model}, temperature "
+            f"{USER_SAMPLING.temperature}, at most {USER_SAMPLING.max_tokens:,} tokens a reply")

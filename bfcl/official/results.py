@@ -1,8 +1,9 @@
 """What bfcl-eval stored for each entry: a reply is kept, a failure removed, a poor reply counted.
 
-bfcl-eval stores an exception as a reply that begins with "Error during inference:", and scores it: as right where no
-call is asked for. So no failure is ever scored here. One kind of it is the model's own: a conversation of several
-turns that has grown beyond the context; it stays, and bfcl-eval counts it as wrong.
+bfcl-eval stores an exception as a reply that begins with "Error during inference:", and scores it:
+as right where no call is asked for. So no failure is ever scored here. One kind of it is the
+model's own: a conversation of several turns that has grown beyond the context; it stays, and
+bfcl-eval counts it as wrong.
 """
 from __future__ import annotations
 
@@ -21,8 +22,9 @@ from looptool.json_lines import write_atomic
 
 ERROR = "Error during inference:"
 CONTEXT_FULL = f"{ERROR} context full:"
-WHERE = ("context_full is in the denominator, as wrong; of malformed, untagged and cut replies the calls count "
-         "that can be read, none or not, so that they may be right where no call is asked for; any other failure would have ended the run")
+WHERE = ("context_full is in the denominator, as wrong; of malformed, untagged and cut replies the "
+         "calls count that can be read, none or not, so that they may be right where no call is "
+         "asked for; any other failure would have ended the run")
 """What the card says of errors."""
 FINISHES = "finish"
 """The key of a result under which our handler stores why each reply ended, step by step."""
@@ -31,7 +33,8 @@ Result = dict[str, Any]
 
 
 def read_results(folder: Path) -> Iterator[tuple[Path, Result]]:
-    """Each stored result with its file; a line that a killed run left half written is passed over."""
+    """Each stored result with its file; a line that a killed run left half written is passed
+    over."""
     for path in sorted(folder.rglob("*_result.json")):
         for line in path.read_bytes().splitlines():
             try:
@@ -51,13 +54,15 @@ def is_failure(result: Result) -> bool:
 def remove_failures(folder: Path, ids: Mapping[str, Sequence[str]]) -> int:
     """Take out what a next run must ask again, and what is torn; returns how many results are left.
 
-    bfcl-eval asks for an id that has no result. v3 has one id twice, for two tasks: with one result of two, both go.
+    bfcl-eval asks for an id that has no result. v3 has one id twice, for two tasks: with one result
+    of two, both go.
     """
     kept: dict[Path, list[Result]] = {path: [] for path in folder.rglob("*_result.json")}
     for path, result in read_results(folder):
         if not is_failure(result):
             kept[path].append(result)
-    missing = _wanted(ids) - Counter(result["id"] for results in kept.values() for result in results)
+    missing = _wanted(ids) - Counter(result["id"] for results in kept.values()
+                                     for result in results)
     for path, results in kept.items():
         results[:] = [result for result in results if result["id"] not in missing]
         write_atomic(path, (json.dumps(result).encode() + b"\n" for result in results))
@@ -65,8 +70,9 @@ def remove_failures(folder: Path, ids: Mapping[str, Sequence[str]]) -> int:
 
 
 def check_results(folder: Path, ids: Mapping[str, Sequence[str]]) -> Counter[str]:
-    """Poor replies by kind: context_full, malformed, untagged_call (a call without the tags that our prompt asks for), cut
-    (at --max-tokens, or where the context ended); apart those of irrelevance, which may be right.
+    """Poor replies by kind: context_full, malformed, untagged_call (a call without the tags that
+    our prompt asks for), cut (at --max-tokens, or where the context ended); apart those of
+    irrelevance, which may be right.
 
     Raises:
         InputError: an entry failed or has no result.
@@ -75,15 +81,16 @@ def check_results(folder: Path, ids: Mapping[str, Sequence[str]]) -> Counter[str
     failures = [result for result in results if is_failure(result)]
     if failures:
         first = failures[0]
-        raise InputError(f"{len(failures):,} of {len(results):,} entries failed, so nothing is scored. The first, "
-                         f"{first['id']}: {first['result'][:300]}. Mend it, then run this again: only these are asked "
-                         "again")
+        raise InputError(f"{len(failures):,} of {len(results):,} entries failed, so nothing is "
+                         f"scored. The first, {first['id']}: {first['result'][:300]}. Mend it, "
+                         "then run this again: only these are asked again")
     if missing := _wanted(ids) - Counter(result["id"] for result in results):
-        raise InputError(f"{folder}: {missing.total():,} entries have no result, the first {next(iter(missing))}; run this "
-                         "again")
+        raise InputError(f"{folder}: {missing.total():,} entries have no result, the first "
+                         f"{next(iter(missing))}; run this again")
     counts: Counter[str] = Counter()
     for result in results:
-        counts.update(f"{kind}{' where no call is asked for' * _is_irrelevance(result)}" for kind in _poor(result))
+        counts.update(f"{kind}{' where no call is asked for' * _is_irrelevance(result)}"
+                      for kind in _poor(result))
     return counts
 
 
@@ -103,12 +110,14 @@ def _poor(result: Result) -> Iterator[str]:
     replies = [parse_reply(text) for text in _flat(result["result"])]
     if any(reply.faults for reply in replies):
         yield "malformed"
-    if any(not reply.calls and not reply.faults and text_fault(reply.content) == "untagged_call" for reply in replies):
+    if any(not reply.calls and not reply.faults and text_fault(reply.content) == "untagged_call"
+           for reply in replies):
         yield "untagged_call"
     if "length" in result[FINISHES]:
         yield "cut"
 
 
 def _flat(value: Any) -> list[Any]:
-    """The leaves of nested lists: a turn is a list of steps, an entry of several turns a list of those."""
+    """The leaves of nested lists: a turn is a list of steps, an entry of several turns a list of
+    those."""
     return [leaf for item in value for leaf in _flat(item)] if isinstance(value, list) else [value]

@@ -1,9 +1,9 @@
 """Figures of BFCL from score files, and the tables that show them beside the paper's.
 
-In: the score files of bfcl-eval, v3's or v4's: their first line holds how many entries of a category are right. Out:
-the figures of v3 (the paper's board of 2025-06-14) and of v4, each a weighted mean of category accuracies, with a 95%
-interval from the category counts. v3 and v4 never share a table: v4's data, its multi-turn backends and its overall
-differ.
+In: the score files of bfcl-eval, v3's or v4's: their first line holds how many entries of a
+category are right. Out: the figures of v3 (the paper's board of 2025-06-14) and of v4, each a
+weighted mean of category accuracies, with a 95% interval from the category counts. v3 and v4 never
+share a table: v4's data, its multi-turn backends and its overall differ.
 """
 from __future__ import annotations
 
@@ -60,34 +60,40 @@ def mean(*figures: Weights | str) -> Weights:
 
 
 def by_count(**counts: int) -> Weights:
-    """The mean over entries; the counts are those of the whole, so that a subset estimates the same figure."""
+    """The mean over entries; the counts are those of the whole, so that a subset estimates the same
+    figure."""
     return weighted(*((count, category) for category, count in counts.items()))
 
 
 SIMPLE = mean("simple", "java", "javascript")
 NON_LIVE_AST = mean(SIMPLE, "multiple", "parallel", "parallel_multiple")
 NON_LIVE = mean(SIMPLE, "multiple", "parallel", "parallel_multiple", "irrelevance")
-LIVE_AST = {"live_simple": 258, "live_multiple": 1053, "live_parallel": 16, "live_parallel_multiple": 24}
-MULTI_TURN = mean("multi_turn_base", "multi_turn_miss_func", "multi_turn_miss_param", "multi_turn_long_context")
+LIVE_AST = {"live_simple": 258, "live_multiple": 1053, "live_parallel": 16,
+            "live_parallel_multiple": 24}
+MULTI_TURN = mean("multi_turn_base", "multi_turn_miss_func", "multi_turn_miss_param",
+                  "multi_turn_long_context")
 IRRELEVANCE = mean("irrelevance", "live_irrelevance")
-AGENTIC = mean(mean("web_search_base", "web_search_no_snippet"), mean("memory_kv", "memory_vector", "memory_rec_sum"))
+AGENTIC = mean(mean("web_search_base", "web_search_no_snippet"),
+               mean("memory_kv", "memory_vector", "memory_rec_sum"))
 
 
 def _by_v3(live: Weights) -> dict[str, Weights]:
     return {"Overall": mean(NON_LIVE, live, MULTI_TURN), "Non-Live AST": NON_LIVE_AST, "Live": live,
-            "Multi-Turn": MULTI_TURN, "Relevance": mean("live_relevance"), "Irrelevance": IRRELEVANCE}
+            "Multi-Turn": MULTI_TURN, "Relevance": mean("live_relevance"),
+            "Irrelevance": IRRELEVANCE}
 
 
 V3 = _by_v3(by_count(**LIVE_AST, live_irrelevance=882, live_relevance=18))
 V3_OVER_V4 = _by_v3(by_count(**LIVE_AST, live_irrelevance=884, live_relevance=16))
 """The formula of v3 over the data of v4, which has moved two entries and mended many."""
-V4 = {"Overall": weighted((10, NON_LIVE_AST), (10, by_count(**LIVE_AST)), (10, IRRELEVANCE), (30, MULTI_TURN),
-                          (40, AGENTIC)),
-      "Non-Live": NON_LIVE_AST, "Live": by_count(**LIVE_AST), "Multi-Turn": MULTI_TURN, "Agentic": AGENTIC,
-      "Relevance": mean("live_relevance"), "Irrelevance": IRRELEVANCE}
+V4 = {"Overall": weighted((10, NON_LIVE_AST), (10, by_count(**LIVE_AST)), (10, IRRELEVANCE),
+                          (30, MULTI_TURN), (40, AGENTIC)),
+      "Non-Live": NON_LIVE_AST, "Live": by_count(**LIVE_AST), "Multi-Turn": MULTI_TURN,
+      "Agentic": AGENTIC, "Relevance": mean("live_relevance"), "Irrelevance": IRRELEVANCE}
 FIGURES = {"BFCL v3": {"BFCL v3": V3}, "BFCL v4": {
     "BFCL v4 (Overall needs the agentic categories, which are not run by default)": V4,
-    "The formula of v3 over the data of BFCL v4 (not to be compared with scores of v3)": V3_OVER_V4}}
+    "The formula of v3 over the data of BFCL v4 (not to be compared with scores of v3)":
+        V3_OVER_V4}}
 """The tables of a benchmark by their titles; the first holds its own figures."""
 
 
@@ -98,7 +104,8 @@ def read_tallies(folder: Path) -> dict[str, Tally]:
         category = path.name.removesuffix("_score.json").split("_", 2)[2]
         with path.open("rb") as file:
             head = msgspec.json.decode(file.readline())
-        tallies[OLD_NAMES.get(category, category)] = Tally(head["correct_count"], head["total_count"])
+        tallies[OLD_NAMES.get(category, category)] = Tally(head["correct_count"],
+                                                           head["total_count"])
     return tallies
 
 
@@ -124,7 +131,8 @@ def spread(weights: Weights, draws: Sequence[Mapping[str, Tally]]) -> float | No
 def accuracy(weights: Weights, tallies: Mapping[str, Tally]) -> tuple[float, float] | None:
     """A figure and half its 95% interval, in percent; None where one of its categories was not run.
 
-    The variance of each category is taken at Wilson's centre, so that 0 and 100% of few entries have an interval too.
+    The variance of each category is taken at Wilson's centre, so that 0 and 100% of few entries
+    have an interval too.
     """
     if not weights.keys() <= tallies.keys():
         return None
@@ -157,10 +165,11 @@ def draws_of(scored: Scored) -> list[dict[str, Tally]]:
 
 
 def score_table(rows: Mapping[str, Scored]) -> str:
-    """A line for each model, the paper's where they may be compared, right entries by category, and the cards.
+    """A line for each model, the paper's where they may be compared, right entries by category, and
+    the cards.
 
-    With two rows the difference of the second to the first is shown: the base model comes first. All rows are of one
-    benchmark.
+    With two rows the difference of the second to the first is shown: the base model comes first.
+    All rows are of one benchmark.
     """
     benchmark = next(iter(rows.values())).card.benchmark
     scopes = sorted({scored.card.scope for scored in rows.values()})
@@ -170,14 +179,16 @@ def score_table(rows: Mapping[str, Scored]) -> str:
         lines |= {f"spread of {name}": _spreads(columns, draws_of(scored))
                   for name, scored in rows.items() if scored.draws}
         if columns is V3 and scopes == ["full"]:
-            lines |= {f"paper: {name}": [(value, 0.0) for value in values] for name, values in PAPER.items()}
+            lines |= {f"paper: {name}": [(value, 0.0) for value in values]
+                      for name, values in PAPER.items()}
         text += (f"{title}; {'; '.join(scopes)}; percent, with 95% intervals"
                  f"{draws_note(scored.card for scored in rows.values())}\n"
                  f"{_grid(list(columns), lines)}\n")
         if columns is V3:
             text += _sound_table(columns, rows)
     if len(rows) == 2 and (fields := differences(*(scored.card for scored in rows.values()))):
-        text += f"BEWARE: the two were not measured alike; their cards differ in {', '.join(fields)}\n\n"
+        text += ("BEWARE: the two were not measured alike; their cards differ in "
+                 f"{', '.join(fields)}\n\n")
     return text + "\n".join(f"{name}\n{category_table(scored)}{card_text(scored.card)}"
                             for name, scored in rows.items())
 
@@ -227,7 +238,8 @@ def _grid(columns: Sequence[str], lines: Mapping[str, Sequence[Cell]]) -> str:
     text = " " * width + "".join(f"{column:>16}" for column in columns) + "\n"
     for name, cells in lines.items():
         sign = "+" if name == "difference" else ""
-        shown = ("-" if cell is None else f"{cell[0]:{sign}.2f}" + f" ±{cell[1]:4.1f}" * bool(cell[1])
+        shown = ("-" if cell is None
+                 else f"{cell[0]:{sign}.2f}" + f" ±{cell[1]:4.1f}" * bool(cell[1])
                  for cell in cells)
         text += f"{name:<{width}}" + "".join(f"{cell:>16}" for cell in shown) + "\n"
     return text

@@ -1,6 +1,8 @@
-"""One model behind an OpenAI-compatible server, asked from many threads: what both benchmarks put their prompts to.
+"""One model behind an OpenAI-compatible server, asked from many threads: what both benchmarks put
+their prompts to.
 
-In: chat messages. Out: a looptool.models.completion.Reply. A server that is gone ends the run in two minutes, for all threads.
+In: chat messages. Out: a looptool.models.completion.Reply. A server that is gone ends the run in
+two minutes, for all threads.
 """
 from __future__ import annotations
 
@@ -25,7 +27,8 @@ LONGEST_ANSWER = 1800
 
 
 def drawing(sampling: Sampling) -> dict[str, Any]:
-    """The fields of a request that say how its reply is drawn and shown, for whichever benchmark asks.
+    """The fields of a request that say how its reply is drawn and shown, for whichever benchmark
+    asks.
 
     Special tokens are shown, without spaces between them: some models write <tool_call> as one.
     """
@@ -53,7 +56,8 @@ class ServerGone(BaseException):
 class Asker:
     """A model at `url` (".../v1") under the name `model`; call it from any thread."""
 
-    def __init__(self, url: str, model: str, sampling: Sampling, pauses: tuple[float, ...] = PAUSES):
+    def __init__(self, url: str, model: str, sampling: Sampling,
+                 pauses: tuple[float, ...] = PAUSES):
         self.url, self.model, self.sampling = url, model, sampling
         self.draw = 1
         """Which draw is asked for; see `seed_of`."""
@@ -66,28 +70,37 @@ class Asker:
         self._gone = self._gone or reason
 
     def refuse_hidden_tools(self) -> None:
-        """Ask twice, with a tool and without: a server whose template shows tools then counts other tokens.
+        """Ask twice, with a tool and without: a server whose template shows tools then counts other
+        tokens.
 
         Raises:
             InputError: it shows none, or refuses tools.
             ServerGone: no answer.
         """
-        tool = {"type": "function", "function": {"name": "find_city", "parameters": {"type": "object", "properties": {}}}}
+        tool = {"type": "function",
+                "function": {"name": "find_city",
+                             "parameters": {"type": "object", "properties": {}}}}
         chat: list[ChatMessage] = [{"role": "user", "content": "Hello"}]
         try:
-            bare, shown = (self(chat, tools, "are tools shown").prompt_tokens for tools in (None, [tool]))
+            bare, shown = (self(chat, tools, "are tools shown").prompt_tokens
+                           for tools in (None, [tool]))
         except RuntimeError as error:
-            raise InputError(f"--prompt native: {self.url} does not take tools ({error}); use --prompt full") from None
+            raise InputError(f"--prompt native: {self.url} does not take tools ({error}); use "
+                             "--prompt full") from None
         if shown and shown == bare:
-            raise InputError(f"--prompt native: the template of {self.url} shows no tools where no call may be parsed; "
-                             "start vLLM 0.10 or newer without --exclude-tools-when-tool-choice-none, or use --prompt full")
+            raise InputError(f"--prompt native: the template of {self.url} shows no tools where no "
+                             "call may be parsed; start vLLM 0.10 or newer without "
+                             "--exclude-tools-when-tool-choice-none, or use --prompt full")
 
-    def __call__(self, chat: list[ChatMessage], tools: list[dict[str, Any]] | None = None, task: str = "") -> Reply:
+    def __call__(self, chat: list[ChatMessage], tools: list[dict[str, Any]] | None = None,
+                 task: str = "") -> Reply:
         """The reply to a rendered prompt.
 
         Args:
-            tools: in OpenAI's form, for the server's chat template to show; the reply is text even so.
-            task: stands in the request as "user", so that a server's log can be read beside the results.
+            tools: in OpenAI's form, for the server's chat template to show; the reply is text even
+                so.
+            task: stands in the request as "user", so that a server's log can be read beside the
+                results.
 
         Raises:
             ContextFull: the prompt does not fit.
@@ -106,7 +119,8 @@ class Asker:
                 return self._post(request | {"max_tokens": limit})
             except ContextFull:
                 continue
-        raise ContextFull("context full: the server's context does not hold the prompt; start it with a larger one")
+        raise ContextFull("context full: the server's context does not hold the prompt; start it "
+                          "with a larger one")
 
     def _post(self, request: dict[str, Any]) -> Reply:
         body, answered = msgspec.json.encode(request), self._answered
@@ -118,7 +132,8 @@ class Asker:
                 self._answered += 1
                 return reply
             except httpx2.ReadTimeout:
-                self.stop(f"{self.url}: silent for {LONGEST_ANSWER} s; look at the server's log, then run this again")
+                self.stop(f"{self.url}: silent for {LONGEST_ANSWER} s; look at the server's log, "
+                          "then run this again")
             except httpx2.HTTPStatusError as error:
                 self._judge(error.response, last=pause is None, alone=self._answered == answered)
             except (Transient, httpx2.HTTPError) as error:
@@ -128,14 +143,16 @@ class Asker:
         raise ServerGone(self._gone)
 
     def _give_up(self, reason: str) -> None:
-        self.stop(f"{self.url}: no answer ({reason}); start the server again, then run this again: it goes on where it "
-                  "was")
+        self.stop(f"{self.url}: no answer ({reason}); start the server again, then run this again: "
+                  "it goes on where it was")
 
     def _judge(self, refusal: httpx2.Response, last: bool, alone: bool) -> None:
-        """Raise what a refusal means; return where another try may help, or where nothing is left to try.
+        """Raise what a refusal means; return where another try may help, or where nothing is left
+        to try.
 
         Args:
-            alone: nothing else was answered since the first try. A gateway's 502 is then a server that is down.
+            alone: nothing else was answered since the first try. A gateway's 502 is then a server
+                that is down.
         """
         words, code = " ".join(refusal.text.split())[:300], refusal.status_code
         if code == 429:  # in its own words bfcl-eval would see a reason to ask half an entry again
@@ -155,7 +172,8 @@ SHORTEST_REPLY = 128
 
 
 def reply_limits(max_tokens: int) -> Iterator[int]:
-    """Tokens to ask for: all of them, then a quarter of it again and again, down to SHORTEST_REPLY."""
+    """Tokens to ask for: all of them, then a quarter of it again and again, down to
+    SHORTEST_REPLY."""
     room = max_tokens
     while room >= min(SHORTEST_REPLY, max_tokens):
         yield room

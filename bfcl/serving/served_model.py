@@ -1,4 +1,5 @@
-"""Which model a server has, and how: what it says of itself, and the flags that it was started with."""
+"""Which model a server has, and how: what it says of itself, and the flags that it was started
+with."""
 from __future__ import annotations
 
 import re
@@ -15,10 +16,11 @@ from looptool.errors import InputError
 
 HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 SAME_REPLIES = frozenset((
-    "--host", "--port", "--api-key", "--served-model-name", "--download-dir", "--max-model-len", "--max-num-seqs",
-    "--gpu-memory-utilization", "--tensor-parallel-size", "-tp", "--pipeline-parallel-size", "-pp",
-    "--data-parallel-size", "-dp"))
-"""vLLM's flags that say where and how fast, not what; the context is compared as the server tells it."""
+    "--host", "--port", "--api-key", "--served-model-name", "--download-dir", "--max-model-len",
+    "--max-num-seqs", "--gpu-memory-utilization", "--tensor-parallel-size", "-tp",
+    "--pipeline-parallel-size", "-pp", "--data-parallel-size", "-dp"))
+"""vLLM's flags that say where and how fast, not what; the context is compared as the server tells
+it."""
 
 
 class NoServer(InputError):
@@ -47,7 +49,8 @@ class Served(msgspec.Struct):
 
 
 def find_server(url: str, model: str = "", wanted: str = "") -> Served:
-    """What is served at `url` as `wanted`, else what is called or was loaded from `model`, else the only model there.
+    """What is served at `url` as `wanted`, else what is called or was loaded from `model`, else the
+    only model there.
 
     Raises:
         NoServer: nothing answers.
@@ -63,10 +66,12 @@ def find_server(url: str, model: str = "", wanted: str = "") -> Served:
     elif not wanted and len(listed) == 1:
         found = listed[0]
     else:
-        raise InputError(f"{url}: serves {', '.join(sorted(models)) or 'nothing'}; name one of them with --served-name")
+        raise InputError(f"{url}: serves {', '.join(sorted(models)) or 'nothing'}; name one of "
+                         "them with --served-name")
     served = Served(url, found["id"], found.get("root") or "", found.get("max_model_len") or 0)
     try:
-        served.server = "vllm " + msgspec.json.decode(fetch(f"{url.removesuffix('/v1')}/version"))["version"]
+        served.server = "vllm " + msgspec.json.decode(fetch(f"{url.removesuffix('/v1')}/version"))[
+            "version"]
     except (httpx2.HTTPError, ValueError, KeyError):
         pass  # not vLLM
     return served
@@ -81,8 +86,9 @@ def _models(url: str) -> list[dict[str, Any]]:
         if status in (401, 403):
             raise InputError(f"{url}/models: {status}, the server refuses the key; "
                              "set OPENAI_API_KEY") from None
-    raise NoServer(f"{url}/models: no list of models ({cause}); start a server, for instance with bash "
-                   "scripts/serve.sh, or name its address with --endpoint http://HOST:PORT/v1")
+    raise NoServer(
+        f"{url}/models: no list of models ({cause}); start a server, for instance with bash "
+        "scripts/serve.sh, or name its address with --endpoint http://HOST:PORT/v1")
 
 
 def refuse_another(served: Served, model: str) -> None:
@@ -101,10 +107,12 @@ def refuse_another(served: Served, model: str) -> None:
     elif HUB_NAME.fullmatch(told) and not Path(told).is_dir():
         is_other = True
     else:  # a folder holds a hub model if its path has the model's name, as the hub's cache has
-        is_other = bool(served.root) and not Path(model).is_dir() and Path(model).name not in re.split("/|--", told)
+        is_other = (bool(served.root) and not Path(model).is_dir()
+                    and Path(model).name not in re.split("/|--", told))
     if is_other:
-        raise InputError(f"{served.url}: the server has loaded {told}, not {model}; start one with that, or name its "
-                         f"address by --endpoint (if it is the same model: --served-model-name {model} there says so)")
+        raise InputError(f"{served.url}: the server has loaded {told}, not {model}; start one with "
+                         "that, or name its address by --endpoint (if it is the same model: "
+                         f"--served-model-name {model} there says so)")
 
 
 def telling(flags: Sequence[str]) -> list[str]:

@@ -1,4 +1,5 @@
-"""The server of the model that is measured: a running one, or vLLM for as long as the measuring takes."""
+"""The server of the model that is measured: a running one, or vLLM for as long as the measuring
+takes."""
 from __future__ import annotations
 
 import contextlib
@@ -20,8 +21,10 @@ LONGEST_START = 3600
 
 
 @contextlib.contextmanager
-def server(model: str, endpoint: str, name: str, flags: Sequence[str], log: Path) -> Iterator[Served]:
-    """The server at `endpoint`, else one that scripts/serve.sh starts with `flags` for vLLM, and ends.
+def server(model: str, endpoint: str, name: str, flags: Sequence[str],
+           log: Path) -> Iterator[Served]:
+    """The server at `endpoint`, else one that scripts/serve.sh starts with `flags` for vLLM, and
+    ends.
 
     Raises:
         InputError: no server is there or comes up, or it has loaded another checkpoint.
@@ -32,11 +35,12 @@ def server(model: str, endpoint: str, name: str, flags: Sequence[str], log: Path
         yield served
         return
     port = _free_port()
-    command = ["bash", str(ROOT / "scripts" / "serve.sh"), model, "--host", "127.0.0.1", "--port", str(port), *flags]
+    command = ["bash", str(ROOT / "scripts" / "serve.sh"), model, "--host", "127.0.0.1", "--port",
+               str(port), *flags]
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-                                   start_new_session=True)
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT,
+                                   stdin=subprocess.DEVNULL, start_new_session=True)
     try:
         served = _wait(process, f"http://127.0.0.1:{port}/v1", model, name, log)
         served.server += told_by(flags)
@@ -59,7 +63,8 @@ def _wait(process: subprocess.Popen, url: str, model: str, name: str, log: Path)
 
 
 def _end(process: subprocess.Popen) -> None:
-    """End the server and the engines that it started; without patience where a signal comes meanwhile."""
+    """End the server and the engines that it started; without patience where a signal comes
+    meanwhile."""
     try:
         _send(process, signal.SIGTERM, 60)
     finally:

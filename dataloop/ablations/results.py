@@ -66,7 +66,8 @@ def result_of(folder: Path, **fields: Any) -> Result:
     probed = [figures for figures in (report.before, *report.rounds) if figures]
     if missing := [figures.number for figures in probed if not figures.heldout]:
         raise InputError(f"{folder}: round {missing[0]} has no held-out figures; run "
-                         f"scripts/evaluate_heldout.sh --round {missing[0]} for it, then this again")
+                         f"scripts/evaluate_heldout.sh --round {missing[0]} for it, then this "
+                         "again")
     datasets = [figures.dataset for figures in (*report.rounds, *filter(None, [report.next]))
                 if figures.dataset]
     judged = [figures.verdicts for figures in report.rounds if figures.verdicts]

@@ -13,8 +13,8 @@ Figure 3 is the gain by size of the student: --also names the results of other o
 
 Up to the probing of round 1 the variants of a seed do the same, so that is run once and copied.
 With the simulated teacher all figures are SIMULATED: accuracy on the held-out tasks, where the
-paper's are BFCL-v3 overall. Worlds (dataloop/ablations/variants.py) are ways in which its teacher and judge
-err.
+paper's are BFCL-v3 overall. Worlds (dataloop/ablations/variants.py) are ways in which its teacher
+and judge err.
 """
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ TELLS_APART = {"": ("run_dir", "seed", "rounds", "ablation", "dataset_license"),
                "simulation": ("noise", "judge_shares_blind_spots")}
 """Settings in which the runs of a table may differ, by section; a variant's own come after."""
 MACHINE = {
-    "teacher": ("base_urls", "in_flight", "timeout_seconds", "tries", "dollars_per_million_prompt_tokens",
-                "dollars_per_million_completion_tokens"),
+    "teacher": ("base_urls", "in_flight", "timeout_seconds", "tries",
+                "dollars_per_million_prompt_tokens", "dollars_per_million_completion_tokens"),
     "train": ("profile", "save_every", "test_every", "gpus_per_node", "nodes", "tensor_parallel",
               "gpu_memory_share", "attention"),
     "probe": ("base_urls", "model", "in_flight", "batch_tokens", "replicas", "tensor_parallel",
@@ -139,7 +139,8 @@ def student_size(config: Config) -> str:
 
 
 def run_all(args: argparse.Namespace, plan: Plan, worlds: list[str], config: Config) -> None:
-    """Run what has no result yet, seed by seed, the full loop first, as the others are copied from it."""
+    """Run what has no result yet, seed by seed, the full loop first, as the others are copied from
+    it."""
     settings, student = settings_of(config), student_size(config)
     there = next(read_results(plan.results), None)
     if there and there.settings != settings:
@@ -166,7 +167,8 @@ def run_all(args: argparse.Namespace, plan: Plan, worlds: list[str], config: Con
 def show(worlds: dict[str, Runs], others: list[dict[str, Runs]], rounds: int,
          of: str) -> Iterator[str]:
     """All that is printed."""
-    yield f"accuracy in % on the {of}, mean ± half of the 95% interval over seeds; paper: BFCL-v3 overall"
+    yield (f"accuracy in % on the {of}, mean ± half of the 95% interval over seeds; paper: BFCL-v3 "
+           "overall")
     for world, runs in worlds.items():
         yield from lines_of_world(world, runs, rounds)
     yield from corner_lines(worlds, rounds)

@@ -1,6 +1,8 @@
-"""Static training beside a run of the loop: D_1 again in every round (Figure 2), from the same beginning.
+"""Static training beside a run of the loop: D_1 again in every round (Figure 2), from the same
+beginning.
 
-In: a run whose round 1 is probed. Out: <run_dir>_static, a run of its own; up to the probing of round 1 it is copied.
+In: a run whose round 1 is probed. Out: <run_dir>_static, a run of its own; up to the probing of
+round 1 it is copied.
 
     python dataloop/ablations/static_training.py [--config FILE] [--set SECTION.KEY=VALUE]
     python dataloop/report.py --static <run_dir>_static ...

@@ -15,9 +15,10 @@ from looptool.charts.curves import draw
 from looptool.charts.paper_figures import BY_ROUND, FULL, GAINS
 from looptool.errors import InputError
 
-T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262, 11: 2.228, 12: 2.201,
-        13: 2.179, 14: 2.160, 15: 2.145, 16: 2.131, 17: 2.120, 18: 2.110, 19: 2.101, 20: 2.093, 21: 2.086, 22: 2.080,
-        23: 2.074, 24: 2.069, 25: 2.064, 26: 2.060, 27: 2.056, 28: 2.052, 29: 2.048, 30: 2.045}
+T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262,
+        11: 2.228, 12: 2.201, 13: 2.179, 14: 2.160, 15: 2.145, 16: 2.131, 17: 2.120, 18: 2.110,
+        19: 2.101, 20: 2.093, 21: 2.086, 22: 2.080, 23: 2.074, 24: 2.069, 25: 2.064, 26: 2.060,
+        27: 2.056, 28: 2.052, 29: 2.048, 30: 2.045}
 """Student's t for a two-sided 95% interval, by the number of values."""
 
 
@@ -31,7 +32,8 @@ def spread(values: Sequence[float]) -> tuple[float, float | None]:
     if len(values) < 2:
         return mean, None
     if len(values) > max(T_95):
-        raise InputError(f"{len(values)} seeds: intervals are known for up to {max(T_95)}; take some results away")
+        raise InputError(f"{len(values)} seeds: intervals are known for up to {max(T_95)}; take "
+                         "some results away")
     return mean, T_95[len(values)] * statistics.stdev(values) / len(values) ** 0.5
 
 
@@ -52,21 +54,24 @@ def differences(runs: Runs, variant: str, other: str, step: int) -> list[float]:
 
 def after(runs: Runs, variant: str, step: int) -> list[float]:
     """Accuracies of a variant after a round, of all seeds that have come so far."""
-    return [result.accuracies[step] for result in runs.get(variant, {}).values() if step < len(result.accuracies)]
+    return [result.accuracies[step] for result in runs.get(variant, {}).values()
+            if step < len(result.accuracies)]
 
 
 def table_4(runs: Runs, rounds: int) -> Iterable[str]:
-    """One line a variant: accuracy by round, the last round's difference to the full loop, and the paper's figures."""
+    """One line a variant: accuracy by round, the last round's difference to the full loop, and the
+    paper's figures."""
     heads = ["start", *(f"round {number}" for number in range(1, rounds + 1))]
-    yield (f"{'variant':22}{'seeds':>6}" + "".join(f"{head:>14}" for head in heads) + f"{'last - full':>14}   paper: "
-           + " / ".join(heads) + ", last - full")
+    yield (f"{'variant':22}{'seeds':>6}" + "".join(f"{head:>14}" for head in heads)
+           + f"{'last - full':>14}   paper: " + " / ".join(heads) + ", last - full")
     for variant in runs:
         paper = BY_ROUND.get(variant, [])[:rounds + 1]
         shown = " / ".join("-" if figure is None else f"{figure:.2f}" for figure in paper)
         less, full = differences(runs, variant, FULL, rounds), BY_ROUND[FULL][:rounds + 1]
         own = variant == FULL
         yield (f"{_name(variant):22}{len(runs[variant]):6}"
-               + "".join(f"{interval(after(runs, variant, step)):>14}" for step in range(rounds + 1))
+               + "".join(f"{interval(after(runs, variant, step)):>14}"
+                         for step in range(rounds + 1))
                + f"{'' if own else interval(less, '+'):>14}   {shown}"
                + ("" if own or len(paper) <= rounds else f", {paper[-1] - full[-1]:+.2f}"))
 
@@ -77,14 +82,16 @@ def _name(variant: str) -> str:
 
 def data_quality(runs: Runs) -> Iterable[str]:
     """One line a variant: wrong labels by dataset, and what judging and expansion have made."""
-    yield f"{'variant':22}{'wrong labels in % of D_1, D_2, ...':>48}{'new labels right':>22}{'expanded right':>22}"
+    yield (f"{'variant':22}{'wrong labels in % of D_1, D_2, ...':>48}"
+           f"{'new labels right':>22}{'expanded right':>22}")
     for variant, results in runs.items():
         noises = [result.noise for result in results.values()]
         noise = ", ".join(interval([each[index] for each in noises if index < len(each)])
                           for index in range(max(map(len, noises), default=0)))
         counts = []
         for kind in ("replaced", "expanded"):
-            right, made = (sum(getattr(result, kind)[place] for result in results.values()) for place in (0, 1))
+            right, made = (sum(getattr(result, kind)[place] for result in results.values())
+                           for place in (0, 1))
             counts.append(f"{right} of {made} ({right / made:.1%})" if made else "-")
         yield f"{_name(variant):22}{noise:>48}{counts[0]:>22}{counts[1]:>22}"
 
@@ -148,12 +155,16 @@ def lines_of_world(world: str, runs: Runs, rounds: int) -> Iterable[str]:
 
 def figure_2(runs: Runs, rounds: int) -> Iterable[str]:
     """The loop against training on the same data in every round."""
-    yield f"{'after':10}{'loop':>14}{'static':>14}{'loop - static':>16}   paper: loop, static, difference"
+    yield (f"{'after':10}{'loop':>14}{'static':>14}{'loop - static':>16}   paper: loop, static, "
+           "difference")
     for step in range(rounds + 1):
-        loop, static = (BY_ROUND[name][step] if step < len(BY_ROUND[name]) else None for name in (FULL, "static"))
-        paper = "" if loop is None or static is None else f"{loop:.2f}, {static:.2f}, {loop - static:+.2f}"
+        loop, static = (BY_ROUND[name][step] if step < len(BY_ROUND[name]) else None
+                        for name in (FULL, "static"))
+        paper = ("" if loop is None or static is None
+                 else f"{loop:.2f}, {static:.2f}, {loop - static:+.2f}")
         yield (f"{f'round {step}' if step else 'start':10}{interval(after(runs, FULL, step)):>14}"
-               f"{interval(after(runs, 'static', step)):>14}{interval(differences(runs, FULL, 'static', step), '+'):>16}   {paper}")
+               f"{interval(after(runs, 'static', step)):>14}"
+               f"{interval(differences(runs, FULL, 'static', step), '+'):>16}   {paper}")
 
 
 def figure_3(worlds: Iterable[tuple[str, Runs]]) -> Iterable[str]:
@@ -167,10 +178,13 @@ def figure_3(worlds: Iterable[tuple[str, Runs]]) -> Iterable[str]:
 
 
 def picture(runs: Runs, rounds: int, of: str) -> str:
-    """Figure 2 as an SVG file: the loop against static training, ours on the left, the paper's on the right."""
+    """Figure 2 as an SVG file: the loop against static training, ours on the left, the paper's on
+    the right."""
     lines = (("loop", FULL), ("static", "static"))
-    ours = {name: {step: spread(values) for step in range(rounds + 1) if (values := after(runs, key, step))}
+    ours = {name: {step: spread(values) for step in range(rounds + 1)
+                   if (values := after(runs, key, step))}
             for name, key in lines}
-    paper = {name: {step: (figure, None) for step, figure in enumerate(BY_ROUND[key]) if figure is not None}
+    paper = {name: {step: (figure, None) for step, figure in enumerate(BY_ROUND[key])
+                    if figure is not None}
              for name, key in lines}
     return draw({f"Here: {of}": ours, "Paper: BFCL-v3 overall, Qwen3-8B": paper})

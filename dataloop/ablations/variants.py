@@ -48,4 +48,5 @@ IN_WORDS = {"random": "errors at random, judge independent",
 def world_of(config: Config) -> str:
     """The name of the world that a config describes; "real" where nothing is simulated."""
     shares = config.simulation.judge_shares_blind_spots
-    return f"{config.simulation.noise}{'_shared' if shares else ''}" if config.teacher.is_simulated else "real"
+    return (f"{config.simulation.noise}{'_shared' if shares else ''}" if config.teacher.is_simulated
+            else "real")

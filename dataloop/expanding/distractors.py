@@ -73,8 +73,8 @@ WAYS: dict[str, Callable[[Sample, random.Random], Sample | None]] = {
 
 
 def distracted(seed: ErrorSeed, number: int, round: int, key: str) -> Sample | None:
-    """The `number`th sample of a seed, each in another way; None where the seed does not allow it, or
-    its label calls nothing."""
+    """The `number`th sample of a seed, each in another way; None where the seed does not allow it,
+    or its label calls nothing."""
     old = seed.sample
     if not old.label.calls:
         return None

@@ -1,7 +1,8 @@
-"""New samples from one error seed (section 4.4): generated, read, and checked by rules and by a checker.
+"""New samples from one error seed (section 4.4): generated, read, and checked by rules and by a
+checker.
 
-In: an ErrorSeed, its scenarios, and `ask`. Out: for each scenario a Sample, or the reason why there is none. Bad output
-of the generator is a reason that is counted; it never becomes a sample.
+In: an ErrorSeed, its scenarios, and `ask`. Out: for each scenario a Sample, or the reason why there
+is none. Bad output of the generator is a reason that is counted; it never becomes a sample.
 """
 from __future__ import annotations
 
@@ -40,7 +41,8 @@ class Turn(msgspec.Struct):
 
     def message(self) -> Message | None:
         """None where nothing is said, or somebody else than the assistant calls."""
-        text = self.content if isinstance(self.content, str) else json.dumps(self.content, ensure_ascii=False)
+        text = self.content if isinstance(self.content,
+                                          str) else json.dumps(self.content, ensure_ascii=False)
         if not (text.strip() or self.calls) or self.calls and self.role != "assistant":
             return None
         return Message(role=self.role, content=text, calls=self.calls)
@@ -98,24 +100,27 @@ def _block(text: str, name: str) -> str | None:
 
 
 def new_sample(seed: ErrorSeed, candidate: Candidate, scenario: Scenario, round: int) -> Sample:
-    """The candidate as a sample, with the seed's tools and date, so with the seed's system prompt."""
+    """The candidate as a sample, with the seed's tools and date, so with the seed's system
+    prompt."""
     old = seed.sample
-    return Sample(id=sample_id(old.tools, old.date, candidate.messages, candidate.label), tools=old.tools, date=old.date,
-                  messages=candidate.messages, label=candidate.label, origin="expanded", round=round, parent=old.id,
+    return Sample(id=sample_id(old.tools, old.date, candidate.messages, candidate.label),
+                  tools=old.tools, date=old.date, messages=candidate.messages,
+                  label=candidate.label, origin="expanded", round=round, parent=old.id,
                   source=scenario.id)
 
 
 def candidate_faults(sample: Sample) -> list[str]:
-    """Tier 1: the rules of every sample, and what holds for a conversation that a model has made up.
+    """Tier 1: the rules of every sample, and what holds for a conversation that a model has made
+    up.
 
-    Codes beyond those of sample_faults: not_user_first, unknown_tool_in_history, stray_result (of no call),
-    missing_result.
+    Codes beyond those of sample_faults: not_user_first, unknown_tool_in_history, stray_result (of
+    no call), missing_result.
     """
     names = {tool.name for tool in sample.tools}
     faults = sample_faults(sample)
     faults += ["not_user_first"] if sample.messages[0].role != "user" else []
-    faults += [f"unknown_tool_in_history:{call.name}" for message in sample.messages for call in message.calls
-               if call.name not in names]
+    faults += [f"unknown_tool_in_history:{call.name}" for message in sample.messages
+               for call in message.calls if call.name not in names]
     return faults + _result_faults(sample.messages)
 
 
@@ -135,9 +140,10 @@ def _result_faults(messages: list[Message]) -> list[str]:
 
 
 def spoken(messages: list[Message]) -> list[str]:
-    """The words of the users in lower case, of Chinese its characters, without signs: equal for two copies that differ in
-    dress."""
-    return WORD.findall(" ".join(message.content for message in messages if message.role == "user").lower())
+    """The words of the users in lower case, of Chinese its characters, without signs: equal for two
+    copies that differ in dress."""
+    return WORD.findall(
+        " ".join(message.content for message in messages if message.role == "user").lower())
 
 
 def likeness(words: list[str], others: list[str]) -> float:
@@ -152,7 +158,8 @@ class Family:
         self.seed, self.scenarios, self.round, self.near_copy = seed, scenarios, round, near_copy
         self._candidates: dict[int, asyncio.Task[Sample | Unread]] = {}
 
-    async def member(self, index: int, ask: Ask, generator: str, checker: str | None, fits: Fits) -> Sample | str:
+    async def member(self, index: int, ask: Ask, generator: str, checker: str | None,
+                     fits: Fits) -> Sample | str:
         """The new sample under the scenario `index`, or the reason why there is none.
 
         Args:
@@ -180,7 +187,8 @@ class Family:
         return sample if checker is None else await check(sample, ask, checker)
 
     async def _candidate(self, index: int, ask: Ask, generator: str) -> Sample | Unread:
-        """What the generator wrote under one scenario, asked for once however many siblings compare with it."""
+        """What the generator wrote under one scenario, asked for once however many siblings compare
+        with it."""
         if index not in self._candidates:
             self._candidates[index] = asyncio.create_task(
                 generate(self.seed, self.scenarios[index], self.round, ask, generator))
@@ -190,7 +198,8 @@ class Family:
 async def generate(seed: ErrorSeed, scenario: Scenario, round: int, ask: Ask,
                    generator: str) -> Sample | Unread:
     """A new sample as the generator wrote it, unchecked; or why no reply can be read."""
-    chat = chat_about(GENERATOR_PROMPT, seed.sample, right=one_line(seed.sample.label), wrong=one_line(seed.wrong),
+    chat = chat_about(GENERATOR_PROMPT, seed.sample, right=one_line(seed.sample.label),
+                      wrong=one_line(seed.wrong),
                       analysis=f"{seed.analysis}\n{seed.approach}".strip(), scenario=scenario.text)
     read = await ask_until_read(ask, "generator", chat, generator, read_candidate)
     return read if isinstance(read, str) else new_sample(seed, read[0], scenario, round)

@@ -1,13 +1,16 @@
 """Equation 5: D_{j+1} = D_ES + D_EE + D_HPPL + D_Seed-new, at a given size.
 
-In: what round j has left, and the seed samples that no round has used. Out: the samples of D_{j+1} and what was left
-out. A sample is taken once, by the first part in the order above that has it.
+In: what round j has left, and the seed samples that no round has used. Out: the samples of D_{j+1}
+and what was left out. A sample is taken once, by the first part in the order above that has it.
 
-- D_Seed-new comes in the run's own fixed order, D_HPPL by perplexity, the highest first, each up to its number.
-- D_ES and D_EE take the rest, both in an order drawn by the seed. Where there is more of both than room, D_ES has its
-  number, and at most a third: the paper's model errs on 10 to 20% of D_j, another one may err on half of it, and there has
-  to be room for what was made of that. Where D_EE is short, D_ES takes more.
-- Too little: more seed samples in their order, then more mastered samples by perplexity; then D_{j+1} is smaller.
+- D_Seed-new comes in the run's own fixed order, D_HPPL by perplexity, the highest first, each up to
+  its number.
+- D_ES and D_EE take the rest, both in an order drawn by the seed. Where there is more of both than
+  room, D_ES has its number, and at most a third: the paper's model errs on 10 to 20% of D_j,
+  another one may err on half of it, and there has to be room for what was made of that. Where D_EE
+  is short, D_ES takes more.
+- Too little: more seed samples in their order, then more mastered samples by perplexity; then
+  D_{j+1} is smaller.
 """
 from __future__ import annotations
 
@@ -24,7 +27,8 @@ from looptool.sample_table import NO_ROWS, ORIGINS, Listing, Rows
 
 ERROR_SEED_SHARE = 1 / 3
 """Of D_ES in D_ES + D_EE, where there is more of both than room; Table 3 has 23 to 31%."""
-PARTS: dict[Origin, str] = {"error_seed": "ES", "expanded": "EE", "high_ppl": "HPPL", "seed": "Seed-new"}
+PARTS: dict[Origin, str] = {"error_seed": "ES", "expanded": "EE", "high_ppl": "HPPL",
+                            "seed": "Seed-new"}
 """The parts of equation 5 by the origin of their samples."""
 
 
@@ -46,7 +50,8 @@ class Supply(msgspec.Struct, kw_only=True):
 
     def parts(self) -> dict[str, Rows]:
         """The parts by their names."""
-        return {name: getattr(self, name) for name in ("error_seeds", "expanded", "high_ppl", "seed_new", "mastered")}
+        return {name: getattr(self, name)
+                for name in ("error_seeds", "expanded", "high_ppl", "seed_new", "mastered")}
 
     def size(self) -> int:
         """Samples in all parts, each counted once."""
@@ -57,7 +62,8 @@ class Supply(msgspec.Struct, kw_only=True):
     def without(self, seen: Rows) -> Supply:
         """What a benchmark has not; `seen` are the samples that it has, under any row."""
         ids = np.unique(self.listing.ids(seen))
-        unseen = {name: rows[~np.isin(self.listing.ids(rows), ids)] for name, rows in self.parts().items()}
+        unseen = {name: rows[~np.isin(self.listing.ids(rows), ids)]
+                  for name, rows in self.parts().items()}
         return msgspec.structs.replace(self, **unseen, contaminated=len(ids))
 
 
@@ -70,18 +76,21 @@ class Mixture(msgspec.Struct, kw_only=True):
     counts: dict[str, int]
     """Samples by part."""
     left_out: dict[str, int]
-    """Samples that were there but not taken: "duplicate", "contaminated", and ES and EE for which there was no room."""
+    """Samples that were there but not taken: "duplicate", "contaminated", and ES and EE for which
+    there was no room."""
     notes: list[str]
     """Where the parts did not give what was asked, in words."""
 
 
 def planned(mix: Mix, round: int) -> dict[Origin, int]:
-    """Samples of D_round by part, where there is enough of all, EE taking the rest; D_1 has seed samples only (Table 3)."""
+    """Samples of D_round by part, where there is enough of all, EE taking the rest; D_1 has seed
+    samples only (Table 3)."""
     if round == 1:
         return {"seed": mix.size, "high_ppl": 0, "error_seed": 0}
     seed_new = _count(mix.seed_new, mix.size, round)
     return {"seed": seed_new if isinstance(mix.seed_new, list) else seed_new >> (round - 2),
-            "high_ppl": _count(mix.high_ppl, mix.size, round), "error_seed": _count(mix.error_seeds, mix.size, round)}
+            "high_ppl": _count(mix.high_ppl, mix.size, round),
+            "error_seed": _count(mix.error_seeds, mix.size, round)}
 
 
 def _count(part: Part, size: int, number: int) -> int:
@@ -94,15 +103,17 @@ def mix_parts(supply: Supply, mix: Mix, round: int, seed: int) -> Mixture:
     """The samples of D_round."""
     listing, draw = supply.listing, f"{seed}:{round}:mix"
     listed: dict[Origin, Rows] = {
-        "error_seed": listing.shuffled(supply.error_seeds, draw), "expanded": listing.shuffled(supply.expanded, draw),
-        "high_ppl": supply.high_ppl, "seed": supply.seed_new}
+        "error_seed": listing.shuffled(supply.error_seeds, draw),
+        "expanded": listing.shuffled(supply.expanded, draw), "high_ppl": supply.high_ppl,
+        "seed": supply.seed_new}
     *unique, mastered = without_repeats(listing, [*listed.values(), supply.mastered])
     parts = dict(zip(listed, unique, strict=True))
     notes: list[str] = []
     chosen = _take(parts, mastered, planned(mix, round), mix.size, notes)
     counts = {origin: sum(len(rows) for part, rows in chosen if part == origin) for origin in PARTS}
     if room := mix.size - sum(counts.values()):
-        notes.append(f"{room} samples short of {mix.size}, as nothing is left to fill D_{round} with")
+        notes.append(
+            f"{room} samples short of {mix.size}, as nothing is left to fill D_{round} with")
     left_out = {"EE": len(parts["expanded"]) - counts["expanded"],
                 "ES": len(parts["error_seed"]) - counts["error_seed"],
                 "contaminated": supply.contaminated,
@@ -113,7 +124,8 @@ def mix_parts(supply: Supply, mix: Mix, round: int, seed: int) -> Mixture:
     order = listing.random_order(samples, f"{draw}:order")
     return Mixture(samples=samples[order], origins=origins[order],
                    counts={name: counts[origin] for origin, name in PARTS.items()},
-                   left_out={reason: count for reason, count in left_out.items() if count}, notes=notes)
+                   left_out={reason: count for reason, count in left_out.items() if count},
+                   notes=notes)
 
 
 def _take(parts: dict[Origin, Rows], mastered: Rows, plan: dict[Origin, int], size: int,
@@ -131,14 +143,17 @@ def _take(parts: dict[Origin, Rows], mastered: Rows, plan: dict[Origin, int], si
             share = min(plan[origin], round(ERROR_SEED_SHARE * room))
             count = min(count, max(room - len(parts["expanded"]), share))
         if count < asked:
-            notes.append(f"{asked - count} of {asked} {PARTS[origin]} left out, as there is no more room")
+            notes.append(
+                f"{asked - count} of {asked} {PARTS[origin]} left out, as there is no more room")
         chosen.append((origin, parts[origin][:count]))
         rest[origin] = parts[origin][count:]
         room -= count
-    for origin, filling in (("seed", rest["seed"]), ("high_ppl", np.concatenate([rest["high_ppl"], mastered]))):
+    for origin, filling in (("seed", rest["seed"]),
+                            ("high_ppl", np.concatenate([rest["high_ppl"], mastered]))):
         more = filling[:room]
         if len(more):
-            notes.append(f"{len(more)} more {PARTS[origin]} than planned, as the other parts are short")
+            notes.append(
+                f"{len(more)} more {PARTS[origin]} than planned, as the other parts are short")
         chosen.append((origin, more))
         room -= len(more)
     return chosen

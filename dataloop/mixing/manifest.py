@@ -22,4 +22,5 @@ class Manifest(Record):
     sources: dict[str, str]
     """Sha256 of each input file, by its path relative to the dataset's folder."""
     checkpoint: dict[str, str]
-    """The same for the checkpoint whose probes the round is made of; before round 1 there is none."""
+    """The same for the checkpoint whose probes the round is made of; before round 1 there is
+    none."""

@@ -1,7 +1,7 @@
 """Samples -> batches -> probes, for a policy in this process: which samples are decoded together.
 
-A batch depends on the file of samples alone, not on what an earlier run has finished, so that a run that was killed and
-started again writes the same bytes as an unbroken one.
+A batch depends on the file of samples alone, not on what an earlier run has finished, so that a run
+that was killed and started again writes the same bytes as an unbroken one.
 """
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ async def probe_in_batches(job: Job, load: Callable[[], Policy]) -> StageMeta:
     config = job.config
     prober = Prober(load, config.probe.batch_tokens, config.student.max_response_tokens,
                     job.drawing)
-    return await run_stage(inputs=Inputs(lambda: places(job.read())), work=prober.probe, in_flight=WINDOW,
-                           usage=prober.usage, **job.stage)
+    return await run_stage(inputs=Inputs(lambda: places(job.read())), work=prober.probe,
+                           in_flight=WINDOW, usage=prober.usage, **job.stage)
 
 
 class Batch:
@@ -59,7 +59,8 @@ class Window:
         self.samples = samples
         self._batches: dict[int, Batch] | None = None
 
-    def batch_of(self, place: int, policy: Policy, batch_tokens: int, reply_tokens: int) -> Batch | None:
+    def batch_of(self, place: int, policy: Policy, batch_tokens: int,
+                 reply_tokens: int) -> Batch | None:
         """The batch of one sample; None for a sample that does not fit the policy's window."""
         if self._batches is None:
             encoded = {i: policy.encode(sample) for i, sample in enumerate(self.samples)}
@@ -69,8 +70,10 @@ class Window:
         return self._batches.get(place)
 
 
-def make_batches(prompts: dict[int, list[int]], batch_tokens: int, reply_tokens: int) -> Iterator[Batch]:
-    """Prompts of like length together, the longest first, at most `batch_tokens` padded tokens with their replies.
+def make_batches(prompts: dict[int, list[int]], batch_tokens: int,
+                 reply_tokens: int) -> Iterator[Batch]:
+    """Prompts of like length together, the longest first, at most `batch_tokens` padded tokens with
+    their replies.
 
     A prompt that is longer on its own is a batch of one.
     """
@@ -103,7 +106,8 @@ def places(samples: Iterable[Sample], window: int = WINDOW) -> Iterator[tuple[st
 
 
 class Prober:
-    """Probes samples one by one for a stage that has at least WINDOW of them in flight, batch by batch for the policy."""
+    """Probes samples one by one for a stage that has at least WINDOW of them in flight, batch by
+    batch for the policy."""
 
     def __init__(self, load: Callable[[], Policy], batch_tokens: int, reply_tokens: int,
                  drawing: Drawing):
@@ -115,8 +119,10 @@ class Prober:
         self.usage = {"policy": Usage()}
 
     async def probe(self, place: Place) -> Outcome:
-        """The probe of one sample, counted by its match; "too_long" without a record where the prompt does not fit."""
-        batch = place.window.batch_of(place.index, self._policy(), self._batch_tokens, self._reply_tokens)
+        """The probe of one sample, counted by its match; "too_long" without a record where the
+        prompt does not fit."""
+        batch = place.window.batch_of(place.index, self._policy(), self._batch_tokens,
+                                      self._reply_tokens)
         if batch is None:
             return Outcome([], "too_long")
         if batch.task is None:

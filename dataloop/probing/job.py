@@ -1,7 +1,9 @@
-"""What all engines of a probe share: the prompt of a sample, what is made of its reply, and the Job that they do.
+"""What all engines of a probe share: the prompt of a sample, what is made of its reply, and the Job
+that they do.
 
-An engine is a function `(Job) -> StageMeta` that writes the same probes in the same order, whatever decodes them:
-dataloop.probing.in_process for a policy in this process, dataloop.probing.endpoint_policy for servers, dataloop.probing.ray_policy for a cluster.
+An engine is a function `(Job) -> StageMeta` that writes the same probes in the same order, whatever
+decodes them: dataloop.probing.in_process for a policy in this process,
+dataloop.probing.endpoint_policy for servers, dataloop.probing.ray_policy for a cluster.
 """
 from __future__ import annotations
 
@@ -77,14 +79,16 @@ class Generation:
     text: str
     """Without its end token."""
     perplexity: float
-    """exp of the mean negative log-probability of all tokens, the end token included (equation 3)."""
+    """exp of the mean negative log-probability of all tokens, the end token included (equation
+    3)."""
     tokens: int
     finish: str
     """"stop", "length" (cut at the limit) or "empty" (ended at once)."""
 
 
 def prompt_ids(tokenizer: Any, sample: Sample, student: Student) -> list[int] | None:
-    """The prompt's tokens; the oldest turns are left out where it is too long, None where it is even so."""
+    """The prompt's tokens; the oldest turns are left out where it is too long, None where it is
+    even so."""
     ids: list[int] = []
 
     def fits(chat: list[ChatMessage], limit: int) -> bool:
@@ -104,7 +108,8 @@ def end_tokens(path: str, tokenizer: Any) -> list[int]:
     Raises:
         InputError: none is known, so that no reply would ever end.
     """
-    from transformers import GenerationConfig  # takes seconds, which a wrong input need not wait for
+    # takes seconds, which a wrong input need not wait for
+    from transformers import GenerationConfig
 
     try:
         named = GenerationConfig.from_pretrained(path).eos_token_id
@@ -112,15 +117,18 @@ def end_tokens(path: str, tokenizer: Any) -> list[int]:
         named = None
     ends = {*(named if isinstance(named, list) else [named]), tokenizer.eos_token_id} - {None}
     if not ends:
-        raise InputError(f"{path}: names no end token; set eos_token_id in its generation_config.json")
+        raise InputError(
+            f"{path}: names no end token; set eos_token_id in its generation_config.json")
     return sorted(ends)
 
 
-def read_tokens(tokenizer: Any, tokens: list[int], log_probability: float, ended: bool, model: str) -> Generation:
+def read_tokens(tokenizer: Any, tokens: list[int], log_probability: float, ended: bool,
+                model: str) -> Generation:
     """A reply from its tokens, of which the last is an end token where it `ended`.
 
     Raises:
-        InputError: the log-probability, summed over all tokens, is no number, so the weights of `model` are damaged.
+        InputError: the log-probability, summed over all tokens, is no number, so the weights of
+            `model` are damaged.
     """
     shown = tokens[:-1] if ended else tokens
     text = tokenizer.decode(shown, skip_special_tokens=False, clean_up_tokenization_spaces=False)
@@ -133,7 +141,8 @@ def make_generation(text: str, surprise: float, tokens: int, ended: bool, model:
     Raises: as `read_tokens`.
     """
     if not math.isfinite(surprise):
-        raise InputError(f"{model}: gives probabilities that are no numbers; the checkpoint is damaged")
+        raise InputError(
+            f"{model}: gives probabilities that are no numbers; the checkpoint is damaged")
     finish = "length" if not ended else "stop" if text.strip() else "empty"
     return Generation(text, round(math.exp(surprise), 6), tokens, finish)
 
@@ -190,4 +199,5 @@ class _Reply(msgspec.Struct):
 
 def count_cases(probes: Path) -> Counter[str]:
     """How many replies of a file of probes are such cases."""
-    return Counter(case for reply in read_some(probes, _Reply) for case in reply_cases(reply.text, reply.finish))
+    return Counter(case for reply in read_some(probes, _Reply)
+                   for case in reply_cases(reply.text, reply.finish))

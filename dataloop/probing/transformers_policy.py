@@ -1,7 +1,8 @@
-"""The policy as a probe asks it: a Hugging Face model on a CPU or a GPU, greedy, with perplexities (engine "transformers").
+"""The policy as a probe asks it: a Hugging Face model on a CPU or a GPU, greedy, with perplexities
+(engine "transformers").
 
-In: samples. Out: a Generation each. Weights are computed in probe.dtype; "auto" is float32 on a CPU, and as they are
-stored on a GPU.
+In: samples. Out: a Generation each. Weights are computed in probe.dtype; "auto" is float32 on a
+CPU, and as they are stored on a GPU.
 """
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ from looptool.models.decoding import ATTENTION, Answer, Choose, Dice, decode, li
 from looptool.records import Sample
 
 DECODERS = 2
-"""Parts of a batch that are decoded side by side on a CPU: two cores are used better by two batches than by one."""
+"""Parts of a batch that are decoded side by side on a CPU: two cores are used better by two batches
+than by one."""
 
 
 class TransformersPolicy:
@@ -38,16 +40,18 @@ class TransformersPolicy:
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.path, self._student = path, student
         try:
-            kinds = set(getattr(AutoConfig.from_pretrained(path), "layer_types", None) or ["full_attention"])
+            kinds = set(getattr(AutoConfig.from_pretrained(path), "layer_types", None)
+                        or ["full_attention"])
             self.tokenizer = AutoTokenizer.from_pretrained(path)
             self.model = AutoModelForCausalLM.from_pretrained(
-                path, dtype="float32" if (dtype, self.device) == ("auto", "cpu") else dtype, attn_implementation=ATTENTION)
+                path, dtype="float32" if (dtype, self.device) == ("auto", "cpu") else dtype,
+                attn_implementation=ATTENTION)
         except (OSError, ValueError) as error:
-            raise InputError(f"{path}: is no checkpoint that transformers can load ({error}); train the round first, or "
-                             "name one with --model") from None
+            raise InputError(f"{path}: is no checkpoint that transformers can load ({error}); "
+                             "train the round first, or name one with --model") from None
         if kinds != {"full_attention"}:
-            raise InputError(f"{path}: has attention of the kinds {', '.join(sorted(kinds))}; this engine decodes full "
-                             "attention only")
+            raise InputError(f"{path}: has attention of the kinds {', '.join(sorted(kinds))}; this "
+                             "engine decodes full attention only")
         self.model = self.model.eval().to(self.device)
         self.ends = end_tokens(path, self.tokenizer)
         cores = cores or torch.get_num_threads()
@@ -77,11 +81,14 @@ class TransformersPolicy:
     def _in_parts(self, prompts: Sequence[list[int]],
                   choose: Callable[[slice], Choose]) -> list[Generation]:
         parts = [slice(part, None, self._parts) for part in range(min(self._parts, len(prompts)))]
-        with ThreadPoolExecutor(len(parts), initializer=torch.set_num_threads, initargs=(self._threads,)) as pool:
+        with ThreadPoolExecutor(len(parts), initializer=torch.set_num_threads,
+                                initargs=(self._threads,)) as pool:
             answers = list(pool.map(self._decode, [prompts[part] for part in parts],
                                     map(choose, parts)))
-        in_order = (answers[index % len(parts)][index // len(parts)] for index in range(len(prompts)))
-        return [read_tokens(self.tokenizer, answer.tokens, sum(answer.log_probs), answer.ended, self.path)
+        in_order = (answers[index % len(parts)][index // len(parts)]
+                    for index in range(len(prompts)))
+        return [read_tokens(self.tokenizer, answer.tokens, sum(answer.log_probs), answer.ended,
+                            self.path)
                 for answer in in_order]
 
     def _decode(self, prompts: Sequence[list[int]], choose: Choose) -> list[Answer]:

@@ -76,7 +76,8 @@ def _front(config: Config, dataset: Path, number: int, size: int) -> dict[str, A
 
 def _warning(config: Config) -> list[str]:
     return ["**SIMULATED.** Rules play the teacher, and plant errors at known rates: data to try "
-            "the loop with, not to train a real model on.", ""] if config.teacher.is_simulated else []
+            "the loop with, not to train a real model on.",
+            ""] if config.teacher.is_simulated else []
 
 
 def _license(config: Config) -> str:

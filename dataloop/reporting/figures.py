@@ -1,5 +1,5 @@
-"""The figures of a run, as report.json holds them. A figure that is None has not been made yet, or needs a truth that
-a real run does not have; what is not a share of something known says so.
+"""The figures of a run, as report.json holds them. A figure that is None has not been made yet, or
+needs a truth that a real run does not have; what is not a share of something known says so.
 """
 from __future__ import annotations
 
@@ -81,7 +81,8 @@ class TrainingFigures(Record):
 
 
 class Histogram(Record):
-    """Perplexities in bins of equal width on a log scale; the last bin holds everything above, too."""
+    """Perplexities in bins of equal width on a log scale; the last bin holds everything above,
+    too."""
 
     edges: list[float]
     """One more than bins."""
@@ -204,7 +205,8 @@ class Report(Record):
     """The whole run."""
 
     simulated: bool
-    """Teacher and tasks are SIMULATED and the truth is known; else all shares that need the truth are absent."""
+    """Teacher and tasks are SIMULATED and the truth is known; else all shares that need the truth
+    are absent."""
     run_dir: str
     config: dict[str, Any]
     versions: dict[str, str]

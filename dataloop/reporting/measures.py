@@ -1,7 +1,8 @@
 """From the records of a run's files to its figures: pure functions.
 
-Records stream by; what is kept of each is a count or a number. Whether an answer is right is asked of `Known`, which a
-world with a known truth gives and a real run does not: then every share that needs it is absent (None).
+Records stream by; what is kept of each is a count or a number. Whether an answer is right is asked
+of `Known`, which a world with a known truth gives and a real run does not: then every share that
+needs it is absent (None).
 """
 from __future__ import annotations
 
@@ -27,8 +28,8 @@ Answers = Counter
 BINS = 24
 SCORE = "critic/score/mean"
 """verl's name of the mean reward of a step's rollouts."""
-TRUE_VERDICTS = {(True, False): "PRED_WRONG", (False, True): "LABEL_WRONG", (True, True): "BOTH_CORRECT",
-                 (False, False): "BOTH_WRONG"}
+TRUE_VERDICTS = {(True, False): "PRED_WRONG", (False, True): "LABEL_WRONG",
+                 (True, True): "BOTH_CORRECT", (False, False): "BOTH_WRONG"}
 """By whether the label and whether the prediction is right."""
 
 
@@ -41,18 +42,21 @@ def rate(answers: Answers) -> Rate:
     middle, scale = share + z * z / (2 * total), 1 + z * z / total
     spread = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
     return Rate(hits=hits, total=total, unknown=answers[None], share=share,
-                low=(middle - spread) / scale if hits else 0.0, high=(middle + spread) / scale if hits < total else 1.0)
+                low=(middle - spread) / scale if hits else 0.0,
+                high=(middle + spread) / scale if hits < total else 1.0)
 
 
 def paired_gain(before: dict[str, bool | None], after: dict[str, bool | None]) -> Gain | None:
-    """The change on the tasks that both have, with the normal 95% interval of a paired difference."""
+    """The change on the tasks that both have, with the normal 95% interval of a paired
+    difference."""
     pairs = [(before[id], after[id]) for id in after if None not in (before.get(id), after[id])]
     if not pairs:
         return None
     count, better, worse = len(pairs), pairs.count((False, True)), pairs.count((True, False))
     share = (better - worse) / count
     spread = 1.959964 * math.sqrt(better + worse - (better - worse) ** 2 / count) / count
-    return Gain(tasks=count, better=better, worse=worse, share=share, low=share - spread, high=share + spread)
+    return Gain(tasks=count, better=better, worse=worse, share=share, low=share - spread,
+                high=share + spread)
 
 
 def dataset_figures(samples: Iterable[Sample], known: Known | None) -> DatasetFigures:
@@ -68,7 +72,8 @@ def dataset_figures(samples: Iterable[Sample], known: Known | None) -> DatasetFi
             wrong[sample.origin][None if right is None else not right] += 1
     return DatasetFigures(samples=sum(mix.values()), mix=dict(mix), text_labels=texts,
                           noise=None if known is None else rate(sum(wrong.values(), Counter())),
-                          noise_by_origin=None if known is None else {key: rate(wrong[key]) for key in wrong})
+                          noise_by_origin=None if known is None
+                          else {key: rate(wrong[key]) for key in wrong})
 
 
 def training_figures(steps: Iterable[dict[str, Any]]) -> TrainingFigures | None:
@@ -77,29 +82,34 @@ def training_figures(steps: Iterable[dict[str, Any]]) -> TrainingFigures | None:
     if not rewards:
         return None
     first, last = rewards[:EDGE_STEPS], rewards[-EDGE_STEPS:]
-    return TrainingFigures(steps=len(rewards), first=sum(first) / len(first), last=sum(last) / len(last),
-                           averaged=len(first), rewards=rewards)
+    return TrainingFigures(steps=len(rewards), first=sum(first) / len(first),
+                           last=sum(last) / len(last), averaged=len(first), rewards=rewards)
 
 
 def predicted_right(probe: Probe, known: Known) -> bool | None:
-    """Whether a prediction is right; one with an unreadable block is not what the policy meant, so it is wrong."""
+    """Whether a prediction is right; one with an unreadable block is not what the policy meant, so
+    it is wrong."""
     right = known(probe.sample, probe.prediction)
     return right if right is None else right and not probe.faults
 
 
 def heldout_answers(probes: Iterable[Probe], known: Known | None) -> dict[str, bool | None]:
-    """By task, whether the policy does it: against the truth where that is known, else against the label."""
-    return {probe.sample.id: probe.matches if known is None else predicted_right(probe, known) for probe in probes}
+    """By task, whether the policy does it: against the truth where that is known, else against the
+    label."""
+    return {probe.sample.id: probe.matches if known is None else predicted_right(probe, known)
+            for probe in probes}
 
 
-def heldout_figures(answers: dict[str, bool | None], before: dict[str, bool | None] | None) -> HeldoutFigures:
+def heldout_figures(answers: dict[str, bool | None],
+                    before: dict[str, bool | None] | None) -> HeldoutFigures:
     """Accuracy, and the change against the policy before any training where that was probed."""
     return HeldoutFigures(accuracy=rate(Counter(answers.values())),
                           gain=None if before is None else paired_gain(before, answers))
 
 
 def probe_figures(probes: Iterable[Probe], high_ppl: Iterable[Probe]) -> ProbeFigures:
-    """Reasons and perplexities; `high_ppl` are the probes that were chosen as near the decision boundary."""
+    """Reasons and perplexities; `high_ppl` are the probes that were chosen as near the decision
+    boundary."""
     reasons: Counter[str] = Counter()
     cases: Counter[str] = Counter()
     mastered, mismatched, rates, drawn = array("d"), array("d"), array("d"), 0
@@ -127,18 +137,21 @@ def drawable(perplexity: float) -> bool:
     return 0 < perplexity < math.inf
 
 
-def histogram(mastered: Iterable[float], mismatched: Iterable[float], ordered: list[float]) -> Histogram:
-    """BINS bins from the least to the 99th percentile of `ordered`, equally wide in log(perplexity)."""
+def histogram(mastered: Iterable[float], mismatched: Iterable[float],
+              ordered: list[float]) -> Histogram:
+    """BINS bins from the least to the 99th percentile of `ordered`, equally wide in
+    log(perplexity)."""
     low = math.log(ordered[0])
     high = max(math.log(ordered[int(0.99 * (len(ordered) - 1))]), low + 1e-6)
     width = (high - low) / BINS
 
     def count(values: Iterable[float]) -> list[int]:
-        bins = Counter(min(BINS - 1, int((math.log(value) - low) / width)) for value in filter(drawable, values))
+        bins = Counter(min(BINS - 1, int((math.log(value) - low) / width))
+                       for value in filter(drawable, values))
         return [bins[index] for index in range(BINS)]
 
-    return Histogram(edges=[math.exp(low + index * width) for index in range(BINS + 1)], mastered=count(mastered),
-                     mismatched=count(mismatched))
+    return Histogram(edges=[math.exp(low + index * width) for index in range(BINS + 1)],
+                     mastered=count(mastered), mismatched=count(mismatched))
 
 
 def kappa(confusion: Mapping[str, Mapping[str, int]]) -> float | None:
@@ -186,7 +199,8 @@ class _Judged:
         if self._known is None or confirms_label(verdict):
             return
         probe = verdict.probe
-        label, prediction = self._known(probe.sample, probe.sample.label), predicted_right(probe, self._known)
+        label, prediction = self._known(probe.sample,
+                                        probe.sample.label), predicted_right(probe, self._known)
         deserved = TRUE_VERDICTS.get((label, prediction))
         if verdict.verdict != "UNDECIDED":
             self.right[deserved and verdict.verdict == deserved] += 1
@@ -217,11 +231,12 @@ def verdict_figures(verdicts: Iterable[Verdict], changes: Iterable[LabelChange],
                            kappa=None if known is None else kappa(judged.judges),
                            votes_label_first=share(judged.votes[True]),
                            votes_prediction_first=share(judged.votes[False])),
-            ReplacedFigures(labels=len(by_sample), right=share(judged.new_right), needed=share(judged.old_wrong)))
+            ReplacedFigures(labels=len(by_sample), right=share(judged.new_right),
+                            needed=share(judged.old_wrong)))
 
 
-def expansion_figures(seeds: Iterable[ErrorSeed], expanded: Iterable[Sample], outcomes: dict[str, int],
-                      known: Known | None) -> ExpansionFigures:
+def expansion_figures(seeds: Iterable[ErrorSeed], expanded: Iterable[Sample],
+                      outcomes: dict[str, int], known: Known | None) -> ExpansionFigures:
     """What the expansion of the error seeds gave."""
     accepted, right = 0, Counter()
     for sample in expanded:

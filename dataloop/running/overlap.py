@@ -1,12 +1,14 @@
 """Probe, verify and expand of one round at the same time: each step follows the one before it.
 
-In and out: as of the three steps, whose files are those of a serial run. Takes --round, --config and --set.
+In and out: as of the three steps, whose files are those of a serial run. Takes --round, --config
+and --set.
 
     python overlap.py --round J
 
-Mismatches are judged as they are found, and errors expanded as they are judged. What needs all of them waits: the file of
-error seeds, the ledger, the choice of high perplexity. Judge and generator ask the teacher at the same time, each with
-teacher.in_flight calls. When a step fails, is killed or Ctrl-C comes, all end; run again, all go on where they were.
+Mismatches are judged as they are found, and errors expanded as they are judged. What needs all of
+them waits: the file of error seeds, the ledger, the choice of high perplexity. Judge and generator
+ask the teacher at the same time, each with teacher.in_flight calls. When a step fails, is killed or
+Ctrl-C comes, all end; run again, all go on where they were.
 """
 from __future__ import annotations
 
@@ -39,7 +41,8 @@ def start(flags: list[str]) -> list[subprocess.Popen[bytes]]:
         follow = ["--follow", str(processes[-1].pid)] if processes else []
         command = [sys.executable, str(Path(__file__).parents[1] / step), *flags, *follow]
         env = {**os.environ, "TQDM_POSITION": str(line)}
-        processes.append(subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, preexec_fn=end_with_parent))
+        processes.append(subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL,
+                                          preexec_fn=end_with_parent))
     return processes
 
 
@@ -63,7 +66,8 @@ def wait(processes: list[subprocess.Popen[bytes]]) -> None:
         for process in processes:
             process.wait()
     if failed is not None:
-        raise InputError(f"overlap: {failed}, so the others were stopped; run the same again, and all go on from there")
+        raise InputError(f"overlap: {failed}, so the others were stopped; run the same again, and "
+                         "all go on from there")
 
 
 def first_failed(processes: list[subprocess.Popen[bytes]]) -> str | None:

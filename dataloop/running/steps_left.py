@@ -1,12 +1,13 @@
 """What run_loop.sh has still to run after D_1: one SCRIPT:ROUND a line, such as run_round.sh:2.
 
-In: the config, and of its run_dir the outputs of each round and the .meta.json beside them. Out: the scripts on standard
-output; in the log a line for each round that is complete.
+In: the config, and of its run_dir the outputs of each round and the .meta.json beside them. Out:
+the scripts on standard output; in the log a line for each round that is complete.
 
-A config may be edited between rounds. A round that is complete stays as it was made, and is not run again, where the files of
-the run that it was made from are still the same; what the config says otherwise by now is named, and holds for the rounds
-after it. The same goes for held-out tasks that were answered already. With --same-config nothing is taken for complete
-here: each step of each round looks itself, and refuses what was made with another config.
+A config may be edited between rounds. A round that is complete stays as it was made, and is not run
+again, where the files of the run that it was made from are still the same; what the config says
+otherwise by now is named, and holds for the rounds after it. The same goes for held-out tasks that
+were answered already. With --same-config nothing is taken for complete here: each step of each
+round looks itself, and refuses what was made with another config.
 """
 from __future__ import annotations
 
@@ -63,21 +64,24 @@ def made_dataset(dataset: Path) -> Made | None:
     except FileNotFoundError:
         return None
     except msgspec.DecodeError as error:
-        raise InputError(f"{path}: cannot be read ({error}); run scripts/08_next_round.sh --fresh for the round "
-                         "before") from None
+        raise InputError(
+            f"{path}: cannot be read ({error}); run scripts/08_next_round.sh --fresh for the round "
+            "before") from None
     return Made(dataset, {"mix": manifest.mix, "seed": manifest.seed}, manifest.sources,
                 ("mix",)) if dataset.exists() else None
 
 
 def round_outputs(files: RoundFiles) -> list[Made | None]:
     """Of the steps of run_round.sh."""
-    return [made(files.train_parquet, "train", "student"), made(files.policy), made(files.probes, "probe", "student"),
-            made(files.verdicts, "verify", "teacher"),
-            made(files.expanded, "student", "teacher", "expand"), made_dataset(files.next().dataset)]
+    return [made(files.train_parquet, "train", "student"), made(files.policy),
+            made(files.probes, "probe", "student"), made(files.verdicts, "verify", "teacher"),
+            made(files.expanded, "student", "teacher", "expand"),
+            made_dataset(files.next().dataset)]
 
 
 def heldout_answers(files: RoundFiles) -> Made | None:
-    """Those of a policy; None where one failed, as nothing is made of them that would keep it from being tried again."""
+    """Those of a policy; None where one failed, as nothing is made of them that would keep it from
+    being tried again."""
     meta = read_meta(files.heldout_probes)
     return None if meta is None or meta.failed else made(files.heldout_probes, "probe", "student")
 
@@ -97,9 +101,10 @@ def edited(step: Made, config: Config) -> list[str]:
     options = msgspec.to_builtins(config)
     teacher = options["teacher"]
     judges = teacher["judges"] or teacher["models"][:1]
-    known = flatten(options) | flatten({"models": teacher["models"][:1], "checker": judges[0] if config.expand.check else None,
-                                        "judges": judges[:1] if config.verify.preset == "paper" else judges,
-                                        "judging": config.ablation != "no_jglv"})
+    known = flatten(options) | flatten(
+        {"models": teacher["models"][:1], "checker": judges[0] if config.expand.check else None,
+         "judges": judges[:1] if config.verify.preset == "paper" else judges,
+         "judging": config.ablation != "no_jglv"})
     old, new = {}, {}
     for section in step.sections:
         options = getattr(config, section)
@@ -108,7 +113,8 @@ def edited(step: Made, config: Config) -> list[str]:
             old |= flatten(type(value)(), f"{section}.{key}")
             new |= flatten(value, f"{section}.{key}")
     for key, value in flatten(step.settings).items():
-        place = next((name for name in (key, *(f"{section}.{key}" for section in step.sections)) if name in known), None)
+        place = next((name for name in (key, *(f"{section}.{key}" for section in step.sections))
+                      if name in known), None)
         if key not in DERIVED and place is not None:
             old[place], new[place] = value, known[place]
     return differences(old, new)
@@ -134,10 +140,13 @@ def steps_left(config: Config) -> Iterator[str]:
         yield COLD_START
     for number in range(config.rounds + 1):
         files = RoundFiles(config.run_dir, number)
-        is_round_left = number > 0 and (is_round_left or not is_done(round_outputs(files), f"round {number}", config))
+        is_round_left = number > 0 and (is_round_left
+                                        or not is_done(round_outputs(files), f"round {number}",
+                                                       config))
         if is_round_left:
             yield f"run_round.sh:{number}"
-        if is_round_left or not is_done([heldout_answers(files)], f"held-out of round {number}", greedy):
+        if is_round_left or not is_done([heldout_answers(files)], f"held-out of round {number}",
+                                        greedy):
             yield f"evaluate_heldout.sh:{number}"
 
 
@@ -153,10 +162,12 @@ def all_steps(config: Config) -> Iterator[str]:
 
 def main() -> None:
     parser = argument_parser(__doc__)
-    parser.add_argument("--same-config", action="store_true", help="name every step, so that each one compares its settings")
+    parser.add_argument("--same-config", action="store_true",
+                        help="name every step, so that each one compares its settings")
     args = parser.parse_args()
     config = load_config(args.config, args.overrides)
-    sys.stdout.writelines(f"{step}\n" for step in (all_steps if args.same_config else steps_left)(config))
+    sys.stdout.writelines(f"{step}\n"
+                          for step in (all_steps if args.same_config else steps_left)(config))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""Judgement of one mismatch (section 4.3): both candidates before the judges, in both orders, whose votes have to agree.
+"""Judgement of one mismatch (section 4.3): both candidates before the judges, in both orders, whose
+votes have to agree.
 
 In: a probe that does not match its label, and `ask`, which reaches a model. Out: a Verdict, or why
 some vote could not be had; that is no verdict.
@@ -37,9 +38,11 @@ JUDGEMENT = Form("judgement", closed(
 
 
 def shown_prediction(probe: Probe) -> Message:
-    """The prediction as a judge sees it: without thinking, and where it could not be read as the raw text."""
+    """The prediction as a judge sees it: without thinking, and where it could not be read as the
+    raw text."""
     if not probe.faults:
-        return Message(role="assistant", content=probe.prediction.content, calls=probe.prediction.calls)
+        return Message(role="assistant", content=probe.prediction.content,
+                       calls=probe.prediction.calls)
     return Message(role="assistant", content=probe.text.rpartition("</think>")[2].strip())
 
 
@@ -54,27 +57,31 @@ def verdict_of(better: str | int, label_first: bool) -> VerdictName:
 
 async def vote(probe: Probe, ask: Ask, judge: str, label_first: bool, draw: int,
                draws: int) -> Vote | Unread:
-    """One judge's vote; a reply that cannot be read is asked for again under `draw` + a multiple of `draws`."""
+    """One judge's vote; a reply that cannot be read is asked for again under `draw` + a multiple of
+    `draws`."""
     label, prediction = one_line(probe.sample.label), one_line(shown_prediction(probe))
     first, second = (label, prediction) if label_first else (prediction, label)
     chat = chat_about(JUDGE_PROMPT, probe.sample, candidate_1=first, candidate_2=second)
-    read = await ask_until_read(ask, "judge", chat, judge, lambda text: read_object(text, Judgement), draw, draws)
+    read = await ask_until_read(ask, "judge", chat, judge,
+                                lambda text: read_object(text, Judgement), draw, draws)
     if isinstance(read, str):
         return read
     judgement, at = read
-    return Vote(verdict=verdict_of(judgement.better, label_first), label_first=label_first, judge=judge, draw=at,
-                analysis=judgement.analysis, approach=judgement.approach)
+    return Vote(verdict=verdict_of(judgement.better, label_first), label_first=label_first,
+                judge=judge, draw=at, analysis=judgement.analysis, approach=judgement.approach)
 
 
 def ruled(probe: Probe) -> Vote | None:
-    """The rules' vote: against a candidate that is no label, where the other one is; None where both or neither are."""
+    """The rules' vote: against a candidate that is no label, where the other one is; None where
+    both or neither are."""
     sample, prediction = probe.sample, shown_prediction(probe)
     label_faults = _faults(sample.label, sample.tools)
-    faults = [*probe.faults, *([probe.finish] if probe.finish != "stop" else []), *_faults(prediction, sample.tools)]
+    faults = [*probe.faults, *([probe.finish] if probe.finish != "stop" else []),
+              *_faults(prediction, sample.tools)]
     if bool(label_faults) == bool(faults):
         return None
-    return Vote(verdict="LABEL_WRONG" if label_faults else "PRED_WRONG", label_first=True, judge="rules", draw=0,
-                analysis=", ".join(label_faults or faults), approach="")
+    return Vote(verdict="LABEL_WRONG" if label_faults else "PRED_WRONG", label_first=True,
+                judge="rules", draw=0, analysis=", ".join(label_faults or faults), approach="")
 
 
 def _faults(answer: Message, tools: Sequence[Tool]) -> list[str]:
@@ -85,10 +92,12 @@ def _faults(answer: Message, tools: Sequence[Tool]) -> list[str]:
 
 async def verify_one(probe: Probe, ask: Ask, judges: Sequence[str],
                      options: Verify) -> Verdict | Unread:
-    """The verdict on one mismatch: `votes_per_order` votes of every judge in each order; or the rules' with rules_first.
+    """The verdict on one mismatch: `votes_per_order` votes of every judge in each order; or the
+    rules' with rules_first.
 
-    A wrong label is rare, so of the verdicts that would replace one a large part is the judges' own error: where the votes
-    say so, `confirming_votes` more are asked for in each order, and all of them count.
+    A wrong label is rare, so of the verdicts that would replace one a large part is the judges' own
+    error: where the votes say so, `confirming_votes` more are asked for in each order, and all of
+    them count.
 
     Where a vote is missing there is no verdict, but the reason why no draw of it could be read.
 
@@ -101,8 +110,10 @@ async def verify_one(probe: Probe, ask: Ask, judges: Sequence[str],
 
     async def votes_of(draws: range) -> list[Vote] | Unread:
         wanted = [vote(probe, ask, judge, label_first, draw, all_draws)
-                  for label_first in ((True, False) if options.both_orders else (True,)) for judge in judges for draw in draws]
-        answers = await asyncio.gather(*wanted, return_exceptions=True)  # all are heard, so that none is paid in vain
+                  for label_first in ((True, False) if options.both_orders else (True,))
+                  for judge in judges for draw in draws]
+        # all are heard, so that none is paid in vain
+        answers = await asyncio.gather(*wanted, return_exceptions=True)
         for answer in answers:
             if isinstance(answer, BaseException):
                 raise answer
@@ -118,15 +129,19 @@ async def verify_one(probe: Probe, ask: Ask, judges: Sequence[str],
 
 
 def assume_mispredicted(probe: Probe) -> Verdict:
-    """Every mismatch as an error of the model, without a judge: the ablation "w/o JGLV" of Table 4."""
-    vote = Vote(verdict="PRED_WRONG", label_first=True, judge="none", draw=0, analysis="", approach="")
+    """Every mismatch as an error of the model, without a judge: the ablation "w/o JGLV" of Table
+    4."""
+    vote = Vote(verdict="PRED_WRONG", label_first=True, judge="none", draw=0, analysis="",
+                approach="")
     return Verdict(probe=probe, verdict="PRED_WRONG", votes=[vote])
 
 
 def agreed(votes: Sequence[Vote]) -> VerdictName:
-    """The verdict that more than half of the votes give in each order, the same in all of them; else UNDECIDED.
+    """The verdict that more than half of the votes give in each order, the same in all of them;
+    else UNDECIDED.
 
-    The votes of several judges count alike: two judges have to agree, of three one may differ, in each order another one.
+    The votes of several judges count alike: two judges have to agree, of three one may differ, in
+    each order another one.
     """
     winners = {_majority([vote.verdict for vote in votes if vote.label_first == order])
                for order in {vote.label_first for vote in votes}}

@@ -1,7 +1,7 @@
 """Which leaves of the dual tree were drawn, and what became of the tools written for them.
 
-In: designs, and the reasons why tools were refused later. Out: a CSV file with a line for every leaf of both trees, also
-those never drawn, and a few lines for the terminal.
+In: designs, and the reasons why tools were refused later. Out: a CSV file with a line for every
+leaf of both trees, also those never drawn, and a few lines for the terminal.
 """
 from __future__ import annotations
 
@@ -60,7 +60,8 @@ def coverage_lines(table: dict[Leaf, Counter[str]]) -> list[str]:
     lines = [f"{'level':<18} {'branch':<22} {'drawn':>7} {'accepted':>9} {'refused':>8}  reasons"]
     for (level, branch), reasons in rows.items():
         drawn, accepted, refused = _sums(reasons)
-        lines.append(f"{level:<18} {branch:<22} {drawn:>7,} {accepted:>9,} {refused:>8,}  {_reasons(reasons)}".rstrip())
+        lines.append(f"{level:<18} {branch:<22} {drawn:>7,} {accepted:>9,} {refused:>8,}  "
+                     f"{_reasons(reasons)}".rstrip())
     missed = sum(not reasons for leaf, reasons in table.items() if leaf[0] == "context")
     total = sum(leaf[0] == "context" for leaf in table)
     return [*lines, f"{total - missed:,} of {total:,} leaves of the context tree were drawn"]
@@ -72,4 +73,5 @@ def _sums(reasons: Counter[str]) -> tuple[int, int, int]:
 
 
 def _reasons(reasons: Counter[str]) -> str:
-    return ", ".join(f"{count} {reason}" for reason, count in reasons.most_common() if reason != "accepted")
+    return ", ".join(f"{count} {reason}" for reason, count in reasons.most_common()
+                     if reason != "accepted")

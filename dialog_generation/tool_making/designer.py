@@ -1,8 +1,8 @@
 """Tools that a model writes for drawn paths of the dual tree (section 3.1).
 
-In: the trees, a count, and the models. Out: run_dir/designed_tools.jsonl, one Design a line: the paths, and the tool or
-the reason why there is none. A reply that cannot be read, is no valid tool or breaks a drawn rule is asked for again, up
-to three draws in all.
+In: the trees, a count, and the models. Out: run_dir/designed_tools.jsonl, one Design a line: the
+paths, and the tool or the reason why there is none. A reply that cannot be read, is no valid tool
+or breaks a drawn rule is asked for again, up to three draws in all.
 """
 from __future__ import annotations
 
@@ -47,8 +47,10 @@ class Design(Record):
 def design_prompt(paths: Paths, trees: Trees) -> list[ChatMessage]:
     """The two paths merged into one structured prompt."""
     demands = "\n".join(f"- {branch.text}" for branch in trees.branches(paths))
-    content = f"<context>\n{' > '.join(paths.context)}\n</context>\n\n<constraints>\n{demands}\n</constraints>"
-    return [{"role": "system", "content": read_prompt(PROMPT)}, {"role": "user", "content": content}]
+    content = (f"<context>\n{' > '.join(paths.context)}\n</context>\n\n"
+               f"<constraints>\n{demands}\n</constraints>")
+    return [{"role": "system", "content": read_prompt(PROMPT)},
+            {"role": "user", "content": content}]
 
 
 async def design(id: str, paths: Paths, trees: Trees, ask: Ask) -> Design:
@@ -69,15 +71,17 @@ async def design(id: str, paths: Paths, trees: Trees, ask: Ask) -> Design:
 
 
 def read_design(text: str, paths: Paths, trees: Trees) -> tuple[Tool | None, str]:
-    """The tool of a reply and "accepted", or None and the reason; what the result is joins the description."""
+    """The tool of a reply and "accepted", or None and the reason; what the result is joins the
+    description."""
     written = read_object(text, Written)
     if written is None:
         return None, "unreadable"
     result = written.returns.get("description")
     try:
-        tool = valid_tool(Entry("", {"name": written.name, "parameters": written.parameters, "domain": paths.context[0],
-                                     "description": f"{written.description} Returns: {result}" if result
-                                     else written.description}))
+        tool = valid_tool(Entry(
+            "", {"name": written.name, "parameters": written.parameters, "domain": paths.context[0],
+                 "description": f"{written.description} Returns: {result}" if result
+                 else written.description}))
     except ValueError:
         return None, "invalid"
     broken = broken_rules(written, trees.branches(paths))
@@ -86,7 +90,8 @@ def read_design(text: str, paths: Paths, trees: Trees) -> tuple[Tool | None, str
 
 async def design_tools(config: Config, trees: Trees, sources: list[Path], count: int, output: Path,
                        fresh: bool = False) -> StageMeta:
-    """Draw `count` pairs of paths and have a tool written for each; see looptool.stages.llm_stage.run_stage."""
+    """Draw `count` pairs of paths and have a tool written for each; see
+    looptool.stages.llm_stage.run_stage."""
     models = config.teacher.models
     sampling = Sampling(temperature=config.dialogs.temperature, form=DESIGN)
 
@@ -106,6 +111,7 @@ async def design_tools(config: Config, trees: Trees, sources: list[Path], count:
 
         settings = {**client.settings("designer"), "seed": config.seed, "models": models[:1],
                     "count": count, "temperature": config.dialogs.temperature}
-        return await run_stage("design", Inputs(draws), work, output, settings=settings, sources=[*sources, PROMPT],
-                               in_flight=config.teacher.in_flight, usage=client.usage, fresh=fresh,
+        return await run_stage("design", Inputs(draws), work, output, settings=settings,
+                               sources=[*sources, PROMPT], in_flight=config.teacher.in_flight,
+                               usage=client.usage, fresh=fresh,
                                later=RunFiles(config).made_from(output))

@@ -1,7 +1,7 @@
 """The dual tree (section 3.1): what a new tool is for, and what it looks like.
 
-In: trees/contexts.yaml and trees/constraints.yaml, which users edit. Out: one leaf path from each, drawn independently,
-and the rules that a tool written for them has to keep.
+In: trees/contexts.yaml and trees/constraints.yaml, which users edit. Out: one leaf path from each,
+drawn independently, and the rules that a tool written for them has to keep.
 """
 from __future__ import annotations
 
@@ -59,8 +59,10 @@ class Trees(msgspec.Struct):
         topic = rng.choice(list(self.contexts[domain]))
         drawn = {level: rng.choice(list(branches)) for level, branches in self.constraints.items()}
         if any(self.constraints[level][name].count == (0, 0) for level, name in drawn.items()):
-            drawn = {level: name for level, name in drawn.items() if not self._is_about_parameters(level)}
-        return Paths(context=(domain, topic, rng.choice(self.contexts[domain][topic])), constraints=drawn)
+            drawn = {level: name for level, name in drawn.items()
+                     if not self._is_about_parameters(level)}
+        return Paths(context=(domain, topic, rng.choice(self.contexts[domain][topic])),
+                     constraints=drawn)
 
     def _is_about_parameters(self, level: str) -> bool:
         return any(branch.has or branch.only for branch in self.constraints[level].values())
@@ -82,7 +84,8 @@ def read_trees(contexts: Path = CONTEXTS, constraints: Path = CONSTRAINTS) -> Tr
             raise InputError(f"{path}: a level without a branch; remove it or give it one")
     for domain, topics in trees.contexts.items():
         if not all(topics.values()):
-            raise InputError(f"{contexts}: a topic of {domain!r} has no leaf; remove it or give it one")
+            raise InputError(
+                f"{contexts}: a topic of {domain!r} has no leaf; remove it or give it one")
     for branches in trees.constraints.values():
         for name, branch in branches.items():
             _refuse_bad_pattern(branch.name, f"{constraints}: {name}")
@@ -93,7 +96,8 @@ def _read(path: Path, form: Any) -> Any:
     try:
         return msgspec.convert(yaml.safe_load(path.read_text(encoding="utf-8")), form)
     except (OSError, UnicodeDecodeError, yaml.YAMLError, msgspec.ValidationError) as error:
-        raise InputError(f"{path}: {' '.join(str(error).split())}; see the comment at its head") from None
+        raise InputError(
+            f"{path}: {' '.join(str(error).split())}; see the comment at its head") from None
 
 
 def _refuse_bad_pattern(pattern: str | None, where: str) -> None:
@@ -113,7 +117,8 @@ class Written(msgspec.Struct):
 
 
 def broken_rules(written: Written, branches: list[Branch]) -> list[str]:
-    """The rules of the drawn constraints that a tool does not keep, by name: naming, count, types, output, words."""
+    """The rules of the drawn constraints that a tool does not keep, by name: naming, count, types,
+    output, words."""
     schemas = (written.parameters.get("properties") or {}).values()
     types = {_type(schema) for schema in schemas}
     broken = []
@@ -126,13 +131,15 @@ def broken_rules(written: Written, branches: list[Branch]) -> list[str]:
             broken.append("types")
         if branch.returns is not None and not _is_a(written.returns.get("type"), branch.returns):
             broken.append("output")
-        if branch.words is not None and not branch.words[0] <= len(written.description.split()) <= branch.words[1]:
+        if (branch.words is not None
+                and not branch.words[0] <= len(written.description.split()) <= branch.words[1]):
             broken.append("words")
     return broken
 
 
 def _type(schema: Any) -> str:
-    """The JSON type of a parameter; "tuple" for an array of fixed items, "number" also for integers."""
+    """The JSON type of a parameter; "tuple" for an array of fixed items, "number" also for
+    integers."""
     kind = schema.get("type") if isinstance(schema, dict) else None
     if kind == "array" and schema.get("prefixItems"):
         return "tuple"

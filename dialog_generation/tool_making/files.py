@@ -1,9 +1,9 @@
 """Tool lists of others -> Tool records, and what cannot be represented aside.
 
-In: a file, or a folder of .json, .jsonl, .yaml and .parquet files, subfolders included, in the order of their names; tools
-in any form of formats/. Out: tools with distinct names and valid parameters. A tool without a domain that comes from a
-subfolder has the subfolder's name as its domain, as ToolBench sorts its tools. A file of a folder that cannot be read is
-refused like a tool.
+In: a file, or a folder of .json, .jsonl, .yaml and .parquet files, subfolders included, in the
+order of their names; tools in any form of formats/. Out: tools with distinct names and valid
+parameters. A tool without a domain that comes from a subfolder has the subfolder's name as its
+domain, as ToolBench sorts its tools. A file of a folder that cannot be read is refused like a tool.
 """
 from __future__ import annotations
 
@@ -31,20 +31,23 @@ def tool_files(path: Path) -> list[Path]:
     """
     if not path.is_dir():
         return [path]
-    files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file() and not
+    files = sorted(file for file in path.rglob("*")
+                   if file.suffix.lower() in SUFFIXES and file.is_file() and not
                    any(part.startswith(".") for part in file.relative_to(path).parts))
     if not files:
-        raise InputError(f"{path}: holds no .json, .jsonl, .yaml or .parquet file of tools; put one there or name another "
-                         "place")
+        raise InputError(f"{path}: holds no .json, .jsonl, .yaml or .parquet file of tools; put "
+                         "one there or name another place")
     return files
 
 
 def import_tools(entries: Iterable[Entry], counts: Counter[str],
                  passed_over: PassedOver | None = None) -> tuple[list[Tool], list[Refused]]:
-    """Read foreign tools; `counts` says what became of each, `passed_over` which keys of theirs were not read.
+    """Read foreign tools; `counts` says what became of each, `passed_over` which keys of theirs
+    were not read.
 
-    A tool that is there already counts as "repeated"; another one of the same name is refused as "duplicate_name", one
-    with the description and parameters of another as "duplicate_schema", one without a certain meaning as "unreadable".
+    A tool that is there already counts as "repeated"; another one of the same name is refused as
+    "duplicate_name", one with the description and parameters of another as "duplicate_schema", one
+    without a certain meaning as "unreadable".
     """
     tools: dict[str, Tool] = {}
     same_schema: dict[str, str] = {}
@@ -69,7 +72,8 @@ def valid_tool(entry: Entry, passed_over: PassedOver | None = None) -> Tool:
     """The tool of an entry.
 
     Raises:
-        ValueError: its meaning is not certain, or its parameters are no JSON Schema of the dialect that they name.
+        ValueError: its meaning is not certain, or its parameters are no JSON Schema of the dialect
+            that they name.
     """
     unread: PassedOver = Counter() if passed_over is None else passed_over
     try:
@@ -86,15 +90,18 @@ def valid_tool(entry: Entry, passed_over: PassedOver | None = None) -> Tool:
 def _status(tool: Tool, tools: dict[str, Tool], same_schema: dict[str, str]) -> tuple[str, str]:
     """What becomes of a tool, and why it is refused; a new one enters `tools`.
 
-    Without a description only the name tells what a tool does, so that none counts as a copy of another.
+    Without a description only the name tells what a tool does, so that none counts as a copy of
+    another.
     """
     known = tools.get(tool.name)
     if known is not None:
-        return ("repeated", "") if known == tool else ("duplicate_name", f"another tool is named {tool.name!r}")
+        return ("repeated", "") if known == tool else ("duplicate_name",
+                                                       f"another tool is named {tool.name!r}")
     if tool.description:
         twin = same_schema.setdefault(content_id(tool.description, tool.parameters), tool.name)
         if twin != tool.name:
-            return "duplicate_schema", f"{twin!r} has the same description and parameters as {tool.name!r}"
+            return ("duplicate_schema",
+                    f"{twin!r} has the same description and parameters as {tool.name!r}")
     tools[tool.name] = tool
     return "imported", ""
 
@@ -109,7 +116,8 @@ def read_tool_files(path: Path, counts: Counter[str], tool_format: str = AUTO,
     return import_tools(file_entries(path, tool_format, passed_over), counts, passed_over)
 
 
-def file_entries(path: Path, tool_format: str = AUTO, passed_over: PassedOver | None = None) -> Iterator[Entry]:
+def file_entries(path: Path, tool_format: str = AUTO,
+                 passed_over: PassedOver | None = None) -> Iterator[Entry]:
     """The tools of a file or folder before they are read, their places told from `path`."""
     root = path if path.is_dir() else path.parent
     for file in tool_files(path):
@@ -117,7 +125,8 @@ def file_entries(path: Path, tool_format: str = AUTO, passed_over: PassedOver | 
         bad: list[Refused] = []
         try:
             for place, value in read_foreign(file, bad.append):
-                for entry in entries_of(str(inside / place), value, tool_format, Origin(file, root), passed_over):
+                for entry in entries_of(str(inside / place), value, tool_format, Origin(file, root),
+                                        passed_over):
                     yield entry._replace(folder=inside.name)
         except InputError as error:
             if file == path:

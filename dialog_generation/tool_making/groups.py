@@ -1,8 +1,8 @@
 """Tools in groups with example plans, as the released code's --group_tool takes them.
 
-In: a file or folder of JSON objects {"apis": [tool, ...], "plans": ["...", ...]}, the tools in any form of formats/.
-Out: groups of distinct, valid tools; a tool that cannot be read is left out with its reason, a group without one is no
-group.
+In: a file or folder of JSON objects {"apis": [tool, ...], "plans": ["...", ...]}, the tools in any
+form of formats/. Out: groups of distinct, valid tools; a tool that cannot be read is left out with
+its reason, a group without one is no group.
 """
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ def read_groups(path: Path) -> tuple[list[ToolGroup], list[Refused]]:
     """The groups of a file or folder, and the tools left out.
 
     Raises:
-        InputError: a file cannot be read, an object is no group, or no group has a tool that can be read.
+        InputError: a file cannot be read, an object is no group, or no group has a tool that can be
+            read.
     """
     groups, refused = [], []
     for file in tool_files(path):
@@ -38,7 +39,8 @@ def read_groups(path: Path) -> tuple[list[ToolGroup], list[Refused]]:
             tools, left_out = import_tools(entries, Counter())
             refused += left_out
             if tools:
-                plans = [plan if isinstance(plan, str) else msgspec.json.encode(plan).decode() for plan in group.plans]
+                plans = [plan if isinstance(plan, str) else msgspec.json.encode(plan).decode()
+                         for plan in group.plans]
                 groups.append(ToolGroup(tools=tools, plans=plans))
     if not groups:
         raise InputError(f"{path}: no group has a tool that can be read; write groups as "
@@ -50,7 +52,8 @@ def _read_group(value: Any, where: str) -> _Group:
     try:
         return msgspec.convert(value, _Group)
     except msgspec.ValidationError as error:
-        raise InputError(f'{where}: {error}; write a group as {{"apis": [tools], "plans": [outlines]}}, or leave '
+        raise InputError(f'{where}: {error}; write a group as {{"apis": [tools], "plans": '
+                         f'[outlines]}}, or leave '
                          "--group_tool out") from None
 
 

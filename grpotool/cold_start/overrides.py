@@ -1,6 +1,8 @@
-"""From a config to the command that starts verl's SFT trainer; see grpotool/verl_run/overrides.py for that of GRPO.
+"""From a config to the command that starts verl's SFT trainer; see grpotool/verl_run/overrides.py
+for that of GRPO.
 
-In: a config, the files of round 0, the student. Out: torchrun's command with verl 0.9.1's `key=value` strings.
+In: a config, the files of round 0, the student. Out: torchrun's command with verl 0.9.1's
+`key=value` strings.
 """
 from __future__ import annotations
 
@@ -22,6 +24,7 @@ WARMUP = 0.1
 def common(config: Config, files: RoundFiles, model: str, end_token: int | None) -> list[str]:
     """What does not depend on the machine."""
     start, student = config.train.cold_start, config.student
+    often = SAVE_EVERY if config.train.profile == "cpu" else -1
     return [
         f"data.train_files={quote(files.train_parquet.resolve())}",
         f"data.custom_cls.path={quote(DATASET)}",
@@ -44,8 +47,9 @@ def common(config: Config, files: RoundFiles, model: str, end_token: int | None)
         f"trainer.seed={config.seed}",
         f"trainer.total_training_steps={start.steps}",
         f"trainer.total_epochs={start.steps + 1}",  # more than enough: the steps end the training
-        "trainer.max_ckpt_to_keep=2",  # verl removes the oldest before it writes: with 1, a kill there loses all
-        f"trainer.save_freq={config.train.save_every or (SAVE_EVERY if config.train.profile == 'cpu' else -1)}",
+        # verl removes the oldest before it writes: with 1, a kill there loses all
+        "trainer.max_ckpt_to_keep=2",
+        f"trainer.save_freq={config.train.save_every or often}",
         "trainer.test_freq=-1",
     ]
 
@@ -57,7 +61,8 @@ def gpu(config: Config) -> list[str]:
         *([] if packed else [line.replace("actor_rollout_ref.", "") for line in padded()]),
         f"model.use_remove_padding={packed}",
         "data.use_dynamic_bsz=True",
-        f"data.max_token_len_per_gpu={4 * (student.max_prompt_tokens + student.max_response_tokens)}",
+        "data.max_token_len_per_gpu="
+        f"{4 * (student.max_prompt_tokens + student.max_response_tokens)}",
         f"trainer.n_gpus_per_node={config.train.gpus_per_node}",
     ]
 
@@ -70,14 +75,16 @@ def cpu() -> list[str]:
         "model.use_remove_padding=False",
         "model.enable_gradient_checkpointing=False",
         "engine.use_torch_compile=False",
-        *(f"+engine.mixed_precision.{kind}=fp32" for kind in ("param_dtype", "reduce_dtype", "buffer_dtype")),
+        *(f"+engine.mixed_precision.{kind}=fp32"
+          for kind in ("param_dtype", "reduce_dtype", "buffer_dtype")),
         "data.use_dynamic_bsz=False",
         f"data.micro_batch_size_per_gpu={SAMPLES_A_MICRO_BATCH}",
         "trainer.device=cpu",
     ]
 
 
-def compose(config: Config, files: RoundFiles, model: str, end_token: int | None, resume: Path | None) -> list[str]:
+def compose(config: Config, files: RoundFiles, model: str, end_token: int | None,
+            resume: Path | None) -> list[str]:
     """The whole list; `resume` is a checkpoint folder, None to start with the student."""
     machine = cpu() if config.train.profile == "cpu" else gpu(config)
     begin = ["trainer.resume_mode=disable"] if resume is None else [
@@ -88,5 +95,5 @@ def compose(config: Config, files: RoundFiles, model: str, end_token: int | None
 def sft_command(config: Config, overrides: list[str]) -> list[str]:
     """What starts verl, a process a GPU."""
     processes = 1 if config.train.profile == "cpu" else config.train.gpus_per_node
-    return [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nnodes=1", f"--nproc_per_node={processes}",
-            "-m", "grpotool.cold_start.sft_main", *overrides]
+    return [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nnodes=1",
+            f"--nproc_per_node={processes}", "-m", "grpotool.cold_start.sft_main", *overrides]

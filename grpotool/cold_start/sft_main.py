@@ -1,4 +1,5 @@
-"""`python -m verl.trainer.sft_trainer`, but a process that does not outlive torchrun, which may be killed.
+"""`python -m verl.trainer.sft_trainer`, but a process that does not outlive torchrun, which may be
+killed.
 
 In: verl's overrides, as verl takes them.
 """

@@ -1,10 +1,12 @@
-"""A cold start: the student learns the form of calls from the labels of D_1, by verl's SFT trainer, before GRPO begins.
+"""A cold start: the student learns the form of calls from the labels of D_1, by verl's SFT trainer,
+before GRPO begins.
 
-In: round_1/dataset.jsonl or --input, and student.model. Out: round_0/policy, a Hugging Face folder from which round 1 then
-starts, its .meta.json, round_0/train.parquet and round_0/training with metrics.jsonl (one line a step). The paper has no such
-step: its student makes calls already. A base model, or one that writes calls in another form, may earn no reward in any
-group, and then GRPO has nothing to learn from. `train.cold_start.steps` says how many steps, 0 none. Killed and run again, it
-goes on from its last checkpoint. It runs on one node.
+In: round_1/dataset.jsonl or --input, and student.model. Out: round_0/policy, a Hugging Face folder
+from which round 1 then starts, its .meta.json, round_0/train.parquet and round_0/training with
+metrics.jsonl (one line a step). The paper has no such step: its student makes calls already. A base
+model, or one that writes calls in another form, may earn no reward in any group, and then GRPO has
+nothing to learn from. `train.cold_start.steps` says how many steps, 0 none. Killed and run again,
+it goes on from its last checkpoint. It runs on one node.
 """
 from __future__ import annotations
 
@@ -36,8 +38,8 @@ _log = logging.getLogger(__name__)
 
 def describe(config: Config, files: RoundFiles, model: str) -> Header:
     """What makes two cold starts the same: rows, student and settings."""
-    settings = {"cold_start": msgspec.structs.asdict(config.train.cold_start), "student": config.student,
-                "seed": config.seed, "start": weights_digest(model)}
+    settings = {"cold_start": msgspec.structs.asdict(config.train.cold_start),
+                "student": config.student, "seed": config.seed, "start": weights_digest(model)}
     return make_header("cold start", settings, [files.train_parquet], files.policy)
 
 
@@ -49,7 +51,8 @@ def check_batch(config: Config) -> None:
     """
     batch, processes = config.train.cold_start.batch_size, config.train.gpus_per_node
     if config.train.profile == "gpu" and batch % processes:
-        raise InputError(f"train.cold_start.batch_size={batch}: is not divided by train.gpus_per_node={processes}; set it to "
+        raise InputError(f"train.cold_start.batch_size={batch}: is not divided by "
+                         f"train.gpus_per_node={processes}; set it to "
                          f"{processes * max(1, batch // processes)}")
 
 
@@ -68,17 +71,21 @@ def train(config: Config, files: RoundFiles, model: str) -> str:
     done, checkpoint = last_checkpoint(files)
     metrics = Metrics(files, done, config.train.reward, LOSS)
     if done < steps:
-        run_verl(command(config, files, model, checkpoint), environment(config, files), files.training / "verl.log", metrics,
-                 steps, "cold start")
+        run_verl(command(config, files, model, checkpoint), environment(config, files),
+                 files.training / "verl.log", metrics, steps, "cold start")
     seconds = time.monotonic() - begun
-    export(files, checkpoints(files) / f"global_step_{steps}" / "huggingface", model, steps, header, seconds)
-    return f"cold start: {count_rows(files.train_parquet):,} rows -> {steps} steps, {metrics.course()}, {seconds:.0f} s"
+    export(files, checkpoints(files) / f"global_step_{steps}" / "huggingface", model, steps, header,
+           seconds)
+    return (f"cold start: {count_rows(files.train_parquet):,} rows -> {steps} steps, "
+            f"{metrics.course()}, {seconds:.0f} s")
 
 
 def main() -> None:
     parser = argument_parser(__doc__)
-    parser.add_argument("--input", type=Path, metavar="FILE", help="samples to learn from (default: D_1)")
-    parser.add_argument("--dry-run", action="store_true", help="make the rows, show verl's command, and do not train")
+    parser.add_argument("--input", type=Path, metavar="FILE",
+                        help="samples to learn from (default: D_1)")
+    parser.add_argument("--dry-run", action="store_true",
+                        help="make the rows, show verl's command, and do not train")
     parser.add_argument("--fresh", action="store_true", help="forget an earlier cold start")
     args = parser.parse_args()
     end_on_sigterm()

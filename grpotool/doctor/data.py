@@ -1,4 +1,5 @@
-"""Checks of the doctor that look at a round's rows: schema, batches, labels, reward, lengths, and the chat template."""
+"""Checks of the doctor that look at a round's rows: schema, batches, labels, reward, lengths, and
+the chat template."""
 from __future__ import annotations
 
 import importlib.util
@@ -44,12 +45,14 @@ def not_made(files: RoundFiles, what: str) -> list[Finding]:
 
 
 def check_rows(config: Config, files: RoundFiles) -> Iterator[Finding]:
-    """Both files are of this version, made from the dataset beside them, and hold enough rows for a batch."""
+    """Both files are of this version, made from the dataset beside them, and hold enough rows for a
+    batch."""
     if absent := not_made(files, "rows"):
         yield from absent
         return
     rows = {path: count_rows(path) for path in (files.train_parquet, files.test_parquet)}
-    yield ok(f"{' + '.join(f'{count:,}' for count in rows.values())} rows of schema version {VERSION}")
+    yield ok(
+        f"{' + '.join(f'{count:,}' for count in rows.values())} rows of schema version {VERSION}")
     check_current(files)
     check_batches(config, files, rows[files.train_parquet])
 
@@ -101,8 +104,9 @@ def check_labels(config: Config, files: RoundFiles) -> Iterator[Finding]:
         if result["score"] != 1.0:
             wrong.append(f"{row['extra_info']['id']} ({result['reason']})")
     if wrong:
-        yield fail(f"{len(wrong):,} of {count:,} labels do not match themselves: {', '.join(wrong[:5])}",
-                   "take these samples out of the dataset; " + MAKE_AGAIN)
+        yield fail(
+            f"{len(wrong):,} of {count:,} labels do not match themselves: {', '.join(wrong[:5])}",
+            "take these samples out of the dataset; " + MAKE_AGAIN)
     else:
         yield ok(f"all {count:,} labels score 1.0 against themselves")
 
@@ -119,7 +123,8 @@ def check_reward(config: Config, files: RoundFiles) -> Iterator[Finding]:
         for reply in (answer_of(truth) + other, "<tool_call>", other):
             reasons[reward("looptool", reply, truth, mode=config.train.reward)["reason"]] += 1
     words = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
-    yield fail(f"the reward pays for wrong replies: {words}", f"mend {REWARD}") if reasons["match"] else ok(
+    yield fail(f"the reward pays for wrong replies: {words}",
+               f"mend {REWARD}") if reasons["match"] else ok(
         f"reward ({config.train.reward}) of {reasons.total()} wrong replies is 0: {words}")
 
 
@@ -129,11 +134,13 @@ def length_lines(lengths: Iterable[int], limit: int) -> Iterator[Finding]:
     if not lengths:
         raise InputError(f"the Parquet files hold no rows; {MAKE_AGAIN}")
     bars = Counter(min((length - 1) * BARS // limit, BARS) for length in lengths)
-    shown = ", ".join(f"{'over' if bar == BARS else f'to {(bar + 1) * limit // BARS}'}: {bars[bar]:,}"
-                      for bar in sorted(bars))
+    shown = ", ".join(
+        f"{'over' if bar == BARS else f'to {(bar + 1) * limit // BARS}'}: {bars[bar]:,}"
+        for bar in sorted(bars))
     words = f"tokens a prompt: {shown}; longest {lengths[-1]:,} of {limit:,}"
     if over := sum(length > limit for length in lengths):
-        yield fail(f"{over:,} samples would lose tools ({words})", f"{MAKE_AGAIN}, or raise student.max_prompt_tokens")
+        yield fail(f"{over:,} samples would lose tools ({words})",
+                   f"{MAKE_AGAIN}, or raise student.max_prompt_tokens")
     else:
         yield ok(f"0 samples would lose tools; {words}")
 
@@ -155,36 +162,47 @@ def template_errors() -> Iterator[None]:
     try:
         yield
     except (TemplateError, ValueError) as error:
-        raise InputError(f"the student's chat template cannot show a prompt ({' '.join(str(error).split())}); set "
-                         "student.model to one whose template has system, user and assistant turns") from None
+        raise InputError("the student's chat template cannot show a prompt "
+                         f"({' '.join(str(error).split())}); set student.model to one whose "
+                         "template has system, user and assistant turns") from None
 
 
 def template_fault(tokenizer: Any, chat: list[dict[str, str]], truth: str, mode: str) -> str | None:
-    """What one row loses between text and tokens, as verl writes its prompt and reads its reply; None if nothing."""
+    """What one row loses between text and tokens, as verl writes its prompt and reads its reply;
+    None if nothing."""
     with template_errors():
         shown = tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
     for message in chat:
         if message["content"].strip() not in shown:
             return f"the chat template leaves out text of the {message['role']}"
-    back = tokenizer.decode(tokenizer(shown, add_special_tokens=False)["input_ids"], skip_special_tokens=False)
-    if unicodedata.normalize("NFC", back) != unicodedata.normalize("NFC", shown):  # Qwen's tokenizer composes letters
+    back = tokenizer.decode(tokenizer(shown, add_special_tokens=False)["input_ids"],
+                            skip_special_tokens=False)
+    # Qwen's tokenizer composes letters
+    if unicodedata.normalize("NFC", back) != unicodedata.normalize("NFC", shown):
         return "a prompt is another text after encoding and decoding"
     ids = tokenizer(answer_of(truth), add_special_tokens=False)["input_ids"]
-    result = load_reward()("looptool", tokenizer.decode(ids, skip_special_tokens=True), truth, mode=mode)
-    return None if result["score"] == 1.0 else f"a label that is encoded and decoded scores 0 ({result['reason']})"
+    result = load_reward()("looptool", tokenizer.decode(ids, skip_special_tokens=True), truth,
+                           mode=mode)
+    return (None if result["score"] == 1.0
+            else f"a label that is encoded and decoded scores 0 ({result['reason']})")
 
 
 def check_template(config: Config, files: RoundFiles) -> Iterator[Finding]:
-    """Prompts and labels come back whole from the student's tokenizer; special tool tags would be lost in replies."""
+    """Prompts and labels come back whole from the student's tokenizer; special tool tags would be
+    lost in replies."""
     if absent := not_made(files, "chat template"):
         yield from absent
         return
     tokenizer = student_tokenizer(config)
     rows = list(islice(round_rows(files, "prompt", "reward_model"), FEW))
-    faults = Counter(filter(None, (template_fault(tokenizer, row["prompt"], row["reward_model"]["ground_truth"],
-                                                  config.train.reward) for row in rows)))
+    faults = Counter(
+        filter(None, (template_fault(tokenizer, row["prompt"], row["reward_model"]["ground_truth"],
+                                     config.train.reward) for row in rows)))
     for fault, count in faults.items():
-        yield fail(f"{fault} in {count} of {len(rows)} rows", "use a tokenizer with a plain chat template, whose tool "
-                                                              "tags are added tokens and not special ones")
+        yield fail(f"{fault} in {count} of {len(rows)} rows",
+                   "use a tokenizer with a plain chat template, whose tool "
+                                                              "tags are added tokens and not "
+                                                              "special ones")
     if not faults:
-        yield ok(f"prompts and labels of {len(rows)} rows come back whole from the student's tokenizer")
+        yield ok(
+            f"prompts and labels of {len(rows)} rows come back whole from the student's tokenizer")

@@ -1,4 +1,5 @@
-"""Checks of the doctor that look at the machine: paths, disk, packages, GPUs, endpoints, verl's view of the config."""
+"""Checks of the doctor that look at the machine: paths, disk, packages, GPUs, endpoints, verl's
+view of the config."""
 from __future__ import annotations
 
 import json
@@ -42,12 +43,14 @@ def existing(path: Path) -> Path:
 
 
 def check_paths(config: Config, files: RoundFiles) -> Iterator[Finding]:
-    """The run's folder can be written, and the policy to start from is there, in a shape that the GPUs can share."""
+    """The run's folder can be written, and the policy to start from is there, in a shape that the
+    GPUs can share."""
     place = existing(files.folder)
     if place.is_dir() and os.access(place, os.W_OK):
         yield ok(f"{files.folder} can be written")
     else:
-        yield fail(f"{files.folder}: {place} is no folder that can be written", "set run_dir or mend its permissions")
+        yield fail(f"{files.folder}: {place} is no folder that can be written",
+                   "set run_dir or mend its permissions")
     model = policy_before(config, files)
     check_heads(config, model)
     if Path(model).is_dir():
@@ -90,12 +93,14 @@ def known_parameters(model: str) -> tuple[float, str]:
 
 def read_requirements(path: Path) -> list[Requirement]:
     """The packages that a requirements file pins."""
-    lines = (line.partition("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines())
+    lines = (line.partition("#")[0].strip()
+             for line in path.read_text(encoding="utf-8").splitlines())
     return [Requirement(line) for line in lines if line and not line.startswith("-")]
 
 
 def compare_packages(path: Path) -> Iterator[Finding]:
-    """The packages that are not as a requirements file has them: a missing one fails, another version may do."""
+    """The packages that are not as a requirements file has them: a missing one fails, another
+    version may do."""
     wanted, others, absent = read_requirements(path), [], []
     for package in wanted:
         try:
@@ -129,13 +134,16 @@ def check_gpus(config: Config, files: RoundFiles) -> Iterator[Finding]:
     if here >= train.gpus_per_node:
         yield ok(words)
     elif elsewhere:
-        yield skip(words, f"training runs on the machines that {elsewhere[0]} names; Ray counts their GPUs when it starts")
+        yield skip(words, f"training runs on the machines that {elsewhere[0]} names; Ray counts "
+                          "their GPUs when it starts")
     else:
         yield fail(words, "train on another machine, or lower that number")
     if total % train.tensor_parallel:
-        yield fail(f"train.tensor_parallel={train.tensor_parallel} does not divide {total} GPUs", "set it to a divisor")
+        yield fail(f"train.tensor_parallel={train.tensor_parallel} does not divide {total} GPUs",
+                   "set it to a divisor")
     if train.nodes > 1:
-        yield skip(f"{train.nodes} nodes", "only this machine is looked at; Ray counts the others when training starts")
+        yield skip(f"{train.nodes} nodes",
+                   "only this machine is looked at; Ray counts the others when training starts")
 
 
 def served_models(url: str, key: str) -> set[str]:
@@ -145,15 +153,16 @@ def served_models(url: str, key: str) -> set[str]:
         InputError: it does not answer, or refuses.
     """
     try:
-        with openai.OpenAI(base_url=url, api_key=os.environ.get("OPENAI_API_KEY") or "none", max_retries=0,
-                           timeout=PATIENCE) as client:
+        with openai.OpenAI(base_url=url, api_key=os.environ.get("OPENAI_API_KEY") or "none",
+                           max_retries=0, timeout=PATIENCE) as client:
             return {model.id for model in client.models.list().data}
     except openai.APIStatusError as error:
-        raise InputError(f"{url}: answers with status {error.status_code}; check OPENAI_API_KEY, and that the address "
-                         "ends in /v1") from None
+        raise InputError(f"{url}: answers with status {error.status_code}; check OPENAI_API_KEY, "
+                         "and that the address ends in /v1") from None
     except (openai.OpenAIError, ValueError, TypeError, AttributeError) as error:
-        raise InputError(f"{url}: does not list its models ({type(error).__name__}); start the server or mend "
-                         f"{key}") from None
+        raise InputError(
+            f"{url}: does not list its models ({type(error).__name__}); start the server or mend "
+            f"{key}") from None
 
 
 def check_endpoints(config: Config, files: RoundFiles) -> Iterator[Finding]:
@@ -171,7 +180,8 @@ def check_endpoints(config: Config, files: RoundFiles) -> Iterator[Finding]:
             served |= {*teacher.models, *teacher.judges}
             continue
         if not url.startswith(("http://", "https://")):
-            yield fail(f"teacher.base_urls: {url!r} is no URL", "set it, or the environment variable OPENAI_BASE_URL")
+            yield fail(f"teacher.base_urls: {url!r} is no URL",
+                       "set it, or the environment variable OPENAI_BASE_URL")
             continue
         try:
             models = served_models(url, "teacher.base_urls")
@@ -181,7 +191,8 @@ def check_endpoints(config: Config, files: RoundFiles) -> Iterator[Finding]:
             served |= models
             yield ok(f"{url} answers and serves {', '.join(sorted(models)) or 'nothing'}")
     for model in sorted({*teacher.models, *teacher.judges} - served):
-        yield fail(f"no endpoint serves the model {model!r}", "serve it, or mend teacher.models and .judges")
+        yield fail(f"no endpoint serves the model {model!r}",
+                   "serve it, or mend teacher.models and .judges")
 
 
 def check_own_server(url: str) -> Iterator[Finding]:
@@ -196,17 +207,20 @@ def check_own_server(url: str) -> Iterator[Finding]:
 
 
 def check_probing(config: Config, files: RoundFiles) -> Iterator[Finding]:
-    """Where the policy is probed over endpoints, they are named, and serve it once it is there; where inside Ray Data, its
-    packages are there."""
+    """Where the policy is probed over endpoints, they are named, and serve it once it is there;
+    where inside Ray Data, its packages are there."""
     if config.probe.engine == "endpoint" and not config.probe.base_urls:
-        yield fail("probe.engine is endpoint, and probe.base_urls is empty", "name the policy's server there")
+        yield fail("probe.engine is endpoint, and probe.base_urls is empty",
+                   "name the policy's server there")
     elif config.probe.engine == "endpoint" and not files.policy.exists():
-        yield skip(", ".join(config.probe.base_urls), "serves the policy, which is there after training only")
+        yield skip(", ".join(config.probe.base_urls),
+                   "serves the policy, which is there after training only")
     elif config.probe.engine == "endpoint":
         yield from check_policy_servers(config, files)
     elif config.probe.engine == "ray":
         if missing := missing_packages(RAY_ENGINE):
-            yield fail(f"probe.engine is ray, and {', '.join(missing)} is not installed", "pip install -r requirements-gpu.txt")
+            yield fail(f"probe.engine is ray, and {', '.join(missing)} is not installed",
+                       "pip install -r requirements-gpu.txt")
         else:
             yield ok("Ray Data and vLLM, which probe the policy, are installed")
 
@@ -235,8 +249,8 @@ def check_verl(config: Config, files: RoundFiles) -> Iterator[Finding]:
         return
     command = [sys.executable, "-m", "grpotool.doctor.verl_config"]
     overrides = compose(config, files, config.student.model, steps_per_epoch=1, resume=None)
-    done = subprocess.run(command, input=json.dumps(overrides), capture_output=True, text=True, cwd=ROOT,
-                          env=environment(config, files))
+    done = subprocess.run(command, input=json.dumps(overrides), capture_output=True, text=True,
+                          cwd=ROOT, env=environment(config, files))
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
         cause = next((line for line in reversed(lines) if "Error" in line or "Exception" in line),

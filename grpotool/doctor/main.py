@@ -1,9 +1,10 @@
-"""Preflight of a round's training: everything that would fail later, said now, the cheap checks first.
+"""Preflight of a round's training: everything that would fail later, said now, the cheap checks
+first.
 
-In: a config and a round; files that are not there yet are not needed. Out: one line a check, "ok   ...",
-"FAIL ... -> what to do", "warn ... -> what to do" or "skip ...: why", and exit code 1 if one failed. Nothing is written.
-scripts/04_train.sh runs it with --training: the servers of teacher and policy may be down, only what
-is wrong is shown, and after round 1 nothing is said twice.
+In: a config and a round; files that are not there yet are not needed. Out: one line a check, "ok
+...", "FAIL ... -> what to do", "warn ... -> what to do" or "skip ...: why", and exit code 1 if one
+failed. Nothing is written. scripts/04_train.sh runs it with --training: the servers of teacher and
+policy may be down, only what is wrong is shown, and after round 1 nothing is said twice.
 """
 from __future__ import annotations
 
@@ -27,9 +28,9 @@ from looptool.run_files import RoundFiles, round_files
 
 _log = logging.getLogger(__name__)
 CHECKS: list[Check] = [check_paths, check_disk, check_packages, check_gpus, check_gpu_memory,
-                       check_attention, check_sampler, check_rows, check_updates, check_labels, check_reward,
-                       check_endpoints, check_structured, check_cut, check_probing, check_template,
-                       check_lengths, check_verl]
+                       check_attention, check_sampler, check_rows, check_updates, check_labels,
+                       check_reward, check_endpoints, check_structured, check_cut, check_probing,
+                       check_template, check_lengths, check_verl]
 SERVERS: list[Check] = [check_endpoints, check_structured, check_probing]
 """Checks of what no training needs."""
 ONCE: list[Check] = [check_packages, check_updates]
@@ -55,8 +56,10 @@ def level_of(finding: Finding, training: bool) -> int:
 
 def main() -> None:
     parser = argument_parser(__doc__, with_round=True)
-    parser.add_argument("--training", action="store_true", help="only what a training needs, if there is one to run")
-    parser.add_argument("--fresh", action="store_true", help="there is one to run even where the round is trained already")
+    parser.add_argument("--training", action="store_true",
+                        help="only what a training needs, if there is one to run")
+    parser.add_argument("--fresh", action="store_true",
+                        help="there is one to run even where the round is trained already")
     args = parser.parse_args()
     config = load_config(args.config, args.overrides)
     files, counts = round_files(args, config), Counter()

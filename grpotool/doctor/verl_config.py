@@ -1,4 +1,5 @@
-"""verl's own check of a list of overrides; run by the doctor as a process, for importing verl takes seconds.
+"""verl's own check of a list of overrides; run by the doctor as a process, for importing verl takes
+seconds.
 
 In, on stdin: a JSON list of overrides. Out: exit code 0, or verl's or Hydra's exception.
 """
@@ -16,7 +17,8 @@ def compose_by_verl(overrides: list[str]):
 
     with initialize_config_module("verl.trainer.config", version_base=None):
         config = compose(config_name="ppo_trainer", overrides=overrides)
-    validate_config(config, use_reference_policy=need_reference_policy(config), use_critic=need_critic(config))
+    validate_config(config, use_reference_policy=need_reference_policy(config),
+                    use_critic=need_critic(config))
     return config
 
 

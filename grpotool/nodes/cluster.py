@@ -1,7 +1,7 @@
 """A Ray cluster over several machines: brought up, waited for, watched, and ended.
 
-In: the machines, how to run a command on one (ssh, srun, ...), how many GPUs each must have. Out: a Cluster whose every
-node is there, or a NodeMissing that names those that are not.
+In: the machines, how to run a command on one (ssh, srun, ...), how many GPUs each must have. Out: a
+Cluster whose every node is there, or a NodeMissing that names those that are not.
 """
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ LOOK_SECONDS = 2.0
 SSH = "ssh -o BatchMode=yes -o ServerAliveInterval=15 {host}"
 SRUN = "srun --overlap --nodes=1 --ntasks=1 --nodelist={host}"
 TAKEN_ALONG, SECRET = ("NCCL_", "GLOO_", "HF_"), ("TOKEN", "KEY", "SECRET", "PASSWORD")
-"""Variables that ssh is to bring to a node, by how they begin, and parts of the names of those that it must not."""
+"""Variables that ssh is to bring to a node, by how they begin, and parts of the names of those that
+it must not."""
 
 
 class NodeMissing(Exception):
@@ -54,21 +55,23 @@ def parse_host(text: str) -> Host:
     try:
         return Host(name, socket.gethostbyname(address or name))
     except OSError:
-        raise InputError(f"--hosts {text}: the name has no IP address here; mend it or write {name}=ADDRESS") from None
+        raise InputError(f"--hosts {text}: the name has no IP address here; mend it or write "
+                         f"{name}=ADDRESS") from None
 
 
 def parse_hosts(names: Sequence[str]) -> list[Host]:
     """The hosts of a cluster, the head first.
 
     Raises:
-        InputError: one has no address, or, of several, one that leads each of the others to itself: a Debian machine knows
-            its own name as 127.0.1.1.
+        InputError: one has no address, or, of several, one that leads each of the others to itself:
+            a Debian machine knows its own name as 127.0.1.1.
     """
     hosts = [parse_host(name) for name in names]
     for host in hosts:
         if len(hosts) > 1 and host.address.startswith("127."):
-            raise InputError(f"host {host.name}: resolves to this machine itself ({host.address}), where no other one "
-                             f"reaches it; write --hosts with {host.name}=ADDRESS, as the others know it")
+            raise InputError(f"host {host.name}: resolves to this machine itself ({host.address}), "
+                             "where no other one reaches it; write --hosts with "
+                             f"{host.name}=ADDRESS, as the others know it")
     return hosts
 
 
@@ -90,7 +93,8 @@ class Member:
 
     def last_words(self) -> str:
         """The last line of what Ray, or the way to it, has said."""
-        lines = [line.strip() for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
+        lines = [line.strip() for line in self.log.read_text(errors="replace").splitlines()
+                 if line.strip()]
         return lines[-1] if lines else "it said nothing"
 
 
@@ -105,14 +109,16 @@ class Cluster:
 
     def name(self, address: str) -> str:
         """The host at an address, the address itself where the cluster is not ours."""
-        return next((str(member.host) for member in self.members if member.host.address == address), address)
+        return next((str(member.host) for member in self.members if member.host.address == address),
+                    address)
 
     def head(self) -> str:
         """The host that leads, its address where the cluster is not ours."""
         return self.name(urlsplit(self.url).hostname or self.url)
 
     def nodes(self) -> dict[str, dict[str, Any]]:
-        """What Ray knows of its nodes, by address: "alive", "gpus" and "why" it died; nothing while Ray does not answer.
+        """What Ray knows of its nodes, by address: "alive", "gpus" and "why" it died; nothing while
+        Ray does not answer.
 
         Returns after 10 s at the latest.
         """
@@ -120,18 +126,22 @@ class Cluster:
         from ray.util.state import list_nodes
 
         try:
-            found = list_nodes(address=self.url, limit=1000, timeout=10, raise_on_missing_output=False)
-        except (RayError, OSError):  # its request errors are OSErrors; while it starts it also answers with errors of its own
+            found = list_nodes(address=self.url, limit=1000, timeout=10,
+                               raise_on_missing_output=False)
+        # its request errors are OSErrors; while it starts it also answers with errors of its own
+        except (RayError, OSError):
             return {}
         nodes: dict[str, dict[str, Any]] = {}
-        for node in sorted(found, key=lambda node: node.state == "ALIVE"):  # a node that came back counts as alive
+        # a node that came back counts as alive
+        for node in sorted(found, key=lambda node: node.state == "ALIVE"):
             nodes[node.node_ip] = {"alive": node.state == "ALIVE", "why": node.state_message or "",
                                    "gpus": int(node.resources_total.get("GPU", 0))}
         return nodes
 
 
 def taken_along(environment: Mapping[str, str]) -> list[str]:
-    """NAME=VALUE of what a node needs to find network and models, which ssh leaves behind; no secret, as `ps` shows them."""
+    """NAME=VALUE of what a node needs to find network and models, which ssh leaves behind; no
+    secret, as `ps` shows them."""
     return [f"{name}={value}" for name, value in sorted(environment.items())
             if name.startswith(TAKEN_ALONG) and not any(word in name for word in SECRET)]
 
@@ -139,8 +149,9 @@ def taken_along(environment: Mapping[str, str]) -> list[str]:
 def start(host: Host, shell: str, arguments: Sequence[str], log: Path) -> Member:
     """Start Ray on a host; it lives as long as the pipe to it.
 
-    Left to itself, a head asks for a token wherever its home has one, and a node that joins brings none: so all are told.
-    What Ray starts there, job and workers, has the environment that Ray was started in.
+    Left to itself, a head asks for a token wherever its home has one, and a node that joins brings
+    none: so all are told. What Ray starts there, job and workers, has the environment that Ray was
+    started in.
     """
     way = shlex.split(shell.format(host=host.name))
     authentication = os.environ.get("RAY_AUTH_MODE", "disabled")
@@ -148,8 +159,8 @@ def start(host: Host, shell: str, arguments: Sequence[str], log: Path) -> Member
     if Path(way[0]).name == "ssh":  # which hands one line to the other side's shell
         command = [shlex.join(["env", *taken_along(os.environ), *command])]
     with log.open("wb") as output:
-        process = subprocess.Popen([*way, *command], stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT,
-                                   start_new_session=True)
+        process = subprocess.Popen([*way, *command], stdin=subprocess.PIPE, stdout=output,
+                                   stderr=subprocess.STDOUT, start_new_session=True)
     return Member(host, process, log)
 
 
@@ -168,10 +179,13 @@ def launch(hosts: Sequence[Host], shell: str, logs: Path, gpus: int | None) -> I
     members: list[Member] = []
     try:
         for host in hosts:
-            role = ["--head", f"--port={PORT}", "--dashboard-host=0.0.0.0", f"--dashboard-port={DASHBOARD_PORT}"]
+            role = ["--head", f"--port={PORT}", "--dashboard-host=0.0.0.0",
+                    f"--dashboard-port={DASHBOARD_PORT}"]
             joins = [f"--address={head.address}:{PORT}"]
-            members.append(start(host, shell, [*(role if host == head else joins), f"--node-ip-address={host.address}",
-                                               *declared], logs / f"{host.name}.log"))
+            members.append(start(host, shell,
+                                 [*(role if host == head else joins),
+                                  f"--node-ip-address={host.address}",
+                                  *declared], logs / f"{host.name}.log"))
             if host == head:
                 wait_for_head(head, members[0])
         yield Cluster(f"http://{head.address}:{DASHBOARD_PORT}", members)
@@ -197,11 +211,14 @@ def wait_for_head(head: Host, member: Member, seconds: float = 120) -> None:
                 break
         else:
             return
-    raise NodeMissing(f"the head {head} does not answer at ports {PORT} and {DASHBOARD_PORT}: {member.last_words()}")
+    raise NodeMissing(f"the head {head} does not answer at ports {PORT} and {DASHBOARD_PORT}: "
+                      f"{member.last_words()}")
 
 
-def wait_for_all(cluster: Cluster, wanted: int, gpus: int, seconds: float, say: Callable[[str], None]) -> set[str]:
-    """Say who has joined until all nodes with all of their GPUs have; the addresses of all that are alive then.
+def wait_for_all(cluster: Cluster, wanted: int, gpus: int, seconds: float,
+                 say: Callable[[str], None]) -> set[str]:
+    """Say who has joined until all nodes with all of their GPUs have; the addresses of all that are
+    alive then.
 
     Args:
         wanted: nodes.
@@ -209,30 +226,37 @@ def wait_for_all(cluster: Cluster, wanted: int, gpus: int, seconds: float, say: 
         say: takes a line.
 
     Raises:
-        NodeMissing: after `seconds`, or once nothing but nodes whose process has ended is missing; it names them.
+        NodeMissing: after `seconds`, or once nothing but nodes whose process has ended is missing;
+            it names them.
     """
     until, seen = time.monotonic() + seconds, set[str]()
     while True:
-        nodes = {address: node["gpus"] for address, node in cluster.nodes().items() if node["alive"]}
+        nodes = {address: node["gpus"] for address, node in cluster.nodes().items()
+                 if node["alive"]}
         ready = {address for address, count in nodes.items() if count >= gpus}
         for address in sorted(ready - seen):
-            say(f"cluster: {cluster.name(address)} joined with {nodes[address]} GPUs, {len(ready)} of {wanted}")
+            say(f"cluster: {cluster.name(address)} joined with {nodes[address]} GPUs, {len(ready)} "
+                f"of {wanted}")
         seen |= ready
         ended = [member for member in cluster.members if member.process.poll() is not None]
         if len(ready) >= wanted and not ended:
             return set(nodes)
-        coming = [member for member in cluster.members if member not in ended and member.host.address not in ready]
+        coming = [member for member in cluster.members
+                  if member not in ended and member.host.address not in ready]
         if time.monotonic() > until or ended and not coming:
-            listed = [f"{cluster.name(address)} has {count} GPUs, not {gpus}" for address, count in sorted(nodes.items())
-                      if count < gpus]
-            absent = [f"{member.host} has not joined: {member.last_words()}" for member in cluster.members
+            listed = [f"{cluster.name(address)} has {count} GPUs, not {gpus}"
+                      for address, count in sorted(nodes.items()) if count < gpus]
+            absent = [f"{member.host} has not joined: {member.last_words()}"
+                      for member in cluster.members
                       if member in ended or member.host.address not in nodes]
-            raise NodeMissing("; ".join([f"{len(ready)} of {wanted} nodes with {gpus} GPUs are there", *listed, *absent]))
+            raise NodeMissing("; ".join([f"{len(ready)} of {wanted} nodes with {gpus} GPUs are "
+                                         "there", *listed, *absent]))
         time.sleep(LOOK_SECONDS)
 
 
 def lost(cluster: Cluster, nodes: dict[str, dict[str, Any]], before: set[str]) -> list[str]:
-    """Those of `before` (addresses) that Ray, by its answer `nodes`, has given up or no longer lists, with the reason."""
-    reasons = {address: nodes[address]["why"] if address in nodes else "Ray does not list it" for address in sorted(before)
-               if not (address in nodes and nodes[address]["alive"])}
+    """Those of `before` (addresses) that Ray, by its answer `nodes`, has given up or no longer
+    lists, with the reason."""
+    reasons = {address: nodes[address]["why"] if address in nodes else "Ray does not list it"
+               for address in sorted(before) if not (address in nodes and nodes[address]["alive"])}
     return [f"{cluster.name(address)} is lost: {why}" for address, why in reasons.items()]

@@ -1,14 +1,18 @@
-"""GRPO over the config's nodes: brings Ray up on all of them, waits for every GPU, trains, and says which node was lost.
+"""GRPO over the config's nodes: brings Ray up on all of them, waits for every GPU, trains, and says
+which node was lost.
 
-In: the machines, by one of
-    --hosts a,b,c,d    names for ssh (or $LOOPTOOL_HOSTS); NAME=ADDRESS where the others reach it by another address; the
+In: the machines, by one of --hosts a,b,c,d    names for ssh (or $LOOPTOOL_HOSTS); NAME=ADDRESS
+    where the others reach it by another address; the
                        first one leads
     a SLURM job        its own nodes, if --hosts is not given
-    --address URL      a cluster that is running, of which http://HEAD:8265 takes jobs (or $RAY_API_SERVER_ADDRESS)
-and the flags of train.py, which runs as a Ray job on the head. Out: what train.py leaves; run_dir and this repository
-must lie on a file system that all nodes share. Ctrl-C, or the end of this process, ends the job and the nodes it started.
+    --address URL      a cluster that is running, of which http://HEAD:8265 takes jobs (or
+$RAY_API_SERVER_ADDRESS)
+and the flags of train.py, which runs as a Ray job on the head. Out: what train.py leaves; run_dir
+and this repository must lie on a file system that all nodes share. Ctrl-C, or the end of this
+process, ends the job and the nodes it started.
 
-With one node and no machines named, train.py takes the place of this process; so it does where there is nothing to train.
+With one node and no machines named, train.py takes the place of this process; so it does where
+there is nothing to train.
 """
 from __future__ import annotations
 
@@ -56,9 +60,11 @@ def open_cluster(args: argparse.Namespace, config: Config, files: RoundFiles) ->
         return
     names = args.hosts.split(",") if args.hosts else slurm_hosts()
     if not names:
-        raise InputError("no machines: give --hosts a,b,c,d or --address http://HEAD:8265, or run inside a SLURM job")
+        raise InputError("no machines: give --hosts a,b,c,d or --address http://HEAD:8265, or run "
+                         "inside a SLURM job")
     if len(names) != config.train.nodes:
-        raise InputError(f"{len(names)} hosts ({', '.join(names)}) and train.nodes={config.train.nodes}; make them agree")
+        raise InputError(f"{len(names)} hosts ({', '.join(names)}) and "
+                         f"train.nodes={config.train.nodes}; make them agree")
     shell = args.shell or (SSH if args.hosts else SRUN)
     declared = config.train.gpus_per_node if config.train.profile == "cpu" else None
     with launch(parse_hosts(names), shell, files.training / "ray", declared) as cluster:
@@ -67,7 +73,8 @@ def open_cluster(args: argparse.Namespace, config: Config, files: RoundFiles) ->
 
 def train_command(config_file: str, flags: list[str]) -> list[str]:
     """train.py with this process's interpreter and flags."""
-    return [sys.executable, str(ROOT / "grpotool" / "train.py"), "--config", str(Path(config_file).resolve()), *flags]
+    return [sys.executable, str(ROOT / "grpotool" / "train.py"), "--config",
+            str(Path(config_file).resolve()), *flags]
 
 
 def entrypoint(config_file: str, flags: list[str]) -> str:
@@ -88,10 +95,11 @@ async def watch(cluster: Cluster, addresses: set[str]) -> None:
         silence = time.monotonic() - answered
         gone = lost(cluster, nodes, addresses) if nodes else []
         if silence > SILENCE_SECONDS:
-            gone = [f"the head {cluster.head()} no longer answers at {cluster.url}, for {silence:.0f} s now"]
+            gone = [f"the head {cluster.head()} no longer answers at {cluster.url}, for "
+                    f"{silence:.0f} s now"]
         if gone:
-            raise NodeMissing(f"{'; '.join(gone)}; run the same command again when it is back: training goes on from its last "
-                              "checkpoint")
+            raise NodeMissing(f"{'; '.join(gone)}; run the same command again when it is back: "
+                              "training goes on from its last checkpoint")
         await asyncio.sleep(WATCH_SECONDS)
 
 
@@ -105,7 +113,8 @@ async def show(client: JobSubmissionClient, job: str) -> None:
 
 
 def status_of(cluster: Cluster, client: JobSubmissionClient, job: str) -> JobStatus | None:
-    """The job's status, None where the head does not say; `client` alone would wait for minutes for one that is cut off."""
+    """The job's status, None where the head does not say; `client` alone would wait for minutes for
+    one that is cut off."""
     try:
         return client.get_job_status(job) if cluster.nodes() else None
     except (RuntimeError, OSError):
@@ -121,7 +130,8 @@ def stop(cluster: Cluster, client: JobSubmissionClient, job: str) -> None:
     except (RuntimeError, OSError):
         status = None
     if status is None and not cluster.members:  # where we have started it, it ends with its Ray
-        _log.warning("%s does not answer, so the job may go on: ray job stop --address %s %s", cluster.url, cluster.url, job)
+        _log.warning("%s does not answer, so the job may go on: ray job stop --address %s %s",
+                     cluster.url, cluster.url, job)
 
 
 async def follow(cluster: Cluster, command: str, addresses: set[str]) -> None:
@@ -134,7 +144,8 @@ async def follow(cluster: Cluster, command: str, addresses: set[str]) -> None:
 
     client = JobSubmissionClient(cluster.url)
     job = client.submit_job(entrypoint=command, runtime_env={"env_vars": {"PYTHONUNBUFFERED": "1"}})
-    showing, watching = asyncio.create_task(show(client, job)), asyncio.create_task(watch(cluster, addresses))
+    showing, watching = (asyncio.create_task(show(client, job)),
+                         asyncio.create_task(watch(cluster, addresses)))
     try:
         await asyncio.wait([showing, watching], return_when=asyncio.FIRST_COMPLETED)
         if showing.done():
@@ -143,16 +154,20 @@ async def follow(cluster: Cluster, command: str, addresses: set[str]) -> None:
             status = await asyncio.to_thread(status_of, cluster, client, job)
             if status == JobStatus.SUCCEEDED:
                 return
-            # a job dies with its node before Ray says which: its nodes get a minute to be missed, a silent head two
+            # a job dies with its node before Ray says which: its nodes get a minute to be missed, a
+            # silent head two
             await asyncio.wait([watching], timeout=SILENCE_SECONDS * (2 if status is None else 1))
         if watching.done():
             watching.result()
         status = status_of(cluster, client, job)
         if status == JobStatus.SUCCEEDED:
             return
-        raise NodeMissing(f"the job ended as {status}; its log is above" if status and status.is_terminal() else
-                          "the connection to the job broke, so it is ended; run the same command again: training goes on from "
-                          "its last checkpoint")
+        raise NodeMissing(f"the job ended as {status}; its log is above"
+                          if status and status.is_terminal() else "the connection to the job "
+                                                                  "broke, so it is ended; run the "
+                                                                  "same command again: training "
+                                                                  "goes on from its last "
+                                                                  "checkpoint")
     finally:
         showing.cancel()
         watching.cancel()
@@ -164,15 +179,20 @@ def main() -> None:
     parser.add_argument("--hosts", default=os.environ.get("LOOPTOOL_HOSTS", ""), metavar="A,B,...",
                         help="machines to start Ray on, the head first (default: $LOOPTOOL_HOSTS)")
     parser.add_argument("--shell", default="", metavar="COMMAND",
-                        help=f"how to run a command on a host (default for --hosts: {SSH!r}, in SLURM: {SRUN!r})")
-    parser.add_argument("--address", default=os.environ.get("RAY_API_SERVER_ADDRESS", ""), metavar="URL",
-                        help="dashboard of a running Ray cluster (default: $RAY_API_SERVER_ADDRESS)")
-    parser.add_argument("--wait", type=float, default=300, metavar="SECONDS", help="for all nodes to join (default 300)")
+                        help=f"how to run a command on a host (default for --hosts: {SSH!r}, in "
+                             f"SLURM: {SRUN!r})")
+    parser.add_argument("--address", default=os.environ.get("RAY_API_SERVER_ADDRESS", ""),
+                        metavar="URL",
+                        help="dashboard of a running Ray cluster (default: "
+                             "$RAY_API_SERVER_ADDRESS)")
+    parser.add_argument("--wait", type=float, default=300, metavar="SECONDS",
+                        help="for all nodes to join (default 300)")
     args, flags = parser.parse_known_args()
     end_on_sigterm()
     config = load_config(args.config, args.overrides)
     files = round_files(args, config)
-    flags += ["--round", str(files.round), *(word for override in args.overrides for word in ("--set", override))]
+    flags += ["--round", str(files.round),
+              *(word for override in args.overrides for word in ("--set", override))]
     if args.hosts and args.address:
         raise InputError("--hosts and --address: give one of them")
     if args.address:
@@ -183,7 +203,8 @@ def main() -> None:
         os.execv(command[0], command)
     try:
         with open_cluster(args, config, files) as cluster:
-            addresses = wait_for_all(cluster, config.train.nodes, config.train.gpus_per_node, args.wait, _log.info)
+            addresses = wait_for_all(cluster, config.train.nodes, config.train.gpus_per_node,
+                                     args.wait, _log.info)
             asyncio.run(follow(cluster, entrypoint(args.config, flags), addresses))
     except NodeMissing as error:
         _log.error("%s", error)

@@ -1,8 +1,9 @@
 """One node's Ray, kept alive by whoever started it: ends with its standard input.
 
-In: RAY_AUTH_MODE for it, the arguments of `ray start`; standard input, which nobody writes to. Out: Ray's own output, its exit code.
-A launcher runs this through ssh, srun or `ip netns exec`. When it closes the pipe, or is killed, or the connection
-breaks, Ray is ended here, so that no node is left occupied.
+In: RAY_AUTH_MODE for it, the arguments of `ray start`; standard input, which nobody writes to. Out:
+Ray's own output, its exit code. A launcher runs this through ssh, srun or `ip netns exec`. When it
+closes the pipe, or is killed, or the connection breaks, Ray is ended here, so that no node is left
+occupied.
 """
 from __future__ import annotations
 
@@ -28,10 +29,12 @@ def end(ray: subprocess.Popen[bytes]) -> None:
 
 def main() -> None:
     authentication, *arguments = sys.argv[1:]
-    command = [sys.executable, "-m", "ray.scripts.scripts", "start", *arguments, "--block", "--disable-usage-stats"]
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", *arguments, "--block",
+               "--disable-usage-stats"]
     environment = {**os.environ, "RAY_AUTH_MODE": authentication,
                    "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"}
-    ray = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, env=environment)
+    ray = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True,
+                           env=environment)
 
     def wait_for_the_end_of_input() -> None:
         while os.read(0, 1024):

@@ -1,9 +1,10 @@
-"""From a config to the list of overrides for `python -m verl.trainer.main_ppo`, one list for all sizes.
+"""From a config to the list of overrides for `python -m verl.trainer.main_ppo`, one list for all
+sizes.
 
-In: a config, the files of a round, the folder of the policy to start from. Out: verl 0.9.1's `key=value` strings and the
-environment it is started with. What the paper fixes stands in `common`; the two profiles hold only what the machine asks for.
-A config's `train.verl` comes last. Everything is plain data, so that a list can be read, compared
-and checked without verl or a GPU.
+In: a config, the files of a round, the folder of the policy to start from. Out: verl 0.9.1's
+`key=value` strings and the environment it is started with. What the paper fixes stands in `common`;
+the two profiles hold only what the machine asks for. A config's `train.verl` comes last. Everything
+is plain data, so that a list can be read, compared and checked without verl or a GPU.
 """
 from __future__ import annotations
 
@@ -27,7 +28,8 @@ IN_PROCESS = "in_process"
 
 
 def common(config: Config, files: RoundFiles, model: str) -> list[str]:
-    """GRPO as in section 4.1 and Table 6: group-relative advantage, clip-higher, neither KL nor entropy terms."""
+    """GRPO as in section 4.1 and Table 6: group-relative advantage, clip-higher, neither KL nor
+    entropy terms."""
     train, student = config.train, config.student
     actor, rollout = "actor_rollout_ref.actor", "actor_rollout_ref.rollout"
     return [
@@ -64,7 +66,8 @@ def common(config: Config, files: RoundFiles, model: str) -> list[str]:
         logger(config),
         f"trainer.rollout_data_dir={quote(files.rollouts.resolve())}",
         f"trainer.total_epochs={train.epochs}",
-        "trainer.max_actor_ckpt_to_keep=2",  # verl removes the oldest before it writes: with 1, a kill there loses all
+        # verl removes the oldest before it writes: with 1, a kill there loses all
+        "trainer.max_actor_ckpt_to_keep=2",
         "trainer.val_before_train=False",
     ]
 
@@ -132,7 +135,8 @@ def in_process(files: RoundFiles) -> list[str]:
         "reward.num_workers=0",
         "actor_rollout_ref.model.external_lib=grpotool.cpu.verl_rollout",
         f"{rollout}.name={IN_PROCESS}",
-        f"+{rollout}.engine_kwargs.{IN_PROCESS}.weights={quote(checkpoints(files) / 'rollout.safetensors')}",
+        f"+{rollout}.engine_kwargs.{IN_PROCESS}.weights="
+        f"{quote(checkpoints(files) / 'rollout.safetensors')}",
         f"+{rollout}.agent.agent_loop_manager_class=grpotool.cpu.verl_rollout.RolloutManager",
         f"{rollout}.tensor_model_parallel_size=1",
         f"{rollout}.free_cache_engine=False",
@@ -146,7 +150,8 @@ BUCKET_MEGABYTES = 4096
 """Of the buffer in which weights go to vLLM. It holds the largest one, the embedding, which has
 3.1 GB in Qwen3-32B's float32 (verl's bucketed_weight_transfer.py sends what does not fit apart)."""
 PROMPTS_A_MICRO_BATCH = 4
-"""On a CPU, with all their rollouts: enough work for two cores, 0.3 GB for a model of 2M parameters."""
+"""On a CPU, with all their rollouts: enough work for two cores, 0.3 GB for a model of 2M
+parameters."""
 
 
 def cpu(config: Config, files: RoundFiles) -> list[str]:
@@ -157,7 +162,8 @@ def cpu(config: Config, files: RoundFiles) -> list[str]:
     micro = math.gcd(PROMPTS_A_MICRO_BATCH, train.mini_batch_size // workers) * train.rollouts
     precision = f"+{actor}.fsdp_config.mixed_precision"
     return [
-        "algorithm.rollout_correction.bypass_mode=True",  # log-probabilities of the rollouts are the trainer's to 1e-5
+        # log-probabilities of the rollouts are the trainer's to 1e-5
+        "algorithm.rollout_correction.bypass_mode=True",
         "data.dataloader_num_workers=0",
         *in_process(files),
         "+actor_rollout_ref.model.override_config.attn_implementation=sdpa",
@@ -196,18 +202,21 @@ def own_ray(gpus: int) -> list[str]:
 
 
 def through_ray(config: Config, files: RoundFiles) -> list[str]:
-    """The variables for verl's processes, which a Ray that ran before this training would start without them."""
+    """The variables for verl's processes, which a Ray that ran before this training would start
+    without them."""
     place = "+ray_kwargs.ray_init.runtime_env.env_vars"
     return [f"{place}.{name}={quote(value)}" for name, value in variables(config, files).items()]
 
 
-def compose(config: Config, files: RoundFiles, model: str, steps_per_epoch: int, resume: Path | None) -> list[str]:
+def compose(config: Config, files: RoundFiles, model: str, steps_per_epoch: int,
+            resume: Path | None) -> list[str]:
     """The whole list; `resume` is a checkpoint folder of the same round, None for a new optimizer.
 
     Raises:
         InputError: train.verl sets what is set here, or is no list of key=value.
     """
-    machine = cpu(config, files) if config.train.profile == "cpu" else gpu(config, files, steps_per_epoch)
+    machine = cpu(config,
+                  files) if config.train.profile == "cpu" else gpu(config, files, steps_per_epoch)
     begin = ["trainer.resume_mode=disable"] if resume is None else [
         "trainer.resume_mode=resume_path", f"trainer.resume_from_path={quote(resume.resolve())}"]
     reached = [] if has_own_ray(config) else through_ray(config, files)
@@ -216,7 +225,8 @@ def compose(config: Config, files: RoundFiles, model: str, steps_per_epoch: int,
     return [*ours, *config.train.verl]
 
 
-def verl_command(config: Config, files: RoundFiles, model: str, steps_per_epoch: int, resume: Path | None) -> list[str]:
+def verl_command(config: Config, files: RoundFiles, model: str, steps_per_epoch: int,
+                 resume: Path | None) -> list[str]:
     """What starts verl; see `compose`."""
     module = "grpotool.cpu.verl_main" if samples_in_process(config) else "verl.trainer.main_ppo"
     return [sys.executable, "-m", module, *compose(config, files, model, steps_per_epoch, resume)]
@@ -230,7 +240,8 @@ def quote(value: Path | str) -> str:
 
 def logger(config: Config) -> str:
     """What a training writes its metrics to."""
-    return f"trainer.logger=[{','.join(['console', 'file', 'tensorboard', *config.train.trackers])}]"
+    names = ",".join(["console", "file", "tensorboard", *config.train.trackers])
+    return f"trainer.logger=[{names}]"
 
 
 def checkpoints(files: RoundFiles) -> Path:
@@ -241,11 +252,12 @@ def checkpoints(files: RoundFiles) -> Path:
 def variables(config: Config, files: RoundFiles) -> dict[str, str]:
     """What verl's processes find in their environment: where to log, and our module for them."""
     shared = {"VERL_FILE_LOGGER_PATH": str(files.verl_metrics.resolve()),
-              "TENSORBOARD_DIR": str((files.training / "tensorboard").resolve()), "TOKENIZERS_PARALLELISM": "false",
-              "RAY_USAGE_STATS_ENABLED": "0"}
+              "TENSORBOARD_DIR": str((files.training / "tensorboard").resolve()),
+              "TOKENIZERS_PARALLELISM": "false", "RAY_USAGE_STATS_ENABLED": "0"}
     if config.train.profile == "gpu":
         return {**shared, "VERL_USE_EXTERNAL_MODULES": "grpotool.verl_run.gpu"}
-    return {**shared, "VERL_USE_EXTERNAL_MODULES": "grpotool.cpu.verl_platform", "RAY_worker_niceness": "0",
+    return {**shared, "VERL_USE_EXTERNAL_MODULES": "grpotool.cpu.verl_platform",
+            "RAY_worker_niceness": "0",
             "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(os.cpu_count()))}
 
 

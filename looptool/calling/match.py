@@ -1,4 +1,5 @@
-"""Does a prediction make the calls of its label? ToolMatch of section 4.1, and the released code's looser comparison.
+"""Does a prediction make the calls of its label? ToolMatch of section 4.1, and the released code's
+looser comparison.
 
 In: two assistant messages, or two texts. Out: a reason code, or a bool.
 """
@@ -12,22 +13,26 @@ from looptool.calling.untagged import takes_another_turn, text_fault
 from looptool.records import Call, Message
 
 
-def tool_match(prediction: Message, label: Message, faults: Sequence[str] = (), tools: Collection[str] = ()) -> str:
+def tool_match(prediction: Message, label: Message, faults: Sequence[str] = (),
+               tools: Collection[str] = ()) -> str:
     """"match", or the code of the first difference found.
 
-    Codes: malformed, no_call, unexpected_call, missing_call, extra_call, wrong_name, missing_argument, extra_argument,
-    wrong_type (another JSON type at an argument), wrong_value, too_deep (nested beyond Python's stack); and those of
-    looptool.calling.untagged for what neither calls rightly nor answers in words: untagged_call, invented_turn, empty.
+    Codes: malformed, no_call, unexpected_call, missing_call, extra_call, wrong_name,
+    missing_argument, extra_argument, wrong_type (another JSON type at an argument), wrong_value,
+    too_deep (nested beyond Python's stack); and those of looptool.calling.untagged for what neither
+    calls rightly nor answers in words: untagged_call, invented_turn, empty.
 
-    A match is the same multiset of calls with the same values: order of calls and of keys is free; order and
-    multiplicity of list items count; True is not 1, 1 is 1.0, null is not an absent key; strings are equal code point
-    by code point, so the composed and the decomposed form of a letter differ. A label without calls matches every
-    prediction in words, whatever they are: the paper's "1 if the answer has no call". Of several differing calls the
-    first label call without an equal names the difference.
+    A match is the same multiset of calls with the same values: order of calls and of keys is free;
+    order and multiplicity of list items count; True is not 1, 1 is 1.0, null is not an absent key;
+    strings are equal code point by code point, so the composed and the decomposed form of a letter
+    differ. A label without calls matches every prediction in words, whatever they are: the paper's
+    "1 if the answer has no call". Of several differing calls the first label call without an equal
+    names the difference.
 
     Args:
         faults: those of the reply; any of them gives "malformed", for a label without calls too.
-        tools: names of the listed tools, by which calls without their tags are known (looptool.calling.untagged).
+        tools: names of the listed tools, by which calls without their tags are known
+            (looptool.calling.untagged).
     """
     if faults:
         return "malformed"
@@ -60,7 +65,8 @@ def _compare(surplus: list[Call], expected: list[Call]) -> str:
     if not lacking:
         return "match"
     label = lacking[0]
-    return _difference(next((call for call in surplus if call.name == label.name), surplus[0]), label)
+    return _difference(next((call for call in surplus if call.name == label.name), surplus[0]),
+                       label)
 
 
 def _difference(prediction: Call, label: Call) -> str:
@@ -73,7 +79,8 @@ def _difference(prediction: Call, label: Call) -> str:
     if predicted.keys() - expected.keys():
         return "extra_argument"
     name = next(name for name, value in expected.items() if not same_value(predicted[name], value))
-    return "wrong_value" if _json_type(predicted[name]) is _json_type(expected[name]) else "wrong_type"
+    return ("wrong_value" if _json_type(predicted[name]) is _json_type(expected[name])
+            else "wrong_type")
 
 
 def _json_type(value: Any) -> type:
@@ -103,10 +110,11 @@ def _same_booleans(a: Any, b: Any) -> bool:
 def paper_compat_match(prediction_text: str, label_text: str) -> bool:
     """The comparison of the released code (its reward at commit 51603ae). Never raises.
 
-    Calls stand between "<tool_call>\\n" and "\\n</tool_call>" only, those quoted inside <think> too; a body that is no
-    JSON is compared as text. Both sides need as many calls; then everything is compared as sets all the way down: order
-    and multiplicity of calls and of list items do not count, [] is {}, True is 1. A label without the opening tag asks
-    for a reply with neither tag; a label with it, for a reply with both.
+    Calls stand between "<tool_call>\\n" and "\\n</tool_call>" only, those quoted inside <think>
+    too; a body that is no JSON is compared as text. Both sides need as many calls; then everything
+    is compared as sets all the way down: order and multiplicity of calls and of list items do not
+    count, [] is {}, True is 1. A label without the opening tag asks for a reply with neither tag; a
+    label with it, for a reply with both.
     """
     reply = prediction_text.rsplit("<|im_start|>assistant", 1)[-1].split("<|im_end|>", 1)[0].strip()
     if "<tool_call>" not in label_text:

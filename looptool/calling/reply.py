@@ -1,22 +1,27 @@
 """Text <-> calls: write <tool_call> blocks, and read a reply.
 
-In: the text of one reply. Out: a Reply: content, reasoning, calls, and a named fault for whatever could not be read.
-Nothing here raises on what a model wrote, and every time is linear in the text.
+In: the text of one reply. Out: a Reply: content, reasoning, calls, and a named fault for whatever
+could not be read. Nothing here raises on what a model wrote, and every time is linear in the text.
 
 Think and call tags are the only tags; they are read from left to right.
-- What stands before a </think> is reasoning, whether or not a <think> opened it (some chat templates write the opening
-  tag into the prompt); blocks in it are ignored. A <think> that nothing closes holds the rest of the reply, calls
-  included, and is the fault "unclosed_think": the reply was cut before its answer.
-- A </think> that closes nothing must not take back a call: where no call follows it, or where a <think> before it has
-  been closed already, the blocks before it are no reasoning and the fault is "erased_call".
-- A block's body is JSON, so it ends before the first "<" outside a JSON string, and </tool_call> must stand there.
-  Tags inside its strings are text; newlines do not matter.
-- Arguments are a JSON object. A JSON string that holds one (the form of OpenAI's API) is "arguments_not_object": the
-  prompt asks for an object, and two spellings of one call would blur the reward.
-- A reply has at most 128 tags and a block at most 20,000 characters: reading stops at the tag after, and a longer block
-  is a fault. Replies of a training have 1,024 tokens; the bounds keep what is longer from costing more than a millisecond.
-- JSON is strict: no NaN, no Infinity, no key twice, no lone surrogate, at most 64 levels. Integers are exact; numbers
-  with a fraction or an exponent are IEEE doubles, and one that overflows, or underflows to zero, is a fault.
+- What stands before a </think> is reasoning, whether or not a <think> opened it (some chat
+  templates write the opening tag into the prompt); blocks in it are ignored. A <think> that nothing
+  closes holds the rest of the reply, calls included, and is the fault "unclosed_think": the reply
+  was cut before its answer.
+- A </think> that closes nothing must not take back a call: where no call follows it, or where a
+  <think> before it has been closed already, the blocks before it are no reasoning and the fault is
+  "erased_call".
+- A block's body is JSON, so it ends before the first "<" outside a JSON string, and </tool_call>
+  must stand there. Tags inside its strings are text; newlines do not matter.
+- Arguments are a JSON object. A JSON string that holds one (the form of OpenAI's API) is
+  "arguments_not_object": the prompt asks for an object, and two spellings of one call would blur
+  the reward.
+- A reply has at most 128 tags and a block at most 20,000 characters: reading stops at the tag
+  after, and a longer block is a fault. Replies of a training have 1,024 tokens; the bounds keep
+  what is longer from costing more than a millisecond.
+- JSON is strict: no NaN, no Infinity, no key twice, no lone surrogate, at most 64 levels. Integers
+  are exact; numbers with a fraction or an exponent are IEEE doubles, and one that overflows, or
+  underflows to zero, is a fault.
 """
 from __future__ import annotations
 
@@ -30,33 +35,41 @@ import msgspec
 from looptool.records import Call, Message, Record
 
 MAX_DEPTH = 64
-"""Levels of nesting in a block; a fixed bound, so that the verdict does not depend on the caller's stack."""
+"""Levels of nesting in a block; a fixed bound, so that the verdict does not depend on the caller's
+stack."""
 MAX_TAGS, MAX_BLOCK = 128, 20_000
 """Tags of a reply, and characters of a block."""
 
-_TAG = re.compile(r"(?:<t|</t)(?:hink|ool_call)>")  # </?(?:think|tool_call)> takes twice as long over many "<"
-_BODY = re.compile(r'[^"<\\]*(?:"[^"\\]*(?:\\.[^"\\]*)*"[^"<\\]*)*', re.DOTALL)  # two scans never pass the same tag
+# </?(?:think|tool_call)> takes twice as long over many "<"
+_TAG = re.compile(r"(?:<t|</t)(?:hink|ool_call)>")
+# two scans never pass the same tag
+_BODY = re.compile(r'[^"<\\]*(?:"[^"\\]*(?:\\.[^"\\]*)*"[^"<\\]*)*', re.DOTALL)
 _CLOSING = "</tool_call>"
 _JSON_SPACE = " \t\r\n"
 _END_MARKERS = ("<|im_end|>", "<|endoftext|>")
-_REVERSED_END = re.compile(rf"(?:\s+|{'|'.join(re.escape(marker[::-1]) for marker in _END_MARKERS)})*")
+_REVERSED_END = re.compile(
+    rf"(?:\s+|{'|'.join(re.escape(marker[::-1]) for marker in _END_MARKERS)})*")
 
 
 class Reply(Record, kw_only=True):
     """What a model wrote, read."""
 
     content: str = ""
-    """Text outside <think> and outside the blocks that could be read; an unreadable block stays in it."""
+    """Text outside <think> and outside the blocks that could be read; an unreadable block stays in
+    it."""
     reasoning: str = ""
     calls: list[Call] = []
     faults: list[str] = []
-    """One code for each block or tag that could not be read, in order: unclosed, unopened, unclosed_think, bad_json,
-    duplicate_key, number_out_of_range, lone_surrogate, too_deep, too_long, not_object, no_name, no_arguments,
-    arguments_not_object, unknown_key; erased_call; too_many_tags where reading stopped."""
+    """One code for each block or tag that could not be read, in order: unclosed, unopened,
+    unclosed_think, bad_json, duplicate_key, number_out_of_range, lone_surrogate, too_deep,
+    too_long, not_object, no_name, no_arguments, arguments_not_object, unknown_key; erased_call;
+    too_many_tags where reading stopped."""
 
     def message(self) -> Message:
-        """The assistant message. Faults are not part of it: with any, it is not what the model meant to say."""
-        return Message(role="assistant", content=self.content, calls=self.calls, reasoning=self.reasoning)
+        """The assistant message. Faults are not part of it: with any, it is not what the model
+        meant to say."""
+        return Message(role="assistant", content=self.content, calls=self.calls,
+                       reasoning=self.reasoning)
 
 
 class _Fault(Exception):
@@ -70,7 +83,8 @@ def render_calls(calls: list[Call]) -> str:
 
 
 def parse_reply(text: str) -> Reply:
-    """Read one reply, as the module's docstring says; <|im_end|> and <|endoftext|> at its end are dropped."""
+    """Read one reply, as the module's docstring says; <|im_end|> and <|endoftext|> at its end are
+    dropped."""
     end = _end_of_turn(text)
     if "<" not in text:  # an answer in words, without thinking
         return Reply(content=text[:end].strip())
@@ -79,7 +93,8 @@ def parse_reply(text: str) -> Reply:
     calls: list[Call] = []
     faults: list[str] = []
     start = position = tags = 0  # of the text not yet handed out; of the next tag to look for; seen
-    thought = erased = stray = False  # a <think> was closed; a </think> that closes nothing followed blocks; and surely so
+    # a <think> was closed; a </think> that closes nothing followed blocks; and surely so
+    thought = erased = stray = False
     while tag := _TAG.search(text, position, end):
         kind = tag[0]
         opened, position = tag.span()
@@ -214,7 +229,8 @@ def _depth(value: Any) -> int:
     depth, level = 0, [value]
     while level := [node for node in level if type(node) in (dict, list)]:
         depth += 1
-        level = [child for node in level for child in (node.values() if type(node) is dict else node)]
+        level = [child for node in level
+                 for child in (node.values() if type(node) is dict else node)]
     return depth
 
 
@@ -238,11 +254,13 @@ def _refuse_constant(name: str) -> None:
 
 _dump = json.JSONEncoder(ensure_ascii=False).encode
 _decode_call = msgspec.json.Decoder(Call).decode
-_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=_float, parse_constant=_refuse_constant)
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=_float,
+                            parse_constant=_refuse_constant)
 
 
 def split_reasoning(text: str) -> tuple[str, str]:
-    """(text, reasoning). Some templates write <think> into the prompt, so only </think> shows; a cut reply lacks it."""
+    """(text, reasoning). Some templates write <think> into the prompt, so only </think> shows; a
+    cut reply lacks it."""
     before, closing, after = text.partition("</think>")
     opened = before.lstrip().startswith("<think>")
     if not closing and not opened:

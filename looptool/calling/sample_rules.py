@@ -1,7 +1,8 @@
-"""What every sample of a dataset keeps to: the rules tier of verification (section 3.2) and the optional filter step.
+"""What every sample of a dataset keeps to: the rules tier of verification (section 3.2) and the
+optional filter step.
 
-In: a sample. Out: a code for each rule it breaks, "unknown_argument:city" or "empty_label"; none means it may be trained
-on. Counting by `fault_kind` keeps the argument names out.
+In: a sample. Out: a code for each rule it breaks, "unknown_argument:city" or "empty_label"; none
+means it may be trained on. Counting by `fault_kind` keeps the argument names out.
 """
 from __future__ import annotations
 
@@ -17,9 +18,10 @@ from looptool.records import Refused, Sample
 def sample_faults(sample: Sample) -> list[str]:
     """Every rule that the sample breaks; empty when there is none.
 
-    Codes: no_context, ends_with_assistant (nobody waits for an answer), duplicate_tool, label_role (not the
-    assistant's), suspect_label (marked as without a majority), empty_label, untagged_call and invented_turn (of a text that
-    is no answer in words, see looptool.calling.untagged), and those of check_calls for its calls.
+    Codes: no_context, ends_with_assistant (nobody waits for an answer), duplicate_tool, label_role
+    (not the assistant's), suspect_label (marked as without a majority), empty_label, untagged_call
+    and invented_turn (of a text that is no answer in words, see looptool.calling.untagged), and
+    those of check_calls for its calls.
     """
     faults = []
     if not sample.messages:
@@ -45,7 +47,8 @@ def fault_kind(fault: str) -> str:
 
 def keep_valid(samples: Iterable[Sample], counts: Counter[str], refused: list[Refused],
                judged: Mapping[str, str] = {}) -> Iterator[Sample]:
-    """The samples without a fault, each once; the others are kept aside, and counted by the kind of their first fault.
+    """The samples without a fault, each once; the others are kept aside, and counted by the kind of
+    their first fault.
 
     Args:
         judged: the reasons of those that a judge has refused, by id.

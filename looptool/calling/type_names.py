@@ -1,6 +1,8 @@
-"""Type names as people write them -> JSON Schema: "str, optional", "List[int]", "Tuple[float, float]", "int | None".
+"""Type names as people write them -> JSON Schema: "str, optional", "List[int]", "Tuple[float,
+float]", "int | None".
 
-In: the text of one type, or a list of names. Out: a schema fragment, or a ValueError; an unknown name is never guessed.
+In: the text of one type, or a list of names. Out: a schema fragment, or a ValueError; an unknown
+name is never guessed.
 """
 from __future__ import annotations
 
@@ -13,10 +15,12 @@ Schema = dict[str, Any]
 JSON_TYPES = ("string", "integer", "number", "boolean", "array", "object", "null")
 
 _NAMES = {name: json_type for json_type, names in {
-    "string": "str string text", "integer": "int integer long", "number": "float number double numeric",
-    "boolean": "bool boolean", "array": "list array sequence set tuple", "object": "dict object mapping",
+    "string": "str string text", "integer": "int integer long",
+    "number": "float number double numeric", "boolean": "bool boolean",
+    "array": "list array sequence set tuple", "object": "dict object mapping",
     "null": "none null nonetype"}.items() for name in names.split()}
-_PYTHON = {"string": str, "number": (int, float), "boolean": bool, "array": list, "object": dict, "null": type(None)}
+_PYTHON = {"string": str, "number": (int, float), "boolean": bool, "array": list, "object": dict,
+           "null": type(None)}
 _TOKEN = re.compile(r"\s*(?:(?:typing\.)?([A-Za-z_]\w*)|'([^']*)'|\"([^\"]*)\"|(\.\.\.|\S))")
 _SUFFIX = re.compile(r"(?:,\s*|\s|\()optional\)?\s*$", re.IGNORECASE)
 _WRAPPED = re.compile(r"\s*(?:typing\.)?optional\s*\[", re.IGNORECASE)
@@ -24,23 +28,27 @@ _LONGEST_TYPE = 400  # characters; keeps the reader's recursion shallow
 
 
 def is_of_type(value: Any, json_type: str | list[str] | None) -> bool:
-    """Whether a JSON value has a type of JSON Schema: True is no integer, 3.0 is one; None is any type."""
+    """Whether a JSON value has a type of JSON Schema: True is no integer, 3.0 is one; None is any
+    type."""
     if json_type is None:
         return True
     if isinstance(json_type, list):
         return any(is_of_type(value, name) for name in json_type)
     if json_type == "integer":
         return type(value) is int or type(value) is float and value.is_integer()
-    return isinstance(value, _PYTHON[json_type]) and (type(value) is not bool or json_type == "boolean")
+    return (isinstance(value, _PYTHON[json_type])
+            and (type(value) is not bool or json_type == "boolean"))
 
 
 def says_optional(type_text: Any) -> bool:
     """Whether a type is written as optional: "str, optional", "int (optional)", "Optional[str]"."""
-    return isinstance(type_text, str) and bool(_SUFFIX.search(type_text) or _WRAPPED.match(type_text))
+    return (isinstance(type_text, str)
+            and bool(_SUFFIX.search(type_text) or _WRAPPED.match(type_text)))
 
 
 def read_type(written: Any) -> Schema:
-    """The JSON Schema of a type as people write it: "str, optional", "List[int]", ["string", "null"].
+    """The JSON Schema of a type as people write it: "str, optional", "List[int]", ["string",
+    "null"].
 
     Raises:
         ValueError: the meaning is not certain; quotes what cannot be read.
@@ -67,7 +75,8 @@ def _read_type_text(text: str) -> Schema:
 
 
 class _TypeReader:
-    """Recursive descent over the tokens of one type; LookupError where it has no certain meaning."""
+    """Recursive descent over the tokens of one type; LookupError where it has no certain
+    meaning."""
 
     def __init__(self, tokens: list[re.Match]):
         self.tokens = tokens
@@ -134,9 +143,11 @@ def _generic(name: str, arguments: list[Schema | None]) -> Schema:
     if None in arguments:
         raise LookupError(name)
     if name == "tuple":
-        return {"type": "array", "prefixItems": arguments, "minItems": len(arguments), "maxItems": len(arguments)}
+        return {"type": "array", "prefixItems": arguments, "minItems": len(arguments),
+                "maxItems": len(arguments)}
     if json_type == "array" and len(arguments) == 1:
-        return {"type": "array", "items": arguments[0]} | ({"uniqueItems": True} if name == "set" else {})
+        return {"type": "array", "items": arguments[0]} | ({"uniqueItems": True} if name == "set"
+                                                           else {})
     if json_type == "object" and len(arguments) == 2 and arguments[0] in ({}, {"type": "string"}):
         return {"type": "object", "additionalProperties": arguments[1]}
     raise LookupError(name)

@@ -1,4 +1,5 @@
-"""Figures over rounds as an SVG file: panels side by side, in each a line for each name, with intervals."""
+"""Figures over rounds as an SVG file: panels side by side, in each a line for each name, with
+intervals."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
@@ -8,9 +9,10 @@ from looptool.charts.svg import BOTTOM, HEIGHT, WIDTH, Axes, mark
 Curve = Mapping[int, tuple[float, float | None]]
 """By round, 0 being before training: the figure, and half its 95% interval where one is known."""
 COLORS = ("#2f6690", "#b3402e", "#2e8b57", "#8a5a00", "#6a3d9a")
-STYLE = ("<style>svg { font: 13px system-ui, sans-serif; background: #fff } .grid { stroke: #dfe4e8 } "
-         ".tick { fill: #5d6b78 } .figure { fill: currentColor } "
-         ".line { fill: none; stroke: currentColor; stroke-width: 1.8 }</style>")
+STYLE = (
+    "<style>svg { font: 13px system-ui, sans-serif; background: #fff } .grid { stroke: #dfe4e8 } "
+    ".tick { fill: #5d6b78 } .figure { fill: currentColor } "
+    ".line { fill: none; stroke: currentColor; stroke-width: 1.8 }</style>")
 
 
 def draw(panels: Mapping[str, Mapping[str, Curve]], columns: int = 0) -> str:
@@ -29,8 +31,10 @@ def _panel(title: str, curves: Mapping[str, Curve]) -> Iterable[str]:
     points = [point for curve in curves.values() for point in curve.values()]
     if not points:
         return
-    low, high = (edge(value + sign * (half or 0) for value, half in points) for edge, sign in ((min, -1), (max, 1)))
-    axes, last = Axes(low - 1, high + 1), max(number for curve in curves.values() for number in curve)
+    low, high = (edge(value + sign * (half or 0) for value, half in points)
+                 for edge, sign in ((min, -1), (max, 1)))
+    axes, last = Axes(low - 1, high + 1), max(number for curve in curves.values()
+                                              for number in curve)
     yield from axes.grid(as_percent=False)
     yield mark("text", title, x=axes.left, y=14)
     for number in range(last + 1):
@@ -38,7 +42,8 @@ def _panel(title: str, curves: Mapping[str, Curve]) -> Iterable[str]:
                    x=axes.x((number + 0.5) / (last + 1)), y=HEIGHT - 10, text_anchor="middle")
     for place, (name, curve) in enumerate(curves.items()):
         color = COLORS[place % len(COLORS)]
-        spots = [(axes.x((number + 0.5) / (last + 1)) + 6 * place, *point) for number, point in sorted(curve.items())]
+        spots = [(axes.x((number + 0.5) / (last + 1)) + 6 * place, *point)
+                 for number, point in sorted(curve.items())]
         yield mark("polyline", class_="line", color=color,
                    points=" ".join(f"{x:.1f},{axes.y(value):.1f}" for x, value, _ in spots))
         for x, value, half in spots:
@@ -47,5 +52,5 @@ def _panel(title: str, curves: Mapping[str, Curve]) -> Iterable[str]:
                 yield mark("path", class_="line", color=color,
                            d=f"M{x:.1f} {axes.y(value - half):.1f}V{axes.y(value + half):.1f}")
         if spots:
-            yield mark("text", name, class_="figure", color=color, x=WIDTH - 16, y=HEIGHT - BOTTOM - 8 - 18 * place,
-                       text_anchor="end")
+            yield mark("text", name, class_="figure", color=color, x=WIDTH - 16,
+                       y=HEIGHT - BOTTOM - 8 - 18 * place, text_anchor="end")

@@ -10,4 +10,5 @@ BY_ROUND: dict[str, list[float | None]] = {
     "error_seed_repetition": [None, None, 72.38, 73.43]}
 """Percent by variant, before training and after each round (Table 4; static: read off Figure 2)."""
 GAINS = {"0.6B": 0.70, "8B": 1.80}
-"""Points of round 2 over round 1 by size of the student, the smallest and the largest that the paper tells."""
+"""Points of round 2 over round 1 by size of the student, the smallest and the largest that the
+paper tells."""

@@ -33,7 +33,8 @@ class Axes:
         self.low, self.high, self.left = low, high, left
 
     def y(self, value: float) -> float:
-        return HEIGHT - BOTTOM - (value - self.low) / (self.high - self.low) * (HEIGHT - TOP - BOTTOM)
+        return HEIGHT - BOTTOM - (value - self.low) / (self.high
+                                                       - self.low) * (HEIGHT - TOP - BOTTOM)
 
     def x(self, share: float) -> float:
         """From 0 at the left to 1 at the right."""
@@ -43,11 +44,14 @@ class Axes:
         """Horizontal lines with their values."""
         step = nice_step((self.high - self.low) / 4)
         lines = []
-        for index in range(math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9) + 1):
+        for index in range(math.ceil(self.low / step - 1e-9),
+                           math.floor(self.high / step + 1e-9) + 1):
             value = index * step
             label = f"{100 * value:.3g}%" if as_percent else f"{value:.3g}"
-            lines += [mark("line", class_="grid", x1=self.left, x2=WIDTH - RIGHT, y1=self.y(value), y2=self.y(value)),
-                      mark("text", label, class_="tick", x=self.left - 7, y=self.y(value) + 4, text_anchor="end")]
+            lines += [mark("line", class_="grid", x1=self.left, x2=WIDTH - RIGHT, y1=self.y(value),
+                           y2=self.y(value)),
+                      mark("text", label, class_="tick", x=self.left - 7, y=self.y(value) + 4,
+                           text_anchor="end")]
         return lines
 
 

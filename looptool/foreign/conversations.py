@@ -1,14 +1,17 @@
 """Conversations in the form that the OpenAI API and most trainers read: one JSON object a line.
 
-    {"id": "d000017", "date": "2024-05-01", "tools": [{"type": "function", "function": {"name": ..., ...}}],
+    {"id": "d000017", "date": "2024-05-01", "tools": [{"type": "function", "function": {"name": ...,
+    ...}}],
      "messages": [{"role": "user", "content": "..."},
-                  {"role": "assistant", "content": "", "tool_calls": [{"id": "call_1_0", "type": "function",
+                  {"role": "assistant", "content": "", "tool_calls": [{"id": "call_1_0", "type":
+                  "function",
                    "function": {"name": "...", "arguments": "{...}"}}]},
                   {"role": "tool", "content": "...", "tool_call_id": "call_1_0"}, ...]}
 
-"weight": 0 on an assistant's turn, as in OpenAI's fine-tuning files, says that it is no label: it stays in the history.
-Reasoning is left out unless asked for. System messages are skipped: the system text is written anew by looptool.prompts.render.
-Files of others come in other forms; grpotool/dataset/foreign_records.py makes this one of them.
+"weight": 0 on an assistant's turn, as in OpenAI's fine-tuning files, says that it is no label: it
+stays in the history. Reasoning is left out unless asked for. System messages are skipped: the
+system text is written anew by looptool.prompts.render. Files of others come in other forms;
+grpotool/dataset/foreign_records.py makes this one of them.
 """
 from __future__ import annotations
 
@@ -63,14 +66,16 @@ class Conversation(msgspec.Struct, kw_only=True):
 
 
 class StoredConversation(Conversation, kw_only=True):
-    """A conversation as a file holds it, its tools not decoded: the same ones come again and again."""
+    """A conversation as a file holds it, its tools not decoded: the same ones come again and
+    again."""
 
     tools: list[msgspec.Raw]
 
 
 def from_dialog(dialog: Dialog, keep_reasoning: bool = False) -> Conversation:
     """The conversation of a dialog; a suspect turn gets weight 0."""
-    return Conversation(id=dialog.id, date=dialog.date, messages=write_turns(dialog.messages, keep_reasoning),
+    return Conversation(id=dialog.id, date=dialog.date,
+                        messages=write_turns(dialog.messages, keep_reasoning),
                         tools=write_tools(dialog.tools))
 
 
@@ -104,7 +109,8 @@ def read_tools(conversation: Conversation) -> list[Tool]:
     Raises:
         ValueError: one has no certain meaning; names it.
     """
-    return [_read_stored_tool(bytes(raw)) if isinstance(raw, msgspec.Raw) else read_tool(raw) for raw in conversation.tools]
+    return [_read_stored_tool(bytes(raw)) if isinstance(raw, msgspec.Raw) else read_tool(raw)
+            for raw in conversation.tools]
 
 
 @lru_cache(maxsize=20_000)
@@ -116,7 +122,8 @@ def read_messages(conversation: Conversation) -> list[Message]:
     """The messages, without system texts; results in the order of their calls, weight 0 as suspect.
 
     Raises:
-        ValueError: arguments are no JSON object, or results do not fit the calls before them; names the message.
+        ValueError: arguments are no JSON object, or results do not fit the calls before them; names
+            the message.
     """
     messages: list[Message] = []
     waiting: list[str] = []
@@ -152,6 +159,7 @@ def _read_call(call: ToolCall, index: int) -> Call:
     try:
         arguments = _decode_arguments(call.function.arguments)
     except (msgspec.DecodeError, UnicodeEncodeError) as error:
-        raise ValueError(f"messages[{index}]: the arguments of {call.function.name!r} are no JSON object ({error})"
+        raise ValueError(f"messages[{index}]: the arguments of {call.function.name!r} are no JSON "
+                         f"object ({error})"
                          ) from None
     return Call(name=call.function.name, arguments=arguments)

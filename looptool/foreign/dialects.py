@@ -1,7 +1,8 @@
-"""Is this a JSON Schema of the dialect that it names? "$schema" names one; without it, draft 2020-12 counts.
+"""Is this a JSON Schema of the dialect that it names? "$schema" names one; without it, draft
+2020-12 counts.
 
-A `pattern` is a regular expression of ECMA-262, which Python's `re` is not: it must be text, and is not compiled. What it
-allows is checked nowhere here (see looptool.calling.schema_check).
+A `pattern` is a regular expression of ECMA-262, which Python's `re` is not: it must be text, and is
+not compiled. What it allows is checked nowhere here (see looptool.calling.schema_check).
 """
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ from looptool.calling.type_names import Schema, quote
 def check_dialect(schema: Schema) -> None:
     """
     Raises:
-        ValueError: the dialect is unknown, the schema is not valid in it, or a $ref in it leads nowhere inside it.
+        ValueError: the dialect is unknown, the schema is not valid in it, or a $ref in it leads
+            nowhere inside it.
     """
     named = schema.get("$schema", Draft202012Validator.META_SCHEMA["$id"])
     if not isinstance(named, str) or (validator := _validator(named)) is None:
@@ -35,9 +37,12 @@ def check_dialect(schema: Schema) -> None:
 
 
 def _validator(dialect: str) -> Any:
-    """The validator of a dialect, also where it is named with http for https or the other way round; None if unknown."""
-    swapped = dialect.replace("https:", "http:") if dialect.startswith("https:") else dialect.replace("http:", "https:")
-    return validator_for({"$schema": dialect}, default=None) or validator_for({"$schema": swapped}, default=None)
+    """The validator of a dialect, also where it is named with http for https or the other way
+    round; None if unknown."""
+    swapped = (dialect.replace("https:", "http:") if dialect.startswith("https:")
+               else dialect.replace("http:", "https:"))
+    return (validator_for({"$schema": dialect}, default=None)
+            or validator_for({"$schema": swapped}, default=None))
 
 
 def _follow_references(resource: Any, resolver: Any) -> None:

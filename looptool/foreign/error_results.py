@@ -23,8 +23,9 @@ _REASONS = (
     "not acceptable|unprocessable (?:entity|content)|too many requests|internal server error|"
     "not implemented|bad gateway|service unavailable|(?:request|gateway) time-?out|"
     "not authenticated")
-_DOING = ("execut|call|runn|invok|fetch|process|pars|access|connect|perform|read|writ|load|gett|occurr|"
-          "while|during")
+_DOING = (
+    "execut|call|runn|invok|fetch|process|pars|access|connect|perform|read|writ|load|gett|occurr|"
+    "while|during")
 _TEXT = re.compile(
     r"(?:an? )?(?:(?-i:[A-Za-z_][\w.]*(?:Error|Exception))|error|exception)"
     rf"(?:\s*:|\s*\(|\s+(?:code\s*:?\s*)?\d+\b|\s+-\s|\s+(?:{_DOING})\w*)"

@@ -1,18 +1,24 @@
-"""Tools as vendors and libraries write them -> name, description and parameters, none of which is guessed.
+"""Tools as vendors and libraries write them -> name, description and parameters, none of which is
+guessed.
 
-In: one JSON object, such as {"name": "weather", "description": "...", "input_schema": {"type": "object", ...}}. Out: the
-same tool with its parameters as a JSON Schema. Which key holds them says whose form it is:
+In: one JSON object, such as {"name": "weather", "description": "...", "input_schema": {"type":
+"object", ...}}. Out: the same tool with its parameters as a JSON Schema. Which key holds them says
+whose form it is:
 
-    parameters                                 OpenAI, Gemini, Mistral, BFCL; xLAM's by name, {"city": {"type": "str"}}
+    parameters                                 OpenAI, Gemini, Mistral, BFCL; xLAM's by name,
+                                               {"city": {"type": "str"}}
     input_schema                               Anthropic
-    inputSchema                                a Model Context Protocol server; in {"toolSpec": ...} Amazon Bedrock
+    inputSchema                                a Model Context Protocol server; in {"toolSpec": ...}
+                                               Amazon Bedrock
     parametersJsonSchema, parameters_json_schema   Gemini
     args_schema                                LangChain
-    inputs                                     smolagents and Hugging Face: required unless "nullable"
+    inputs                                     smolagents and Hugging Face: required unless
+                                               "nullable"
     parameter_definitions                      Cohere: required where it says so
 
-A "required" list beside them counts too. Without any of these only {"type": "function"} says that there are no parameters. A
-key of another meaning refuses the tool; see looptool.foreign.unread_keys.
+A "required" list beside them counts too. Without any of these only {"type": "function"} says that
+there are no parameters. A key of another meaning refuses the tool; see
+looptool.foreign.unread_keys.
 """
 from __future__ import annotations
 
@@ -26,10 +32,12 @@ from looptool.foreign.unread_keys import count_unread, is_known
 from looptool.records import Tool
 
 READ = ("name", "description", "domain", "required", "type")
-KNOWN = ("annotations", "cache_control", "deprecated", "examples", "execution", "icons", "input_examples",
-         "metadata", "output_parameters", "output_schema", "outputSchema", "output_type", "response", "responses",
-         "responseJsonSchema", "response_json_schema", "results", "return", "return_data", "returns", "strict", "tags", "title")
-"""What these hold says nothing of the arguments: results, examples, hints for people and servers."""
+KNOWN = ("annotations", "cache_control", "deprecated", "examples", "execution", "icons",
+         "input_examples", "metadata", "output_parameters", "output_schema", "outputSchema",
+         "output_type", "response", "responses", "responseJsonSchema", "response_json_schema",
+         "results", "return", "return_data", "returns", "strict", "tags", "title")
+"""What these hold says nothing of the arguments: results, examples, hints for people and
+servers."""
 
 
 def read_tool(raw: Any, passed_over: Counter[str] | None = None) -> Tool:
@@ -39,13 +47,15 @@ def read_tool(raw: Any, passed_over: Counter[str] | None = None) -> Tool:
         passed_over: counts the keys that are not read, by name.
 
     Raises:
-        ValueError: this is no tool, a key is not read, or a parameter's meaning is not certain; names the key or parameter.
+        ValueError: this is no tool, a key is not read, or a parameter's meaning is not certain;
+            names the key or parameter.
     """
     if not isinstance(raw, dict):
         raise ValueError(f"a tool is a JSON object, not {quote(raw)}")
     counts: Counter[str] = Counter()
     raw = _unwrapped(raw, counts)
-    name, description, domain = raw.get("name"), raw.get("description") or "", raw.get("domain") or ""
+    name, description, domain = (raw.get("name"), raw.get("description") or "",
+                                 raw.get("domain") or "")
     if not isinstance(name, str) or not name:
         raise ValueError(f'a tool needs a "name", not {quote(name)}')
     if not isinstance(description, str) or not isinstance(domain, str):
@@ -81,7 +91,8 @@ def _parameters(raw: dict[str, Any], passed_over: Counter[str]) -> Schema:
     """The parameters of an unwrapped tool as a JSON Schema.
 
     Raises:
-        ValueError: they are under no key of `READERS` or under two, their meaning is not certain, or a key is not read.
+        ValueError: they are under no key of `READERS` or under two, their meaning is not certain,
+            or a key is not read.
     """
     count_unread(raw, (*READ, *READERS), KNOWN, passed_over)
     if raw.get("type") not in (None, "function", "custom"):
@@ -91,21 +102,25 @@ def _parameters(raw: dict[str, Any], passed_over: Counter[str]) -> Schema:
         raise ValueError(f'both "{held[0]}" and "{held[1]}" may be its parameters')
     if held:
         return READERS[held[0]](raw[held[0]], _required(raw))
-    unread = [key for key in raw if key not in READ and not is_known(key, KNOWN)] + ["required"] * bool(raw.get("required"))
+    unread = [key for key in raw if key not in READ
+              and not is_known(key, KNOWN)] + ["required"] * bool(raw.get("required"))
     if unread or raw.get("type") != "function":
-        raise ValueError('it has no "parameters"' + (f', and the key "{unread[0]}" is not read' if unread else ""))
+        raise ValueError('it has no "parameters"'
+                         + (f', and the key "{unread[0]}" is not read' if unread else ""))
     return json_schema({})
 
 
 def _required(raw: dict[str, Any]) -> list[str] | None:
     names = raw.get("required")
-    if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+    if (names is not None
+            and not (isinstance(names, list) and all(isinstance(name, str) for name in names))):
         raise ValueError(f'"required" must be a list of names, not {quote(names)}')
     return names
 
 
 def _either(parameters: Any, required: list[str] | None) -> Schema:
-    """A JSON Schema, or parameters by name, which are required unless their type or a default says otherwise."""
+    """A JSON Schema, or parameters by name, which are required unless their type or a default says
+    otherwise."""
     parameters = parameters or {}
     if required is not None and isinstance(parameters, dict) and not is_json_schema(parameters):
         return schema_by_name(parameters, lambda name, spec: name in required)
@@ -122,7 +137,8 @@ def _schema(key: str) -> Callable[[Any, list[str] | None], Schema]:
 
 def _by_name(is_required: Callable[[Any], bool]) -> Callable[[Any, list[str] | None], Schema]:
     def read(parameters: Any, required: list[str] | None) -> Schema:
-        return schema_by_name(parameters, lambda name, spec: is_required(spec) if required is None else name in required)
+        return schema_by_name(parameters, lambda name, spec: is_required(spec) if required is None
+                              else name in required)
     return read
 
 
@@ -131,14 +147,16 @@ def _with_required(schema: Schema, names: list[str] | None) -> Schema:
     if not names or set(names) == set(schema["required"]):
         return schema
     if schema["required"]:
-        raise ValueError(f'"required" is {quote(names)} beside the parameters and {quote(schema["required"])} in them')
+        raise ValueError(f'"required" is {quote(names)} beside the parameters and '
+                         f'{quote(schema["required"])} in them')
     return json_schema({**schema, "required": names})
 
 
 READERS: dict[str, Callable[[Any, list[str] | None], Schema]] = {
     "parameters": _either,
-    **{key: _schema(key) for key in ("input_schema", "inputSchema", "parametersJsonSchema", "parameters_json_schema",
-                                     "args_schema")},
+    **{key: _schema(key)
+       for key in ("input_schema", "inputSchema", "parametersJsonSchema", "parameters_json_schema",
+                   "args_schema")},
     "inputs": _by_name(lambda spec: spec.get("nullable") is not True),
     "parameter_definitions": _by_name(lambda spec: spec.get("required") is True)}
 """How the parameters under a key are read; the second argument is the tool's own "required"."""

@@ -1,7 +1,9 @@
-"""The keys of a foreign record that its reader does not read: counted by name, or a reason to refuse the record.
+"""The keys of a foreign record that its reader does not read: counted by name, or a reason to
+refuse the record.
 
-In: a record of others, and the keys that mean something here. Out: counts by name. A key that can hold meaning, as its
-value is a filled object or list, refuses the record unless the reader knows that it says nothing of what is read.
+In: a record of others, and the keys that mean something here. Out: counts by name. A key that can
+hold meaning, as its value is a filled object or list, refuses the record unless the reader knows
+that it says nothing of what is read.
 """
 from __future__ import annotations
 
@@ -12,11 +14,13 @@ from typing import Any
 from looptool.calling.type_names import quote
 
 
-def count_unread(record: dict[str, Any], read: Collection[str], known: Collection[str], counts: Counter[str]) -> None:
+def count_unread(record: dict[str, Any], read: Collection[str], known: Collection[str],
+                 counts: Counter[str]) -> None:
     """Count each key of `record` that is not in `read`.
 
     Args:
-        known: keys whose value may be anything, as it is known to say nothing of what is read; so are "x-..." and "_...".
+        known: keys whose value may be anything, as it is known to say nothing of what is read; so
+            are "x-..." and "_...".
 
     Raises:
         ValueError: a key holds an object or a list, and is neither read nor known; names it.

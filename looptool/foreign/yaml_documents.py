@@ -1,7 +1,9 @@
-"""YAML 1.2 by its core schema, as JSON would hold it: NO, on, 12:30 and dates are text, and so is every key.
+"""YAML 1.2 by its core schema, as JSON would hold it: NO, on, 12:30 and dates are text, and so is
+every key.
 
-In: one document. Out: objects, lists, text, numbers, true, false and null. A key that is there twice, a second
-document, and a tag of no JSON value are errors; anchors and merge keys ("<<") are followed.
+In: one document. Out: objects, lists, text, numbers, true, false and null. A key that is there
+twice, a second document, and a tag of no JSON value are errors; anchors and merge keys ("<<") are
+followed.
 """
 from __future__ import annotations
 
@@ -21,9 +23,11 @@ _SCALAR = re.compile(r"""
     (?P<null>~|null|Null|NULL|)
   | (?P<bool>true|True|TRUE|false|False|FALSE)
   | (?P<int>[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)
-  | (?P<float>[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))
+  | (?P<float>[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?
+      |[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))
   | (?P<merge><<)""", re.VERBOSE)
-"""Plain scalars that are no text (YAML 1.2.2, section 10.3.2); ruamel.yaml by itself adds 1_000, 0b11, "=" and dates."""
+"""Plain scalars that are no text (YAML 1.2.2, section 10.3.2); ruamel.yaml by itself adds 1_000,
+0b11, "=" and dates."""
 
 
 class _Resolver(VersionedResolver):

@@ -1,4 +1,5 @@
-"""Verification of one labelled step, second tier (section 3.2): a model says whether the label is right.
+"""Verification of one labelled step, second tier (section 3.2): a model says whether the label is
+right.
 
 In: a sample that keeps to the rules (sample_rules.py, the first tier), and `ask`. Out: right,
 wrong, or why no reply could be read, which is no verdict. Used on dialogs, on expanded samples and,
@@ -47,7 +48,8 @@ async def is_correct(sample: Sample, ask: Ask, checker: str) -> bool | Unread:
         CallFailed: a call got no answer.
     """
     chat = chat_about(CHECKER_PROMPT, sample, answer=one_line(sample.label))
-    read = await ask_until_read(ask, "checker", chat, checker, lambda text: read_object(text, Accepts))
+    read = await ask_until_read(ask, "checker", chat, checker,
+                                lambda text: read_object(text, Accepts))
     return read if isinstance(read, str) else read[0].correct
 
 
@@ -75,16 +77,20 @@ class Refusal(Record):
     one was cut."""
 
 
-async def refusals(config: Config, samples: Path, output: Path, fresh: bool = False) -> dict[str, str]:
-    """The reason for each sample of a file that keeps to the rules and is not accepted by the checker.
+async def refusals(config: Config, samples: Path, output: Path,
+                   fresh: bool = False) -> dict[str, str]:
+    """The reason for each sample of a file that keeps to the rules and is not accepted by the
+    checker.
 
-    They are written to `output` by a stage, so that a run that was killed goes on; see looptool.stages.llm_stage.run_stage.
+    They are written to `output` by a stage, so that a run that was killed goes on; see
+    looptool.stages.llm_stage.run_stage.
 
     Raises:
         InputError: a call got no answer, so that the file cannot be filtered yet.
     """
     def inputs() -> Iterator[tuple[str, Sample]]:
-        return ((sample.id, sample) for sample in keep_valid(read_jsonl(samples, Sample), Counter(), []))
+        return ((sample.id, sample)
+                for sample in keep_valid(read_jsonl(samples, Sample), Counter(), []))
 
     async with Client.from_config(config, RunFiles(config).answers) as client:
         ask = make_ask(client, {"checker": checker_sampling(config)})
@@ -92,12 +98,16 @@ async def refusals(config: Config, samples: Path, output: Path, fresh: bool = Fa
         async def work(sample: Sample) -> Outcome:
             answer = await is_correct(sample, ask, checker_of(config))
             reason = "accepted" if answer is True else reason_against(answer)
-            return Outcome([] if reason == "accepted" else [Refusal(id=sample.id, reason=reason)], reason)
+            return Outcome([] if reason == "accepted" else [Refusal(id=sample.id, reason=reason)],
+                           reason)
 
         settings = {**client.settings("checker"), "checker": checker_of(config),
                     "temperature": config.verify.temperature}
-        meta = await run_stage("judge", Inputs(inputs), work, output, settings=settings, sources=[samples, CHECKER_PROMPT],
+        meta = await run_stage("judge", Inputs(inputs), work, output, settings=settings,
+                               sources=[samples, CHECKER_PROMPT],
                                in_flight=config.teacher.in_flight, usage=client.usage, fresh=fresh)
     if meta.failed:
-        raise InputError(f"{samples}: {meta.failed:,} samples got no answer, so nothing is filtered yet; run it again")
-    return {refusal.id: refusal.reason for refusal in read_jsonl(output, Refusal)} if meta.records else {}
+        raise InputError(f"{samples}: {meta.failed:,} samples got no answer, so nothing is "
+                         "filtered yet; run it again")
+    return {refusal.id: refusal.reason
+            for refusal in read_jsonl(output, Refusal)} if meta.records else {}

@@ -1,8 +1,8 @@
 """How judge, generator and checker are asked about a sample, and how their replies are read.
 
 The system text holds what is the same for every question about one set of tools; what is asked
-stands in blocks of the user's message. A reply that cannot be read is asked for again under other draw numbers, a few
-times; then there is none, and why, which is never a verdict.
+stands in blocks of the user's message. A reply that cannot be read is asked for again under other
+draw numbers, a few times; then there is none, and why, which is never a verdict.
 """
 from __future__ import annotations
 
@@ -39,11 +39,13 @@ def make_ask(client: Client, sampling: dict[str, Sampling]) -> Ask:
 
 
 def chat_about(prompt: Path, sample: Sample, **blocks: str) -> list[ChatMessage]:
-    """One question about a sample: the prompt file with date and tools, then its conversation and `blocks`."""
+    """One question about a sample: the prompt file with date and tools, then its conversation and
+    `blocks`."""
     system = fill(read_prompt(prompt), date=sample.date,
                   tools=without_turn_markers(render_tools(sample.tools)))
     parts = {"conversation": render_conversation(sample.messages), **blocks}
-    content = "\n\n".join(f"<{name}>\n{without_turn_markers(text)}\n</{name}>" for name, text in parts.items())
+    content = "\n\n".join(f"<{name}>\n{without_turn_markers(text)}\n</{name}>"
+                          for name, text in parts.items())
     return [{"role": "system", "content": system}, {"role": "user", "content": content}]
 
 
@@ -52,8 +54,9 @@ def one_line(message: Message) -> str:
     return render_conversation([message])
 
 
-async def ask_until_read(ask: Ask, role: str, chat: list[ChatMessage], model: str, read: Callable[[str], T | None],
-                         first_draw: int = 0, step: int = 1) -> tuple[T, int] | Unread:
+async def ask_until_read(ask: Ask, role: str, chat: list[ChatMessage], model: str,
+                         read: Callable[[str], T | None], first_draw: int = 0,
+                         step: int = 1) -> tuple[T, int] | Unread:
     """What the first readable reply of TRIES draws says, and its draw number; or why none can be
     read.
 

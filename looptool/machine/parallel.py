@@ -1,7 +1,8 @@
-"""One function over the lines of a large file: on one core, on all cores of a machine, or on a Ray cluster.
+"""One function over the lines of a large file: on one core, on all cores of a machine, or on a Ray
+cluster.
 
-In: a function of what it works with and a Chunk of lines. Out: its results in the order of the lines, with only a few
-chunks in memory at a time.
+In: a function of what it works with and a Chunk of lines. Out: its results in the order of the
+lines, with only a few chunks in memory at a time.
 """
 from __future__ import annotations
 
@@ -50,7 +51,8 @@ def chunks(path: Path) -> Iterator[Chunk]:
                 yield Chunk(path, first, lines)
                 first += len(lines)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); run the step that writes it first") from None
+        raise InputError(f"{path}: cannot be read ({error.strerror}); run the step that writes it "
+                         "first") from None
     if first == 1:
         raise InputError(f"{path}: is empty; run the step that writes it again")
 
@@ -68,7 +70,8 @@ class Workers:
     def alone(self) -> bool:
         return self.count == 1 and not self.ray
 
-    def in_order(self, function: Callable[[Tools, Chunk], Result], tools: Tools, path: Path) -> Iterator[Result]:
+    def in_order(self, function: Callable[[Tools, Chunk], Result], tools: Tools,
+                 path: Path) -> Iterator[Result]:
         """function(tools, chunk) for each chunk of a file; `tools` goes to every process once."""
         if self.ray:
             yield from _on_ray(function, tools, path)
@@ -80,7 +83,8 @@ ONE = Workers()
 _work: Callable[[Chunk], Any]
 
 
-def _on_cores(count: int, function: Callable[[Tools, Chunk], Result], tools: Tools, parts: Iterator[Chunk]) -> Iterator[Result]:
+def _on_cores(count: int, function: Callable[[Tools, Chunk], Result], tools: Tools,
+              parts: Iterator[Chunk]) -> Iterator[Result]:
     with ProcessPoolExecutor(count, get_context("spawn"), _remember, (function, tools)) as pool:
         waiting = deque(pool.submit(_do, part) for part in islice(parts, 2 * count))
         while waiting:
@@ -99,10 +103,12 @@ def _do(part: Chunk) -> Any:
 
 
 class _Mapper:
-    """The function as Ray Data wants it: made once a process, called with a batch of lines; a wrong line is a result too."""
+    """The function as Ray Data wants it: made once a process, called with a batch of lines; a wrong
+    line is a result too."""
 
     def __init__(self, function: Callable[[Tools, Chunk], Any], tools: Any, path: Path):
-        self.function, self.tools, self.path = function, tools, path.with_name(f"{path.name} (a chunk of it)")
+        self.function, self.tools, self.path = (function, tools,
+                                                path.with_name(f"{path.name} (a chunk of it)"))
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         lines = [line.encode() for line in batch["text"]]
@@ -113,15 +119,18 @@ class _Mapper:
         return {"result": [pickle.dumps(result)]}
 
 
-def _on_ray(function: Callable[[Tools, Chunk], Result], tools: Tools, path: Path) -> Iterator[Result]:
+def _on_ray(function: Callable[[Tools, Chunk], Result], tools: Tools,
+            path: Path) -> Iterator[Result]:
     import ray
 
-    ray.init(address=os.environ.get("RAY_ADDRESS", "local"), log_to_driver=False, logging_level=logging.WARNING)
+    ray.init(address=os.environ.get("RAY_ADDRESS", "local"), log_to_driver=False,
+             logging_level=logging.WARNING)
     context = ray.data.DataContext.get_current()
     context.execution_options.preserve_order, context.enable_progress_bars = True, False
     cores = int(ray.cluster_resources()["CPU"])
     lines = ray.data.read_text(str(path), drop_empty_lines=False)
-    results = lines.map_batches(_Mapper, fn_constructor_args=(function, tools, path), batch_size=LINES,
+    results = lines.map_batches(_Mapper, fn_constructor_args=(function, tools, path),
+                                batch_size=LINES,
                                 compute=ray.data.ActorPoolStrategy(min_size=1, max_size=cores))
     try:
         for row in results.iter_rows():
@@ -137,13 +146,15 @@ def add_workers(parser: argparse.ArgumentParser) -> None:
     """The flags --workers and --ray."""
     parser.add_argument("--workers", type=int, default=0, metavar="N",
                         help="processes (default: one for each 64 MB of input, up to the cores)")
-    parser.add_argument("--ray", action="store_true", help="spread the work over a Ray cluster ($RAY_ADDRESS)")
+    parser.add_argument("--ray", action="store_true",
+                        help="spread the work over a Ray cluster ($RAY_ADDRESS)")
 
 
 def choose_workers(args: argparse.Namespace, source: Path) -> Workers:
     """As the flags say, or by the size of the input."""
     if args.workers < 0:
-        raise InputError(f"--workers {args.workers}: give a number of processes, or 0 to choose by the size of the input")
+        raise InputError(f"--workers {args.workers}: give a number of processes, or 0 to choose by "
+                         "the size of the input")
     size = source.stat().st_size if source.exists() else 0
     cores = len(os.sched_getaffinity(0))
     return Workers(args.workers or max(1, min(cores, size // BYTES_A_WORKER)), args.ray)

@@ -15,8 +15,8 @@ _reply = msgspec.json.Decoder(Reply)
 class AnswerCache:
     """Answers by the hash of their request, in one SQLite file that several processes may share.
 
-    The file is made by the first look-up, so that a run refused before its first call writes nothing. Write-ahead
-    logging: an answer that `put` took survives a killed process.
+    The file is made by the first look-up, so that a run refused before its first call writes
+    nothing. Write-ahead logging: an answer that `put` took survives a killed process.
     """
 
     def __init__(self, path: Path):
@@ -30,7 +30,8 @@ class AnswerCache:
 
     def put(self, key: bytes, reply: Reply) -> None:
         """Keep an answer; it is safe when this returns."""
-        self._execute("INSERT OR REPLACE INTO answers VALUES (?, ?)", key, msgspec.json.encode(reply))
+        self._execute("INSERT OR REPLACE INTO answers VALUES (?, ?)", key,
+                      msgspec.json.encode(reply))
 
     def close(self) -> None:
         if self._connection is not None:
@@ -42,13 +43,15 @@ class AnswerCache:
             self._connection = self._connection or self._open()
             return self._connection.execute(statement, values)
         except (OSError, sqlite3.Error) as error:
-            raise InputError(f"{self.path}: the cache of answers cannot be used ({error}); check the folder's "
-                             "permissions and space, or remove the file if it is damaged") from None
+            raise InputError(
+                f"{self.path}: the cache of answers cannot be used ({error}); check the folder's "
+                "permissions and space, or remove the file if it is damaged") from None
 
     def _open(self) -> sqlite3.Connection:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(self.path, timeout=60, isolation_level=None)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute("CREATE TABLE IF NOT EXISTS answers (key BLOB PRIMARY KEY, reply BLOB NOT NULL)")
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS answers (key BLOB PRIMARY KEY, reply BLOB NOT NULL)")
         return connection

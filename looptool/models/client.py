@@ -1,14 +1,15 @@
-"""One async client for every OpenAI-compatible endpoint: shared load, retries, a cache of answers, accounting by role.
+"""One async client for every OpenAI-compatible endpoint: shared load, retries, a cache of answers,
+accounting by role.
 
 An answer is paid once: it is written to SQLite when it arrives, under a key of what changes it
-(model, messages, sampling, tools, draw number; see looptool.models.request for schema and limit) and of
-nothing else, and looked up there before anything waits. Transient errors are tried again, with
-backoff and jitter, up to `teacher.tries` times, one that took the whole of
+(model, messages, sampling, tools, draw number; see looptool.models.request for schema and limit)
+and of nothing else, and looked up there before anything waits. Transient errors are tried again,
+with backoff and jitter, up to `teacher.tries` times, one that took the whole of
 `teacher.timeout_seconds` once; then, and at once on a request that the server refuses, the call
 fails with CallFailed. What only the user can mend (key, model name, address) is an InputError.
 
-Requests go out through `AsyncOpenAI.post` and are read by msgspec: the typed methods of the openai package cost twice
-the CPU, most of it in pydantic.
+Requests go out through `AsyncOpenAI.post` and are read by msgspec: the typed methods of the openai
+package cost twice the CPU, most of it in pydantic.
 """
 from __future__ import annotations
 
@@ -39,7 +40,8 @@ __all__ = ["CallFailed", "Client", "Continuation", "Reply", "Sampling", "Usage"]
 TEACHER = ("teacher.models", "teacher.base_urls")
 """Where the config names models and addresses, for what only the user can mend."""
 HOME_ADVANTAGE = 16
-"""Calls that an endpoint may have in flight above the least busy one, and still gets what it has the beginning of."""
+"""Calls that an endpoint may have in flight above the least busy one, and still gets what it has
+the beginning of."""
 TIMEOUTS = 2
 """Tries of one call that may run into teacher.timeout_seconds: a server that hangs is met once
 more, not five times."""
@@ -53,20 +55,23 @@ class Client:
                  keys: tuple[str, str] = TEACHER):
         self.usage: defaultdict[str, Usage] = defaultdict(Usage)
         self.backoff_seconds = 0.5
-        """Pause before the second try; doubled for each further one, and drawn between half and all of it."""
+        """Pause before the second try; doubled for each further one, and drawn between half and all
+        of it."""
         self._endpoints = endpoints
         self._cache = AnswerCache(cache)
         self._teacher = config.teacher
         self._keys = keys
         self._slots = asyncio.Semaphore(in_flight)
         self.world = b"".join(endpoint.world for endpoint in endpoints).hex()
-        """What answers depend on beside the request; "" for servers of models. Part of what a stage's settings are."""
+        """What answers depend on beside the request; "" for servers of models. Part of what a
+        stage's settings are."""
         self._pending: dict[bytes, asyncio.Future[tuple[Reply, bool]]] = {}
 
     @classmethod
     def from_config(cls, config: Config, cache: Path, base_urls: list[str] | None = None,
                     in_flight: int | None = None, keys: tuple[str, str] = TEACHER) -> Client:
-        """A client for the teacher, or with `base_urls` and `in_flight` for other servers, which `keys` of the config name.
+        """A client for the teacher, or with `base_urls` and `in_flight` for other servers, which
+        `keys` of the config name.
 
         Raises:
             InputError: no endpoint is configured, or one is no URL.
@@ -84,9 +89,11 @@ class Client:
         await asyncio.gather(*(endpoint.close() for endpoint in self._endpoints))
         self._cache.close()
 
-    async def ask(self, role: str, messages: list[dict[str, Any]], sampling: Sampling, draw: int = 0,
-                  model: str | None = None, tools: list[dict[str, Any]] | None = None) -> Reply:
-        """One answer to chat `messages`; `draw` tells repeated draws apart and is sent as the request's seed.
+    async def ask(self, role: str, messages: list[dict[str, Any]], sampling: Sampling,
+                  draw: int = 0, model: str | None = None,
+                  tools: list[dict[str, Any]] | None = None) -> Reply:
+        """One answer to chat `messages`; `draw` tells repeated draws apart and is sent as the
+        request's seed.
 
         Raises:
             CallFailed: no answer after all tries, or the server refuses this request.
@@ -128,10 +135,12 @@ class Client:
     async def complete(self, role: str, prompt: list[int], how: Continuation, home: int) -> Reply:
         """The continuation of a prompt in tokens, with the log-probability of each of its tokens.
 
-        Nothing is cached: the same server may serve another checkpoint under the same name tomorrow.
+        Nothing is cached: the same server may serve another checkpoint under the same name
+        tomorrow.
 
         Args:
-            home: prompts with the same number begin alike, and go to the same endpoint unless that has much more to do.
+            home: prompts with the same number begin alike, and go to the same endpoint unless that
+                has much more to do.
 
         Raises: as `ask`.
         """
@@ -158,14 +167,17 @@ class Client:
         lists = []
         for endpoint in self._endpoints:
             try:
-                lists.append([model.model_dump() for model in (await endpoint.client.models.list()).data])
+                lists.append(
+                    [model.model_dump() for model in (await endpoint.client.models.list()).data])
             except (openai.OpenAIError, aiohttp.ClientError) as error:
-                raise InputError(f"{endpoint.url}: does not list its models ({type(error).__name__}); start the server, or "
-                                 "check its address") from None
+                raise InputError(f"{endpoint.url}: does not list its models "
+                                 f"({type(error).__name__}); start the server, or check its "
+                                 "address") from None
         return lists
 
     async def _shared(self, question: Question) -> tuple[Reply, bool] | None:
-        """The answer of an equal call in flight; None where there is none, or where it was cancelled."""
+        """The answer of an equal call in flight; None where there is none, or where it was
+        cancelled."""
         while (pending := self._pending.get(question.identity)) is not None:
             await asyncio.wait([pending])
             if not pending.cancelled():
@@ -177,7 +189,9 @@ class Client:
         pending = self._pending[question.identity] = asyncio.get_running_loop().create_future()
         started = time.monotonic()
         try:
-            reply, formed = await self._try(question.model, partial(put, question, self._teacher.structured == "on"), usage)
+            reply, formed = await self._try(question.model,
+                                            partial(put, question,
+                                                    self._teacher.structured == "on"), usage)
             question.keep(self._cache, reply, formed)
             pending.set_result((reply, formed))
         except CallFailed as error:
@@ -196,7 +210,8 @@ class Client:
         usage.prompt_tokens += reply.prompt_tokens
         usage.completion_tokens += reply.completion_tokens
         usage.dollars += (reply.prompt_tokens * self._teacher.dollars_per_million_prompt_tokens
-                          + reply.completion_tokens * self._teacher.dollars_per_million_completion_tokens) / 1e6
+                          + reply.completion_tokens
+                          * self._teacher.dollars_per_million_completion_tokens) / 1e6
 
     async def _try(self, model: str, put: Callable[[Endpoint], Awaitable[T]], usage: Usage,
                    home: int | None = None) -> T:
@@ -224,16 +239,22 @@ class Client:
             usage.failed_tries += 1
             if failed >= self._teacher.tries or timeouts >= TIMEOUTS:
                 raise CallFailed(f"no answer in {failed} tries; last: {reason}")
-            backoff = min(self.backoff_seconds * 2 ** (failed - 1), LONGEST_PAUSE) * random.uniform(0.5, 1)
+            backoff = min(self.backoff_seconds * 2 ** (failed - 1),
+                          LONGEST_PAUSE) * random.uniform(0.5, 1)
             await asyncio.sleep(max(backoff, pause))
 
     def _choose(self, model: str, home: int | None) -> Endpoint:
-        """The endpoint with the fewest calls in flight, one that rests only where all do; `home` may have some more."""
+        """The endpoint with the fewest calls in flight, one that rests only where all do; `home`
+        may have some more."""
         able = [endpoint for endpoint in self._endpoints if model not in endpoint.lacks]
         if not able:
-            said = "; ".join(f"{endpoint.url}: 404 {endpoint.lacks[model]}" for endpoint in self._endpoints)
-            raise InputError(f"no endpoint serves the model {model!r} ({said}); check {self._keys[0]}, and "
-                             f"{self._keys[1]}, which mostly end in /v1")
-        now, near = time.monotonic(), None if home is None else self._endpoints[home % len(self._endpoints)]
+            said = "; ".join(f"{endpoint.url}: 404 {endpoint.lacks[model]}"
+                             for endpoint in self._endpoints)
+            raise InputError(
+                f"no endpoint serves the model {model!r} ({said}); check {self._keys[0]}, and "
+                f"{self._keys[1]}, which mostly end in /v1")
+        now, near = (time.monotonic(), None if home is None
+                     else self._endpoints[home % len(self._endpoints)])
         return min(able, key=lambda endpoint: (endpoint.rests_until > now,
-                                               endpoint.in_flight - (HOME_ADVANTAGE if endpoint is near else 0)))
+                                               endpoint.in_flight
+                                               - (HOME_ADVANTAGE if endpoint is near else 0)))

@@ -1,4 +1,5 @@
-"""What a model answered: read from an endpoint's JSON, and kept in SQLite so that no answer is paid twice."""
+"""What a model answered: read from an endpoint's JSON, and kept in SQLite so that no answer is paid
+twice."""
 from __future__ import annotations
 
 
@@ -8,7 +9,8 @@ from looptool.calling.reply import split_reasoning
 
 
 class CallFailed(Exception):
-    """One call got no answer: transient errors on every try, or a request that the server refuses. Never a verdict."""
+    """One call got no answer: transient errors on every try, or a request that the server refuses.
+    Never a verdict."""
 
 
 class Transient(Exception):
@@ -52,7 +54,8 @@ class Usage(msgspec.Struct):
 
 
 class ToolCall(msgspec.Struct, frozen=True):
-    """A call in the API's own field, as the model wrote it; endpoints without a tool parser leave calls in the text."""
+    """A call in the API's own field, as the model wrote it; endpoints without a tool parser leave
+    calls in the text."""
 
     name: str
     arguments: str
@@ -157,7 +160,8 @@ def read_completion(body: bytes) -> Reply:
         text, reasoning = split_reasoning(text)
     usage = completion.usage or _Usage()
     return Reply(text=text, reasoning=reasoning, finish=choice.finish_reason or "stop",
-                 tool_calls=[ToolCall(call.function.name, call.function.arguments) for call in tool_calls],
+                 tool_calls=[ToolCall(call.function.name, call.function.arguments)
+                             for call in tool_calls],
                  prompt_tokens=usage.prompt_tokens, completion_tokens=usage.completion_tokens,
                  logprobs=[token.logprob for token in choice.logprobs.content]
                  if choice.logprobs and choice.logprobs.content else None)
@@ -177,6 +181,6 @@ def read_text_completion(body: bytes) -> Reply:
         raise Transient("response without an answer")
     choice, usage = completion.choices[0], completion.usage or _Usage()
     logprobs = choice.logprobs.token_logprobs if choice.logprobs else None
-    return Reply(text=choice.text, finish=choice.finish_reason or "stop", prompt_tokens=usage.prompt_tokens,
-                 completion_tokens=usage.completion_tokens,
+    return Reply(text=choice.text, finish=choice.finish_reason or "stop",
+                 prompt_tokens=usage.prompt_tokens, completion_tokens=usage.completion_tokens,
                  logprobs=logprobs if logprobs and None not in logprobs else None)

@@ -26,7 +26,8 @@ REFUSED = (openai.BadRequestError, openai.UnprocessableEntityError)
 again."""
 _HEADERS = {"headers": {"Content-Type": "application/json"}}
 _MANY_CONNECTIONS = 65536
-"""The aiohttp transport takes no limit for its default of 100 connections, which would throttle the stage."""
+"""The aiohttp transport takes no limit for its default of 100 connections, which would throttle the
+stage."""
 
 
 class Endpoint:
@@ -59,14 +60,16 @@ class Endpoint:
         if self.server is not None:
             await self.server.up()
         try:
-            response = await self.client.post(path, cast_to=httpx2.Response, content=body, options=_HEADERS)
+            response = await self.client.post(path, cast_to=httpx2.Response, content=body,
+                                              options=_HEADERS)
             return read(response.content)
         except (openai.APIConnectionError, aiohttp.ClientError) as error:
             timed_out = isinstance(error.__cause__, httpx2.ReadTimeout)
             raise Transient(f"no response ({_cause(error)})", timed_out=timed_out) from None
         except openai.APIStatusError as error:
             if error.status_code in (408, 425, 429) or error.status_code >= 500:
-                raise Transient(f"status {error.status_code}", _retry_after(error.response)) from None
+                raise Transient(f"status {error.status_code}",
+                                _retry_after(error.response)) from None
             raise
 
     async def close(self) -> None:
@@ -91,24 +94,30 @@ def connect(url: str, config: Config,
     """
     server = None
     if url == "simulated":
-        from looptool.simulation.server import simulated_connection  # the only line that knows of the simulation
+        # the only line that knows of the simulation
+        from looptool.simulation.server import simulated_connection
         return *simulated_connection(config), None
     if url.startswith(WORD) and key == "teacher.base_urls":
         server = OwnServer(url, Path(config.run_dir) / "teacher_server.log")
         url = server.url
     if not url.startswith(("http://", "https://")):
-        environment = ", or the environment variable OPENAI_BASE_URL," if key == "teacher.base_urls" else ""
-        raise InputError(f"{key}: {url!r} is no URL; set it{environment} to something like http://localhost:8000/v1")
-    timeout = openai.Timeout(config.teacher.timeout_seconds, connect=min(30.0, config.teacher.timeout_seconds))
+        environment = (", or the environment variable OPENAI_BASE_URL,"
+                       if key == "teacher.base_urls" else "")
+        raise InputError(f"{key}: {url!r} is no URL; set it{environment} to something like "
+                         "http://localhost:8000/v1")
+    timeout = openai.Timeout(config.teacher.timeout_seconds,
+                             connect=min(30.0, config.teacher.timeout_seconds))
     limits = httpx2.Limits(max_connections=_MANY_CONNECTIONS, keepalive_expiry=3)
-    http_client = openai.DefaultAioHttpClient(timeout=timeout, limits=limits, verify=_certificates())
-    return openai.AsyncOpenAI(base_url=url, api_key=os.environ.get("OPENAI_API_KEY") or "none", max_retries=0,
-                              http_client=http_client), b"", server
+    http_client = openai.DefaultAioHttpClient(timeout=timeout, limits=limits,
+                                              verify=_certificates())
+    return openai.AsyncOpenAI(base_url=url, api_key=os.environ.get("OPENAI_API_KEY") or "none",
+                              max_retries=0, http_client=http_client), b"", server
 
 
 @functools.cache
 def _certificates() -> ssl.SSLContext:
-    """The usual certificates; reading them takes 20 ms, which many endpoints need not spend each."""
+    """The usual certificates; reading them takes 20 ms, which many endpoints need not spend
+    each."""
     return httpx2.create_ssl_context()
 
 
@@ -134,7 +143,9 @@ def detail(error: openai.APIStatusError) -> str:
 
 
 def refusal(url: str, error: openai.APIStatusError) -> CallFailed | InputError:
-    """What a refused request means: a wrong key is the user's to mend, anything else fails this call only."""
+    """What a refused request means: a wrong key is the user's to mend, anything else fails this
+    call only."""
     if error.status_code in (401, 403):
-        return InputError(f"{url}: {error.status_code}, the server refuses the key; set OPENAI_API_KEY")
+        return InputError(
+            f"{url}: {error.status_code}, the server refuses the key; set OPENAI_API_KEY")
     return CallFailed(f"{url}: {error.status_code}, refused: {detail(error)}")

@@ -1,7 +1,9 @@
-"""How many tokens a prompt has by the student's tokenizer, and whether it fits, mostly without asking the tokenizer.
+"""How many tokens a prompt has by the student's tokenizer, and whether it fits, mostly without
+asking the tokenizer.
 
-Tokenizing is nearly all of the time that samples take to make. A text has no more tokens than bytes, and a tool's
-definition, which comes again with every sample, is counted once: so the tokenizer is asked only near the limit.
+Tokenizing is nearly all of the time that samples take to make. A text has no more tokens than
+bytes, and a tool's definition, which comes again with every sample, is counted once: so the
+tokenizer is asked only near the limit.
 """
 from __future__ import annotations
 
@@ -25,7 +27,8 @@ MARGIN = 32
 
 
 def leave_torch_out() -> None:
-    """For scripts that tokenize only: transformers would import torch, which takes two seconds and 260 MB, for nothing.
+    """For scripts that tokenize only: transformers would import torch, which takes two seconds and
+    260 MB, for nothing.
 
     Where torch is there already, it stays.
     """
@@ -53,12 +56,14 @@ def load_tokenizer(path: str, name: str = "") -> Any:
     try:
         return AutoTokenizer.from_pretrained(path)
     except (OSError, ValueError) as error:
-        raise InputError(f"{name or path}: its tokenizer cannot be loaded ({str(error).splitlines()[0]}); name a folder or "
-                         "a model of the hub") from None
+        raise InputError(f"{name or path}: its tokenizer cannot be loaded "
+                         f"({str(error).splitlines()[0]}); name a folder or a model of the "
+                         "hub") from None
 
 
 def token_length(tokenizer: Any) -> Callable[[list[ChatMessage]], int]:
-    """Tokens of a rendered prompt with the opening of the answer, as training and probing will see it."""
+    """Tokens of a rendered prompt with the opening of the answer, as training and probing will see
+    it."""
     def length(chat: list[ChatMessage]) -> int:
         text = tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
         return len(tokenizer(text, add_special_tokens=False)["input_ids"])
@@ -67,7 +72,8 @@ def token_length(tokenizer: Any) -> Callable[[list[ChatMessage]], int]:
 
 
 class StudentFits:
-    """`PromptFits` by the student's tokenizer, loaded with the first prompt: a wrong input need not wait for that.
+    """`PromptFits` by the student's tokenizer, loaded with the first prompt: a wrong input need not
+    wait for that.
 
     It can be sent to another process, which loads the tokenizer for itself.
     """
@@ -93,14 +99,16 @@ class StudentFits:
 class PromptFits:
     """Whether a prompt fits, answered as `token_length` would.
 
-    The bounds: the bytes of all; or, nearer, the tokens of the system text's lines, each line counted once for all prompts,
-    and the bytes of the rest. Lines are counted by themselves, which is right for tokenizers that never join
-    text across the end of a line; the first prompts are counted whole too, and where a bound fails, none is used again.
+    The bounds: the bytes of all; or, nearer, the tokens of the system text's lines, each line
+    counted once for all prompts, and the bytes of the rest. Lines are counted by themselves, which
+    is right for tokenizers that never join text across the end of a line; the first prompts are
+    counted whole too, and where a bound fails, none is used again.
     """
 
     def __init__(self, tokenizer: Any):
         self._length, self._checks, self._trusted = token_length(tokenizer), 0, True
-        sizes = [len(tokenizer.apply_chat_template(_empty(turns), add_generation_prompt=True, tokenize=False).encode())
+        sizes = [len(tokenizer.apply_chat_template(_empty(turns), add_generation_prompt=True,
+                                                   tokenize=False).encode())
                  for turns in (1, 2, 3)]
         self._a_turn = MARGIN + max(sizes[1] - sizes[0], sizes[2] - sizes[1])
         self._template = sizes[0] + MARGIN
@@ -128,7 +136,8 @@ class PromptFits:
 
     def size(self, chat: list[ChatMessage]) -> int:
         """Bytes of the prompt, or more."""
-        return self._template + len(chat) * self._a_turn + sum([len(turn["content"].encode()) for turn in chat])
+        return (self._template + len(chat) * self._a_turn
+                + sum([len(turn["content"].encode()) for turn in chat]))
 
     def bound(self, chat: list[ChatMessage]) -> int:
         """No fewer tokens than the prompt has, and no more than `size`."""

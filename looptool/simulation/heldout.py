@@ -1,7 +1,9 @@
-"""Write the held-out tasks of the SIMULATED world: other tools, other phrasings and other values than in training.
+"""Write the held-out tasks of the SIMULATED world: other tools, other phrasings and other values
+than in training.
 
-in   config (simulation.heldout_tasks, seed 0 whatever the run's seed, so that all runs meet the same tasks), and
-     simulation.heldout_tools, where the tools are not those of the built-in held-out catalogue
+in   config (simulation.heldout_tasks, seed 0 whatever the run's seed, so that all runs meet the
+     same tasks), and simulation.heldout_tools, where the tools are not those of the built-in
+     held-out catalogue
 out  <run_dir>/heldout.jsonl, Sample records whose labels are the truth
 
     python -m looptool.simulation.heldout [--config FILE]
@@ -75,17 +77,20 @@ def _draw(rng: random.Random, kind: str,
 
 
 def main() -> None:
-    args = argument_parser(__doc__, with_round=True).parse_args()  # the tasks are the same in every round
+    # the tasks are the same in every round
+    args = argument_parser(__doc__, with_round=True).parse_args()
     config = load_config(args.config, args.overrides)
     path = RunFiles(config).heldout
     if "simulated" not in config.teacher.base_urls:
-        log.info("heldout: the teacher is not simulated; put held-out tasks of your own at %s", path)
+        log.info("heldout: the teacher is not simulated; put held-out tasks of your own at %s",
+                 path)
         return
     named = config.simulation.heldout_tools
     pool = list(read_jsonl(ROOT / named, Tool)) if named else []
     known = path.exists()  # the tasks are looked at before every policy is measured
     count = write_jsonl(path, heldout_samples(config.simulation.heldout_tasks, pool))
-    log.log(logging.DEBUG if known else logging.INFO, "heldout: %d simulated tasks -> %s", count, path)
+    log.log(logging.DEBUG if known else logging.INFO, "heldout: %d simulated tasks -> %s", count,
+            path)
 
 
 if __name__ == "__main__":

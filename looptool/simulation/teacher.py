@@ -1,9 +1,11 @@
-"""The simulated teacher: every role of the paper played by rules, over the prompts that a model would get.
+"""The simulated teacher: every role of the paper played by rules, over the prompts that a model
+would get.
 
-It is reached like a model: an OpenAI chat-completion request goes in, a response body comes out. The role is read from
-the first line of the system text, "# Role: <name>"; what the role works on stands in <blocks> of the prompt. Errors are
-planted at the rates of config.Simulation, drawn from the prompt's content: the same prompt with the same "seed" (the
-draw number) gets the same answer, today and after a restart.
+It is reached like a model: an OpenAI chat-completion request goes in, a response body comes out.
+The role is read from the first line of the system text, "# Role: <name>"; what the role works on
+stands in <blocks> of the prompt. Errors are planted at the rates of config.Simulation, drawn from
+the prompt's content: the same prompt with the same "seed" (the draw number) gets the same answer,
+today and after a restart.
 """
 from __future__ import annotations
 
@@ -37,7 +39,8 @@ class Teacher:
         role = first_line.removeprefix("# Role: ").strip()
         play = ROLES.get(role)
         if play is None:
-            raise NotUnderstood(f"no '# Role: <name>' in the first line of the system text, but {first_line[:60]!r}")
+            raise NotUnderstood("no '# Role: <name>' in the first line of the system text, but "
+                                f"{first_line[:60]!r}")
         text = play(Prompt(role, chat, payload.get("seed") or 0, self.rates, self.seed,
                            str(payload.get("model"))))
         response = _response(payload.get("model", "simulated-teacher"), chat, text)
@@ -50,6 +53,7 @@ def _response(model: str, chat: Chat, text: str) -> dict[str, Any]:
     prompt_tokens = sum(len(message["content"]) for message in chat) // 4
     completion_tokens = len(text) // 4 + 1
     return {"id": "simulated", "object": "chat.completion", "created": 0, "model": model,
-            "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}],
+            "choices": [{"index": 0, "finish_reason": "stop",
+                         "message": {"role": "assistant", "content": text}}],
             "usage": {"prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens,
                       "total_tokens": prompt_tokens + completion_tokens}}

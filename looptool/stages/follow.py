@@ -1,8 +1,9 @@
 """A stage that works ahead: it follows the journal of the stage before while that one still runs.
 
-What it finishes so goes into its own journal. When the stage before has ended, the ordinary run finds it there and does
-what is left, from the whole file and in its order; so the output is that of a serial run whatever happened on the way.
-An input counts as finished under an id that holds all of its content (`id_with`), so nothing old is taken for new.
+What it finishes so goes into its own journal. When the stage before has ended, the ordinary run
+finds it there and does what is left, from the whole file and in its order; so the output is that of
+a serial run whatever happened on the way. An input counts as finished under an id that holds all of
+its content (`id_with`), so nothing old is taken for new.
 """
 from __future__ import annotations
 
@@ -35,25 +36,28 @@ class Follow:
     inputs_of: Callable[[Any], Iterable[tuple[str, Any]]]
     """The stage's (id, record) pairs that one record of the stage before leads to."""
     source: Path
-    """The stage's own input file: the output itself, or what the process makes from it at its end."""
+    """The stage's own input file: the output itself, or what the process makes from it at its
+    end."""
 
     async def inputs(self) -> AsyncIterator[tuple[str, Any]]:
         """All inputs as they come.
 
         Raises:
-            InputError: the process has ended and its output is not there, or its journal was begun anew.
+            InputError: the process has ended and its output is not there, or its journal was begun
+                anew.
         """
         tail, decode, running = Tail(journal_path(self.output)), decoder(self.record_type), True
         while running:
-            running = is_running(self.process)  # asked before reading, so that its last lines are read too
+            # asked before reading, so that its last lines are read too
+            running = is_running(self.process)
             for entry in tail.new_entries():
                 for record in entry.records:
                     for pair in self.inputs_of(decode(record)):
                         yield pair
             await asyncio.sleep(LOOK_SECONDS if running else 0)
         if not self._is_finished():
-            raise InputError(f"{self.source}: is not finished, and process {self.process}, which was to write it, has "
-                             "ended; run its step again, and then this one")
+            raise InputError(f"{self.source}: is not finished, and process {self.process}, which "
+                             "was to write it, has ended; run its step again, and then this one")
 
     def _is_finished(self) -> bool:
         """Whether the source is there, and made from the output as it is now."""
@@ -86,11 +90,13 @@ class Tail:
         except FileNotFoundError:  # not begun yet, or finished
             return
         except msgspec.DecodeError as error:
-            raise InputError(f"{self._path}: was begun anew meanwhile ({error}); run this step again") from None
+            raise InputError(
+                f"{self._path}: was begun anew meanwhile ({error}); run this step again") from None
 
 
 def is_running(process: int) -> bool:
-    """Whether there is such a process, other than one that has ended and was not asked for its exit code."""
+    """Whether there is such a process, other than one that has ended and was not asked for its exit
+    code."""
     try:
         stat = Path(f"/proc/{process}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):

@@ -1,8 +1,9 @@
-"""The journal of a stage: one line for each finished input, so that a killed run loses none and repeats none.
+"""The journal of a stage: one line for each finished input, so that a killed run loses none and
+repeats none.
 
-The first line says what the run is (stage, settings, sources); each further one is an Entry. A line is one write at
-the end of the file. A process that is killed leaves at most one torn line, the last; it is dropped on opening. Only one
-process at a time has the journal open.
+The first line says what the run is (stage, settings, sources); each further one is an Entry. A line
+is one write at the end of the file. A process that is killed leaves at most one torn line, the
+last; it is dropped on opening. Only one process at a time has the journal open.
 """
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ class Entry(msgspec.Struct, kw_only=True):
     reason: str
     records: list[msgspec.Raw]
     usage: dict[str, dict[str, int | float]] = {}
-    """What calls have cost since the line before, by role; as calls overlap, only the sum over lines means much."""
+    """What calls have cost since the line before, by role; as calls overlap, only the sum over
+    lines means much."""
     seconds: float = 0.0
     """Time since the line before."""
 
@@ -35,7 +37,8 @@ def journal_path(output: Path) -> Path:
 
 
 def is_made_from_whole(output: Path) -> bool:
-    """Whether an output is there, or was begun from whole sources, not by following a step that still ran.
+    """Whether an output is there, or was begun from whole sources, not by following a step that
+    still ran.
 
     Raises:
         InputError: the journal's first line is damaged.
@@ -46,11 +49,13 @@ def is_made_from_whole(output: Path) -> bool:
     try:
         with path.open("rb") as file:
             line = file.readline()
-        return line.endswith(b"\n") and FOLLOWED not in msgspec.json.decode(line, type=Header).sources.values()
+        return (line.endswith(b"\n")
+                and FOLLOWED not in msgspec.json.decode(line, type=Header).sources.values())
     except FileNotFoundError:
         return False
     except msgspec.DecodeError as error:
-        raise InputError(f"{path}:1: damaged line ({error}); remove the file, and run again") from None
+        raise InputError(
+            f"{path}:1: damaged line ({error}); remove the file, and run again") from None
 
 
 class Journal:
@@ -60,7 +65,8 @@ class Journal:
         """Open or create it, and drop a torn last line.
 
         Raises:
-            InputError: the folder cannot be written, another process has the journal open, or a line is damaged.
+            InputError: the folder cannot be written, another process has the journal open, or a
+                line is damaged.
         """
         self.path = path
         self.header: Header | None = None
@@ -69,8 +75,8 @@ class Journal:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = _open_locked(path)
         except OSError as error:
-            raise InputError(f"{path}: cannot be written ({error.strerror}); check the folder's permissions, or set "
-                             "run_dir to another one") from None
+            raise InputError(f"{path}: cannot be written ({error.strerror}); check the folder's "
+                             "permissions, or set run_dir to another one") from None
         self._end = self._scan()
         self._places.sort()
         os.ftruncate(self._file, self._end)
@@ -96,7 +102,8 @@ class Journal:
         self._places.add(fingerprint(entry.id), offset)
 
     def read(self, order: Iterable[int]) -> Iterator[Entry]:
-        """The entries of these fingerprints, in this order; those that are not finished are left out."""
+        """The entries of these fingerprints, in this order; those that are not finished are left
+        out."""
         decoder = msgspec.json.Decoder(Entry)
         self._places.sort()
         with self.path.open("rb") as file:
@@ -118,12 +125,13 @@ class Journal:
             if written < len(data):  # the disk is full: the next write says so
                 os.write(self._file, data[written:])
         except OSError as error:
-            raise InputError(f"{self.path}: cannot be written ({error.strerror}); free space and run again, nothing "
-                             "finished is lost") from None
+            raise InputError(f"{self.path}: cannot be written ({error.strerror}); free space and "
+                             "run again, nothing finished is lost") from None
         self._end += len(data)
 
     def _scan(self) -> int:
-        """Read the header and the place of each entry; returns the length without a torn last line."""
+        """Read the header and the place of each entry; returns the length without a torn last
+        line."""
         entries = msgspec.json.Decoder(Entry)
         end = 0
         with self.path.open("rb") as file:
@@ -136,8 +144,8 @@ class Journal:
                     else:
                         self._places.add(fingerprint(entries.decode(line).id), end)
                 except msgspec.DecodeError as error:
-                    raise InputError(f"{self.path}:{number}: damaged line ({error}); remove this line, or the whole "
-                                     "file, and run again") from None
+                    raise InputError(f"{self.path}:{number}: damaged line ({error}); remove this "
+                                     "line, or the whole file, and run again") from None
                 end += len(line)
         return end
 
@@ -150,7 +158,8 @@ def _open_locked(path: Path) -> int:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(file)
-            raise InputError(f"{path}: is being written by another process; wait for it, or stop it") from None
+            raise InputError(
+                f"{path}: is being written by another process; wait for it, or stop it") from None
         try:
             if os.fstat(file).st_ino == os.stat(path).st_ino:
                 return file

@@ -1,4 +1,5 @@
-"""The .meta.json beside an output: what the output was made from, what became of each input, and what it cost."""
+"""The .meta.json beside an output: what the output was made from, what became of each input, and
+what it cost."""
 from __future__ import annotations
 
 import hashlib
@@ -14,7 +15,8 @@ from looptool.models.completion import Usage
 from looptool.terminal import WIDTH
 
 FOLLOWED = "followed"
-"""In place of the hash of a source that was not there yet, in the header of a journal; see looptool.stages.follow."""
+"""In place of the hash of a source that was not there yet, in the header of a journal; see
+looptool.stages.follow."""
 TOKENS = ("prompt_tokens", "completion_tokens")
 _SHOWN = 4  # reasons or keys in the last line; the .meta.json has them all
 
@@ -37,24 +39,28 @@ class StageMeta(Header, kw_only=True):
     counts: dict[str, int]
     """Finished inputs by reason."""
     passed_over: dict[str, int] = {}
-    """How often each key of foreign records was there and was not read; see looptool.foreign.unread_keys."""
+    """How often each key of foreign records was there and was not read; see
+    looptool.foreign.unread_keys."""
     failed: int
-    """Inputs whose call failed: without records, tried again by the next run, unless a later step has been run since."""
+    """Inputs whose call failed: without records, tried again by the next run, unless a later step
+    has been run since."""
     failures: dict[str, int]
     """Failed inputs by cause."""
     records: int
     usage: dict[str, Usage]
     """By role."""
     cost_of_a_record: dict[str, float] = {}
-    """Calls, and prompt and completion tokens paid, for each record, also for what became of no record."""
+    """Calls, and prompt and completion tokens paid, for each record, also for what became of no
+    record."""
     seconds: float
 
     def line(self) -> str:
         """The stage's last line; what a record cost stands in the .meta.json only."""
         failed = f", {self.failed:,} failed" if self.failed else ""
         passed = f", keys passed over: {shortly(self.passed_over)}" if self.passed_over else ""
-        lines = [f"{self.stage}: {self.inputs:,} in -> {shortly(self.counts, most) or 'nothing'}{failed}; "
-                 f"{self.records:,} records{self.marks()}{passed}, {self.seconds:.1f} s"
+        lines = [f"{self.stage}: {self.inputs:,} in -> "
+                 f"{shortly(self.counts, most) or 'nothing'}{failed}; {self.records:,} "
+                 f"records{self.marks()}{passed}, {self.seconds:.1f} s"
                  for most in range(_SHOWN, 0, -1)]
         return next((line for line in lines if len(line) <= WIDTH), lines[-1])
 
@@ -82,7 +88,8 @@ def cost_of_a_record(usage: Mapping[str, Usage], records: int) -> dict[str, floa
     calls, *tokens = totals(usage, "calls", *TOKENS)
     if not (calls and records):
         return {}
-    return {field: round(total / records, 1) for field, total in zip(("calls", *TOKENS), (calls, *tokens), strict=True)}
+    return {field: round(total / records, 1)
+            for field, total in zip(("calls", *TOKENS), (calls, *tokens), strict=True)}
 
 
 def make_header(stage: str, settings: Any, sources: Sequence[Path | str], output: Path,
@@ -93,8 +100,8 @@ def make_header(stage: str, settings: Any, sources: Sequence[Path | str], output
         InputError: one cannot be read.
     """
     return Header(stage=stage, settings=msgspec.json.decode(msgspec.json.encode(settings)),
-                  sources={os.path.relpath(path, output.parent): FOLLOWED if path == followed else _sha256(Path(path))
-                           for path in sources})
+                  sources={os.path.relpath(path, output.parent): FOLLOWED if path == followed
+                           else _sha256(Path(path)) for path in sources})
 
 
 def meta_path(output: Path) -> Path:
@@ -113,7 +120,8 @@ def read_meta(output: Path) -> StageMeta | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, msgspec.DecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); remove it with its output and run again") from None
+        raise InputError(
+            f"{path}: cannot be read ({error}); remove it with its output and run again") from None
 
 
 def refuse_changes(before: Header, now: Header, output: Path) -> None:
@@ -122,18 +130,20 @@ def refuse_changes(before: Header, now: Header, output: Path) -> None:
     Raises:
         InputError: they differ; names each key with its old and new value.
     """
-    followed = {path for header in (before, now) for path, digest in header.sources.items() if digest == FOLLOWED}
+    followed = {path for header in (before, now) for path, digest in header.sources.items()
+                if digest == FOLLOWED}
     old, new = (flatten({"stage": header.stage, "settings": header.settings, "sources": {
-        path: digest for path, digest in header.sources.items() if path not in followed}}) for header in (before, now))
+        path: digest for path, digest in header.sources.items() if path not in followed}})
+                for header in (before, now))
     if changes := differences(old, new):
-        raise InputError(f"{output}: was begun with other settings or sources ({'; '.join(changes)}); set them back, "
-                         "or use --fresh to make it anew")
+        raise InputError(f"{output}: was begun with other settings or sources "
+                         f"({'; '.join(changes)}); set them back, or use --fresh to make it anew")
 
 
 def differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
     """The keys with another value, or with one in only one of the two, as "key: old -> new"."""
-    return [f"{key}: {old.get(key, 'absent')} -> {new.get(key, 'absent')}" for key in sorted(old.keys() | new.keys())
-            if old.get(key) != new.get(key)]
+    return [f"{key}: {old.get(key, 'absent')} -> {new.get(key, 'absent')}"
+            for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
 
 
 def flatten(tree: Any, key: str = "") -> dict[str, str]:
@@ -142,7 +152,8 @@ def flatten(tree: Any, key: str = "") -> dict[str, str]:
         return {path: value for name, branch in tree.items()
                 for path, value in flatten(branch, f"{key}.{name}" if key else name).items()}
     text = msgspec.json.encode(tree).decode()
-    return {key: text if len(text) <= 80 else f"{text[:60]}... ({hashlib.sha256(text.encode()).hexdigest()[:8]})"}
+    return {key: text if len(text) <= 80
+            else f"{text[:60]}... ({hashlib.sha256(text.encode()).hexdigest()[:8]})"}
 
 
 def _sha256(path: Path) -> str:
@@ -152,5 +163,6 @@ def _sha256(path: Path) -> str:
             while chunk := file.read(1 << 20):
                 digest.update(chunk)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); run the step that writes it first") from None
+        raise InputError(f"{path}: cannot be read ({error.strerror}); run the step that writes it "
+                         "first") from None
     return digest.hexdigest()

@@ -1,6 +1,8 @@
-"""A stage without calls: records in, records out, written whole, with the same .meta.json and last line as any stage.
+"""A stage without calls: records in, records out, written whole, with the same .meta.json and last
+line as any stage.
 
-It takes seconds, so it is not resumed but run again: the output is replaced only when it is complete.
+It takes seconds, so it is not resumed but run again: the output is replaced only when it is
+complete.
 """
 from __future__ import annotations
 
@@ -24,8 +26,9 @@ from looptool.stages.meta import StageMeta, make_header, meta_path
 _log = logging.getLogger(__name__)
 
 
-def run_transform(stage: str, records: Iterable[Any], output: Path | str, counts: Counter[str], *, settings: Any,
-                  sources: Sequence[Path | str], refused: list[Refused] | None = None,
+def run_transform(stage: str, records: Iterable[Any], output: Path | str, counts: Counter[str], *,
+                  settings: Any, sources: Sequence[Path | str],
+                  refused: list[Refused] | None = None,
                   passed_over: Mapping[str, int] = {}) -> StageMeta:
     """Write `records` to `output`, then its .meta.json, and log the last line.
 
@@ -37,17 +40,21 @@ def run_transform(stage: str, records: Iterable[Any], output: Path | str, counts
         passed_over: filled as `counts` is: keys of foreign records that were not read.
 
     Raises:
-        InputError: a source cannot be read, the folder cannot be written, or there is no record to write.
+        InputError: a source cannot be read, the folder cannot be written, or there is no record to
+            write.
     """
     begun = time.monotonic()
     output = Path(output)
     header = make_header(stage, settings, sources, output)
 
     def write_meta(path: Path, count: int) -> StageMeta:
-        meta = StageMeta(**msgspec.structs.asdict(header), version=version("looptool"), inputs=sum(counts.values()),
-                         counts=dict(sorted(counts.items())), passed_over=dict(sorted(passed_over.items())), failed=0,
-                         failures={}, records=count, usage={}, seconds=round(time.monotonic() - begun, 3))
-        write_atomic(meta_path(path), [msgspec.json.format(msgspec.json.encode(meta), indent=2) + b"\n"])
+        meta = StageMeta(**msgspec.structs.asdict(header), version=version("looptool"),
+                         inputs=sum(counts.values()), counts=dict(sorted(counts.items())),
+                         passed_over=dict(sorted(passed_over.items())), failed=0,
+                         failures={}, records=count, usage={},
+                         seconds=round(time.monotonic() - begun, 3))
+        write_atomic(meta_path(path),
+                     [msgspec.json.format(msgspec.json.encode(meta), indent=2) + b"\n"])
         return meta
 
     left = iter(records)
@@ -65,10 +72,12 @@ def run_transform(stage: str, records: Iterable[Any], output: Path | str, counts
 
 
 def _nothing_left(output: Path, counts: Counter[str], refused: list[Refused]) -> str:
-    reasons = ", ".join(f"{count:,} {reason}" for reason, count in counts.most_common()) or "no input"
+    reasons = (", ".join(f"{count:,} {reason}" for reason, count in counts.most_common())
+               or "no input")
     if not refused:
-        return (f"{output}: not written, as no record is left ({reasons}); check the step's input and the limits in the "
-                "config")
+        return (f"{output}: not written, as no record is left ({reasons}); check the step's input "
+                "and the limits in the config")
     count, entry = commonest_reason(refused)
-    return (f"{output}: not written, as no record is left ({reasons}; all in {refused_path(output).name}); the commonest "
-            f"reason, of {count:,}, at {entry.place}: {entry.reason}; mend them, or give another input")
+    return (f"{output}: not written, as no record is left ({reasons}; all in "
+            f"{refused_path(output).name}); the commonest reason, of {count:,}, at {entry.place}: "
+            f"{entry.reason}; mend them, or give another input")

@@ -1,4 +1,5 @@
-"""The workers of one stage in one process: they take inputs, keep so many in flight, count, and write the journal."""
+"""The workers of one stage in one process: they take inputs, keep so many in flight, count, and
+write the journal."""
 from __future__ import annotations
 
 import asyncio
@@ -29,10 +30,12 @@ class Outcome(msgspec.Struct):
 
 
 class Pipeline(ABC):
-    """Works on many inputs at once, in its own order, such as a cluster's; stands in place of a stage's coroutine."""
+    """Works on many inputs at once, in its own order, such as a cluster's; stands in place of a
+    stage's coroutine."""
 
     @abstractmethod
-    def outcomes(self, inputs: AsyncIterator[tuple[str, Any]]) -> AsyncIterator[tuple[str, Outcome]]:
+    def outcomes(self,
+                 inputs: AsyncIterator[tuple[str, Any]]) -> AsyncIterator[tuple[str, Outcome]]:
         """What became of each input, by its id, as it comes."""
 
 
@@ -48,7 +51,8 @@ class Run:
         self._last = time.monotonic()
         self._failed_in_a_row = self._at_work = 0
 
-    async def work_on(self, inputs: AsyncIterator[tuple[str, R]], work: Callable[[R], Awaitable[Outcome]] | Pipeline,
+    async def work_on(self, inputs: AsyncIterator[tuple[str, R]],
+                      work: Callable[[R], Awaitable[Outcome]] | Pipeline,
                       total: int | None = None) -> None:
         """Work on every input that is not finished; they may be long in coming."""
         todo = ((id, record) async for id, record in inputs if id not in self._journal)
@@ -80,7 +84,8 @@ class Run:
                     self._at_work -= 1
                     bar.update()
 
-            await _all_or_first_error([asyncio.create_task(worker()) for _ in range(self._in_flight)])
+            await _all_or_first_error(
+                [asyncio.create_task(worker()) for _ in range(self._in_flight)])
 
     def since_last(self) -> tuple[dict[str, dict[str, int | float]], float]:
         """What was used, and the seconds that passed, since this was last asked."""
@@ -99,7 +104,8 @@ class Run:
     def _finish(self, id: str, outcome: Outcome) -> None:
         used, seconds = self.since_last()
         self._journal.append(Entry(id=id, reason=outcome.reason, usage=used, seconds=seconds,
-                                   records=[msgspec.Raw(msgspec.json.encode(record)) for record in outcome.records]))
+                                   records=[msgspec.Raw(msgspec.json.encode(record))
+                                            for record in outcome.records]))
         self._failed_in_a_row = 0
 
     def _fail(self, id: str, error: CallFailed) -> None:
@@ -108,8 +114,9 @@ class Run:
         self.first_failure = self.first_failure or f"{id}: {cause}"
         self._failed_in_a_row += 1
         if self._failed_in_a_row >= max(100, 2 * self._in_flight):
-            raise StageFailed(f"{self._failed_in_a_row} inputs in a row failed, so the stage stopped; run it again "
-                              f"when the endpoint answers. The first: {self.first_failure}")
+            raise StageFailed(f"{self._failed_in_a_row} inputs in a row failed, so the stage "
+                              "stopped; run it again when the endpoint answers. The first: "
+                              f"{self.first_failure}")
 
 
 async def _all_or_first_error(tasks: list[asyncio.Task[None]]) -> None:

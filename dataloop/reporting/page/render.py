@@ -1,4 +1,5 @@
-"""The page of a run: one HTML file that needs nothing beside it; everything a model wrote is escaped.
+"""The page of a run: one HTML file that needs nothing beside it; everything a model wrote is
+escaped.
 
 What changes with the run is made here; what the reader chooses from, the samples, is drawn by the
 page's own scripts from the data of dataloop/reporting/page/samples.py.
@@ -21,9 +22,10 @@ from dataloop.reporting.table import ORIGINS, VERDICTS, Table
 from looptool.prompts.render import fill
 
 SCRIPTS = ("difference.js", "sample.js", "browser.js")
-SIMULATED = """<p class="simulated"><strong>SIMULATED.</strong> Teacher, judge, tools and tasks of this run are played
-by rules that plant errors at known rates, so the truth of each task is known. The figures show what the loop does to
-data and student; they are no result of a real teacher or of a real benchmark.</p>"""
+SIMULATED = """<p class="simulated"><strong>SIMULATED.</strong> Teacher, judge, tools and tasks of
+this run are played by rules that plant errors at known rates, so the truth of each task is known.
+The figures show what the loop does to data and student; they are no result of a real teacher or of
+a real benchmark.</p>"""
 
 
 def render_page(report: Report, table: Table, samples: SampleData) -> str:
@@ -53,19 +55,25 @@ def left_out(samples: SampleData) -> str:
 def tiles(report: Report) -> Iterable[str]:
     """The answers that a reader looks for first."""
     world = "SIMULATED tasks, known truth" if report.simulated else "against the labels"
-    heldout = {"before" if not figures.number else f"round {figures.number}": figures.heldout.accuracy
-               for figures in [report.before, *report.rounds] if figures.heldout and figures.heldout.accuracy.total}
+    heldout = {"before" if not figures.number
+               else f"round {figures.number}": figures.heldout.accuracy
+               for figures in [report.before, *report.rounds]
+               if figures.heldout and figures.heldout.accuracy.total}
     if heldout:
-        yield tile(f"Held-out accuracy, {world}", shares([*heldout.values()]), first_to_last([*heldout]))
+        yield tile(f"Held-out accuracy, {world}", shares([*heldout.values()]),
+                   first_to_last([*heldout]))
     rounds = [*report.rounds, *([report.next] if report.next else [])]
     noise = {f"D{figures.number}": figures.dataset.noise for figures in rounds
              if figures.dataset and figures.dataset.noise and figures.dataset.noise.total}
     if noise:
-        yield tile("Label noise, SIMULATED errors", shares([*noise.values()]), first_to_last([*noise]))
-    verdicts = [figures.verdicts.right for figures in report.rounds if figures.verdicts and figures.verdicts.right]
+        yield tile("Label noise, SIMULATED errors", shares([*noise.values()]),
+                   first_to_last([*noise]))
+    verdicts = [figures.verdicts.right for figures in report.rounds
+                if figures.verdicts and figures.verdicts.right]
     if verdicts and sum(rate.total for rate in verdicts):
         hits, total = sum(rate.hits for rate in verdicts), sum(rate.total for rate in verdicts)
-        yield tile("Decided verdicts right, SIMULATED judge", f"{hits / total:.1%}", f"of {total:,} in all rounds")
+        yield tile("Decided verdicts right, SIMULATED judge", f"{hits / total:.1%}",
+                   f"of {total:,} in all rounds")
     seconds = sum(sum(figures.seconds.values()) for figures in [report.before, *rounds])
     begun = f"{len(report.rounds)} of {report.planned_rounds} rounds begun"
     yield tile("Time of all steps", f"{seconds / 60:.1f} min" if seconds else NOT_YET, begun)
@@ -81,7 +89,8 @@ def first_to_last(names: Sequence[str]) -> str:
 
 
 def tile(name: str, figure: str, note: str) -> str:
-    return (f'<div class="tile"><div class="name">{escape(name)}</div><div class="figure">{escape(figure)}</div>'
+    return (f'<div class="tile"><div class="name">{escape(name)}</div><div '
+            f'class="figure">{escape(figure)}</div>'
             f'<div class="name">{escape(note)}</div></div>')
 
 
@@ -94,21 +103,25 @@ def figures(report: Report) -> Iterable[str]:
     yield figure("Held-out accuracy", note, charts.accuracy_chart([report.before, *report.rounds]))
     yield figure("Label noise", "Wrong labels in each dataset, SIMULATED errors; 95% intervals",
                  charts.noise_chart(rounds))
-    yield figure("Mix of each dataset", "Equation 5: where the samples come from", charts.mix_chart(rounds),
-                 {origin: name for origin, name in ORIGINS.items()})
+    yield figure("Mix of each dataset", "Equation 5: where the samples come from",
+                 charts.mix_chart(rounds), {origin: name for origin, name in ORIGINS.items()})
     yield figure("Training reward", "Mean over the rollouts of a step, and over five steps",
                  charts.reward_chart(report.rounds))
     for each in report.rounds:
-        yield figure(f"Perplexity of the probes, round {each.number}", "Greedy replies by perplexity, log scale",
+        yield figure(f"Perplexity of the probes, round {each.number}",
+                     "Greedy replies by perplexity, log scale",
                      charts.perplexity_chart(each.number, each.probes),
                      {"mastered": "equal to the label", "mismatched": "mismatch"})
 
 
 def figure(title: str, note: str, picture: str, keys: dict[str, str] = {}) -> str:
-    """A chart with its caption and, where colors mean something, what they mean; nothing where there is no chart."""
-    legend = "".join(f'<span><i class="key {name}"></i>{escape(text)}</span>' for name, text in keys.items())
-    return picture and (f"<figure><figcaption>{escape(title)}<span>{escape(note)}</span></figcaption>{picture}"
-                        + (f'<div class="keys">{legend}</div>' if legend else "") + "</figure>")
+    """A chart with its caption and, where colors mean something, what they mean; nothing where
+    there is no chart."""
+    legend = "".join(f'<span><i class="key {name}"></i>{escape(text)}</span>'
+                     for name, text in keys.items())
+    return picture and (
+        f"<figure><figcaption>{escape(title)}<span>{escape(note)}</span></figcaption>{picture}"
+        + (f'<div class="keys">{legend}</div>' if legend else "") + "</figure>")
 
 
 def html_table(table: Table) -> str:
@@ -116,29 +129,37 @@ def html_table(table: Table) -> str:
     head = "".join(f"<th>{escape(name)}</th>" for name in table.columns)
     lines = [f"<table><thead><tr><th></th>{head}</tr></thead><tbody>"]
     for section in table.sections:
-        lines.append(f'<tr class="section"><th colspan="{len(table.columns) + 1}">{escape(section.title)}</th></tr>')
+        lines.append('<tr class="section"><th '
+                     f'colspan="{len(table.columns) + 1}">{escape(section.title)}</th></tr>')
         for row in section.rows:
-            cells = "".join(f'<td class="later">{cell}</td>' if cell == NOT_YET else f"<td>{escape(cell)}</td>"
-                            for cell in row.cells)
-            lines.append(f'<tr{" class=strong" if row.strong else ""}><td>{escape(row.label)}</td>{cells}</tr>')
+            cells = "".join(f'<td class="later">{cell}</td>' if cell == NOT_YET
+                            else f"<td>{escape(cell)}</td>" for cell in row.cells)
+            lines.append(
+                f'<tr{" class=strong" if row.strong else ""}>'
+                f"<td>{escape(row.label)}</td>{cells}</tr>")
     return "".join([*lines, "</tbody></table>"])
 
 
-def small_table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]], diagonal: bool = False) -> str:
+def small_table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]],
+                diagonal: bool = False) -> str:
     """A few rows; with `diagonal`, cells whose column is named like their row are set off."""
     body = "".join("<tr>" + "".join(
-        f'<td{" class=diagonal" if diagonal and index and head[index] == row[0] else ""}>{escape(cell)}</td>'
+        f'<td{" class=diagonal" if diagonal and index and head[index] == row[0] else ""}>'
+        f"{escape(cell)}</td>"
         for index, cell in enumerate(row)) + "</tr>" for row in rows)
     return (f"<table><caption>{escape(caption)}</caption><thead><tr>"
-            + "".join(f"<th>{escape(name)}</th>" for name in head) + f"</tr></thead><tbody>{body}</tbody></table>")
+            + "".join(f"<th>{escape(name)}</th>" for name in head)
+            + f"</tr></thead><tbody>{body}</tbody></table>")
 
 
 def details(report: Report) -> Iterable[str]:
-    """What the one table sums up: confusion of the judge, noise by origin, mismatches and refusals by reason."""
+    """What the one table sums up: confusion of the judge, noise by origin, mismatches and refusals
+    by reason."""
     rounds = [*report.rounds, *([report.next] if report.next else [])]
     parts = [confusion_table(each) for each in rounds if each.verdicts and each.verdicts.confusion]
     parts.append(by_column("Wrong labels by origin (SIMULATED)", {
-        f"D{each.number}": {ORIGINS[origin]: percent(rate) for origin, rate in each.dataset.noise_by_origin.items()}
+        f"D{each.number}": {ORIGINS[origin]: percent(rate)
+                            for origin, rate in each.dataset.noise_by_origin.items()}
         for each in rounds if each.dataset and each.dataset.noise_by_origin}))
     parts.append(by_column("Wrong labels by the teacher's rule behind them (SIMULATED)", {
         f"D{each.number}": counted(each.dataset.noise_by_rule) for each in rounds if each.dataset}))
@@ -147,10 +168,12 @@ def details(report: Report) -> Iterable[str]:
     parts.append(by_column("Probes by reason", {
         f"round {each.number}": counted(each.probes.reasons) for each in rounds if each.probes}))
     parts.append(by_column("Expansion: what became of each input", {
-        f"round {each.number}": counted(each.expansion.outcomes) for each in rounds if each.expansion}))
+        f"round {each.number}": counted(each.expansion.outcomes)
+        for each in rounds if each.expansion}))
     parts.append(by_column("Mix: left out", {
         f"D{each.number}": counted(each.dataset.left_out) for each in rounds if each.dataset}))
-    notes = [f"D{each.number}: {note}" for each in rounds if each.dataset for note in each.dataset.notes]
+    notes = [f"D{each.number}: {note}" for each in rounds if each.dataset
+             for note in each.dataset.notes]
     if any(parts) or notes:
         lines = "".join(f'<p class="soft">{escape(note)}</p>' for note in notes)
         yield f'<h2>Details</h2><div class="small">{"".join(parts)}</div>{lines}'
@@ -164,8 +187,9 @@ def confusion_table(figures: RoundFigures) -> str:
     """True verdicts against given ones."""
     rows = [(true, *(f"{row.get(given, 0):,}" for given in VERDICTS))
             for true in VERDICTS if (row := figures.verdicts.confusion.get(true))]
-    return small_table(f"Round {figures.number}: SIMULATED judge, true verdict (rows) and given verdict",
-                       ("true", *VERDICTS), rows, diagonal=True)
+    return small_table(
+        f"Round {figures.number}: SIMULATED judge, true verdict (rows) and given verdict",
+        ("true", *VERDICTS), rows, diagonal=True)
 
 
 def rule_table(figures: RoundFigures) -> str:
@@ -196,15 +220,18 @@ def by_column(caption: str, columns: dict[str, dict[str, str]]) -> str:
 def protocol(report: Report) -> Iterable[str]:
     """What one needs to make the run again."""
     versions = ", ".join(f"{name} {version}" for name, version in report.versions.items())
-    yield (f"<p>Seed {report.config['seed']}. Report made by <code>{escape(report.command)}</code>, with "
-           f"{escape(versions)}.</p>")
-    yield f"<p>The run again, with its config saved as a file: <code>{escape(run_command())}</code></p>"
+    yield (f"<p>Seed {report.config['seed']}. Report made by "
+           f"<code>{escape(report.command)}</code>, with {escape(versions)}.</p>")
+    yield ("<p>The run again, with its config saved as a file: "
+           f"<code>{escape(run_command())}</code></p>")
     config = yaml.safe_dump(report.config, sort_keys=False, allow_unicode=True)
     yield f"<details><summary>Config, all keys</summary><pre>{escape(config)}</pre></details>"
-    rows = [(line["file"], line["stage"], f"{line['records']:,}", f"{line['seconds']:,.1f}", line["version"])
+    rows = [(line["file"], line["stage"], f"{line['records']:,}", f"{line['seconds']:,.1f}",
+             line["version"])
             for line in report.stages]
     yield ('<details><summary>Files and steps</summary><div class="wide">'
-           + small_table("", ("file", "step", "records", "seconds", "looptool"), rows) + "</div></details>")
+           + small_table("", ("file", "step", "records", "seconds", "looptool"), rows)
+           + "</div></details>")
     settings = {line["file"]: line["settings"] for line in report.stages}
     yield (f"<details><summary>Settings by which each file was made</summary>"
            f"<pre>{escape(json.dumps(settings, indent=2, ensure_ascii=False))}</pre></details>")

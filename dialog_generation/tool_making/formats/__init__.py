@@ -1,8 +1,9 @@
 """The forms in which others describe tools: each says what it claims and cuts a value into tools.
 
-In: one JSON value of a file. Out: `Entry` records, each of which converts to one tool in a form that
-looptool.foreign.tool_objects.read_tool knows. A value that holds lists of tools ({"tools": [...]}, {"functions": [...]}, Gemini's
-{"functionDeclarations": [...]}, a task of BFCL, a JSON-RPC answer, an xLAM sample whose tools are JSON text) stands for the tools in them.
+In: one JSON value of a file. Out: `Entry` records, each of which converts to one tool in a form
+that looptool.foreign.tool_objects.read_tool knows. A value that holds lists of tools ({"tools":
+[...]}, {"functions": [...]}, Gemini's {"functionDeclarations": [...]}, a task of BFCL, a JSON-RPC
+answer, an xLAM sample whose tools are JSON text) stands for the tools in them.
 """
 from __future__ import annotations
 
@@ -16,12 +17,14 @@ from dialog_generation.tool_making.formats.entry import Entry, Origin, PassedOve
 from looptool.foreign.tool_objects import READERS
 
 AUTO = "auto"
-_DECLARATIONS = ("functionDeclarations", "function_declarations")  # Gemini's; without parameters is one that takes none
+# Gemini's; without parameters is one that takes none
+_DECLARATIONS = ("functionDeclarations", "function_declarations")
 _LISTS = ("tools", "functions", "function", *_DECLARATIONS)
 _AROUND = ("result", "toolConfig", "tool_config")  # objects that hold an object with such a list
-_COMPANIONS = ("answer", "answers", "conversation", "conversations", "error", "ground_truth", "initial_config",
-               "instructions", "involved_classes", "messages", "metadata", "missed_function", "path", "possible_answer",
-               "prompts", "query", "question", "resources", "response_format", "system", "tool_choice", "toolChoice")
+_COMPANIONS = ("answer", "answers", "conversation", "conversations", "error", "ground_truth",
+               "initial_config", "instructions", "involved_classes", "messages", "metadata",
+               "missed_function", "path", "possible_answer", "prompts", "query", "question",
+               "resources", "response_format", "system", "tool_choice", "toolChoice")
 """What stands beside a list of tools and says nothing of them, whatever it holds."""
 
 
@@ -38,14 +41,15 @@ FORMATS = {"openapi": ToolFormat(openapi.claims, openapi.entries),
                "mcp": single.has("inputSchema"), "anthropic": single.has("input_schema"),
                "bedrock": single.has("toolSpec"), "cohere": single.has("parameter_definitions"),
                "langchain": single.has("args_schema"), "smolagents": single.has("inputs"),
-               "openai": single.claims_openai, "gemini": single.claims_gemini, "json": single.claims_json_schema,
-               "xlam": single.claims_xlam}.items()}}
+               "openai": single.claims_openai, "gemini": single.claims_gemini,
+               "json": single.claims_json_schema, "xlam": single.claims_xlam}.items()}}
 """In the order in which they are tried; a value belongs to the first that claims it."""
 
 
 def entries_of(place: str, value: Any, tool_format: str = AUTO, origin: Origin | None = None,
                passed_over: PassedOver | None = None) -> Iterator[Entry]:
-    """The tools of a JSON value that stands at `place`; a value without the named form is an entry that says so.
+    """The tools of a JSON value that stands at `place`; a value without the named form is an entry
+    that says so.
 
     Args:
         origin: the value's file, where references to other files may be followed.
@@ -69,7 +73,8 @@ def entries_of(place: str, value: Any, tool_format: str = AUTO, origin: Origin |
         elif tool_format == AUTO:
             yield Entry(place, value)
         else:
-            yield refused(place, value, f'not of the form "{tool_format}", which --tool-format names')
+            yield refused(place, value,
+                          f'not of the form "{tool_format}", which --tool-format names')
 
 
 def _inside(value: Any) -> dict[str, Any]:

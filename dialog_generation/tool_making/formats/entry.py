@@ -34,8 +34,8 @@ class Entry(NamedTuple):
     record: Any
     """As it stood in the file; kept aside when the tool is refused."""
     convert: Callable[[Any, PassedOver], Any] = as_it_stands
-    """`record` -> a tool as looptool.foreign.tool_objects knows them, its unread keys counted; a ValueError where its meaning is not
-    certain."""
+    """`record` -> a tool as looptool.foreign.tool_objects knows them, its unread keys counted; a
+    ValueError where its meaning is not certain."""
     folder: str = ""
     """The subfolder that holds the file: the domain of a tool that names none."""
 
@@ -45,7 +45,8 @@ def refused(place: str, record: Any, reason: str) -> Entry:
     return Entry(place, record, partial(_refuse, reason))
 
 
-def beside(place: str, others: dict[str, Any], companions: Collection[str], passed_over: PassedOver) -> Iterator[Entry]:
+def beside(place: str, others: dict[str, Any], companions: Collection[str],
+           passed_over: PassedOver) -> Iterator[Entry]:
     """Counts what stands beside a list of tools; what may be tools too is refused.
 
     Args:
@@ -53,7 +54,8 @@ def beside(place: str, others: dict[str, Any], companions: Collection[str], pass
     """
     for key, value in others.items():
         if value and isinstance(value, (dict, list)) and not is_known(key, companions):
-            yield refused(f"{place}.{key}", value, f'the key "{key}" beside a list of tools is not read: {quote(value)}')
+            yield refused(f"{place}.{key}", value,
+                          f'the key "{key}" beside a list of tools is not read: {quote(value)}')
         else:
             passed_over[key] += 1
 

@@ -1,12 +1,14 @@
 """OpenAPI 3 and Swagger 2.0 documents: one tool an operation.
 
-In: a document, {"openapi": "3.0.3", "info": {...}, "paths": {"/pets/{id}": {"get": {...}}}}, or a record that holds
-one as JSON text under "Documentation", as ToolAlpaca has them. Out: tools named by operationId, else "get /pets/{id}";
-their domain is the record's Category, else the document's title.
+In: a document, {"openapi": "3.0.3", "info": {...}, "paths": {"/pets/{id}": {"get": {...}}}}, or a
+record that holds one as JSON text under "Documentation", as ToolAlpaca has them. Out: tools named
+by operationId, else "get /pets/{id}"; their domain is the record's Category, else the document's
+title.
 
 What is decided here
-- Parameters of path, query and header and the fields of a JSON or form body stand side by side. One name in two of them
-  is one parameter where both say the same, description apart; else the operation is refused.
+- Parameters of path, query and header and the fields of a JSON or form body stand side by side. One
+  name in two of them is one parameter where both say the same, description apart; else the
+  operation is refused.
 - What a client sends by itself is left out: cookies, authentication, Accept and Content-Type.
 - The required properties of a body are required, also where the body as a whole may be left out.
 - A $ref is resolved, in files beside the document too; what refers to itself is kept under "$defs".
@@ -26,8 +28,10 @@ from looptool.calling.type_names import quote
 from looptool.foreign.unread_keys import is_known
 
 _METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace", "query")
-_READ = ("openapi", "swagger", "info", "paths", "components", "definitions", "parameters", "securityDefinitions")
-_KNOWN = ("consumes", "externalDocs", "produces", "responses", "schemes", "security", "servers", "tags", "webhooks")
+_READ = ("openapi", "swagger", "info", "paths", "components", "definitions", "parameters",
+         "securityDefinitions")
+_KNOWN = ("consumes", "externalDocs", "produces", "responses", "schemes", "security", "servers",
+          "tags", "webhooks")
 _READ_OF_A_PATH = (*_METHODS, "parameters", "$ref")
 
 
@@ -37,7 +41,8 @@ def claims(value: Any) -> bool:
         "openapi" in value or "swagger" in value or isinstance(value.get("Documentation"), str))
 
 
-def entries(place: str, value: Any, origin: Origin | None, passed_over: PassedOver) -> Iterator[Entry]:
+def entries(place: str, value: Any, origin: Origin | None,
+            passed_over: PassedOver) -> Iterator[Entry]:
     category = value.get("Category")
     if "Documentation" in value:
         try:
@@ -46,9 +51,11 @@ def entries(place: str, value: Any, origin: Origin | None, passed_over: PassedOv
             yield refused(f"{place}.Documentation", value, '"Documentation" is no JSON text')
             return
     document = Document(value, origin) if isinstance(value, dict) else None
-    if document is None or document.version is None or document.version != SWAGGER and document.version[0] != 3:
+    if (document is None or document.version is None or document.version != SWAGGER
+            and document.version[0] != 3):
         version = document and (value.get("openapi") or value.get("swagger"))
-        yield refused(place, value, f"an OpenAPI document of version 3 or 2.0 is needed, not {quote(version)}")
+        yield refused(place, value,
+                      f"an OpenAPI document of version 3 or 2.0 is needed, not {quote(version)}")
         return
     if not isinstance(value.get("paths"), dict):
         yield refused(place, value, "the OpenAPI document has no paths")
@@ -56,7 +63,8 @@ def entries(place: str, value: Any, origin: Origin | None, passed_over: PassedOv
     title = value["info"].get("title") if isinstance(value.get("info"), dict) else None
     for path, item in value["paths"].items():
         if not path.startswith("x-"):
-            yield from _operations(document, place, path, document.node(item), category or title, passed_over)
+            yield from _operations(document, place, path, document.node(item), category or title,
+                                   passed_over)
     others = {key: other for key, other in value.items() if key not in _READ}
     yield from beside(place, others, _KNOWN, passed_over)
 
@@ -70,12 +78,14 @@ def _operations(document: Document, place: str, path: str, item: Node, domain: A
         yield refused(f"{place} {path}", item.value, str(error))
         return
     if own.value is not item.value and set(own.value) & set(_METHODS):
-        yield refused(f"{place} {path}", own.value, "operations beside a $ref of their path are not read")
+        yield refused(f"{place} {path}", own.value,
+                      "operations beside a $ref of their path are not read")
     for method in (method for method in _METHODS if method in item.value):
         convert = partial(_tool, document, item, path, method, domain)
         yield Entry(f"{place} {method} {path}", item.value[method], convert)
     for key, other in item.value.items():
-        if key not in _READ_OF_A_PATH and not is_known(key, ("servers",)) and isinstance(other, (dict, list)):
+        if (key not in _READ_OF_A_PATH and not is_known(key, ("servers",))
+                and isinstance(other, (dict, list))):
             yield refused(f"{place} {key} {path}", other, f'the key "{key}" of a path is not read')
 
 

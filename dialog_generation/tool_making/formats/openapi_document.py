@@ -1,7 +1,8 @@
 """An OpenAPI document whose references can be followed, into other files too.
 
-In: a document and the file that it stands in. Out: nodes, each a value with the place that its own references start from.
-A reference to a file is followed inside the folder that the document came with, and never over the network.
+In: a document and the file that it stands in. Out: nodes, each a value with the place that its own
+references start from. A reference to a file is followed inside the folder that the document came
+with, and never over the network.
 """
 from __future__ import annotations
 
@@ -45,7 +46,8 @@ class Node(NamedTuple):
 
 
 class Document:
-    """A document of version 2.0, 3.0 or 3.1; a sibling of a $ref counts as 3.1 has it from there on."""
+    """A document of version 2.0, 3.0 or 3.1; a sibling of a $ref counts as 3.1 has it from there
+    on."""
 
     def __init__(self, value: dict[str, Any], origin: Origin | None):
         self.value = value
@@ -85,7 +87,8 @@ def follow(node: Node) -> Node:
     reference = node.value["$ref"]
     try:
         found = node.resolver.lookup(reference)
-    except (Unresolvable, ValueError) as error:  # ValueError: an index into a list that is no number
+    # ValueError: an index into a list that is no number
+    except (Unresolvable, ValueError) as error:
         outside = isinstance(error.__cause__, Exception) and not reference.startswith("#")
         why = f": {error.__cause__.__cause__ or 'no such file'}" if outside else ""
         raise ValueError(f"{quote(reference)} refers to nothing that can be read{why}") from None
@@ -112,7 +115,8 @@ def _retriever(root: Path | None) -> Any:
 
 
 def _version(value: dict[str, Any]) -> tuple[int, int] | None:
-    """(3, 1) of "3.1.0", of 3.1 as YAML reads it without quotes, and of "swagger": "2.0"; None of what is no version."""
+    """(3, 1) of "3.1.0", of 3.1 as YAML reads it without quotes, and of "swagger": "2.0"; None of
+    what is no version."""
     written = str(value.get("openapi", value.get("swagger")))
     major, dot, rest = written.partition(".")
     minor = rest.split(".")[0]
@@ -122,7 +126,8 @@ def _version(value: dict[str, Any]) -> tuple[int, int] | None:
 def _key_parameters(value: dict[str, Any]) -> set[tuple[str, str]]:
     """(name in lower case, place) of the parameters that carry the document's API keys."""
     components = value.get("components")
-    schemes = components.get("securitySchemes") if isinstance(components, dict) else value.get("securityDefinitions")
+    schemes = (components.get("securitySchemes") if isinstance(components, dict)
+               else value.get("securityDefinitions"))
     return {(str(scheme.get("name")).lower(), str(scheme.get("in")))
-            for scheme in (schemes.values() if isinstance(schemes, dict) else ()) if isinstance(scheme, dict)
-            and scheme.get("type") == "apiKey"}
+            for scheme in (schemes.values() if isinstance(schemes, dict) else ())
+            if isinstance(scheme, dict) and scheme.get("type") == "apiKey"}

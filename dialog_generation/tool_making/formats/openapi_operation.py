@@ -1,6 +1,7 @@
 """One operation of an OpenAPI 3 or Swagger 2.0 document -> one schema of type object.
 
-Parameters of path, query and header, the fields of a form and the properties of a JSON body stand side by side.
+Parameters of path, query and header, the fields of a form and the properties of a JSON body stand
+side by side.
 """
 from __future__ import annotations
 
@@ -16,18 +17,20 @@ from looptool.calling.type_names import Schema, quote
 from looptool.foreign.unread_keys import count_unread
 
 SWAGGER = (2, 0)
-_PLACES = {3: ("path", "query", "header", "cookie"), 2: ("path", "query", "header", "formData", "body")}
-_SENT_BY_CLIENT = {"accept", "content-type", "authorization", "proxy-authorization", "x-api-key", "api-key",
-                   "x-auth-token", "x-access-token"}
+_PLACES = {3: ("path", "query", "header", "cookie"),
+           2: ("path", "query", "header", "formData", "body")}
+_SENT_BY_CLIENT = {"accept", "content-type", "authorization", "proxy-authorization", "x-api-key",
+                   "api-key", "x-auth-token", "x-access-token"}
 _READ = ("operationId", "summary", "description", "parameters", "requestBody")
-_KNOWN = ("tags", "responses", "security", "servers", "callbacks", "externalDocs", "deprecated", "consumes", "produces",
-          "schemes")
+_KNOWN = ("tags", "responses", "security", "servers", "callbacks", "externalDocs", "deprecated",
+          "consumes", "produces", "schemes")
 _READ_OF_A_PARAMETER = ("name", "in", "description", "required", "schema", "content")
 _NOT_OF_A_SCHEMA = ("name", "in", "description", "required", "collectionFormat", "allowEmptyValue")
 _IN_A_PATH = re.compile(r"\{\+?([^{}]+?)[+*]?\}")
 
 
-def operation_schema(document: Document, path: str, item: Node, operation: Node, passed_over: PassedOver) -> Schema:
+def operation_schema(document: Document, path: str, item: Node, operation: Node,
+                     passed_over: PassedOver) -> Schema:
     """The parameters of an operation; `item` is its path's, whose parameters it has too.
 
     Raises:
@@ -91,10 +94,12 @@ def _schema_of(reader: SchemaReader, node: Node, passed_over: PassedOver) -> Sch
         if "schema" not in holder.value:
             raise ValueError(f"parameter {parameter['name']!r} has no schema")
         schema = reader.json_schema(holder.inside(holder.value["schema"]))
-    return schema | {"description": parameter["description"]} if parameter.get("description") else schema
+    return (schema | {"description": parameter["description"]} if parameter.get("description")
+            else schema)
 
 
-def _swagger_body(reader: SchemaReader, operation: Node, body: Node, passed_over: PassedOver) -> Schema:
+def _swagger_body(reader: SchemaReader, operation: Node, body: Node,
+                  passed_over: PassedOver) -> Schema:
     """What a parameter "in": "body" of Swagger 2.0 adds to the others."""
     count_unread(body.value, ("name", "in", "description", "required", "schema"), (), passed_over)
     consumed = operation.value.get("consumes") or reader.document.value.get("consumes")

@@ -1,7 +1,8 @@
 """The schemas of an OpenAPI document -> JSON Schema that needs no document.
 
-In: a schema inside a document. Out: the schema with every $ref replaced by what it names, and OpenAPI's own words
-("nullable", a true "exclusiveMinimum", "readOnly") in those of JSON Schema. What refers to itself stands under "$defs".
+In: a schema inside a document. Out: the schema with every $ref replaced by what it names, and
+OpenAPI's own words ("nullable", a true "exclusiveMinimum", "readOnly") in those of JSON Schema.
+What refers to itself stands under "$defs".
 """
 from __future__ import annotations
 
@@ -12,11 +13,13 @@ from dialog_generation.tool_making.formats.openapi_document import Document, Nod
 from looptool.calling.type_names import Schema, quote
 from looptool.foreign.parameters import ONE_SCHEMA, SCHEMAS_BY_NAME, SCHEMA_LISTS
 
-ANNOTATIONS = ("title", "description", "default", "example", "examples", "deprecated", "externalDocs")
+ANNOTATIONS = ("title", "description", "default", "example", "examples", "deprecated",
+               "externalDocs")
 _DEFINITIONS = ("$defs", "definitions")  # reached by references, and so not needed
-_LEFT_OUT = ("nullable", "x-nullable", "discriminator", "xml", "externalDocs", "example", "readOnly", "writeOnly",
-             "$id", "$anchor", "$schema", *_DEFINITIONS)
-_BESIDE_A_REFERENCE = ("description", "nullable", "default")  # before OpenAPI 3.1, where all siblings count
+_LEFT_OUT = ("nullable", "x-nullable", "discriminator", "xml", "externalDocs", "example",
+             "readOnly", "writeOnly", "$id", "$anchor", "$schema", *_DEFINITIONS)
+# before OpenAPI 3.1, where all siblings count
+_BESIDE_A_REFERENCE = ("description", "nullable", "default")
 _MOST_SCHEMAS = 2000  # of one operation; references can multiply without end
 _NOTHING: frozenset[Any] = frozenset()
 
@@ -30,7 +33,8 @@ class SchemaReader:
         self.recursive: dict[int, tuple[str, Node]] = {}
         """Name under "$defs" and node of what refers to itself, by the identity of its value."""
 
-    def json_schema(self, node: Node, passed: frozenset[int] = _NOTHING, hidden: frozenset[str] = _NOTHING) -> Schema:
+    def json_schema(self, node: Node, passed: frozenset[int] = _NOTHING,
+                    hidden: frozenset[str] = _NOTHING) -> Schema:
         """A schema of the document as JSON Schema.
 
         Args:
@@ -65,13 +69,16 @@ class SchemaReader:
         if not isinstance(node.value, dict) or id(node.value) in seen:
             return _NOTHING
         properties, parts = node.value.get("properties"), node.value.get("allOf")
-        names = frozenset(name for name, child in (properties.items() if isinstance(properties, dict) else ())
+        names = frozenset(name
+                          for name, child
+                          in (properties.items() if isinstance(properties, dict) else ())
                           if self.is_read_only(node.inside(child)))
         return names.union(*(self.read_only_names(node.inside(part), seen | {id(node.value)})
                              for part in (parts if isinstance(parts, list) else ())))
 
     def is_read_only(self, node: Node, seen: frozenset[int] = _NOTHING) -> bool:
-        """Whether a property is only in answers, however that is said: behind a reference, in a part of its allOf."""
+        """Whether a property is only in answers, however that is said: behind a reference, in a
+        part of its allOf."""
         value = node.value
         if not isinstance(value, dict) or id(value) in seen:
             return False
@@ -80,7 +87,8 @@ class SchemaReader:
         if isinstance(value.get("$ref"), str):
             return self.is_read_only(follow(node), seen | {id(value)})
         parts = value.get("allOf")
-        return isinstance(parts, list) and any(self.is_read_only(node.inside(part), seen | {id(value)}) for part in parts)
+        return (isinstance(parts, list)
+                and any(self.is_read_only(node.inside(part), seen | {id(value)}) for part in parts))
 
     def _referred(self, node: Node, passed: frozenset[int], hidden: frozenset[str]) -> Schema:
         target = follow(node)
@@ -126,7 +134,8 @@ class SchemaReader:
                 result[key] = converted(schema[key])
         for key in SCHEMA_LISTS:
             if isinstance(schema.get(key), list):
-                result[key] = [converted(child, hidden if key.endswith("Of") else _NOTHING) for child in schema[key]]
+                result[key] = [converted(child, hidden if key.endswith("Of") else _NOTHING)
+                               for child in schema[key]]
         if "required" in schema:
             result["required"] = [name for name in schema["required"] if name not in hidden]
         return result
@@ -148,13 +157,15 @@ def apart_from_description(schema: Schema) -> Schema:
 
 
 def _in_json_schema_words(schema: Schema, written: Schema) -> Schema:
-    result = {key: value for key, value in schema.items() if key not in _LEFT_OUT and not key.startswith("x-")}
+    result = {key: value for key, value in schema.items()
+              if key not in _LEFT_OUT and not key.startswith("x-")}
     for bound, exclusive in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")):
         if isinstance(result.get(exclusive), bool):
             is_exclusive = result.pop(exclusive)
             if is_exclusive and bound in result:
                 result[exclusive] = result.pop(bound)
-    return _nullable(result) if True in (written.get("nullable"), written.get("x-nullable")) else result
+    return _nullable(result) if True in (written.get("nullable"),
+                                         written.get("x-nullable")) else result
 
 
 def _nullable(schema: Schema) -> Schema:

@@ -1,10 +1,11 @@
 """ToolBench: APIs of its query files and of its tool folders.
 
-In: a query, {"api_list": [{"category_name", "tool_name", "api_name", "required_parameters", ...}], "query": ...}; a
-file of a tool folder, {"tool_name", "api_list": [{"name", ...}]}; or one API of a query. Out: one tool an API, named by
-the API alone, of the domain of its category.
+In: a query, {"api_list": [{"category_name", "tool_name", "api_name", "required_parameters", ...}],
+"query": ...}; a file of a tool folder, {"tool_name", "api_list": [{"name", ...}]}; or one API of a
+query. Out: one tool an API, named by the API alone, of the domain of its category.
 
-A default of a required parameter is an example value in ToolBench; it is kept as the schema's default.
+A default of a required parameter is an example value in ToolBench; it is kept as the schema's
+default.
 """
 from __future__ import annotations
 
@@ -20,13 +21,15 @@ _TYPES: dict[str, dict[str, Any]] = {
     "TIME (24-hour HH:MM)": {"type": "string", "pattern": "^([01][0-9]|2[0-3]):[0-5][0-9]$"},
     "UUID": {"type": "string", "format": "uuid"},
     "MAP": {"type": "object"}}
-"""Types of ToolBench alone whose meaning is certain; ENUM, FILE, BINARY, GEOPOINT and CREDENTIALS have none in JSON."""
+"""Types of ToolBench alone whose meaning is certain; ENUM, FILE, BINARY, GEOPOINT and CREDENTIALS
+have none in JSON."""
 
 
-_READ = ("name", "description", "api_name", "api_description", "category_name", "required_parameters",
-         "optional_parameters")
+_READ = ("name", "description", "api_name", "api_description", "category_name",
+         "required_parameters", "optional_parameters")
 _KEPT = ("type", "description", "default", "enum")
-_KNOWN = ("body", "headers", "return_data", "schema", "template_response", "statuscode")  # of an answer that was once given
+# of an answer that was once given
+_KNOWN = ("body", "headers", "return_data", "schema", "template_response", "statuscode")
 _COMPANIONS = ("relevant APIs", "answer_generation", "final_answer", "win")
 
 
@@ -35,7 +38,8 @@ def claims(value: Any) -> bool:
                                         "api_name" in value and "required_parameters" in value)
 
 
-def entries(place: str, value: Any, origin: Origin | None, passed_over: PassedOver) -> Iterator[Entry]:
+def entries(place: str, value: Any, origin: Origin | None,
+            passed_over: PassedOver) -> Iterator[Entry]:
     if "api_list" not in value:
         yield Entry(place, value, _tool)
         return
@@ -65,8 +69,9 @@ def _tool(api: Any, passed_over: PassedOver) -> dict[str, Any]:
                 raise ValueError(f"parameter {name!r} is there twice")
             parameters[name] = parameter
     description = api.get("api_description", api.get("description"))
-    return {"name": api.get("api_name", api.get("name")), "domain": api.get("category_name"), "parameters": parameters,
-            "description": description.strip() if isinstance(description, str) else description}
+    return {"name": api.get("api_name", api.get("name")), "domain": api.get("category_name"),
+            "parameters": parameters, "description": description.strip()
+            if isinstance(description, str) else description}
 
 
 def _parameter(spec: Any, required: bool, passed_over: PassedOver) -> tuple[str, dict[str, Any]]:
@@ -75,4 +80,5 @@ def _parameter(spec: Any, required: bool, passed_over: PassedOver) -> tuple[str,
     count_unread(spec, ("name", *_KEPT), (), passed_over)
     kept = {key: spec[key] for key in _KEPT if spec.get(key) is not None}
     written = kept.get("type")
-    return spec["name"], kept | {"required": required} | (_TYPES.get(written, {}) if isinstance(written, str) else {})
+    return spec["name"], kept | {"required": required} | (_TYPES.get(written, {})
+                                                          if isinstance(written, str) else {})

@@ -1,4 +1,5 @@
-"""The four agents of dialog generation (section 3), played by rules: planner, user, assistant, tool."""
+"""The four agents of dialog generation (section 3), played by rules: planner, user, assistant,
+tool."""
 from __future__ import annotations
 
 import json
@@ -28,11 +29,14 @@ INCOMPLETE, AGAIN, DETAILED = 0.13, 0.4, 0.3
 again", and of single-step needs that say most of what is optional."""
 
 SPOKEN = {
-    "train": {"unclear": "I am not sure what you mean.", "done": "Done.", "chat": "You are welcome.",
-              "no_tool": "None of my tools can do that.", "and": " and ", "ask": "Which {cues} should I use?",
-              "want": "wants to {wanted}", "want nothing": "asks for nothing the tools do"},
-    "chinese": {"unclear": "我不太明白您的意思。", "done": "已经完成。", "chat": "不客气。", "no_tool": "现有的函数都做不到。",
-                "and": "、", "ask": "请问 {cues} 是什么？", "want": "想要 {wanted}", "want nothing": "要的不是这些函数能做的"}}
+    "train": {"unclear": "I am not sure what you mean.", "done": "Done.",
+              "chat": "You are welcome.", "no_tool": "None of my tools can do that.",
+              "and": " and ", "ask": "Which {cues} should I use?", "want": "wants to {wanted}",
+              "want nothing": "asks for nothing the tools do"},
+    "chinese": {"unclear": "我不太明白您的意思。", "done": "已经完成。", "chat": "不客气。", 
+                "no_tool": "现有的函数都做不到。",
+                "and": "、", "ask": "请问 {cues} 是什么？", "want": "想要 {wanted}",
+                "want nothing": "要的不是这些函数能做的"}}
 """What planner and assistant say, by the wording of the user."""
 
 
@@ -47,15 +51,19 @@ def plan(prompt: Prompt) -> str:
         last = last if rng.random() < 0.3 else rng.choice(tools)
         other = rng.choice([tool for tool in tools if tool.name != last.name] or tools)
         names = {"single-step": [last.name], "chat": []}.get(kind, [last.name, other.name])
-        wanted = ", ".join(lore_of(tool).intents[0] for name in names for tool in tools if tool.name == name)
+        wanted = ", ".join(lore_of(tool).intents[0] for name in names
+                           for tool in tools if tool.name == name)
         spoken = SPOKEN[prompt.wording]
         needs.append(Need(kind=kind, tools=names,
-                          text=spoken["want"].format(wanted=wanted) if wanted else spoken["want nothing"]))
-    return "<plan>\n" + "\n".join(msgspec.json.encode(need).decode() for need in needs) + "\n</plan>"
+                          text=spoken["want"].format(wanted=wanted) if wanted
+                          else spoken["want nothing"]))
+    return "<plan>\n" + "\n".join(msgspec.json.encode(need).decode()
+                                  for need in needs) + "\n</plan>"
 
 
 def speak(prompt: Prompt) -> str:
-    """<tools>, <conversation>, <need> -> what the user says next: an answer to a question, or the need."""
+    """<tools>, <conversation>, <need> -> what the user says next: an answer to a question, or the
+    need."""
     rng, tools, history = prompt.rng("user"), prompt.tools, prompt.conversation
     now = truth(tools, history)
     for _ in range(40):
@@ -78,12 +86,14 @@ def _answer(rng: random.Random, now: Truth, voice: Voice) -> Said:
     tool, arguments = now.requests[index].tool, now.requests[index].arguments
     slots = {slot.name: slot for slot in lore_of(tool).slots}
     values = {name: draw_value(rng, slots[name]) for name in now.requests[index].missing}
-    requests = (*now.requests[:index], Request(tool, {**arguments, **values}), *now.requests[index + 1:])
+    requests = (*now.requests[:index], Request(tool, {**arguments, **values}),
+                *now.requests[index + 1:])
     kind = "ask" if any(request.missing for request in requests) else "call"
     return voice.say_answer(tool, values), (kind, requests)
 
 
-def _open(rng: random.Random, need: Need, tools: Sequence[Tool], now: Truth | None, voice: Voice) -> Said:
+def _open(rng: random.Random, need: Need, tools: Sequence[Tool], now: Truth | None,
+          voice: Voice) -> Said:
     wanted = [next((tool for tool in tools if tool.name == name), tools[0]) for name in need.tools]
     if need.kind == "chat" or not wanted:
         return _chat(rng, tools, voice)
@@ -103,7 +113,8 @@ def _single(rng: random.Random, tool: Tool, now: Truth | None, voice: Voice) -> 
     if last is not None and last.tool.name == tool.name and rng.random() < AGAIN:
         change = changed(rng, last)
         if change is not None:
-            return voice.say_again(tool, change), ("call", (Request(last.tool, {**last.arguments, **change}),))
+            return (voice.say_again(tool, change),
+                    ("call", (Request(last.tool, {**last.arguments, **change}),)))
     request = draw_request(rng, tool, 0.7 if rng.random() < DETAILED else 0.05)
     parts = incomplete(rng, request) if rng.random() < INCOMPLETE else None
     if parts is None:
@@ -119,10 +130,12 @@ def _chat(rng: random.Random, tools: Sequence[Tool], voice: Voice) -> Said:
 
 
 def assist(prompt: Prompt) -> str:
-    """System text with <tools>, then the chat so far -> the next assistant turn, wrong at the planted rates."""
+    """System text with <tools>, then the chat so far -> the next assistant turn, wrong at the
+    planted rates."""
     tools, history = prompt.tools, read_chat(prompt.chat[1:])
     now = truth(tools, history)
-    answer = Message(role="assistant", content=_text(now, SPOKEN[prompt.wording]), calls=list(now.calls) if now else [])
+    answer = Message(role="assistant", content=_text(now, SPOKEN[prompt.wording]),
+                     calls=list(now.calls) if now else [])
     error = prompt.teachers_error(history, now)
     if error is not None:
         text = "" if error else SPOKEN[prompt.wording]["no_tool"]
@@ -139,7 +152,8 @@ def _text(now: Truth | None, spoken: dict[str, str]) -> str:
         return spoken["unclear"]
     if now.kind == "ask":
         request = next(request for request in now.requests if request.missing)
-        return spoken["ask"].format(cues=spoken["and"].join(missing_cues(request.tool, request.missing)))
+        return spoken["ask"].format(
+            cues=spoken["and"].join(missing_cues(request.tool, request.missing)))
     return spoken.get(now.kind, "")
 
 
@@ -150,13 +164,15 @@ def _thought(now: Truth | None) -> str:
 
 
 def run_tool(prompt: Prompt) -> str:
-    """<tools>, <conversation> that ends before the call, <call> -> the result as a JSON object, errors included."""
+    """<tools>, <conversation> that ends before the call, <call> -> the result as a JSON object,
+    errors included."""
     tools, history = prompt.tools, prompt.conversation
     call = msgspec.json.decode(prompt.block("call"), type=Call)
     if check_calls([call], tools) and not any(tool.name == call.name for tool in tools):
         return json.dumps({"error": f"unknown tool {call.name}"})
     rng = prompt.rng("tool")
-    just_failed = bool(history) and history[-1].role == "tool" and reports_error(history[-1].content)
+    just_failed = (bool(history) and history[-1].role == "tool"
+                   and reports_error(history[-1].content))
     if not just_failed and rng.random() < prompt.rates.tool_error:
         return json.dumps(TRANSIENT_ERROR)
     now = truth(tools, history)

@@ -24,22 +24,28 @@ SAME_SKILL = 0.75
 
 
 def judge(prompt: Prompt) -> str:
-    """<tools>, <conversation>, <candidate_1>, <candidate_2> -> JSON with "analysis", "approach" and "better"."""
-    first, second = (msgspec.json.decode(prompt.block(f"candidate_{i}"), type=Message) for i in (1, 2))
+    """<tools>, <conversation>, <candidate_1>, <candidate_2> -> JSON with "analysis", "approach" and
+    "better"."""
+    first, second = (msgspec.json.decode(prompt.block(f"candidate_{i}"), type=Message)
+                     for i in (1, 2))
     rights = [_seems_right(candidate, prompt) for candidate in (first, second)]
-    better = {(True, False): "1", (False, True): "2", (True, True): "both"}.get(tuple(rights), "neither")
-    rng = prompt.rng("judge", json.dumps(prompt.chat, sort_keys=True), str(prompt.draw), prompt.model)
+    better = {(True, False): "1", (False, True): "2",
+              (True, True): "both"}.get(tuple(rights), "neither")
+    rng = prompt.rng("judge", json.dumps(prompt.chat, sort_keys=True), str(prompt.draw),
+                     prompt.model)
     better = _stubborn_error(prompt, better) or better
     if rng.random() < prompt.rates.judge_error * (1 - prompt.rates.judge_stubborn):
         better = rng.choice([other for other in BETTER if other != better])
     if rng.random() < prompt.rates.judge_first_bias:
         better = "1"
     return _reply(rng, prompt, {"analysis": f"Right by the conversation: {better}.",
-                                "approach": "Take every value from the conversation.", "better": better})
+                                "approach": "Take every value from the conversation.",
+                                "better": better})
 
 
 def _stubborn_error(prompt: Prompt, better: str) -> str | None:
-    """The wrong answer that this judge gives to these candidates in every vote, in whatever order they stand; mostly None."""
+    """The wrong answer that this judge gives to these candidates in every vote, in whatever order
+    they stand; mostly None."""
     candidates = [prompt.block(f"candidate_{i}") for i in (1, 2)]
     rng = prompt.rng("stubborn", prompt.model, prompt.block("conversation"), *sorted(candidates))
     if rng.random() >= prompt.rates.judge_error * prompt.rates.judge_stubborn:
@@ -55,8 +61,9 @@ def check(prompt: Prompt) -> str:
     rng = prompt.rng("checker")
     if rng.random() < prompt.rates.judge_error:
         correct = not correct
-    return _reply(rng, prompt, {"analysis": "It does what the user asks." if correct else "It does not.",
-                                "correct": correct})
+    return _reply(rng, prompt,
+                  {"analysis": "It does what the user asks." if correct else "It does not.",
+                   "correct": correct})
 
 
 def _reply(rng: random.Random, prompt: Prompt, content: dict[str, Any]) -> str:
@@ -87,7 +94,8 @@ def _looks_right(answer: Message, history: Sequence[Message]) -> bool:
     """For conversations of other worlds: all values of the calls stand in the conversation."""
     heard = " ".join(message.content for message in history).lower()
     values = [value for call in answer.calls for value in _leaves(call.arguments)]
-    return bool(answer.calls) and all(str(value).lower() in heard for value in values if not isinstance(value, bool))
+    return bool(answer.calls) and all(str(value).lower() in heard
+                                      for value in values if not isinstance(value, bool))
 
 
 def _leaves(value: Any) -> list[Any]:
@@ -116,14 +124,16 @@ def generate(prompt: Prompt) -> str:
         task = draw_task(rng, tools, "train", kind, wanted)
     except Unspeakable:
         return "<think>\nI have no idea for these tools.\n</think>\n\nSorry."
-    answer = Message(role="assistant", calls=list(task.truth.calls), content="" if task.truth.calls else "I see.")
+    answer = Message(role="assistant", calls=list(task.truth.calls),
+                     content="" if task.truth.calls else "I see.")
     error = _shared_error(prompt, task.messages, task.truth)
     if error is not None:
         answer = Message(role="assistant", calls=error, content="" if error else "I see.")
     elif rng.random() < prompt.rates.generator_error:
         answer = Message(role="assistant", calls=corrupt(rng, answer.calls, tools)[1])
     text = (f"<think>\nAnother scene with the same tools.\n</think>\n\n<conversation>\n"
-            f"{render_conversation(task.messages)}\n</conversation>\n<answer>\n{render_conversation([answer])}\n</answer>")
+            f"{render_conversation(task.messages)}\n</conversation>\n"
+            f"<answer>\n{render_conversation([answer])}\n</answer>")
     return text[:len(text) // 2] if rng.random() < prompt.rates.malformed else text
 
 

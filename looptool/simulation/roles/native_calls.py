@@ -1,7 +1,9 @@
-"""Native tool calls of the API, for the simulated assistant: it plays in text, so requests and answers are translated.
+"""Native tool calls of the API, for the simulated assistant: it plays in text, so requests and
+answers are translated.
 
-In: a request with "tools", its history with "tool_calls" and messages of role "tool". Out: the same chat with the tools
-in the system text and calls in <tool_call> blocks; and a response whose blocks have become "tool_calls".
+In: a request with "tools", its history with "tool_calls" and messages of role "tool". Out: the same
+chat with the tools in the system text and calls in <tool_call> blocks; and a response whose blocks
+have become "tool_calls".
 """
 from __future__ import annotations
 
@@ -23,12 +25,14 @@ def in_text(payload: dict[str, Any]) -> Chat:
         NotUnderstood: the request has not the API's form.
     """
     try:
-        conversation = msgspec.convert({"tools": payload["tools"], "messages": payload["messages"]}, Conversation)
+        conversation = msgspec.convert({"tools": payload["tools"], "messages": payload["messages"]},
+                                       Conversation)
         tools, messages = read_tools(conversation), read_messages(conversation)
     except (msgspec.ValidationError, ValueError) as error:
         raise NotUnderstood(f"no request with tools of the API's form: {error}") from None
     system = payload["messages"][0]["content"]
-    return [{"role": "system", "content": f"{system}\n<tools>\n{render_tools(tools)}\n</tools>"}, *render_messages(messages)]
+    return [{"role": "system", "content": f"{system}\n<tools>\n{render_tools(tools)}\n</tools>"},
+            *render_messages(messages)]
 
 
 def with_native_calls(response: dict[str, Any]) -> dict[str, Any]:
@@ -38,8 +42,10 @@ def with_native_calls(response: dict[str, Any]) -> dict[str, Any]:
     if not read.calls or read.faults:
         return response
     choice["finish_reason"] = "tool_calls"
-    choice["message"] = {"role": "assistant", "content": read.content or None, "reasoning_content": read.reasoning,
+    choice["message"] = {"role": "assistant", "content": read.content or None,
+                         "reasoning_content": read.reasoning,
                          "tool_calls": [{"id": f"call_{index}", "type": "function", "function": {
-                             "name": call.name, "arguments": json.dumps(call.arguments, ensure_ascii=False)}}
+                             "name": call.name,
+                             "arguments": json.dumps(call.arguments, ensure_ascii=False)}}
                              for index, call in enumerate(read.calls)]}
     return response

@@ -24,7 +24,8 @@ Chat = list[dict[str, Any]]
 
 
 class NotUnderstood(ValueError):
-    """The request is no prompt of this project: no role, or a block is absent. Servers answer 400."""
+    """The request is no prompt of this project: no role, or a block is absent. Servers answer
+    400."""
 
 
 @dataclass(frozen=True)
@@ -82,9 +83,11 @@ class Prompt:
         return corrupt(rng, [] if now is None else now.calls, tools)[1]
 
     def rng(self, purpose: str, *parts: str) -> random.Random:
-        """Randomness that depends on the seed, `purpose` and `parts`; by default on the whole prompt and its draw."""
+        """Randomness that depends on the seed, `purpose` and `parts`; by default on the whole
+        prompt and its draw."""
         parts = parts or (json.dumps(self.chat, sort_keys=True), str(self.draw))
-        digest = hashlib.sha256("\x00".join((str(self.seed), self.role, purpose, *parts)).encode()).digest()
+        digest = hashlib.sha256(
+            "\x00".join((str(self.seed), self.role, purpose, *parts)).encode()).digest()
         return random.Random(digest)
 
 
@@ -108,7 +111,8 @@ _RESULT = re.compile(r"<tool_response>\n(.*?)\n</tool_response>", re.DOTALL)
 
 
 def read_chat(chat: Chat) -> list[Message]:
-    """The history of a chat prompt as Messages: looptool.prompts.render.render_messages backwards."""
+    """The history of a chat prompt as Messages: looptool.prompts.render.render_messages
+    backwards."""
     messages = []
     for entry in chat:
         if entry["role"] == "assistant":

@@ -1,4 +1,5 @@
-"""Which skill the next step of a conversation asks for: the kind of a task, of a dialog's step, of an expanded sample."""
+"""Which skill the next step of a conversation asks for: the kind of a task, of a dialog's step, of
+an expanded sample."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -10,17 +11,20 @@ from looptool.simulation.world.truth import Truth, reports_error, truth
 
 
 def kind_of(tools: Sequence[Tool], messages: Sequence[Message]) -> str | None:
-    """The kind of the next step, a key of tasks.KINDS; None where the simulated world cannot tell what is right.
+    """The kind of the next step, a key of tasks.KINDS; None where the simulated world cannot tell
+    what is right.
 
-    One call that a sentence asks for is "alike" where a sibling of its tool is at hand, else "nested" where an argument
-    is an object, else "optional" where an argument could be left out, else "single".
+    One call that a sentence asks for is "alike" where a sibling of its tool is at hand, else
+    "nested" where an argument is an object, else "optional" where an argument could be left out,
+    else "single".
     """
     now = truth(tools, messages)
     if now is None or now.kind != "call":
         return now and now.kind
     results = list(takewhile(lambda message: message.role == "tool", reversed(messages)))
     if results:
-        return "retry" if any(reports_error(result.content) for result in results) else "second_step"
+        return "retry" if any(reports_error(result.content)
+                              for result in results) else "second_step"
     if truth(tools, messages[-1:]) is None:  # a sentence that is none without what was said before
         before = truth(tools, messages[:-1])
         return "answered" if before is not None and before.kind == "ask" else "again"

@@ -1,7 +1,8 @@
 """What simulated people say, and the ear that understands it again.
 
-`Voice.say_*` writes a sentence with random wording; `hear_*` reads any sentence that some voice could have said.
-Whoever speaks checks that the sentence is heard as it was meant (see tasks.py), so a sentence is never ambiguous.
+`Voice.say_*` writes a sentence with random wording; `hear_*` reads any sentence that some voice
+could have said. Whoever speaks checks that the sentence is heard as it was meant (see tasks.py), so
+a sentence is never ambiguous.
 """
 from __future__ import annotations
 
@@ -78,7 +79,8 @@ class Voice:
 
     def __init__(self, rng: random.Random, words: Phrases):
         self.rng, self.words = rng, words
-        self.style = Style(rng.random() < 0.25, rng.choice(words.yes_no), rng.choice(words.lists), words.joiners)
+        self.style = Style(rng.random() < 0.25, rng.choice(words.yes_no), rng.choice(words.lists),
+                           words.joiners)
         self.connector, self.joiner = rng.choice(words.connectors), rng.choice(words.joiners)
 
     def say_single(self, request: Request) -> str:
@@ -91,10 +93,12 @@ class Voice:
         return self._frame(self._both(self.words.sequences, first, second))
 
     def say_answer(self, tool: Tool, arguments: dict[str, Any]) -> str:
-        return _capital(_put(self.rng.choice(self.words.answers), slots=self._slots(lore_of(tool), arguments)))
+        return _capital(_put(self.rng.choice(self.words.answers),
+                             slots=self._slots(lore_of(tool), arguments)))
 
     def say_again(self, tool: Tool, arguments: dict[str, Any]) -> str:
-        return _capital(_put(self.rng.choice(self.words.agains), slots=self._slots(lore_of(tool), arguments)))
+        return _capital(_put(self.rng.choice(self.words.agains),
+                             slots=self._slots(lore_of(tool), arguments)))
 
     def say_chat(self) -> str:
         return self.rng.choice(self.words.chats)
@@ -103,11 +107,13 @@ class Voice:
         return _capital(_put(self.rng.choice(self.words.frames), request=request))
 
     def _both(self, patterns: tuple[str, ...], first: Request, second: Request) -> str:
-        return _put(self.rng.choice(patterns), first=self._request(first), second=self._request(second))
+        return _put(self.rng.choice(patterns), first=self._request(first),
+                    second=self._request(second))
 
     def _request(self, request: Request) -> str:
         intent, lore = self._intent(request.tool), lore_of(request.tool)
-        return intent + self.connector + self._slots(lore, request.arguments) if request.arguments else intent
+        return (intent + self.connector + self._slots(lore, request.arguments) if request.arguments
+                else intent)
 
     def _intent(self, tool: Tool) -> str:
         return self.rng.choice(lore_of(tool).intents)
@@ -120,7 +126,8 @@ class Voice:
         return self.joiner.join(self._slot(slots[name], value) for name, value in arguments.items())
 
     def _slot(self, slot: Slot, value: Any) -> str:
-        said = self.rng.choice(self.words.references) if value == REFERENCE else say_value(value, slot, self.style)
+        said = (self.rng.choice(self.words.references) if value == REFERENCE
+                else say_value(value, slot, self.style))
         return _put(self.rng.choice(self.words.slots), cue=self._cue(slot), value=said)
 
 
@@ -149,7 +156,8 @@ def hear_request(text: str, tools: list[Tool], words: Phrases) -> tuple[str, lis
     return None
 
 
-def hear_slots(text: str, patterns: tuple[str, ...], tool: Tool, words: Phrases) -> dict[str, Any] | None:
+def hear_slots(text: str, patterns: tuple[str, ...], tool: Tool,
+               words: Phrases) -> dict[str, Any] | None:
     """The arguments that an answer or a repetition supplies for `tool`, or None."""
     for pattern in patterns:
         inner = _inside(pattern, "{slots}", text)
@@ -168,7 +176,8 @@ def _lower(sentence: str) -> str:
 
 
 def _inside(pattern: str, place: str, text: str) -> str | None:
-    """What stands at `place` when `text` follows `pattern`; a capital first letter does not matter."""
+    """What stands at `place` when `text` follows `pattern`; a capital first letter does not
+    matter."""
     before, after = pattern.split(place)
     if len(text) < len(before) + len(after) or not text.endswith(after):
         return None
@@ -212,8 +221,10 @@ def _hear_one(text: str, tools: list[Tool], words: Phrases) -> Request | None:
 
 
 @lru_cache(maxsize=100_000)
-def _forms(cues: tuple[tuple[str, ...], ...], patterns: tuple[str, ...]) -> tuple[tuple[int, str, str], ...]:
-    """(index of the slot, text before the value, text after it) of each way to name a slot, the longest first.
+def _forms(cues: tuple[tuple[str, ...], ...],
+           patterns: tuple[str, ...]) -> tuple[tuple[int, str, str], ...]:
+    """(index of the slot, text before the value, text after it) of each way to name a slot, the
+    longest first.
 
     The order matters: "song title X" names a song's title, not a song called "title X".
     """
@@ -231,8 +242,10 @@ def _hear_slots(text: str, slots: tuple[Slot, ...], words: Phrases) -> dict[str,
     return None
 
 
-def _hear_value(text: str, after: str, slot: Slot, slots: tuple[Slot, ...], words: Phrases) -> dict[str, Any] | None:
-    """Arguments in `text`, which starts with the value of `slot`, then `after`, then a joiner or the end."""
+def _hear_value(text: str, after: str, slot: Slot, slots: tuple[Slot, ...],
+                words: Phrases) -> dict[str, Any] | None:
+    """Arguments in `text`, which starts with the value of `slot`, then `after`, then a joiner or
+    the end."""
     others = tuple(other for other in slots if other.name != slot.name)
     if text.endswith(after):
         value = _read(text[:len(text) - len(after)], slot, words)
@@ -253,6 +266,7 @@ def _hear_value(text: str, after: str, slot: Slot, slots: tuple[Slot, ...], word
 def _read(text: str, slot: Slot, words: Phrases) -> Any:
     if text in words.references:
         return REFERENCE
-    if not slot.fields and not text.startswith('"') and any(joiner in text for joiner in words.joiners):
+    if (not slot.fields and not text.startswith('"')
+            and any(joiner in text for joiner in words.joiners)):
         return UNREADABLE
     return read_value(text, slot, words.ear)

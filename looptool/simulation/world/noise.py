@@ -13,7 +13,8 @@ from looptool.simulation.world.values import draw_value
 KINDS = ("wrong_value", "missing_argument", "wrong_tool", "wrong_type", "extra_call")
 
 
-def corrupt(rng: random.Random, calls: Sequence[Call], tools: Sequence[Tool]) -> tuple[str, list[Call]]:
+def corrupt(rng: random.Random, calls: Sequence[Call],
+            tools: Sequence[Tool]) -> tuple[str, list[Call]]:
     """The kind of error and the wrong calls; where no call is right, a call too many."""
     for kind in (*rng.sample(KINDS, len(KINDS)), "extra_call"):
         wrong = _CORRUPTIONS[kind](rng, list(calls), tools)
@@ -23,7 +24,8 @@ def corrupt(rng: random.Random, calls: Sequence[Call], tools: Sequence[Tool]) ->
 
 
 def _change(rng: random.Random, calls: list[Call], change) -> list[Call] | None:
-    """Replace one random call by `change(call)`; None where there is none or it cannot be changed."""
+    """Replace one random call by `change(call)`; None where there is none or it cannot be
+    changed."""
     if not calls:
         return None
     index = rng.randrange(len(calls))
@@ -36,7 +38,8 @@ def _with_argument(call: Call, name: str, value: Any) -> Call:
 
 
 def _slots(call: Call, tools: Sequence[Tool]) -> dict[str, Slot]:
-    return {slot.name: slot for tool in tools if tool.name == call.name for slot in lore_of(tool).slots}
+    return {slot.name: slot for tool in tools if tool.name == call.name
+            for slot in lore_of(tool).slots}
 
 
 def _wrong_value(rng, calls, tools):
@@ -55,7 +58,9 @@ def _missing_argument(rng, calls, tools):
         if not call.arguments:
             return None
         gone = rng.choice(list(call.arguments))
-        return Call(name=call.name, arguments={name: call.arguments[name] for name in call.arguments if name != gone})
+        return Call(name=call.name,
+                    arguments={name: call.arguments[name]
+                               for name in call.arguments if name != gone})
 
     return _change(rng, calls, change)
 
@@ -83,5 +88,5 @@ def _extra_call(rng, calls, tools):
     return [*calls, call_of(draw_request(rng, rng.choice(list(tools))))]
 
 
-_CORRUPTIONS = {"wrong_value": _wrong_value, "missing_argument": _missing_argument, "wrong_tool": _wrong_tool,
-                "wrong_type": _wrong_type, "extra_call": _extra_call}
+_CORRUPTIONS = {"wrong_value": _wrong_value, "missing_argument": _missing_argument,
+                "wrong_tool": _wrong_tool, "wrong_type": _wrong_type, "extra_call": _extra_call}

@@ -14,9 +14,11 @@ from looptool.simulation.world.language import REFERENCE, Request, Voice, phrase
 from looptool.simulation.world.truth import Truth, truth
 from looptool.simulation.world.values import draw_value
 
-KINDS = {"single": 36, "optional": 18, "parallel": 10, "second_step": 6, "ask": 6, "first_step": 5, "answered": 5, "again": 5,
-         "no_tool": 4, "alike": 4, "done": 3, "chat": 3, "nested": 2, "retry": 2}
-"""Kinds of tasks and how often each is drawn: few kinds make up most of what people ask for, as in real data."""
+KINDS = {"single": 36, "optional": 18, "parallel": 10, "second_step": 6, "ask": 6, "first_step": 5,
+         "answered": 5, "again": 5, "no_tool": 4, "alike": 4, "done": 3, "chat": 3, "nested": 2,
+         "retry": 2}
+"""Kinds of tasks and how often each is drawn: few kinds make up most of what people ask for, as in
+real data."""
 
 TEXT_KINDS = ("ask", "done", "no_tool", "chat")
 """Kinds whose right answer is plain text; the kind of their Truth is the same."""
@@ -25,7 +27,8 @@ TRANSIENT_ERROR = {"error": "service unavailable", "hint": "try again"}
 
 
 class Unspeakable(Exception):
-    """No sentence was found that is heard as it was meant; the tools are beyond this world's language."""
+    """No sentence was found that is heard as it was meant; the tools are beyond this world's
+    language."""
 
 
 @dataclass(frozen=True)
@@ -64,24 +67,29 @@ def missing_cues(tool: Tool, missing: Sequence[str]) -> list[str]:
 
 
 def draw_request(rng: random.Random, tool: Tool, optional: float = 0.15) -> Request:
-    """A random complete request to one tool, in the order it is said: all required and this share of the other parameters."""
+    """A random complete request to one tool, in the order it is said: all required and this share
+    of the other parameters."""
     slots = [slot for slot in lore_of(tool).slots if slot.required or rng.random() < optional]
-    return Request(tool, {slot.name: draw_value(rng, slot) for slot in rng.sample(slots, len(slots))})
+    return Request(tool,
+                   {slot.name: draw_value(rng, slot) for slot in rng.sample(slots, len(slots))})
 
 
-def draw_sequence(rng: random.Random, tools: Sequence[Tool]) -> tuple[Request, Request, dict[str, Any]] | None:
-    """Two requests, to two tools if there are two, the second with a reference to the first's result, and the field that
-    the result must hold.
+def draw_sequence(rng: random.Random,
+                  tools: Sequence[Tool]) -> tuple[Request, Request, dict[str, Any]] | None:
+    """Two requests, to two tools if there are two, the second with a reference to the first's
+    result, and the field that the result must hold.
 
     None where the drawn tool has no plain parameter to refer to.
     """
     second = draw_request(rng, rng.choice(tools))
-    plain = [slot for slot in lore_of(second.tool).slots if slot.name in second.arguments and _is_plain(slot)]
+    plain = [slot for slot in lore_of(second.tool).slots
+             if slot.name in second.arguments and _is_plain(slot)]
     if not plain:
         return None
     slot = rng.choice(plain)
     first = rng.choice([tool for tool in tools if tool != second.tool] or tools)
-    return (draw_request(rng, first), Request(second.tool, {**second.arguments, slot.name: REFERENCE}),
+    return (draw_request(rng, first),
+            Request(second.tool, {**second.arguments, slot.name: REFERENCE}),
             {slot.name: draw_value(rng, slot)})
 
 
@@ -119,7 +127,8 @@ def means(*calls: Call) -> Truth:
 
 @dataclass(frozen=True)
 class Author:
-    """Writes conversations that wait for the assistant: one method a kind of task, None where the tools forbid it."""
+    """Writes conversations that wait for the assistant: one method a kind of task, None where the
+    tools forbid it."""
 
     rng: random.Random
     tools: Sequence[Tool]
@@ -138,10 +147,12 @@ class Author:
         return [user(self.voice().say_single(request))], means(call_of(request))
 
     def _optional(self) -> Draft | None:
-        return self._one([tool for tool in self.tools if not all(slot.required for slot in lore_of(tool).slots)])
+        return self._one(
+            [tool for tool in self.tools if not all(slot.required for slot in lore_of(tool).slots)])
 
     def _nested(self) -> Draft | None:
-        return self._one([tool for tool in self.tools if any(slot.fields for slot in lore_of(tool).slots)])
+        return self._one(
+            [tool for tool in self.tools if any(slot.fields for slot in lore_of(tool).slots)])
 
     def _alike(self) -> Draft | None:
         return self._one([tool for tool in self.tools if siblings(tool, self.tools)], optional=0.15)
@@ -167,12 +178,15 @@ class Author:
         if drawn is None:
             return None
         first, second, fields = drawn
-        messages = [user(self.voice().say_sequence(first, second)), assistant([call_of(first)]), result_of(fields)]
-        return messages, means(Call(name=second.tool.name, arguments={**second.arguments, **fields}))
+        messages = [user(self.voice().say_sequence(first, second)), assistant([call_of(first)]),
+                    result_of(fields)]
+        return (messages,
+                means(Call(name=second.tool.name, arguments={**second.arguments, **fields})))
 
     def _ask(self) -> Draft | None:
         parts = incomplete(self.rng, self._request())
-        return parts and ([user(self.voice().say_single(parts[0]))], Truth("ask", requests=parts[:1]))
+        return parts and ([user(self.voice().say_single(parts[0]))],
+                          Truth("ask", requests=parts[:1]))
 
     def _answered(self) -> Draft | None:
         parts = incomplete(self.rng, self._request())
@@ -190,18 +204,20 @@ class Author:
         if change is None:
             return None
         call = call_of(request)
-        messages = [user(self.voice().say_single(request)), assistant([call]), result_of({}), assistant([], "Done."),
-                    user(self.voice().say_again(request.tool, change))]
+        messages = [user(self.voice().say_single(request)), assistant([call]), result_of({}),
+                    assistant([], "Done."), user(self.voice().say_again(request.tool, change))]
         return messages, means(Call(name=call.name, arguments={**call.arguments, **change}))
 
     def _retry(self) -> Draft:
         request = self._request()
         call = call_of(request)
-        return [user(self.voice().say_single(request)), assistant([call]), result_of({}, error=True)], means(call)
+        return [user(self.voice().say_single(request)), assistant([call]),
+                result_of({}, error=True)], means(call)
 
     def _done(self) -> Draft:
         request = self._request()
-        return [user(self.voice().say_single(request)), assistant([call_of(request)]), result_of({})], Truth("done")
+        return [user(self.voice().say_single(request)), assistant([call_of(request)]),
+                result_of({})], Truth("done")
 
     def _no_tool(self) -> Draft:
         request = draw_request(self.rng, self.rng.choice(self.foreign))
@@ -218,7 +234,8 @@ def draw_kind_of_task(rng: random.Random) -> str:
 
 def draw_task(rng: random.Random, tools: Sequence[Tool], split: Split, kind: str | None = None,
               wanted: Sequence[Tool] = ()) -> Task:
-    """A random task over `tools`, in the words of one split; its truth and its kind are what the world hears in it.
+    """A random task over `tools`, in the words of one split; its truth and its kind are what the
+    world hears in it.
 
     Args:
         wanted: the tools that users ask for; all of `tools` if empty.
@@ -226,7 +243,8 @@ def draw_task(rng: random.Random, tools: Sequence[Tool], split: Split, kind: str
     Raises:
         Unspeakable: 40 tries gave no sentence that is heard as it was meant.
     """
-    author = Author(rng, wanted or tools, foreign_tools(tools, split), lambda: Voice(rng, phrases(split)))
+    author = Author(rng, wanted or tools, foreign_tools(tools, split),
+                    lambda: Voice(rng, phrases(split)))
     for _ in range(40):
         chosen = kind or draw_kind_of_task(rng)
         draft = author.write(chosen)
@@ -240,7 +258,8 @@ def draw_task(rng: random.Random, tools: Sequence[Tool], split: Split, kind: str
 
 
 def foreign_tools(tools: Sequence[Tool], split: Split) -> list[Tool]:
-    """Tools of the catalogue that users ask for in vain where these are at hand: those of other domains."""
+    """Tools of the catalogue that users ask for in vain where these are at hand: those of other
+    domains."""
     domains = {tool.domain for tool in tools}
     return [tool for tool in catalogue(split) if tool.domain not in domains]
 

@@ -1,4 +1,5 @@
-"""The right next step of a conversation in the simulated world: a pure function of its tools and messages."""
+"""The right next step of a conversation in the simulated world: a pure function of its tools and
+messages."""
 from __future__ import annotations
 
 import json
@@ -21,7 +22,8 @@ class Truth:
     """The right next step."""
 
     kind: str
-    """"call"; or why it is plain text: "ask" (a required value is missing), "done", "chat", "no_tool"."""
+    """"call"; or why it is plain text: "ask" (a required value is missing), "done", "chat",
+    "no_tool"."""
     calls: tuple[Call, ...] = ()
     requests: tuple[Request, ...] = ()
     """What the user wants by now, done or not; empty for "chat" and "no_tool"."""
@@ -46,11 +48,13 @@ class _State:
 
     @property
     def steps(self) -> list[tuple[Request, ...]]:
-        return [(request,) for request in self.requests] if self.kind == "sequence" else [self.requests]
+        return ([(request,) for request in self.requests] if self.kind == "sequence"
+                else [self.requests])
 
 
 def truth(tools: Iterable[Tool], messages: Iterable[Message]) -> Truth | None:
-    """What the assistant has to do now; None where this world cannot tell (text that it did not speak)."""
+    """What the assistant has to do now; None where this world cannot tell (text that it did not
+    speak)."""
     tools, state, batch = list(tools), _State(), ()
     for message in messages:
         if message.role == "tool":
@@ -133,7 +137,8 @@ def _hear(text: str, tools: list[Tool], before: _State) -> _State:
 
 
 def _hear_supplied(text: str, before: _State, words: Phrases) -> _State | None:
-    """An answer to a question about a missing value, or the last request once more with other values."""
+    """An answer to a question about a missing value, or the last request once more with other
+    values."""
     for index, request in enumerate(before.requests):
         patterns = words.answers if request.missing else words.agains
         arguments = hear_slots(text, patterns, request.tool, words)

@@ -18,7 +18,8 @@ UNREADABLE = object()
 def draw_value(rng: random.Random, slot: Slot) -> Any:
     """A random value of the slot, as JSON."""
     if slot.fields:
-        return {field.name: draw_value(rng, field) for field in slot.fields if field.required or rng.random() < 0.5}
+        return {field.name: draw_value(rng, field) for field in slot.fields
+                if field.required or rng.random() < 0.5}
     return draw_kind(rng, slot.kind)
 
 
@@ -34,7 +35,8 @@ def draw_kind(rng: random.Random, kind: dict[str, Any]) -> Any:
     if "tuple" in kind:
         return [draw_kind(rng, part) for part in kind["tuple"]]
     if "json" in kind:
-        return {"key": draw_kind(rng, {"pattern": "aaa9"})} if kind["json"].get("type") == "object" else [rng.randint(1, 9)]
+        return ({"key": draw_kind(rng, {"pattern": "aaa9"})} if kind["json"].get("type") == "object"
+                else [rng.randint(1, 9)])
     if "values" in kind:
         return rng.choice(kind["values"])
     if "patterns" in kind:
@@ -42,7 +44,8 @@ def draw_kind(rng: random.Random, kind: dict[str, Any]) -> Any:
     if "pattern" in kind:
         return draw_pattern(rng, kind["pattern"])
     if "dates" in kind:
-        first, last = (day if isinstance(day, date) else date.fromisoformat(day) for day in kind["dates"])
+        first, last = (day if isinstance(day, date) else date.fromisoformat(day)
+                       for day in kind["dates"])
         return (first + timedelta(days=rng.randint(0, (last - first).days))).isoformat()
     if "times" in kind:
         return f"{rng.randint(0, 23):02d}:{rng.choice((0, 15, 30, 45)):02d}"
@@ -77,13 +80,16 @@ class Ear:
 
 
 def draw_pattern(rng: random.Random, pattern: str) -> str:
-    """Text after a pattern: A and a are letters, 9 a digit, * a word, ~ a made-up one, + and ^ these with a capital.
+    """Text after a pattern: A and a are letters, 9 a digit, * a word, ~ a made-up one, + and ^
+    these with a capital.
 
     Whatever else is in it stands.
     """
-    draws = {"*": lambda: rng.choice(plain_words()), "+": lambda: rng.choice(plain_words()).capitalize(),
-             "~": lambda: made_up_word(rng), "^": lambda: made_up_word(rng).capitalize(),
-             "A": lambda: rng.choice(string.ascii_uppercase), "a": lambda: rng.choice(string.ascii_lowercase),
+    draws = {"*": lambda: rng.choice(plain_words()),
+             "+": lambda: rng.choice(plain_words()).capitalize(), "~": lambda: made_up_word(rng),
+             "^": lambda: made_up_word(rng).capitalize(),
+             "A": lambda: rng.choice(string.ascii_uppercase),
+             "a": lambda: rng.choice(string.ascii_lowercase),
              "9": lambda: rng.choice(string.digits)}
     return "".join(draws[letter]() if letter in draws else letter for letter in pattern)
 
@@ -96,8 +102,8 @@ def plain_words() -> tuple[str, ...]:
 
 def made_up_word(rng: random.Random) -> str:
     """A word that can be spoken and does not exist."""
-    return "".join(rng.choice("bcdfghjklmnprstvwz") + rng.choice("aeiou") + rng.choice(("", "", "n", "r", "s", "l"))
-                   for _ in range(rng.randint(1, 3)))
+    return "".join(rng.choice("bcdfghjklmnprstvwz") + rng.choice("aeiou")
+                   + rng.choice(("", "", "n", "r", "s", "l")) for _ in range(rng.randint(1, 3)))
 
 
 def say_value(value: Any, slot: Slot, style: Style) -> str:
@@ -116,7 +122,8 @@ def say_value(value: Any, slot: Slot, style: Style) -> str:
 def _say_plain(value: Any, style: Style) -> str:
     if isinstance(value, bool):
         return style.yes_no[0 if value else 1]
-    if isinstance(value, str) and (style.quote or not value or any(mark in value for mark in (*',;"()&+|', *style.joiners))):
+    if isinstance(value, str) and (style.quote or not value
+                                   or any(mark in value for mark in (*',;"()&+|', *style.joiners))):
         return json.dumps(value, ensure_ascii=False)
     return str(value)
 
@@ -135,7 +142,8 @@ def read_value(text: str, slot: Slot, ear: Ear) -> Any:
         parts = text.split(separator) if separator else [text]
         kinds = slot.kind.get("tuple") or [slot.kind["items"]] * len(parts)
         items = [_read_plain(part, kind, ear) for part, kind in zip(parts, kinds)]
-        return UNREADABLE if len(parts) != len(kinds) or any(item is UNREADABLE for item in items) else items
+        return UNREADABLE if len(parts) != len(kinds) or any(item is UNREADABLE
+                                                             for item in items) else items
     return _read_plain(text, slot.kind, ear)
 
 
