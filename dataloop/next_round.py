@@ -201,7 +201,7 @@ def may_be_short(config: Config, supply: Supply) -> bool:
 def write_dataset(samples: Callable[[], Iterator[Sample]], manifest: Manifest, card: str,
                   output: Path, fresh: bool) -> bool:
     """Write the manifest and the card, then the dataset: where it is, they are too. False if it is
-    there already; its card is written anew, as the config may name a licence by now.
+    there already: its card stays too, as the config may say other things by now.
 
     Raises:
         InputError: another dataset is there, and not `fresh`.
@@ -210,9 +210,6 @@ def write_dataset(samples: Callable[[], Iterator[Sample]], manifest: Manifest, c
         with output.open("rb") as there:
             if (all(there.readline() == encode_line(sample) for sample in samples())
                     and not there.read(1)):
-                path = card_path(output)
-                if not path.exists() or path.read_bytes() != card.encode():
-                    write_atomic(path, [card.encode()])
                 return False
         raise InputError(f"{output}: is there already and would change; use --fresh to replace it, "
                          "and then train its round anew")
