@@ -1,7 +1,8 @@
 """A benchmark of this checkout and of another one, in turn, so that both meet the same machine.
 
-    git worktree add ../before COMMIT python benchmarks/against.py --other ../before --times 5
-    benchmarks/reward.py --samples FILE --times 1
+    git worktree add ../before COMMIT
+    python benchmarks/against.py --other ../before --times 5 \\
+        benchmarks/reward.py --samples FILE --times 1
 
 Every run is a process of its own, with the checkout's own code. A figure is the best of its runs:
 the least where its name speaks of ms, MB or seconds, else the most. The last line is one JSON

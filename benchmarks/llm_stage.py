@@ -2,14 +2,16 @@
 
     python benchmarks/llm_stage.py [--seconds 40]
 
-A server in its own process answers every request after a fixed time, any number at once. A whole stage (prompts of
-5 KB, answer cache, journal, output) sends it as many distinct calls as it can answer in so many seconds. Share of
-capacity = the time that the calls would need with no overhead at all, calls x latency / in_flight, over the wall time
-from the start of the stage (no connection open yet) to its return (output written); so start-up and the last wave's
-tail count. CPU is the process time of the client, user and system, over the same span. For scale, calls as the openai
+A server in its own process answers every request after a fixed time, any number at once. A whole
+stage (prompts of 5 KB, answer cache, journal, output) sends it as many distinct calls as it can
+answer in so many seconds. Share of capacity = the time that the calls would need with no overhead
+at all, calls x latency / in_flight, over the wall time from the start of the stage (no connection
+open yet) to its return (output written); so start-up and the last wave's tail count. CPU is the
+process time of the client, user and system, over the same span. For scale, calls as the openai
 package makes them by default (typed, over httpx).
 
-The last line is one JSON object; targets: share at least 0.97 at 1 s x 256 and 0.90 at 0.2 s x 64, CPU at most 1.5 ms.
+The last line is one JSON object; targets: share at least 0.97 at 1 s x 256 and 0.90 at 0.2 s x 64,
+CPU at most 1.5 ms.
 """
 from __future__ import annotations
 
@@ -26,9 +28,11 @@ import openai
 from aiohttp import web
 
 from looptool.config import Config, Student, Teacher
-from looptool.llm import Client, Sampling
+from looptool.models.client import Client
+from looptool.models.sampling import Sampling
 from looptool.simulation.server import BACKLOG, make_app
-from looptool.stage import Outcome, run_stage
+from looptool.stages.llm_stage import run_stage
+from looptool.stages.workers import Outcome
 
 SETTINGS = [(1.0, 256), (0.2, 64)]
 BASELINE = (0.2, 256, 2048)
@@ -36,7 +40,8 @@ BASELINE = (0.2, 256, 2048)
 PROMPT = [{"role": "system", "content": "a tool and what it does, " * 200}]
 ANSWER = {"id": "1", "object": "chat.completion", "created": 0, "model": "m",
           "choices": [{"index": 0, "finish_reason": "stop", "message": {
-              "role": "assistant", "content": "<think>" + "some thought " * 60 + "</think>a verdict"}}],
+              "role": "assistant",
+              "content": "<think>" + "some thought " * 60 + "</think>a verdict"}}],
           "usage": {"prompt_tokens": 1500, "completion_tokens": 130, "total_tokens": 1630}}
 
 
@@ -92,9 +97,9 @@ async def stage(url: str, folder: Path, in_flight: int, calls: int) -> None:
             reply = await client.ask("judge", prompt(number), Sampling(temperature=0.6))
             return Outcome([{"number": number, "text": reply.text}], "answered")
 
-        meta = await run_stage("benchmark", [(str(number), number) for number in range(calls)], work,
-                               folder / "answers.jsonl", settings={}, sources=[], in_flight=in_flight,
-                               usage=client.usage)
+        meta = await run_stage("benchmark", [(str(number), number) for number in range(calls)],
+                               work, folder / "answers.jsonl", settings={}, sources=[],
+                               in_flight=in_flight, usage=client.usage)
         assert meta.records == calls and not client.usage["judge"].failed_tries
 
 
@@ -104,7 +109,8 @@ async def typed_calls(url: str, in_flight: int, calls: int) -> None:
     async with openai.AsyncOpenAI(base_url=url, api_key="none", max_retries=0) as client:
         async def worker() -> None:
             for number in numbers:
-                await client.chat.completions.create(model="m", messages=prompt(number), temperature=0.6)
+                await client.chat.completions.create(model="m", messages=prompt(number),
+                                                     temperature=0.6)
 
         await asyncio.gather(*(worker() for _ in range(in_flight)))
 
@@ -116,15 +122,19 @@ def measure(latency: float, in_flight: int, calls: int, run) -> tuple[float, flo
         asyncio.run(run(url, in_flight, calls))
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     share, cost = calls * latency / in_flight / wall, cpu / calls * 1e3
-    print(f"{run.__name__:12} {latency:7.1f} s {in_flight:9} {calls:7} {wall:8.1f} s {share:9.1%} {cost:9.2f} ms")
+    print(f"{run.__name__:12} {latency:7.1f} s {in_flight:9} {calls:7} {wall:8.1f} s {share:9.1%} "
+          f"{cost:9.2f} ms")
     return share, cost
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=int, default=40, help="size of each stage, in time at full capacity")
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=int, default=40,
+                        help="size of each stage, in time at full capacity")
     args = parser.parse_args()
-    print(f"{'what':12} {'latency':>9} {'in flight':>9} {'calls':>7} {'wall':>10} {'capacity':>9} {'CPU a call':>12}")
+    print(f"{'what':12} {'latency':>9} {'in flight':>9} {'calls':>7} {'wall':>10} {'capacity':>9} "
+          f"{'CPU a call':>12}")
     figures = {}
     for latency, in_flight in SETTINGS:
         with tempfile.TemporaryDirectory() as folder:
@@ -132,7 +142,8 @@ def main() -> None:
                 await stage(url, Path(folder), in_flight, calls)
 
             run.__name__ = "stage"
-            share, cost = measure(latency, in_flight, round(args.seconds / latency) * in_flight, run)
+            share, cost = measure(latency, in_flight, round(args.seconds / latency) * in_flight,
+                                  run)
         figures |= {f"share_{latency:g}s_{in_flight}": round(share, 4),
                     f"client_cpu_ms_{latency:g}s_{in_flight}": round(cost, 3)}
     latency, in_flight, calls = BASELINE

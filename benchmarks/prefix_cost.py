@@ -2,9 +2,10 @@
 
     python benchmarks/prefix_cost.py [--dialogs 200] [--in_flight 64] [--cache_tokens 100000]
 
-Dialogs of the SIMULATED agents over the built-in tools; each request is laid out as it is sent, and once more with the
-history before the instruction and the tools. The cache is that of vLLM and SGLang in small: blocks of 16 tokens, found
-by all that stands before and in them, the least recently used ones dropped. Tokens are the tiny student's.
+Dialogs of the SIMULATED agents over the built-in tools; each request is laid out as it is sent, and
+once more with the history before the instruction and the tools. The cache is that of vLLM and
+SGLang in small: blocks of 16 tokens, found by all that stands before and in them, the least
+recently used ones dropped. Tokens are the tiny student's.
 
 The last line is one JSON object: tokens a dialog without a cache, and computed with one, by layout.
 """
@@ -21,12 +22,13 @@ from dialog_generation.agents import Abandoned
 from dialog_generation.orchestrator import play
 from dialog_generation.run import make_ask
 from dialog_generation.scene import ToolPool, draw_scene
-from looptool.answers import Reply
-from looptool.config import ROOT, load_config
-from looptool.llm import Client, Sampling
-from looptool.prompt import ChatMessage
-from looptool.prompt_length import student_tokenizer
-from looptool.simulation.catalogue import catalogue
+from looptool.config_file import ROOT, load_config
+from looptool.models.client import Client
+from looptool.models.completion import Reply
+from looptool.models.sampling import Sampling
+from looptool.prompts.length import student_tokenizer
+from looptool.prompts.render import ChatMessage
+from looptool.simulation.world.catalogue import catalogue
 
 BLOCK = 16
 
@@ -80,7 +82,8 @@ async def measure(dialogs: int, in_flight: int, cache_tokens: int) -> dict[str, 
                 scene = draw_scene(f"d{index:06d}", pool, config.dialogs, config.seed)
                 ask = make_ask(client, config.teacher.models, sampling, scene.id, config.seed)
 
-                async def recorded(role: str, chat: list[ChatMessage], draw: int, tools: None = None) -> Reply:
+                async def recorded(role: str, chat: list[ChatMessage], draw: int,
+                                   tools: None = None) -> Reply:
                     for layout, cache in caches.items():
                         cache.add(tokenizer(LAYOUTS[layout](chat))["input_ids"])
                     return await ask(role, chat, draw, tools)
@@ -93,19 +96,22 @@ async def measure(dialogs: int, in_flight: int, cache_tokens: int) -> dict[str, 
                         pass
 
             await asyncio.gather(*map(run, range(dialogs)))
-    return {layout: {"without a cache": round(cache.total / accepted), "computed": round(cache.computed / accepted)}
+    return {layout: {"without a cache": round(cache.total / accepted),
+                     "computed": round(cache.computed / accepted)}
             for layout, cache in caches.items()}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dialogs", type=int, default=200)
     parser.add_argument("--in_flight", type=int, default=64, help="dialogs at once")
-    parser.add_argument("--cache_tokens", type=int, default=100_000, help="tokens that the server can keep")
+    parser.add_argument("--cache_tokens", type=int, default=100_000,
+                        help="tokens that the server can keep")
     result = asyncio.run(measure(**vars(parser.parse_args())))
     for layout, tokens in result.items():
-        print(f"{layout:14} {tokens['computed']:7,} of {tokens['without a cache']:7,} prompt tokens a dialog computed "
-              f"({tokens['computed'] / tokens['without a cache']:.0%})")
+        print(f"{layout:14} {tokens['computed']:7,} of {tokens['without a cache']:7,} prompt "
+              f"tokens a dialog computed ({tokens['computed'] / tokens['without a cache']:.0%})")
     print(json.dumps(result))
 
 

@@ -25,17 +25,19 @@ import json
 import logging
 import os
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from dataloop.judgement_label_verification import verify_probes
 from dataloop.report import simulated_world
-from dataloop.reporting.measures import TRUE_VERDICTS, Known, rate
-from looptool.config import ROOT, load_config
-from looptool.meta import StageMeta
-from looptool.records import Probe, Verdict, read_jsonl, write_jsonl
-from looptool.stage import run_main
+from dataloop.reporting.files import unjudged
+from dataloop.reporting.measures import TRUE_VERDICTS, Known, kappa, rate
+from looptool.command import run_main
+from looptool.config_file import ROOT, load_config
+from looptool.json_lines import read_jsonl, write_jsonl
+from looptool.records import Probe, Verdict
+from looptool.stages.meta import StageMeta
 
 FIRST = {(True, "PRED_WRONG"), (False, "LABEL_WRONG")}
 """Votes for the candidate that stands first: (label_first, verdict)."""
@@ -67,27 +69,20 @@ READINGS: dict[str, Callable[[Verdict], str]] = {
     "both agree": lambda verdict: verdict.verdict}
 
 
-def kappa(pairs: Sequence[tuple[str, str]]) -> float | None:
-    """Cohen's kappa of pairs of verdicts; None without pairs, or where chance agrees always."""
-    if not pairs:
-        return None
-    ours, theirs = (Counter(side) for side in zip(*pairs, strict=True))
-    chance = sum(ours[name] * theirs[name] for name in ours) / len(pairs) ** 2
-    seen = sum(one == other for one, other in pairs) / len(pairs)
-    return None if chance == 1 else (seen - chance) / (1 - chance)
-
-
 def figures(verdicts: Sequence[Verdict], known: Known) -> dict[str, dict[str, object]]:
     """By reading: hits and totals, and kappa."""
     rows: dict[str, dict[str, object]] = {}
     for name, reading in READINGS.items():
         pairs = [(reading(verdict), true_verdict(verdict.probe, known)) for verdict in verdicts]
         pairs = [pair for pair in pairs if pair[0] != "UNDECIDED"]
+        confusion: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        for said, true in pairs:
+            confusion[true][said] += 1
         replaced = [one == other for one, other in pairs if one == "LABEL_WRONG"]
         rows[name] = {
             "decided": [len(pairs), len(verdicts)],
             "right": [sum(one == other for one, other in pairs), len(pairs)],
-            "kappa": kappa(pairs), "LABEL_WRONG right": [sum(replaced), len(replaced)]}
+            "kappa": kappa(confusion), "LABEL_WRONG right": [sum(replaced), len(replaced)]}
     return rows
 
 
@@ -146,7 +141,7 @@ def report(args: argparse.Namespace, probes: Sequence[Probe], verdicts: Sequence
     print(f"judge {args.model}, structured {args.structured}, at most {args.max_tokens} tokens")
     print(f"{len(probes)} mismatches of simulated tasks; truth: "
           f"{', '.join(f'{count} {name}' for name, count in truth.most_common())}")
-    print(f"{meta.counts.get('unjudged', 0)} unjudged; {usage.calls} calls, "
+    print(f"{unjudged(meta)} unjudged; {usage.calls} calls, "
           f"{usage.cut} cut, {usage.unstructured} unstructured, {meta.seconds:.0f} s")
     rows, first = figures(verdicts, known), first_place(verdicts)
     print(f"{'':18}{'decided':>28}{'right':>28}{'kappa':>8}{'LABEL_WRONG right':>28}")

@@ -18,10 +18,11 @@ import sys
 from pathlib import Path
 from statistics import fmean
 
-from looptool.config import ROOT, load_config
-from looptool.meta import StageMeta, read_meta
-from looptool.records import Dialog, read_jsonl
+from looptool.config_file import ROOT, load_config
+from looptool.json_lines import read_jsonl
+from looptool.records import Dialog
 from looptool.run_files import RunFiles
+from looptool.stages.meta import StageMeta, read_meta
 
 AGENTS = ("planner", "user", "assistant", "tool")
 CONFIG = ROOT / "configs" / "laptop.yaml"

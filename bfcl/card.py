@@ -1,10 +1,12 @@
-"""The protocol card: under what conditions a score was measured. No score is printed or stored without one.
+"""The protocol card: under what conditions a score was measured. No score is printed or stored
+without one.
 
-Where results lie, for every benchmark (`folder`): `<run_dir>/round_J/<benchmark>/` for a round's policy, round 0 being
-the model before any training (what --base measures); `<run_dir>/<benchmark>/<model>/` for any other model; a subset has
-`<benchmark>_subset` in the place of `<benchmark>`, so that it never stands for the whole; --out FOLDER stands over all.
-<benchmark> is bfcl_v3, bfcl_v4, acebench_en or acebench_zh. In the folder: `card.json` (the record below with its
-scores), `card.txt` (the same to read), and whatever the benchmark itself writes.
+Where results lie, for every benchmark (`folder`): `<run_dir>/round_J/<benchmark>/` for a round's
+policy, round 0 being the model before any training (what --base measures);
+`<run_dir>/<benchmark>/<model>/` for any other model; a subset has `<benchmark>_subset` in the place
+of `<benchmark>`, so that it never stands for the whole; --out FOLDER stands over all. <benchmark>
+is bfcl_v3, bfcl_v4, acebench_en or acebench_zh. In the folder: `card.json` (the record below with
+its scores), `card.txt` (the same to read), and whatever the benchmark itself writes.
 """
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ from pathlib import Path
 
 import msgspec
 
-from looptool.records import InputError, Record, write_atomic
+from looptool.errors import InputError
+from looptool.json_lines import write_atomic
+from looptool.records import Record
 
 CHECKPOINT_FILES = ("*.safetensors", "*.bin", "*.json", "*.jinja", "*.txt", "*.model")
 """Files of a local checkpoint that decide what it answers."""
@@ -45,12 +49,14 @@ class Sampling(Record, kw_only=True):
     max_tokens: int
     """Of one reply, reasoning included."""
     others: dict[str, int | float] = {}
-    """What else the request said, by vLLM's names; empty on cards whose requests left it to the server."""
+    """What else the request said, by vLLM's names; empty on cards whose requests left it to the
+    server."""
 
 
-NEUTRAL = {"top_k": -1, "min_p": 0, "repetition_penalty": 1, "presence_penalty": 0, "frequency_penalty": 0}
-"""`Sampling.others` that change nothing: what a request leaves out, vLLM takes from the model's generation_config.json.
-For no top_k old and new versions of it take -1, old ones no 0."""
+NEUTRAL = {"top_k": -1, "min_p": 0, "repetition_penalty": 1, "presence_penalty": 0,
+           "frequency_penalty": 0}
+"""`Sampling.others` that change nothing: what a request leaves out, vLLM takes from the model's
+generation_config.json. For no top_k old and new versions of it take -1, old ones no 0."""
 
 
 class Card(Record, kw_only=True):
@@ -72,7 +78,8 @@ class Card(Record, kw_only=True):
     revision: str
     """Commit of a hub model, hash of the files of a local one."""
     server: str
-    """What served it, with its version where it tells, and the flags that we have started it with."""
+    """What served it, with its version where it tells, and the flags that we have started it
+    with."""
     served_as: str = ""
     """What the server calls the model, where that is another name or folder."""
     sampling: Sampling
@@ -106,12 +113,13 @@ class Scored(Record, kw_only=True):
     """The same of each draw where there are several; `scores` are then their means."""
     sound: dict[str, tuple[float, int]] = {}
     """Entries right (mean of the draws) and all, by category, without those whose truth is known to
-    be wrong; see bfcl/wrong_truths.py. Never the official score."""
+    be wrong; see bfcl/official/wrong_truths.py. Never the official score."""
 
 
 def folder(run_dir: Path | str, benchmark: str, *, round: int | None = None, model: str = "",
            subset: bool = False) -> Path:
-    """Where the results of a round's policy, or else of `model`, lie; see the module's docstring."""
+    """Where the results of a round's policy, or else of `model`, lie; see the module's
+    docstring."""
     name = f"{benchmark}_subset" if subset else benchmark
     if round is not None:
         return Path(run_dir) / f"round_{round}" / name
@@ -125,7 +133,8 @@ def draw_folder(folder: Path, draw: int) -> Path:
 
 def write_card(folder: Path, scored: Scored) -> None:
     """card.json and card.txt."""
-    write_atomic(folder / "card.json", [msgspec.json.format(msgspec.json.encode(scored), indent=2) + b"\n"])
+    write_atomic(folder / "card.json",
+                 [msgspec.json.format(msgspec.json.encode(scored), indent=2) + b"\n"])
     write_atomic(folder / "card.txt", [card_text(scored.card).encode()])
 
 
@@ -139,7 +148,8 @@ def read_card(folder: Path) -> Scored:
     try:
         return msgspec.json.decode(path.read_bytes(), type=Scored)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); run the evaluation first") from None
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}); run the evaluation first") from None
     except msgspec.DecodeError as error:
         raise InputError(f"{path}: no card ({error}); run the evaluation again") from None
 
@@ -149,15 +159,18 @@ def card_text(card: Card) -> str:
     sampling = card.sampling
     content = f", files {card.content}" if card.content else ""
     categories = ", ".join(f"{name} {count:,}" for name, count in card.counts.items())
-    failed = ", ".join(f"{count:,} {kind}" for kind, count in sorted(card.errors.counts.items())) or "none"
+    failed = (", ".join(f"{count:,} {kind}" for kind, count in sorted(card.errors.counts.items()))
+              or "none")
     others = "".join(f", {name} {value:g}" for name, value in sampling.others.items())
     lines = {
         "benchmark": f"{card.benchmark}: {card.version}, commit {card.commit}{content}",
         "model": f"{card.model}, revision {card.revision}",
-        "served by": f"{card.server}{f' as {card.served_as}' if card.served_as else ''}, context {card.context_length or 'not told'}",
-        "sampling": f"thinking {'on' if sampling.thinking else 'off'}, temperature {sampling.temperature:g}, "
-                    f"top_p {sampling.top_p:g}{others}, at most {sampling.max_tokens:,} tokens "
-                    f"a reply{f', {card.draws} draws of each' * (card.draws > 1)}",
+        "served by": f"{card.server}{f' as {card.served_as}' if card.served_as else ''}, context "
+                     f"{card.context_length or 'not told'}",
+        "sampling": f"thinking {'on' if sampling.thinking else 'off'}, temperature "
+                    f"{sampling.temperature:g}, top_p {sampling.top_p:g}{others}, at most "
+                    f"{sampling.max_tokens:,} tokens a "
+                    f"reply{f', {card.draws} draws of each' * (card.draws > 1)}",
         "prompt": f"{card.prompt}; handler {card.handler}",
         "scope": f"{card.scope}: {sum(card.counts.values()):,} entries ({categories})",
         "errors": f"{failed}{f' in {card.draws} draws' * (card.draws > 1)}; {card.errors.where}",
@@ -177,11 +190,13 @@ OF_THE_MODEL = ("model", "revision", "served_as", "errors", "date")
 
 
 def differences(one: Card, other: Card) -> list[str]:
-    """The fields beside the model in which two cards differ: scores with any are not compared without a word.
+    """The fields beside the model in which two cards differ: scores with any are not compared
+    without a word.
 
     Of the environment the packages count; the machine, which differs from day to day, does not.
     """
-    ours, theirs = (msgspec.structs.asdict(card) | {"environment": card.environment | MACHINE} for card in (one, other))
+    ours, theirs = (msgspec.structs.asdict(card) | {"environment": card.environment | MACHINE}
+                    for card in (one, other))
     return [name for name in ours if name not in OF_THE_MODEL and ours[name] != theirs[name]]
 
 
@@ -219,7 +234,8 @@ def hash_files(paths: Iterable[Path]) -> str:
 
 
 def model_revision(model: str, wanted: str = "") -> str:
-    """What pins a model: a hash of the files of a local checkpoint, or the commit of a hub model in the local cache.
+    """What pins a model: a hash of the files of a local checkpoint, or the commit of a hub model in
+    the local cache.
 
     Args:
         wanted: branch, tag or commit of a hub model; by default main.

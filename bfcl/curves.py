@@ -1,9 +1,13 @@
-"""Curves from the cards of runs: accuracy by round (Figure 2), and the gain of a round by model size (Figure 4).
+"""Curves from the cards of runs: accuracy by round (Figure 2), and the gain of a round by model
+size (Figure 4).
 
-In: run folders, in which scripts/09_evaluate_bfcl.sh has measured rounds. Out: tables, printed; with --out an SVG too.
+In: run folders, in which scripts/09_evaluate_bfcl.sh has measured rounds. Out: tables, printed;
+with --out an SVG too.
 
-    python bfcl/curves.py runs/qwen3_8b --static runs/qwen3_8b_static      by round, beside training on static data only
-    python bfcl/curves.py runs/qwen3_0.6b runs/qwen3_8b --sizes            by size: rounds 1 and 2 of each run
+    python bfcl/curves.py runs/qwen3_8b --static runs/qwen3_8b_static      by round, beside training
+        on static data only
+    python bfcl/curves.py runs/qwen3_0.6b runs/qwen3_8b --sizes            by size: rounds 1 and 2
+        of each run
 
 Only scores whose cards agree in everything but the model stand in one table.
 """
@@ -14,14 +18,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bfcl.card import Scored, differences, read_card
-from bfcl.scores import FIGURES, accuracy, tallies_of
-from looptool.config import ArgumentParser
-from looptool.curves import Curve, draw
-from looptool.paper_figures import BY_ROUND, FULL, GAINS
-from looptool.records import InputError, write_atomic
-from looptool.stage import run_main
+from bfcl.official.scores import FIGURES, accuracy, tallies_of
+from looptool.charts.curves import Curve, draw
+from looptool.charts.paper_figures import BY_ROUND, FULL, GAINS
+from looptool.command import ArgumentParser, run_main
+from looptool.errors import InputError
+from looptool.json_lines import write_atomic
 
-PAPER_CURVES = {f"paper: {name}": {number: (figure, None) for number, figure in enumerate(BY_ROUND[variant])}
+PAPER_CURVES = {f"paper: {name}": {number: (figure, None)
+                                   for number, figure in enumerate(BY_ROUND[variant])}
                 for name, variant in (("LoopTool-8B", FULL), ("static data only", "static"))}
 
 
@@ -34,7 +39,8 @@ def read_rounds(run_dir: Path, benchmark: str) -> dict[int, Scored]:
     rounds = {int(path.parent.parent.name.removeprefix("round_")): read_card(path.parent)
               for path in run_dir.glob(f"round_*/{benchmark}/card.json")}
     if not rounds:
-        raise InputError(f"{run_dir}: no round_J/{benchmark}/card.json; run scripts/09_evaluate_bfcl.sh first")
+        raise InputError(
+            f"{run_dir}: no round_J/{benchmark}/card.json; run scripts/09_evaluate_bfcl.sh first")
     return dict(sorted(rounds.items()))
 
 
@@ -48,7 +54,8 @@ def overall(scored: Scored) -> tuple[float, float]:
     for weights in columns.values():
         if point := accuracy(weights, tallies_of(scored)):
             return point
-    raise InputError(f"{scored.card.model}: {scored.card.scope}: too few categories for a figure; measure all of them")
+    raise InputError(f"{scored.card.model}: {scored.card.scope}: too few categories for a figure; "
+                     "measure all of them")
 
 
 def refuse_unlike(scores: Sequence[Scored]) -> None:
@@ -59,8 +66,9 @@ def refuse_unlike(scores: Sequence[Scored]) -> None:
     """
     for scored in scores[1:]:
         if fields := differences(scores[0].card, scored.card):
-            raise InputError(f"{scored.card.model} and {scores[0].card.model} were measured in different ways "
-                             f"({', '.join(fields)}); measure one of them again")
+            raise InputError(
+                f"{scored.card.model} and {scores[0].card.model} were measured in different ways "
+                f"({', '.join(fields)}); measure one of them again")
 
 
 def round_table(curves: Mapping[str, Curve]) -> str:
@@ -85,9 +93,13 @@ def size_table(runs: Mapping[str, Curve]) -> str:
     for name, points in runs.items():
         missing = {1, 2} - points.keys()
         if missing:
-            raise InputError(f"{name}: round {min(missing)} is not measured; run scripts/09_evaluate_bfcl.sh for it")
-        lines.append(f"{name:<{width}}{cell(*points[1]):>14}{cell(*points[2]):>14}{points[2][0] - points[1][0]:>+10.2f}")
-    return "\n".join([*lines, "paper: " + ", ".join(f"{size} {gain:+.2f}" for size, gain in GAINS.items())]) + "\n"
+            raise InputError(f"{name}: round {min(missing)} is not measured; run "
+                             "scripts/09_evaluate_bfcl.sh for it")
+        lines.append(
+            f"{name:<{width}}{cell(*points[1]):>14}{cell(*points[2]):>14}"
+            f"{points[2][0] - points[1][0]:>+10.2f}")
+    return "\n".join([*lines, "paper: "
+                      + ", ".join(f"{size} {gain:+.2f}" for size, gain in GAINS.items())]) + "\n"
 
 
 def named(runs: Sequence[Path], static: Sequence[Path]) -> dict[str, Path]:
@@ -109,17 +121,23 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN_DIR")
     parser.add_argument("--static", nargs="+", type=Path, default=[], metavar="RUN_DIR",
                         help="runs with ablation=static")
-    parser.add_argument("--sizes", action="store_true", help="the runs are of models of other sizes")
-    parser.add_argument("--benchmark", default="bfcl_v3", help="folder of a round (bfcl_v3, bfcl_v3_subset, ...)")
+    parser.add_argument("--sizes", action="store_true",
+                        help="the runs are of models of other sizes")
+    parser.add_argument("--benchmark", default="bfcl_v3",
+                        help="folder of a round (bfcl_v3, bfcl_v3_subset, ...)")
     parser.add_argument("--out", type=Path, metavar="SVG")
     args = parser.parse_args()
-    scores = {name: read_rounds(run, args.benchmark) for name, run in named(args.runs, args.static).items()}
+    scores = {name: read_rounds(run, args.benchmark)
+              for name, run in named(args.runs, args.static).items()}
     refuse_unlike([scored for rounds in scores.values() for scored in rounds.values()])
-    curves = {name: {number: overall(scored) for number, scored in rounds.items()} for name, rounds in scores.items()}
+    curves = {name: {number: overall(scored) for number, scored in rounds.items()}
+              for name, rounds in scores.items()}
     paper = PAPER_CURVES if args.benchmark == "bfcl_v3" else {}
     sys.stdout.write(size_table(curves) if args.sizes else round_table(curves | paper))
     if args.out:
-        write_atomic(args.out, [draw({args.benchmark: curves} | ({"paper": paper} if paper else {})).encode()])
+        write_atomic(args.out,
+                     [draw({args.benchmark: curves}
+                           | ({"paper": paper} if paper else {})).encode()])
 
 
 if __name__ == "__main__":

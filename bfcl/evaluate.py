@@ -1,16 +1,17 @@
-"""BFCL of one model: the official tasks and scorer (bfcl-eval), our prompt, a protocol card beside the score.
+"""BFCL of one model: the official tasks and scorer (bfcl-eval), our prompt, a protocol card beside
+the score.
 
-In: a checkpoint of a round (--round), or any folder or hub model (--model), behind vLLM, which is started for it, or
-behind a running server (--endpoint). Out, in the folder that bfcl/card.py names: bfcl-eval's own `result/` and
-`score/`, `card.json`, `card.txt` and `table.txt`, which is printed. bfcl-eval's version, v3 or v4, is that of the
-environment, which scripts/09_evaluate_bfcl.sh makes.
+In: a checkpoint of a round (--round), or any folder or hub model (--model), behind vLLM, which is
+started for it, or behind a running server (--endpoint). Out, in the folder that bfcl/card.py names:
+bfcl-eval's own `result/` and `score/`, `card.json`, `card.txt` and `table.txt`, which is printed.
+bfcl-eval's version, v3 or v4, is that of the environment, which scripts/09_evaluate_bfcl.sh makes.
 
     bash scripts/09_evaluate_bfcl.sh --config configs/qwen3_8b.yaml --round 2 --base
-    bash scripts/09_evaluate_bfcl.sh --config configs/qwen3_8b.yaml --model zhuiguang-ning/LoopTool-8B --prompt FILE \\
-        -- --tensor-parallel-size 8
+    bash scripts/09_evaluate_bfcl.sh --config configs/qwen3_8b.yaml --model
+        zhuiguang-ning/LoopTool-8B --prompt FILE \\ -- --tensor-parallel-size 8
 
-Killed and run again it goes on where it was; entries that failed are asked again. Where it departs from bfcl-eval's own
-handler of Qwen3 stands in bfcl/qwentool.py.
+Killed and run again it goes on where it was; entries that failed are asked again. Where it departs
+from bfcl-eval's own handler of Qwen3 stands in bfcl/qwentool.py.
 """
 from __future__ import annotations
 
@@ -21,21 +22,24 @@ import sys
 import msgspec
 
 from bfcl.card import Scored, read_card
-from bfcl.flags import asked_sampling, benchmark_parser, for_base, named_model, parse_words, refuse_own_base
+from bfcl.flags import (
+    Job, asked, benchmark_parser, for_base, parse_words, refuse_own_base)
 from bfcl.launch import installed_version
-from bfcl.measure import Job, measure
-from bfcl.scores import score_table
-from looptool.config import Config, load_config
-from looptool.records import write_atomic
-from looptool.stage import end_on_sigterm, run_main
+from bfcl.measure import measure
+from bfcl.official.scores import score_table
+from looptool.command import end_on_sigterm, run_main
+from looptool.config import Config
+from looptool.config_file import load_config
+from looptool.json_lines import write_atomic
 
 
 def parse_arguments(words: list[str]) -> argparse.Namespace:
     parser = benchmark_parser(__doc__, subset=40)
-    parser.add_argument("--categories", nargs="+", default=[], help="only these, by bfcl-eval's names")
+    parser.add_argument("--categories", nargs="+", default=[],
+                        help="only these, by bfcl-eval's names")
     parser.add_argument("--prompt", metavar="full|short|native|FILE",
-                        help="whose system text: ours, that of the model's chat template, or a file's (default: "
-                             "student.instructions)")
+                        help="whose system text: ours, that of the model's chat template, or a "
+                             "file's (default: student.instructions)")
     return parse_words(parser, words)
 
 
@@ -45,23 +49,13 @@ def make_job(args: argparse.Namespace, config: Config) -> Job:
     Raises:
         InputError: there is no such checkpoint.
     """
-    named = named_model(args, config, "bfcl_v3" if installed_version() == "2025.6.14" else "bfcl_v4")
-    return Job(folder=named.out, label=named.label, model=named.model,
-               prompt=args.prompt or config.student.instructions, sampling=asked_sampling(args),
-               categories=args.categories, per_category=args.subset, endpoint=args.endpoint,
-               served_name=args.served_name, server_flags=args.server_flags,
-               in_flight=args.in_flight, repeats=args.repeats, fresh=args.fresh)
-
-
-def base_job(args: argparse.Namespace, config: Config) -> Job:
-    """The same for the model before training."""
-    job = make_job(for_base(args), config)
-    job.label = f"base {args.base or config.student.model}"
-    return job
+    benchmark = "bfcl_v3" if installed_version() == "2025.6.14" else "bfcl_v4"
+    return Job(**asked(args, config, benchmark))
 
 
 def measure_apart(job: Job) -> Scored:
-    """`measure` in a process of its own, which ends with this one: bfcl-eval keeps to one folder in a process."""
+    """`measure` in a process of its own, which ends with this one: bfcl-eval keeps to one folder in
+    a process."""
     process = subprocess.Popen([sys.executable, "-m", "bfcl.measure"], stdin=subprocess.PIPE)
     try:
         process.communicate(msgspec.json.encode(job, enc_hook=str))
@@ -71,7 +65,7 @@ def measure_apart(job: Job) -> Scored:
             process.wait()
     if process.returncode:
         sys.exit(process.returncode)
-    return read_card(job.folder)
+    return read_card(job.out)
 
 
 def main() -> None:
@@ -81,12 +75,12 @@ def main() -> None:
     job = make_job(args, config)
     rows = {}
     if args.base is not None:
-        base = base_job(args, config)
-        refuse_own_base(job.label, job.folder, base.folder)
+        base = make_job(for_base(args), config)
+        refuse_own_base(job.label, job.out, base.out)
         rows[base.label] = measure_apart(base)
     rows[job.label] = measure(job)
     table = score_table(rows)
-    write_atomic(job.folder / "table.txt", [table.encode()])
+    write_atomic(job.out / "table.txt", [table.encode()])
     sys.stdout.write(table)
 
 

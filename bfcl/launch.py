@@ -1,8 +1,9 @@
 """bfcl-eval as it was installed, run with our handler: nothing in it is edited.
 
-Its module `constants.model_config` imports the SDK of every vendor and names every model. Before anything else is
-imported, a module with our one model stands in its place. bfcl-eval then keeps all its files in one folder of ours:
-`result/` (replies, one JSON a line), `score/` (its scores and tables), `log.txt` (what it prints).
+Its module `constants.model_config` imports the SDK of every vendor and names every model. Before
+anything else is imported, a module with our one model stands in its place. bfcl-eval then keeps all
+its files in one folder of ours: `result/` (replies, one JSON a line), `score/` (its scores and
+tables), `log.txt` (what it prints).
 """
 from __future__ import annotations
 
@@ -18,15 +19,18 @@ from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from bfcl.card import draw_folder
-from looptool.records import InputError, write_atomic
+from looptool.errors import InputError
+from looptool.json_lines import write_atomic
 
 if TYPE_CHECKING:
     from bfcl.qwentool import Ask, Prompt
 
 NAME = "LoopTool"
-"""Our model's name in bfcl-eval: an underscore would become a slash there, and "FC" another handler."""
+"""Our model's name in bfcl-eval: an underscore would become a slash there, and "FC" another
+handler."""
 COMMITS = {"2025.6.14": "1bb65c95", "2026.3.23": "6ea57973"}
-"""Commit of the benchmark's repository whose files are those of the package: v3, the board of 2025-06-14, and v4."""
+"""Commit of the benchmark's repository whose files are those of the package: v3, the board of
+2025-06-14, and v4."""
 
 
 def installed_version() -> str:
@@ -38,11 +42,11 @@ def installed_version() -> str:
     try:
         version = distribution("bfcl-eval").version
     except PackageNotFoundError:
-        raise InputError("bfcl-eval is not installed here; start this by scripts/09_evaluate_bfcl.sh, which makes "
-                         ".venv-bfcl") from None
+        raise InputError("bfcl-eval is not installed here; start this by "
+                         "scripts/09_evaluate_bfcl.sh, which makes .venv-bfcl") from None
     if version not in COMMITS:
-        raise InputError(f"bfcl-eval {version} is neither v3 (2025.6.14) nor v4 (2026.3.23); remove .venv-bfcl and run "
-                         "scripts/09_evaluate_bfcl.sh again")
+        raise InputError(f"bfcl-eval {version} is neither v3 (2025.6.14) nor v4 (2026.3.23); "
+                         "remove .venv-bfcl and run scripts/09_evaluate_bfcl.sh again")
     return version
 
 
@@ -61,12 +65,13 @@ class Launch:
         self.folder.mkdir(parents=True, exist_ok=True)
         os.environ["BFCL_PROJECT_ROOT"] = str(self.folder)
         self._model = SimpleNamespace(
-            model_name=NAME, display_name=NAME, url="", org="", license="", model_handler=None, input_price=None,
-            output_price=None, is_fc_model=False, underscore_to_dot=False)
+            model_name=NAME, display_name=NAME, url="", org="", license="", model_handler=None,
+            input_price=None, output_price=None, is_fc_model=False, underscore_to_dot=False)
         stand_in = ModuleType("bfcl_eval.constants.model_config")
         stand_in.MODEL_CONFIG_MAPPING = {NAME: self._model}
         sys.modules[stand_in.__name__] = stand_in
-        logging.getLogger("dotenv").setLevel(logging.ERROR)  # it looks for keys in a file, which we do not have
+        # it looks for keys in a file, which we do not have
+        logging.getLogger("dotenv").setLevel(logging.ERROR)
         from bfcl import qwentool
 
         self._handler, self.version = qwentool, qwentool.VERSION
@@ -85,7 +90,8 @@ class Launch:
         return self._handler.prompt_id(prompt)
 
     def categories(self) -> list[str]:
-        """All that the version scores and a machine without a search engine can run: v3's 17, and the same of v4."""
+        """All that the version scores and a machine without a search engine can run: v3's 17, and
+        the same of v4."""
         from bfcl_eval.constants import category_mapping
 
         return [category for group in ("non_live", "live", "multi_turn")
@@ -99,7 +105,8 @@ class Launch:
         """
         from bfcl_eval.constants import category_mapping
 
-        known = category_mapping.ALL_SCORING_CATEGORIES if self.version == "v4" else category_mapping.TEST_FILE_MAPPING
+        known = (category_mapping.ALL_SCORING_CATEGORIES if self.version == "v4"
+                 else category_mapping.TEST_FILE_MAPPING)
         if category not in known:
             raise InputError(f"--categories {category}: {self.version} has {', '.join(known)}")
         if self.version == "v4":
@@ -132,10 +139,12 @@ class Launch:
         from bfcl_eval.eval_checker import eval_runner
 
         load = eval_runner.load_file
-        if not self._whole(ids):  # v3 scores whole categories only: let it take the chosen entries for the whole
+        # v3 scores whole categories only: let it take the chosen entries for the whole
+        if not self._whole(ids):
             wanted = {id for category in ids.values() for id in category}
             eval_runner.load_file = lambda *args, **more: list(
-                {entry["id"]: entry for entry in load(*args, **more) if entry["id"] in wanted}.values())
+                {entry["id"]: entry for entry in load(*args, **more)
+                 if entry["id"] in wanted}.values())
         try:
             self._run("evaluate", *flags)
         finally:
@@ -157,7 +166,9 @@ class Launch:
     def _run(self, command: str, *flags: str) -> None:
         from bfcl_eval.__main__ import cli
 
-        with (self.folder / "log.txt").open("a", encoding="utf-8") as log, contextlib.redirect_stdout(log):
+        with (self.folder / "log.txt").open("a",
+                                            encoding="utf-8") as log, contextlib.redirect_stdout(
+                                                log):
             cli([command, "--model", NAME, *flags], standalone_mode=False)
 
 

@@ -1,7 +1,7 @@
 """Measure one model: ask for every entry, score, write the card.
 
-bfcl-eval keeps to one folder in a process, so a second model is measured in a second process: `python -m bfcl.measure`
-with a Job as JSON on stdin.
+bfcl-eval keeps to one folder in a process, so a second model is measured in a second process:
+`python -m bfcl.measure` with a Job as JSON on stdin.
 """
 from __future__ import annotations
 
@@ -12,59 +12,33 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
 import msgspec
 
-from bfcl.ask import Asker, ServerGone
-from bfcl.begun import Settings, go_on, model_settings, once_served
-from bfcl.card import (Card, Errors, Sampling, Scored, environment, hash_files, read_card, today, write_card)
+from bfcl.card import (
+    Card, Errors, Scored, environment, hash_files, read_card, today, write_card)
+from bfcl.flags import Job
 from bfcl.launch import COMMITS, Launch, installed_files, installed_version
-from bfcl.results import WHERE, check_results, remove_failures
-from bfcl.scores import figures, mean_tallies, read_refused, read_tallies
-from bfcl.served import Served
-from bfcl.server import server
+from bfcl.official.results import WHERE, check_results, remove_failures
+from bfcl.official.scores import figures, mean_tallies, read_refused, read_tallies
+from bfcl.official.wrong_truths import sound_tallies
+from bfcl.resume import Settings, go_on, model_settings, once_served
+from bfcl.serving.ask import Asker, ServerGone
+from bfcl.serving.served_model import Served
+from bfcl.serving.server import server
 from bfcl.subset import chosen, scope
-from bfcl.wrong_truths import sound_tallies
-from looptool.config import ROOT
-from looptool.records import InputError
-from looptool.stage import end_on_sigterm, run_main
+from looptool.command import end_on_sigterm, run_main
+from looptool.config_file import ROOT
+from looptool.errors import InputError
 
 _log = logging.getLogger(__name__)
 HANDLER = [ROOT / name for name in (
-    "bfcl/qwentool.py", "bfcl/launch.py", "bfcl/ask.py", "bfcl/room.py", "bfcl/system_text.py",
-    "looptool/answers.py", "looptool/calls.py", "looptool/prompt.py", "looptool/schema.py",
-    "looptool/tool_objects.py", "looptool/type_names.py", "looptool/unread_keys.py",
-    "looptool/system_prompt_full.md", "looptool/system_prompt_short.md")]
+    "bfcl/qwentool.py", "bfcl/launch.py", "bfcl/serving/ask.py", "bfcl/system_text.py",
+    "looptool/models/completion.py", "looptool/calling/reply.py", "looptool/prompts/render.py",
+    "looptool/foreign/parameters.py", "looptool/foreign/tool_objects.py",
+    "looptool/calling/type_names.py", "looptool/foreign/unread_keys.py",
+    "looptool/prompts/system_prompt_full.md", "looptool/prompts/system_prompt_short.md")]
 """Our files between the benchmark and the model."""
-
-
-class Job(msgspec.Struct, kw_only=True):
-    """One model to measure."""
-
-    folder: Path
-    label: str
-    """Its row in the table."""
-    model: str
-    prompt: str
-    """full, short, native, or a file; see bfcl/qwentool.py."""
-    sampling: Sampling
-    categories: list[str]
-    """By bfcl-eval's names; empty for all."""
-    per_category: int
-    """Entries of each category; 0 for all."""
-    endpoint: str
-    served_name: str
-    server_flags: list[str]
-    in_flight: int
-    repeats: int
-    """Draws of each entry."""
-    fresh: bool
-
-    @property
-    def begun(self) -> Path:
-        """Where its settings stand."""
-        return self.folder / "run.json"
 
 
 def measure(job: Job) -> Scored:
@@ -73,20 +47,22 @@ def measure(job: Job) -> Scored:
     Raises:
         InputError: other settings than before, no server, or entries that failed.
     """
-    launch = Launch(job.folder)
+    launch = Launch(job.out)
     ids = {category: chosen(launch.entry_ids(category), job.per_category)
            for category in job.categories or launch.categories()}
     settings = _begin(job, model_settings(job.model, job.server_flags) | {
-        "version": installed_version(), "prompt": launch.prompt_id(job.prompt), "handler": hash_files(HANDLER),
-        "sampling": msgspec.to_builtins(job.sampling), "scope": scope(job.categories, job.per_category)})
-    if (job.folder / "card.json").exists() and read_card(job.folder).card.draws >= job.repeats:
-        _log.info("bfcl: %s holds this score already", job.folder)
-        return read_card(job.folder)
+        "version": installed_version(), "prompt": launch.prompt_id(job.prompt),
+        "handler": hash_files(HANDLER), "sampling": msgspec.to_builtins(job.sampling),
+        "scope": scope(job.categories, job.per_category)})
+    if (job.out / "card.json").exists() and read_card(job.out).card.draws >= job.repeats:
+        _log.info("bfcl: %s holds this score already", job.out)
+        return read_card(job.out)
     draws = range(1, job.repeats + 1)
     before = sum(remove_failures(launch.results(draw), ids) for draw in draws)
     wanted = len(draws) * sum(map(len, ids.values()))
     _log.info("bfcl: %s: %s of %s entries are answered", job.label, f"{before:,}", f"{wanted:,}")
-    with server(job.model, job.endpoint, job.served_name, job.server_flags, job.folder / "server.log") as served:
+    with server(job.model, job.endpoint, job.served_name, job.server_flags,
+                job.out / "server.log") as served:
         settings = once_served(job.begun, "bfcl", settings, served.context)
         ask = Asker(served.url, served.name, job.sampling)
         with _ended_by_signals(ask, served):
@@ -99,16 +75,16 @@ def measure(job: Job) -> Scored:
     for draw in draws:
         launch.evaluate(ids, draw)
     scored = _score(launch, job, settings, served, Errors(counts=dict(counts), where=WHERE), ids)
-    write_card(job.folder, scored)
+    write_card(job.out, scored)
     return scored
 
 
 def _begin(job: Job, settings: Settings) -> Settings:
-    """Make the folder ready; see bfcl.begun.go_on."""
+    """Make the folder ready; see bfcl.resume.go_on."""
     if job.fresh:
-        for path in (job.begun, job.folder / "card.json"):
+        for path in (job.begun, job.out / "card.json"):
             path.unlink(missing_ok=True)
-        for path in (job.folder / "result", job.folder / "score", *job.folder.glob("draw_*")):
+        for path in (job.out / "result", job.out / "score", *job.out.glob("draw_*")):
             shutil.rmtree(path, ignore_errors=True)
     return go_on(job.begun, "bfcl", settings)
 
@@ -154,9 +130,11 @@ def _score(launch: Launch, job: Job, settings: Settings, served: Served, errors:
     card = Card(
         benchmark=f"BFCL {launch.version}", version=f"bfcl-eval {settings['version']}",
         commit=COMMITS[settings["version"]], content=hash_files(installed_files()),
-        handler=settings["handler"], prompt=settings["prompt"], model=job.model, revision=settings["revision"],
-        server=served.server, served_as=served.shown_as(job.model), sampling=job.sampling,
-        context_length=served.context, errors=errors, scope=settings["scope"], counts={category: tally.total for category, tally in tallies.items()},
+        handler=settings["handler"], prompt=settings["prompt"], model=job.model,
+        revision=settings["revision"], server=served.server, served_as=served.shown_as(job.model),
+        sampling=job.sampling, context_length=served.context, errors=errors,
+        scope=settings["scope"],
+        counts={category: tally.total for category, tally in tallies.items()},
         environment=environment("bfcl-eval", "numpy", "mpmath", "tree-sitter", "looptool"),
         date=today(), draws=job.repeats)
     correct = [{category: tally.correct for category, tally in one.items()} for one in each]
@@ -169,7 +147,8 @@ def _score(launch: Launch, job: Job, settings: Settings, served: Served, errors:
 
 def main() -> None:
     end_on_sigterm()
-    measure(msgspec.json.decode(sys.stdin.buffer.read(), type=Job, dec_hook=lambda kind, value: kind(value)))
+    measure(msgspec.json.decode(sys.stdin.buffer.read(), type=Job,
+                                dec_hook=lambda kind, value: kind(value)))
 
 
 if __name__ == "__main__":

@@ -1,16 +1,18 @@
-"""The handler: bfcl-eval's tasks as our prompts, a model's replies as bfcl-eval's calls. For v3 and v4 alike.
+"""The handler: bfcl-eval's tasks as our prompts, a model's replies as bfcl-eval's calls. For v3 and
+v4 alike.
 
-Thin over looptool.prompt and looptool.calls, so that a model is measured by the prompt it was trained with. It needs
-bfcl-eval, so only bfcl.launch imports it.
+Thin over looptool.prompts.render and looptool.calling.reply, so that a model is measured by the
+prompt it was trained with. It needs bfcl-eval, so only bfcl.launch imports it.
 
 What is decided here
-- Function docs become tools with a JSON Schema ("dict" is object, "float" number), after bfcl-eval's own hints on Java
-  and JavaScript. The prompt "native" gives them to the server instead, for its chat template to show as the model knows
-  it; that is how an untrained model is best asked.
-- A system message of the dataset stands after our system text. Functions that a task holds back at first come as text
-  in a user message, as bfcl-eval gives them to every local model.
-- A reply with anything unreadable holds no call, as in bfcl-eval's own Qwen handler. So it is wrong where a call is
-  asked for, and right where none is; the card says how many there were.
+- Function docs become tools with a JSON Schema ("dict" is object, "float" number), after
+  bfcl-eval's own hints on Java and JavaScript. The prompt "native" gives them to the server
+  instead, for its chat template to show as the model knows it; that is how an untrained model is
+  best asked.
+- A system message of the dataset stands after our system text. Functions that a task holds back at
+  first come as text in a user message, as bfcl-eval gives them to every local model.
+- A reply with anything unreadable holds no call, as in bfcl-eval's own Qwen handler. So it is wrong
+  where a call is asked for, and right where none is; the card says how many there were.
 - Reasoning is not shown to the model again.
 """
 from __future__ import annotations
@@ -29,23 +31,25 @@ from bfcl_eval.model_handler import utils as handler_utils
 from bfcl_eval.model_handler.base_handler import BaseHandler
 
 from bfcl.card import hash_text
-from bfcl.results import FINISHES
+from bfcl.official.results import FINISHES
 from bfcl.system_text import system_text
-from looptool.answers import Reply
-from looptool.calls import parse_reply
-from looptool.prompt import ChatMessage, render_messages, without_turn_markers
+from looptool.calling.reply import parse_reply
+from looptool.foreign.tool_objects import read_tool
+from looptool.models.completion import Reply
+from looptool.prompts.render import ChatMessage, render_messages, without_turn_markers
 from looptool.records import Call, Message, Tool
-from looptool.tool_objects import read_tool
 
 Ask = Callable[..., Reply]
 """(chat, tools or None, id of the task) -> Reply."""
 Prompt = str
-"""Whose system text: "full" or "short", which are ours; "native", what the model's chat template makes from tools; or a
-file with {{tools}}, and {{date}} if it likes, for models that were trained with another."""
+"""Whose system text: "full" or "short", which are ours; "native", what the model's chat template
+makes from tools; or a file with {{tools}}, and {{date}} if it likes, for models that were trained
+with another."""
 
 VERSION: Literal["v3", "v4"] = "v3" if VERSION_PREFIX == "BFCL_v3" else "v4"
 NO_FUNCTION = "undefined_function()"
-"""What a call becomes that only Python would understand: the error that any unknown function gives."""
+"""What a call becomes that only Python would understand: the error that any unknown function
+gives."""
 
 
 def read_tools(functions: list[dict[str, Any]], category: str) -> list[Tool]:
@@ -55,7 +59,8 @@ def read_tools(functions: list[dict[str, Any]], category: str) -> list[Tool]:
     return [read_tool(function) for function in functions]
 
 
-def render(tools: list[Tool], system: str, messages: list[Message], prompt: Prompt) -> list[ChatMessage]:
+def render(tools: list[Tool], system: str, messages: list[Message],
+           prompt: Prompt) -> list[ChatMessage]:
     """The whole prompt of a step; `system` is the dataset's own system message, or ""."""
     parts = [] if prompt == "native" else [system_text(tools, prompt)]
     if system:
@@ -67,20 +72,24 @@ def render(tools: list[Tool], system: str, messages: list[Message], prompt: Prom
 def prompt_id(prompt: Prompt) -> str:
     """Name and hash of a prompt: one small task of several steps, rendered."""
     tools = [Tool(name="look_up", description="Look a word up.")]
-    messages = [Message(role="user", content="Look up tea."), Message(role="assistant", calls=[Call("look_up", {})]),
+    messages = [Message(role="user", content="Look up tea."),
+                Message(role="assistant", calls=[Call("look_up", {})]),
                 Message(role="tool", content="A drink.")]
-    shown = [render(tools, "Be brief.", messages, prompt), native_tools(tools) if prompt == "native" else None]
+    shown = [render(tools, "Be brief.", messages, prompt),
+             native_tools(tools) if prompt == "native" else None]
     return f"{Path(prompt).name} {hash_text(json.dumps(shown))}"
 
 
 def read_calls(result: Any) -> list[Call]:
-    """The calls of a stored reply; none where anything in it cannot be read, or where inference failed."""
+    """The calls of a stored reply; none where anything in it cannot be read, or where inference
+    failed."""
     reply = parse_reply(result) if isinstance(result, str) else None
     return [] if reply is None or reply.faults else reply.calls
 
 
 def as_python(call: Call) -> str:
-    """A call as bfcl-eval evaluates it: "cd(folder='temp')". By eval(), so names must not reach beyond its tools."""
+    """A call as bfcl-eval evaluates it: "cd(folder='temp')". By eval(), so names must not reach
+    beyond its tools."""
     known_to_python = hasattr(builtins, call.name) or hasattr(multi_turn_utils, call.name)
     if known_to_python or not all(name.isidentifier() for name in (call.name, *call.arguments)):
         return NO_FUNCTION
@@ -94,7 +103,8 @@ def native_tools(tools: list[Tool]) -> list[dict[str, Any]]:
 
 
 class LoopToolHandler(BaseHandler):
-    """What bfcl-eval calls for each task; it makes instances whenever it likes, so ask and prompt are the class's."""
+    """What bfcl-eval calls for each task; it makes instances whenever it likes, so ask and prompt
+    are the class's."""
 
     ask: Ask
     prompt: Prompt
@@ -103,7 +113,8 @@ class LoopToolHandler(BaseHandler):
         super().__init__(*args, **kwargs)
         self.is_fc_model = False
         self.model_style = None  # v3 starts a server of its own for one style
-        self._entry = threading.local()  # a thread asks for one entry at a time, from its first step to its last
+        # a thread asks for one entry at a time, from its first step to its last
+        self._entry = threading.local()
 
     def inference(self, *args: Any, **kwargs: Any) -> tuple[Any, dict]:
         self._entry.finishes = []
@@ -112,16 +123,18 @@ class LoopToolHandler(BaseHandler):
 
     def _pre_query_processing_prompting(self, test_entry: dict) -> dict:
         category = test_entry["id"].rsplit("_", 1)[0]
-        return {"id": test_entry["id"], "tools": read_tools(test_entry["function"], category), "system": "",
-                "messages": []}
+        return {"id": test_entry["id"], "tools": read_tools(test_entry["function"], category),
+                "system": "", "messages": []}
 
-    def add_first_turn_message_prompting(self, inference_data: dict, first_turn_message: list[dict]) -> dict:
+    def add_first_turn_message_prompting(self, inference_data: dict,
+                                         first_turn_message: list[dict]) -> dict:
         if first_turn_message and first_turn_message[0]["role"] == "system":
             inference_data["system"] = first_turn_message[0]["content"]
             first_turn_message = first_turn_message[1:]
         return self._add_next_turn_user_message_prompting(inference_data, first_turn_message)
 
-    def _add_next_turn_user_message_prompting(self, inference_data: dict, user_message: list[dict]) -> dict:
+    def _add_next_turn_user_message_prompting(self, inference_data: dict,
+                                              user_message: list[dict]) -> dict:
         inference_data["messages"] += [Message(role=message["role"], content=message["content"])
                                        for message in user_message]
         return inference_data
@@ -131,24 +144,30 @@ class LoopToolHandler(BaseHandler):
         chat = render(tools, inference_data["system"], inference_data["messages"], self.prompt)
         inference_data["inference_input_log"] = {"messages": chat}
         started = time.monotonic()
-        reply = self.ask(chat, native_tools(tools) if self.prompt == "native" else None, inference_data["id"])
+        reply = self.ask(chat, native_tools(tools) if self.prompt == "native" else None,
+                         inference_data["id"])
         self._entry.finishes.append(reply.finish)
         return reply, time.monotonic() - started
 
     def _parse_query_response_prompting(self, api_response: Reply) -> dict:
         return {"model_responses": api_response.text, "reasoning_content": api_response.reasoning,
-                "input_token": api_response.prompt_tokens, "output_token": api_response.completion_tokens}
+                "input_token": api_response.prompt_tokens,
+                "output_token": api_response.completion_tokens}
 
-    def _add_assistant_message_prompting(self, inference_data: dict, model_response_data: dict) -> dict:
-        inference_data["messages"].append(parse_reply(model_response_data["model_responses"]).message())
+    def _add_assistant_message_prompting(self, inference_data: dict,
+                                         model_response_data: dict) -> dict:
+        inference_data["messages"].append(
+            parse_reply(model_response_data["model_responses"]).message())
         return inference_data
 
     def _add_execution_results_prompting(self, inference_data: dict, execution_results: list[str],
                                          model_response_data: dict) -> dict:
-        inference_data["messages"] += [Message(role="tool", content=result) for result in execution_results]
+        inference_data["messages"] += [Message(role="tool", content=result)
+                                       for result in execution_results]
         return inference_data
 
-    def decode_ast(self, result: Any, language: Any = None, has_tool_call_tag: bool = False) -> list[dict]:
+    def decode_ast(self, result: Any, language: Any = None,
+                   has_tool_call_tag: bool = False) -> list[dict]:
         return [{call.name: call.arguments} for call in read_calls(result)]
 
     def decode_execute(self, result: Any, has_tool_call_tag: bool = False) -> list[str]:

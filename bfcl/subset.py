@@ -1,4 +1,5 @@
-"""The part of a benchmark that a round can afford: a fixed one, by a rule that anybody can follow."""
+"""The part of a benchmark that a round can afford: a fixed one, by a rule that anybody can
+follow."""
 from __future__ import annotations
 
 import hashlib
@@ -8,7 +9,8 @@ from collections.abc import Sequence
 def chosen(ids: Sequence[str], count: int) -> list[str]:
     """The `count` ids with the smallest sha256; all of them, as they are, for 0.
 
-    A smaller subset is part of a larger one, and neither depends on the other entries. (v3 has one id twice.)
+    A smaller subset is part of a larger one, and neither depends on the other entries. (v3 has one
+    id twice.)
     """
     if not count:
         return list(ids)

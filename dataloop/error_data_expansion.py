@@ -1,11 +1,14 @@
-"""Error-driven data expansion, EDDE (section 4.4): new samples that need the skill in which the policy failed.
+"""Error-driven data expansion, EDDE (section 4.4): new samples that need the skill in which the
+policy failed.
 
-In: round_j/error_seeds.jsonl and scenarios.yaml. Out: round_j/expanded.jsonl, a Sample for each new conversation that
-passed both tiers of checks, with the seed's tools and date, the seed as its parent and the scenario as its source.
+In: round_j/error_seeds.jsonl and scenarios.yaml. Out: round_j/expanded.jsonl, a Sample for each new
+conversation that passed both tiers of checks, with the seed's tools and date, the seed as its
+parent and the scenario as its source.
 
-Each seed gets expand.per_seed tries, each under another scenario. Tier 1, rules: the label fits its tools, the
-conversation is one, no near copy of the seed or of a sibling, the prompt fits the student's window. Tier 2
-(expand.check): a checker accepts it. What is refused is counted by reason and not tried again.
+Each seed gets expand.per_seed tries, each under another scenario. Tier 1, rules: the label fits its
+tools, the conversation is one, no near copy of the seed or of a sibling, the prompt fits the
+student's window. Tier 2 (expand.check): a checker accepts it. What is refused is counted by reason
+and not tried again.
 
     python error_data_expansion.py [--seeds FILE] [--scenarios FILE] [--output FILE] [--follow PID]
 
@@ -19,23 +22,27 @@ from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from dataloop.distractors import distracted
-from dataloop.expansion import CANDIDATE, GENERATOR_PROMPT, Family, Fits, candidate_faults
-from dataloop.loop_files import read_some
-from dataloop.scenarios import SCENARIOS, draw_scenarios, read_scenarios
-from dataloop.seeds import error_seed
-from looptool.asking import Ask, make_ask
-from looptool.checking import CHECKER_PROMPT, checker_of, checker_sampling
-from looptool.config import Config, argument_parser, load_config, student_path
-from looptool.follow import Follow, id_with
-from looptool.llm import Client, Sampling
-from looptool.meta import StageMeta
-from looptool.prompt import fit, render_system
-from looptool.prompt_length import StudentFits, leave_torch_out
+from dataloop.expanding.distractors import distracted
+from dataloop.expanding.generate import CANDIDATE, GENERATOR_PROMPT, Family, Fits, candidate_faults
+from dataloop.expanding.scenarios import SCENARIOS, draw_scenarios, read_scenarios
+from dataloop.verifying.relabel import error_seed
+from looptool.calling.sample_rules import fault_kind
+from looptool.command import argument_parser, run_main
+from looptool.config import Config
+from looptool.config_file import load_config, student_path
+from looptool.json_lines import read_some
+from looptool.judging.checker import CHECKER_PROMPT, checker_of, checker_sampling
+from looptool.judging.question import Ask, make_ask
+from looptool.models.client import Client
+from looptool.models.sampling import Sampling
+from looptool.prompts.length import StudentFits, leave_torch_out
+from looptool.prompts.render import fit, render_system
 from looptool.records import ErrorSeed, Sample, Verdict
 from looptool.run_files import RoundFiles, RunFiles, round_files
-from looptool.sample_rules import fault_kind
-from looptool.stage import Inputs, Outcome, run_main, run_stage
+from looptool.stages.follow import Follow, id_with
+from looptool.stages.llm_stage import Inputs, run_stage
+from looptool.stages.meta import StageMeta, shortly
+from looptool.stages.workers import Outcome
 
 _log = logging.getLogger(__name__)
 
@@ -46,14 +53,16 @@ def student_window(config: Config) -> Fits:
 
     def fits(sample: Sample) -> bool:
         system = render_system(sample.tools, sample.date, student.instructions)
-        kept = fit(sample.messages, system, prompt_fits, student.max_prompt_tokens, student.max_user_turns)
+        kept = fit(sample.messages, system, prompt_fits, student.max_prompt_tokens,
+                   student.max_user_turns)
         return kept is not None and len(kept) == len(sample.messages)
 
     return fits
 
 
 def tokenizer_files(config: Config) -> list[Path]:
-    """The files of the student's folder that decide how long a prompt is; none for a name of the hub."""
+    """The files of the student's folder that decide how long a prompt is; none for a name of the
+    hub."""
     names = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
     return [path for name in names if (path := Path(student_path(config)) / name).is_file()]
 
@@ -70,12 +79,14 @@ def checked_distractor(sample: Sample | None, fits: Fits) -> Sample | str:
     return fault_kind(faults[0]) if faults else sample if fits(sample) else "too_long"
 
 
-async def expand_seeds(config: Config, seeds: Path, scenarios: Path, output: Path, round: int, fits: Fits,
-                       fresh: bool = False, verifier: tuple[Path, int] | None = None) -> StageMeta:
-    """Expand every error seed; see looptool.stage.run_stage.
+async def expand_seeds(config: Config, seeds: Path, scenarios: Path, output: Path, round: int,
+                       fits: Fits, fresh: bool = False,
+                       verifier: tuple[Path, int] | None = None) -> StageMeta:
+    """Expand every error seed; see looptool.stages.llm_stage.run_stage.
 
     Args:
-        verifier: the verdicts that another process is writing, and its number; they are expanded as they come.
+        verifier: the verdicts that another process is writing, and its number; they are expanded as
+            they come.
     """
     options, models = config.expand, config.teacher.models
     checker = checker_of(config) if options.check else None
@@ -115,37 +126,45 @@ async def expand_seeds(config: Config, seeds: Path, scenarios: Path, output: Pat
                     "checker": checker, "expand": options.recorded(), "seed": config.seed,
                     "round": round, "model": "" if tokenizer else config.student.model, **student}
         return await run_stage("expand", Inputs(all_members), work, output, settings=settings,
-                               sources=[seeds, scenarios, GENERATOR_PROMPT, CHECKER_PROMPT, *tokenizer],
+                               sources=[seeds, scenarios, GENERATOR_PROMPT, CHECKER_PROMPT,
+                                        *tokenizer],
                                in_flight=config.teacher.in_flight, usage=client.usage, fresh=fresh,
                                later=RoundFiles(config.run_dir, round).made_from(output),
-                               follow=None if verifier is None else Follow(
+                               tell=False, follow=None if verifier is None else Follow(
                                    verifier[0], Verdict, verifier[1], members_of, seeds))
 
 
 def summary(meta: StageMeta, round: int, per_seed: int) -> str:
     """The last line."""
-    refused = ", ".join(f"{count:,} {reason}" for reason, count in sorted(
-        meta.counts.items(), key=lambda item: -item[1]) if reason != "accepted")
+    refused = shortly({reason: n for reason, n in meta.counts.items() if reason != "accepted"}, 2)
     accepted = meta.counts.get("accepted", 0)
-    return (f"expand: round {round}: {meta.inputs // max(per_seed, 1):,} seeds, {meta.inputs:,} tries -> {accepted:,} "
-            f"accepted ({accepted / max(meta.inputs, 1):.1%}){', refused: ' + refused if refused else ''}"
-            f"{f', {meta.failed:,} failed' if meta.failed else ''}; {meta.seconds:.1f} s")
+    return (f"expand: round {round}: {meta.inputs // max(per_seed, 1):,} seeds, {meta.inputs:,} "
+            f"tries -> {accepted:,} accepted "
+            f"({accepted / max(meta.inputs, 1):.1%})"
+            f"{f', {refused}' if refused else ''}"
+            f"{f', {meta.failed:,} failed' if meta.failed else ''}"
+            f"{meta.marks()}; {meta.seconds:.0f} s")
 
 
 def main() -> None:
     parser = argument_parser(__doc__, with_round=True)
-    parser.add_argument("--seeds", type=Path, metavar="FILE", help="error seeds (default: round_j/error_seeds.jsonl)")
+    parser.add_argument("--seeds", type=Path, metavar="FILE",
+                        help="error seeds (default: round_j/error_seeds.jsonl)")
     parser.add_argument("--scenarios", type=Path, metavar="FILE", default=SCENARIOS,
-                        help="scenario constraints (default: dataloop/scenarios.yaml)")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="new samples (default: round_j/expanded.jsonl)")
-    parser.add_argument("--fresh", action="store_true", help="forget what an earlier run has expanded")
-    parser.add_argument("--follow", type=int, metavar="PID", help="expand what the running process PID has judged so far")
+                        help="scenario constraints (default: dataloop/expanding/scenarios.yaml)")
+    parser.add_argument("--output", type=Path, metavar="FILE",
+                        help="new samples (default: round_j/expanded.jsonl)")
+    parser.add_argument("--fresh", action="store_true",
+                        help="forget what an earlier run has expanded")
+    parser.add_argument("--follow", type=int, metavar="PID",
+                        help="expand what the running process PID has judged so far")
     args = parser.parse_args()
     config = load_config(args.config, args.overrides)
     files = round_files(args, config)
     verifier = None if args.follow is None else (files.verdicts, args.follow)
-    meta = asyncio.run(expand_seeds(config, args.seeds or files.error_seeds, args.scenarios, args.output or files.expanded,
-                                    files.round, student_window(config), args.fresh, verifier))
+    meta = asyncio.run(expand_seeds(config, args.seeds or files.error_seeds, args.scenarios,
+                                    args.output or files.expanded, files.round,
+                                    student_window(config), args.fresh, verifier))
     tries = config.expand.per_seed + config.expand.distractors
     _log.info("%s", summary(meta, files.round, tries))
 

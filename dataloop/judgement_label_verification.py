@@ -1,24 +1,31 @@
-"""Judgement-guided label verification, JGLV (section 4.3): who is wrong where policy and label differ?
+"""Judgement-guided label verification, JGLV (section 4.3): who is wrong where policy and label
+differ?
 
 In: round_j/probes.jsonl. Out, in round_j/:
 - verdicts.jsonl     a Verdict for each mismatch, with all votes; matches never reach a judge
-- error_seeds.jsonl  D_ES = D_MR + D_LR: PRED_WRONG keeps the label, LABEL_WRONG puts the prediction in its place
+- error_seeds.jsonl  D_ES = D_MR + D_LR: PRED_WRONG keeps the label, LABEL_WRONG puts the prediction
+  in its place
 - ledger.jsonl       a LabelChange for each label that was replaced
-- high_ppl.jsonl     D_HPPL: the mix.high_ppl mastered or BOTH_CORRECT probes with the highest perplexity, that one first
+- high_ppl.jsonl     D_HPPL: the mix.high_ppl mastered or BOTH_CORRECT probes with the highest
+                     perplexity, that one first; before them those of mix.middling_share, where that
+                     is set
 
 BOTH_WRONG and UNDECIDED are dropped and counted; a sample whose judges gave no readable reply is
 "unjudged", or "judge_cut" if the last one ended at teacher.max_tokens, and counted.
 
-    python judgement_label_verification.py [--probes FILE] [--output FOLDER] [--follow PID] [--rollback | --replace]
+    python judgement_label_verification.py [--probes FILE] [--output FOLDER] [--follow PID]
+        [--rollback | --replace]
 
-With --follow it judges while process PID still probes; what needs all verdicts (the last three files) waits for them.
---rollback undoes the round's replacements: the ledger's lines are marked, the samples leave error_seeds.jsonl, and stay
-out until --replace. What was made of them (expanded.jsonl and D_{j+1}) is removed, for 07 and 08 to make it again; once
-D_{j+1} was trained on it is too late, and refused. No judge is asked again for either.
+With --follow it judges while process PID still probes; what needs all verdicts (the last three
+files) waits for them. --rollback undoes the round's replacements: the ledger's lines are marked,
+the samples leave error_seeds.jsonl, and stay out until --replace. What was made of them
+(expanded.jsonl and D_{j+1}) is removed, for 07 and 08 to make it again; once D_{j+1} was trained on
+it is too late, and refused. No judge is asked again for either.
 
-Departures from the paper: every mismatch is shown in both orders, as a judge prefers a place, and votes have to agree
-across them; a label is replaced only if further votes confirm it (verify.preset: paper gives its single vote, label first);
-and a prediction that breaks its tool's schema never becomes a label, whatever the judge says.
+Departures from the paper: every mismatch is shown in both orders, as a judge prefers a place, and
+votes have to agree across them; a label is replaced only if further votes confirm it
+(verify.preset: paper gives its single vote, label first); and a prediction that breaks its tool's
+schema never becomes a label, whatever the judge says.
 """
 from __future__ import annotations
 
@@ -29,25 +36,31 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from msgspec.structs import replace
 
-from dataloop.auditing import (
+from dataloop.mixing.equation_5 import planned, without_repeats
+from dataloop.reporting.card import card_path
+from dataloop.verifying.auditing import (
     audited, challenged, majorities, middle, refined, refuted, without_preference)
-from dataloop.listing import Listing
-from dataloop.loop_files import read_some
-from dataloop.mixing import planned, without_repeats
-from dataloop.seeds import error_seeds, label_changes, near_boundary
-from dataloop.verification import JUDGE_PROMPT, JUDGEMENT, assume_mispredicted, verify_one
-from looptool.asking import make_ask
-from looptool.checking import reason_against
-from looptool.config import Config, argument_parser, load_config
+from dataloop.verifying.judge import JUDGEMENT, JUDGE_PROMPT, assume_mispredicted, verify_one
+from dataloop.verifying.relabel import confirms_label, error_seeds, label_changes, near_boundary
+from looptool.command import argument_parser, run_main
+from looptool.config import Config
+from looptool.config_file import load_config
+from looptool.errors import InputError
 from looptool.fingerprints import IdSet
-from looptool.follow import Follow, id_with
-from looptool.llm import Client, Sampling
-from looptool.meta import StageMeta
-from looptool.records import (
-    InputError, LabelChange, Message, Probe, Verdict, read_jsonl, write_jsonl)
+from looptool.json_lines import read_jsonl, read_some, write_jsonl
+from looptool.judging.checker import reason_against
+from looptool.judging.question import make_ask
+from looptool.models.client import Client
+from looptool.models.sampling import Sampling
+from looptool.records import LabelChange, Message, Probe, Verdict
 from looptool.run_files import RoundFiles, RunFiles, round_files
-from looptool.stage import Inputs, Outcome, run_main, run_stage
+from looptool.sample_table import Listing
+from looptool.stages.follow import Follow, id_with
+from looptool.stages.llm_stage import Inputs, run_stage
+from looptool.stages.meta import StageMeta
+from looptool.stages.workers import Outcome
 
 _log = logging.getLogger(__name__)
 
@@ -73,7 +86,7 @@ async def verify_probes(config: Config, probes: Path, verdicts: Path, fresh: boo
                         prober: int | None = None, later: Sequence[Path] = (),
                         round: int = 1) -> StageMeta:
     """Judge every mismatch, as the process `prober` finds them if there is one; see
-    looptool.stage.run_stage.
+    looptool.stages.llm_stage.run_stage.
 
     Args:
         round: whose probes they are; those of the round before tell whose majority is stable.
@@ -81,8 +94,8 @@ async def verify_probes(config: Config, probes: Path, verdicts: Path, fresh: boo
     options, judges = config.verify, config.teacher.judges or config.teacher.models[:1]
     judges = judges[:1] if options.preset == "paper" else judges
     if twice := [judge for judge in judges if judges.count(judge) > 1]:
-        raise InputError(f"teacher.judges: names {twice[0]!r} twice, whose votes would count twice; name each model once, or "
-                         "raise verify.votes_per_order")
+        raise InputError(f"teacher.judges: names {twice[0]!r} twice, whose votes would count "
+                         "twice; name each model once, or raise verify.votes_per_order")
     judging = config.ablation != "no_jglv"
 
     before = majorities_before(config, round)
@@ -98,16 +111,19 @@ async def verify_probes(config: Config, probes: Path, verdicts: Path, fresh: boo
         ask = make_ask(client, {"judge": Sampling(temperature=options.temperature, form=JUDGEMENT)})
 
         async def work(probe: Probe) -> Outcome:
-            verdict = refined(probe, before)
+            verdict, is_audit = refined(probe, before), False
             if verdict is None and judging:
-                seen = challenged(probe) if probe.matches else probe
-                verdict = await verify_one(seen, ask, judges, options)
+                is_audit = probe.matches
+                verdict = await verify_one(challenged(probe) if is_audit else probe, ask, judges,
+                                           options)
             elif verdict is None:
                 verdict = assume_mispredicted(probe)
             if isinstance(verdict, str):
                 return Outcome([], reason_against(verdict))
-            verdict = without_preference(verdict)
-            return Outcome([verdict], verdict.verdict.lower())
+            verdict = replace(without_preference(verdict), audited=is_audit)
+            is_confirmed = confirms_label(verdict)
+            return Outcome([verdict], "label_confirmed" if is_confirmed
+                           else verdict.verdict.lower())
 
         settings = {**client.settings("judge"), "judges": judges,
                     "both_orders": options.both_orders,
@@ -121,15 +137,18 @@ async def verify_probes(config: Config, probes: Path, verdicts: Path, fresh: boo
         return await run_stage("verify", Inputs(to_judge), work, verdicts, settings=settings,
                                sources=[probes, JUDGE_PROMPT, *earlier],
                                in_flight=config.teacher.in_flight, usage=client.usage, fresh=fresh,
-                               later=later, follow=None if prober is None
+                               later=later, tell=False, follow=None if prober is None
                                else Follow(probes, Probe, prober, mismatch, probes))
 
 
-def write_consequences(config: Config, probes: Path, folder: Path, round: int, undone: bool | None = None) -> Counter[str]:
-    """Write error seeds, ledger and high-perplexity probes from verdicts.jsonl in `folder`; returns their counts.
+def write_consequences(config: Config, probes: Path, folder: Path, round: int,
+                       undone: bool | None = None) -> Counter[str]:
+    """Write error seeds, ledger and high-perplexity probes from verdicts.jsonl in `folder`; returns
+    their counts.
 
     Args:
-        undone: whether the replacements are rolled back; None for what the ledger that is there says.
+        undone: whether the replacements are rolled back; None for what the ledger that is there
+            says.
     """
     ledger = folder / "ledger.jsonl"
     if undone is None:
@@ -142,7 +161,8 @@ def write_consequences(config: Config, probes: Path, folder: Path, round: int, u
     write_jsonl(folder / "error_seeds.jsonl", error_seeds(verdicts(), round, counts, undone))
     write_jsonl(ledger, label_changes(verdicts(), round, undone))
     mix = config.mix
-    both_correct = IdSet(verdict.probe.sample.id for verdict in verdicts() if verdict.verdict == "BOTH_CORRECT")
+    both_correct = IdSet(verdict.probe.sample.id for verdict in verdicts()
+                         if verdict.verdict == "BOTH_CORRECT")
     wrong = refuted(verdicts())
     listing, most = Listing(), planned(mix, round + 1)["high_ppl"]
 
@@ -161,7 +181,8 @@ def write_consequences(config: Config, probes: Path, folder: Path, round: int, u
 
 
 def take_back(files: RoundFiles, folder: Path, undone: bool) -> None:
-    """Remove what was made of a round's error seeds, where their replaced labels are to be `undone`, or done again.
+    """Remove what was made of a round's error seeds, where their replaced labels are to be
+    `undone`, or done again.
 
     Args:
         folder: where the ledger is; what lies elsewhere than the round's own files led to nothing.
@@ -171,46 +192,59 @@ def take_back(files: RoundFiles, folder: Path, undone: bool) -> None:
     """
     ledger = folder / "ledger.jsonl"
     if not ledger.exists():
-        raise InputError(f"{ledger}: is not there, so no label was replaced; name the round with --round")
+        raise InputError(
+            f"{ledger}: is not there, so no label was replaced; name the round with --round")
     changes = list(read_some(ledger, LabelChange))
     if folder != files.folder or all(change.undone == undone for change in changes):
         return
     after = files.next()
     if after.training.exists() or after.policy.exists():
-        raise InputError(f"{after.folder}: a policy was trained on what these labels led to; move this folder and those of "
-                         f"all later rounds away, then say --{'rollback' if undone else 'replace'} again")
-    made = [path for output in (files.expanded, after.dataset, after.train_parquet, after.test_parquet)
-            for path in (*output.parent.glob(f"{output.name}*"), output.with_suffix(".meta.json")) if path.exists()]
+        raise InputError(f"{after.folder}: a policy was trained on what these labels led to; move "
+                         "this folder and those of all later rounds away, then say "
+                         f"--{'rollback' if undone else 'replace'} again")
+    made = [path
+            for output in (files.expanded, after.dataset, after.train_parquet, after.test_parquet)
+            for path in (*output.parent.glob(f"{output.name}*"), output.with_suffix(".meta.json"),
+                         card_path(output)) if path.exists()]
     for path in made:
         path.unlink()
     if made:
-        _log.info("verify: removed what was made of the old labels: %s; run scripts/07_expand.sh and 08_next_round.sh again",
-                  ", ".join(str(path.relative_to(files.run_dir)) for path in made if not path.name.endswith(".meta.json")))
+        _log.info("verify: removed what was made of the old labels: %s; run scripts/07_expand.sh "
+                  "and 08_next_round.sh again",
+                  ", ".join(str(path.relative_to(files.run_dir))
+                            for path in made if path.suffix in (".jsonl", ".parquet")))
 
 
 def summary(meta: StageMeta, counts: Counter[str], round: int) -> str:
-    """The last line."""
-    dropped = ", ".join(f"{counts[name]:,} {name.replace('_', ' ')}" for name in (
-        "both_correct", "both_wrong", "undecided", "label_wrong_unusable", "rolled_back") if counts[name])
+    """The last line; the .meta.json beside the verdicts has every count."""
     unjudged = sum(meta.counts.get(reason, 0)
                    for reason in ("unjudged", "judge_cut")) + meta.failed
-    judged = "mismatches" + (" and audited matches" if meta.settings.get("audit_mastered") else "")
-    dropped = f", {dropped}" if dropped else ""
-    return (f"verify: round {round}: {meta.inputs:,} {judged} -> "
-            f"{counts['mispredicted']:,} prediction wrong, "
-            f"{counts['relabeled']:,} label wrong and replaced{dropped}, {unjudged:,} unjudged; "
-            f"{counts['high_ppl']:,} high perplexity; {meta.seconds:.1f} s")
+    dropped = {"both right": counts["both_correct"], "both wrong": counts["both_wrong"],
+               "undecided": counts["undecided"],
+               "label confirmed": counts["label_confirmed"],
+               "unusable": counts["label_wrong_unusable"], "rolled back": counts["rolled_back"],
+               "unjudged": unjudged}
+    return (f"verify: round {round}: {meta.inputs:,} judged -> {counts['mispredicted']:,} "
+            f"prediction wrong, {counts['relabeled']:,} label replaced"
+            f"{''.join(f', {count:,} {name}' for name, count in dropped.items() if count)}"
+            f"{meta.marks()}; {meta.seconds:.0f} s")
 
 
 def main() -> None:
     parser = argument_parser(__doc__, with_round=True)
-    parser.add_argument("--probes", type=Path, metavar="FILE", help="probes (default: round_j/probes.jsonl)")
-    parser.add_argument("--output", type=Path, metavar="FOLDER", help="folder for the four files (default: round_j)")
-    parser.add_argument("--fresh", action="store_true", help="forget what an earlier run has judged")
-    parser.add_argument("--follow", type=int, metavar="PID", help="judge what the running process PID has probed so far")
+    parser.add_argument("--probes", type=Path, metavar="FILE",
+                        help="probes (default: round_j/probes.jsonl)")
+    parser.add_argument("--output", type=Path, metavar="FOLDER",
+                        help="folder for the four files (default: round_j)")
+    parser.add_argument("--fresh", action="store_true",
+                        help="forget what an earlier run has judged")
+    parser.add_argument("--follow", type=int, metavar="PID",
+                        help="judge what the running process PID has probed so far")
     undo = parser.add_mutually_exclusive_group()
-    undo.add_argument("--rollback", action="store_const", const=True, dest="undone", help="undo the round's replacements")
-    undo.add_argument("--replace", action="store_const", const=False, dest="undone", help="do them again")
+    undo.add_argument("--rollback", action="store_const", const=True, dest="undone",
+                      help="undo the round's replacements")
+    undo.add_argument("--replace", action="store_const", const=False, dest="undone",
+                      help="do them again")
     args = parser.parse_args()
     config = load_config(args.config, args.overrides)
     files = round_files(args, config)

@@ -1,14 +1,17 @@
 """The next round's dataset (equation 5): D_{j+1} = D_ES + D_EE + D_HPPL + D_Seed-new.
 
-In, of round j: error_seeds.jsonl, expanded.jsonl, high_ppl.jsonl, probes.jsonl; of the run: seed.jsonl and the datasets
-of rounds 1 to j. Out: round_{j+1}/dataset.jsonl, Sample records whose `origin` says by which part they entered, and
-beside it dataset.meta.json: counts by part, what was left out and why, hashes of all inputs, the checkpoint that was
-probed. Round 0 makes D_1 from seed.jsonl alone.
+In, of round j: error_seeds.jsonl, expanded.jsonl, high_ppl.jsonl, probes.jsonl; of the run:
+seed.jsonl and the datasets of rounds 1 to j. Out: round_{j+1}/dataset.jsonl, Sample records whose
+`origin` says by which part they entered, and beside it dataset.meta.json: counts by part, what was
+left out and why, hashes of all inputs, the checkpoint that was probed; and dataset_card.md, the
+same for people and for the hub. Round 0 makes D_1 from seed.jsonl alone.
 
-    python next_round.py [--round J] [--error-seeds FILE] [--expanded FILE] [--high-ppl FILE] [--output FILE]
+    python next_round.py [--round J] [--error-seeds FILE] [--expanded FILE] [--high-ppl FILE]
+        [--output FILE]
 
-How many of each part, and what gives way or fills up: dataloop/mixing.py. Files of different rounds are refused. A
-dataset that is there already and would change is only replaced with --fresh: the policy may have been trained on it.
+How many of each part, and what gives way or fills up: dataloop/mixing/equation_5.py. Files of
+different rounds are refused. A dataset that is there already and would change is only replaced with
+--fresh: the policy may have been trained on it.
 """
 from __future__ import annotations
 
@@ -16,50 +19,34 @@ import argparse
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
 
-from dataloop.ablation import ablate
-from dataloop.auditing import refuted
-from dataloop.contamination import Benchmark, benchmark_files
-from dataloop.listing import NO_ROWS, Listing
-from dataloop.loop_files import read_some
-from dataloop.mixing import Mixture, Supply, is_used, mix_parts
-from dataloop.seeds import near_boundary
-from looptool.config import ROOT, Config, argument_parser, load_config
+from dataloop.ablations.mixture import ablate
+from dataloop.mixing.contamination import Benchmark, benchmark_files
+from dataloop.mixing.equation_5 import Mixture, Supply, is_used, mix_parts
+from dataloop.mixing.manifest import Manifest
+from dataloop.reporting.card import card_path, render_card
+from dataloop.verifying.auditing import refuted
+from dataloop.verifying.relabel import near_boundary
+from looptool.command import argument_parser, run_main
+from looptool.config import Config
+from looptool.config_file import ROOT, load_config
+from looptool.errors import InputError
 from looptool.fingerprints import IdSet
-from looptool.meta import make_header, read_meta
-from looptool.records import (
-    ErrorSeed, InputError, Probe, Record, Sample, Verdict, encode_line, read_jsonl, write_atomic)
+from looptool.json_lines import encode_line, read_jsonl, read_some, write_atomic
+from looptool.records import ErrorSeed, Probe, Sample, Verdict
 from looptool.run_files import RoundFiles, RunFiles, round_files
-from looptool.stage import run_main
+from looptool.sample_table import NO_ROWS, Listing
+from looptool.stages.meta import make_header, read_meta
 
 _log = logging.getLogger(__name__)
 
 
-class Manifest(Record):
-    """The content of dataset.meta.json."""
-
-    round: int
-    size: int
-    counts: dict[str, int]
-    """Samples by part: ES, EE, HPPL, Seed-new."""
-    left_out: dict[str, int]
-    notes: list[str]
-    """Where a part gave way or was filled up, in words."""
-    seed: int
-    mix: Any
-    """The config's section."""
-    sources: dict[str, str]
-    """Sha256 of each input file, by its path relative to the dataset's folder."""
-    checkpoint: dict[str, str]
-    """The same for the checkpoint whose probes the round is made of; before round 1 there is none."""
-
-
 def dataset_ids(files: RoundFiles) -> tuple[IdSet, IdSet]:
-    """Ids of D_j; and ids of all samples of rounds 1 to j, and of the samples that they were made from."""
+    """Ids of D_j; and ids of all samples of rounds 1 to j, and of the samples that they were made
+    from."""
     own, used = IdSet(), IdSet()
 
     def ids(number: int) -> Iterator[str]:
@@ -75,8 +62,9 @@ def dataset_ids(files: RoundFiles) -> tuple[IdSet, IdSet]:
 
 
 class RoundCheck:
-    """Refuses what does not come from D_j and from the probes of its policy; error seeds come before what was made of
-    them, high-perplexity probes before all probes. Its methods are True for a record that comes from there.
+    """Refuses what does not come from D_j and from the probes of its policy; error seeds come
+    before what was made of them, high-perplexity probes before all probes. Its methods are True for
+    a record that comes from there.
 
     Raises:
         InputError: a record does not; names its kind and id.
@@ -90,12 +78,13 @@ class RoundCheck:
     def error_seed(self, seed: ErrorSeed) -> bool:
         sample = seed.sample
         self._seeds.add(sample.id)
-        is_known = (sample.parent in self._ids and sample.round == self._round if seed.cause == "relabeled"
-                    else sample.id in self._ids)
+        is_known = (sample.parent in self._ids and sample.round == self._round
+                    if seed.cause == "relabeled" else sample.id in self._ids)
         return self._need(is_known, "error seed", sample)
 
     def expanded(self, sample: Sample) -> bool:
-        return self._need(sample.parent in self._seeds and sample.round == self._round, "expanded sample", sample)
+        return self._need(sample.parent in self._seeds and sample.round == self._round,
+                          "expanded sample", sample)
 
     def high_ppl(self, probe: Probe) -> bool:
         self._unsure.add(_measured(probe))
@@ -114,8 +103,9 @@ class RoundCheck:
 
     def _need(self, is_known: bool, kind: str, sample: Sample) -> bool:
         if not is_known:
-            raise InputError(f"{kind} {sample.id}: its file was not made from D_{self._round}; run scripts/05_probe.sh, "
-                             "06_verify.sh and 07_expand.sh for this round again")
+            raise InputError(f"{kind} {sample.id}: its file was not made from D_{self._round}; run "
+                             "scripts/05_probe.sh, 06_verify.sh and 07_expand.sh for this round "
+                             "again")
         return True
 
 
@@ -124,19 +114,21 @@ def _measured(probe: Probe) -> str:
 
 
 def check_there(paths: Mapping[str, Path]) -> None:
-    """Refuse a file of the round that is absent, so that it is named before one of an earlier round is; only the probes
-    may not be empty.
+    """Refuse a file of the round that is absent, so that it is named before one of an earlier round
+    is; only the probes may not be empty.
 
     Raises:
         InputError: one is absent, or its first line does not hold such a record.
     """
-    for name, record_type in (("error_seeds", ErrorSeed), ("expanded", Sample), ("high_ppl", Probe)):
+    for name, record_type in (("error_seeds", ErrorSeed), ("expanded", Sample),
+                              ("high_ppl", Probe)):
         next(read_some(paths[name], record_type), None)
     next(read_jsonl(paths["probes"], Probe))
 
 
 def check_fresh(files: RoundFiles) -> None:
-    """Refuse a file that was made from another version of its source than the one that now lies beside it.
+    """Refuse a file that was made from another version of its source than the one that now lies
+    beside it.
 
     Raises:
         InputError: one was; names both.
@@ -147,11 +139,14 @@ def check_fresh(files: RoundFiles) -> None:
         if meta is not None and source.name in meta.sources:
             now = make_header(meta.stage, None, [source], made).sources
             if meta.sources[source.name] != now[source.name]:
-                raise InputError(f"{made}: was made from another {source.name}; run its step again with --fresh")
+                raise InputError(
+                    f"{made}: was made from another {source.name}; run its step again with --fresh")
 
 
-def round_supply(args: argparse.Namespace, config: Config, files: RoundFiles) -> tuple[Supply, list[Path]]:
-    """What round j has left for D_{j+1}, and all files that were read; of round 0 the seed samples only.
+def round_supply(args: argparse.Namespace, config: Config,
+                 files: RoundFiles) -> tuple[Supply, list[Path]]:
+    """What round j has left for D_{j+1}, and all files that were read; of round 0 the seed samples
+    only.
 
     Raises:
         InputError: a file is absent, unreadable, or of another round.
@@ -171,14 +166,16 @@ def round_supply(args: argparse.Namespace, config: Config, files: RoundFiles) ->
         supply.error_seeds = listing.add(paths["error_seeds"], ErrorSeed, check.error_seed)
         supply.expanded = listing.add(paths["expanded"], Sample, check.expanded)
         supply.high_ppl = listing.add(paths["high_ppl"], Probe, check.high_ppl)
-        datasets = [RoundFiles(files.run_dir, number).dataset for number in range(1, files.round + 1)]
+        datasets = [RoundFiles(files.run_dir, number).dataset
+                    for number in range(1, files.round + 1)]
         sources += [*paths.values(), *datasets]
     fresh = listing.add(seed_path, Sample, lambda sample: not is_used(sample, used))
     supply.seed_new = listing.shuffled(fresh, f"{config.seed}")
     if files.round:
-        is_short = may_be_short(config, supply)
-        wrong = refuted(read_some(files.verdicts,
-                                  Verdict)) if config.verify.audit_mastered else IdSet()
+        is_short, wrong = may_be_short(config, supply), IdSet()
+        if config.verify.audit_mastered or config.verify.label_refinement:  # else matches have none
+            wrong = refuted(read_some(files.verdicts, Verdict))
+            sources.append(files.verdicts)
         mastered = listing.add(paths["probes"], Probe, lambda probe: (
             check.probe(probe) and probe.matches and is_short and probe.sample.id not in wrong))
         check.all_found(listing.records(supply.high_ppl))
@@ -194,26 +191,31 @@ def round_supply(args: argparse.Namespace, config: Config, files: RoundFiles) ->
 
 
 def may_be_short(config: Config, supply: Supply) -> bool:
-    """Whether mastered samples may be needed beside the parts: in the variants of Table 4 always."""
+    """Whether mastered samples may be needed beside the parts: in the variants of Table 4
+    always."""
     if config.ablation not in ("none", "no_jglv") or config.mix.benchmarks:
         return True
     return supply.size() < config.mix.size
 
 
-def write_dataset(samples: Callable[[], Iterator[Sample]], manifest: Manifest, output: Path, fresh: bool) -> bool:
-    """Write the manifest, then the dataset: where a dataset is, its manifest is too. False if it is there already.
+def write_dataset(samples: Callable[[], Iterator[Sample]], manifest: Manifest, card: str,
+                  output: Path, fresh: bool) -> bool:
+    """Write the manifest and the card, then the dataset: where it is, they are too. False if it is
+    there already: its card stays too, as the config may say other things by now.
 
     Raises:
         InputError: another dataset is there, and not `fresh`.
     """
     if output.exists() and not fresh:
         with output.open("rb") as there:
-            if all(there.readline() == encode_line(sample) for sample in samples()) and not there.read(1):
+            if (all(there.readline() == encode_line(sample) for sample in samples())
+                    and not there.read(1)):
                 return False
-        raise InputError(f"{output}: is there already and would change; use --fresh to replace it, and then train its "
-                         "round anew")
+        raise InputError(f"{output}: is there already and would change; use --fresh to replace it, "
+                         "and then train its round anew")
     write_atomic(output.with_suffix(".meta.json"),
                  [msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"])
+    write_atomic(card_path(output), [card.encode()])
     write_atomic(output, (encode_line(sample) for sample in samples()))
     return True
 
@@ -230,28 +232,40 @@ def build(args: argparse.Namespace, config: Config, files: RoundFiles) -> Mixtur
     first = NO_ROWS
     if files.round and config.ablation == "static":
         first = supply.listing.add(RoundFiles(files.run_dir, 1).dataset, Sample)
-    mixture = mix_parts(*ablate(config.ablation, supply, config.mix, number, config.seed, first), number, config.seed)
+    mixture = mix_parts(*ablate(config.ablation, supply, config.mix, number, config.seed, first),
+                        number, config.seed)
     if not len(mixture.samples):
-        raise InputError(f"{output}: not written, as there is no sample for D_{number}; check seed.jsonl and the round's "
-                         "files")
+        raise InputError(f"{output}: not written, as there is no sample for D_{number}; check "
+                         "seed.jsonl and the round's files")
     probed = read_meta(args.probes or files.probes) if files.round else None
-    manifest = Manifest(round=number, size=len(mixture.samples), counts=mixture.counts, left_out=mixture.left_out,
-                        notes=mixture.notes, seed=config.seed, mix=config.mix.recorded(),
+    manifest = Manifest(round=number, size=len(mixture.samples), counts=mixture.counts,
+                        left_out=mixture.left_out, notes=mixture.notes, seed=config.seed,
+                        mix=config.mix.recorded(),
                         sources=make_header("next_round", None, sources, output).sources,
-                        checkpoint={path: digest for path, digest in (probed.sources if probed else {}).items()
+                        checkpoint={path: digest
+                                    for path, digest in (probed.sources if probed else {}).items()
                                     if not path.endswith(files.dataset.name)})
-    if not write_dataset(lambda: supply.listing.samples(mixture.samples, mixture.origins), manifest, output, args.fresh):
+
+    def samples() -> Iterator[Sample]:
+        return supply.listing.samples(mixture.samples, mixture.origins)
+
+    card = render_card(config, output, number, manifest.sources, samples())
+    if not write_dataset(samples, manifest, card, output, args.fresh):
         _log.info("next_round: %s is complete, nothing to do", output)
     return mixture
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argument_parser(__doc__, with_round=True)
-    parser.add_argument("--seed-samples", type=Path, metavar="FILE", help="D_seed (default: run_dir/seed.jsonl)")
+    parser.add_argument("--seed-samples", type=Path, metavar="FILE",
+                        help="D_seed (default: run_dir/seed.jsonl)")
     for name in ("error-seeds", "expanded", "high-ppl", "probes"):
-        parser.add_argument(f"--{name}", type=Path, metavar="FILE", help="default: the round's own file")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="dataset (default: round_{j+1}/dataset.jsonl)")
-    parser.add_argument("--fresh", action="store_true", help="replace a dataset that is there already")
+        parser.add_argument(f"--{name}", type=Path, metavar="FILE",
+                            help="default: the round's own file")
+    parser.add_argument("--output", type=Path, metavar="FILE",
+                        help="dataset (default: round_{j+1}/dataset.jsonl)")
+    parser.add_argument("--fresh", action="store_true",
+                        help="replace a dataset that is there already")
     return parser.parse_args()
 
 
@@ -261,9 +275,11 @@ def main() -> None:
     files = round_files(args, config)
     mixture = build(args, config, files)
     for note in mixture.notes:
-        _log.info("next_round: %s", note)
+        _log.debug("next_round: %s", note)
     parts = " + ".join(f"{count:,} {name}" for name, count in mixture.counts.items())
-    _log.info("next_round: D_%d: %s = %s", files.round + 1, f"{len(mixture.samples):,}", parts)
+    notes = " (with notes in its .meta.json)" if mixture.notes else ""
+    _log.info("next_round: D_%d: %s = %s%s", files.round + 1, f"{len(mixture.samples):,}", parts,
+              notes)
 
 
 if __name__ == "__main__":

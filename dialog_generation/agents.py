@@ -1,8 +1,9 @@
 """The four agents of dialog generation (section 3): planner, user, assistant, tool.
 
-In: what the agent may see, and `ask`, which reaches a model. Out: needs or a message. A reply that cannot be used is
-bad model output: it is counted against the dialog's patience and asked for again under another draw number; when the
-patience is spent the dialog is abandoned. A call that got no answer (CallFailed) passes through.
+In: what the agent may see, and `ask`, which reaches a model. Out: needs or a message. A reply that
+cannot be used is bad model output: it is counted against the dialog's patience and asked for again
+under another draw number; when the patience is spent the dialog is abandoned. A call that got no
+answer (CallFailed) passes through.
 """
 from __future__ import annotations
 
@@ -18,16 +19,18 @@ import msgspec
 
 from dialog_generation.backends import World
 from dialog_generation.replies import RESULT, Unusable, plan_form, read_plan, read_result, read_text
-from looptool.answers import ToolCall
-from looptool.calls import check_calls, parse_reply, tool_match
+from looptool.calling.match import tool_match
+from looptool.calling.reply import parse_reply
+from looptool.calling.schema_check import check_calls
+from looptool.calling.untagged import text_fault
 from looptool.config import Dialogs
-from looptool.conversations import reports_error, write_tools, write_turns
-from looptool.llm import Reply
-from looptool.prompt import (
+from looptool.foreign.conversations import write_tools, write_turns
+from looptool.foreign.error_results import reports_error
+from looptool.models.completion import Reply, ToolCall
+from looptool.models.structured_outputs import Form
+from looptool.prompts.render import (
     fill, read_prompt, render_conversation, render_messages, render_tools, without_turn_markers)
 from looptool.records import Call, Message, Need, Tool
-from looptool.structured import Form
-from looptool.untagged import text_fault
 
 PROMPTS = Path(__file__).resolve().parent / "prompts"
 ROLES = ("planner", "user", "assistant", "tool")
@@ -68,17 +71,20 @@ class Patience:
 
 
 class Cast:
-    """The agents of one dialog: its tools and date, a way to ask, what is left of its patience, and its world.
+    """The agents of one dialog: its tools and date, a way to ask, what is left of its patience, and
+    its world.
 
-    Tools that have a backend act on the world, whose first state is drawn from `seed`; planner and user know of it.
+    Tools that have a backend act on the world, whose first state is drawn from `seed`; planner and
+    user know of it.
     """
 
     def __init__(self, tools: list[Tool], date: str, ask: Ask, options: Dialogs, seed: str = ""):
         self.tools, self._ask, self._options = tools, ask, options
         self._patience = Patience(options.max_bad_turns)
         self._world = World(tools, date, seed)
-        self._known = {"world": self._prompt("world", facts=json.dumps(self._world.facts, ensure_ascii=False))
-                       } if self._world.facts else {}
+        self._known = {
+            "world": self._prompt("world", facts=json.dumps(self._world.facts, ensure_ascii=False))
+            } if self._world.facts else {}
         lines = without_turn_markers(render_tools(tools))
         self._system = {role: self._prompt(role, date=date, tools=lines) for role in ROLES}
         if options.native_calls:
@@ -88,7 +94,8 @@ class Cast:
         return fill(_read_prompt(prompt_file(name, self._options.language)), **values)
 
     async def plan(self, turns: int, examples: Sequence[str] = ()) -> list[Need]:
-        """The outline of the dialog: at most `turns` needs; of COMPLEX_FROM or more at least one is complex.
+        """The outline of the dialog: at most `turns` needs; of COMPLEX_FROM or more at least one is
+        complex.
 
         Args:
             examples: outlines of other dialogs over these tools, to learn from.
@@ -106,7 +113,8 @@ class Cast:
         return Message(role="user", content=await self._read("user", blocks, read_text))
 
     async def assist(self, history: list[Message]) -> Message:
-        """The assistant's next turn, on which two of two or three draws agree; else the first draw, marked suspect.
+        """The assistant's next turn, on which two of two or three draws agree; else the first draw,
+        marked suspect.
 
         Two draws agree if their calls match, or if both are plain text.
         """
@@ -134,15 +142,17 @@ class Cast:
 
     async def _ask_native(self, history: list[Message], draw: int) -> Reply:
         chat = [{"role": "system", "content": self._system["assistant"]}]
-        for turn in write_turns([msgspec.structs.replace(message, suspect=False) for message in history]):
+        for turn in write_turns(
+                [msgspec.structs.replace(message, suspect=False) for message in history]):
             chat.append(msgspec.to_builtins(turn))
         return await self._ask("assistant", chat, draw, tools=write_tools(self.tools))
 
     async def run(self, history: list[Message], call: Call) -> Message:
         """The result of one call; `history` ends before the assistant's turn.
 
-        A call that breaks its tool's schema gets the error that any service would give, without a model. A backend
-        answers before anything is awaited, so that the calls of one turn act on its state in their order.
+        A call that breaks its tool's schema gets the error that any service would give, without a
+        model. A backend answers before anything is awaited, so that the calls of one turn act on
+        its state in their order.
         """
         faults = check_calls([call], self.tools)
         if faults:
@@ -156,8 +166,10 @@ class Cast:
     async def _read(self, role: str, blocks: dict[str, str], read: Callable[[str], T],
                     form: Form | None = None) -> T:
         """Ask until a reply can be read."""
-        content = "\n\n".join(f"<{name}>\n{without_turn_markers(text)}\n</{name}>" for name, text in blocks.items())
-        chat = [{"role": "system", "content": self._system[role]}, {"role": "user", "content": content}]
+        content = "\n\n".join(f"<{name}>\n{without_turn_markers(text)}\n</{name}>"
+                              for name, text in blocks.items())
+        chat = [{"role": "system", "content": self._system[role]},
+                {"role": "user", "content": content}]
         for draw in count():
             reply = await self._ask(role, chat, draw, form=form)
             try:
@@ -192,7 +204,8 @@ def read_turn(reply: Reply, tools: Collection[str] = ()) -> Message:
     calls = [*read.calls, *map(read_tool_call, reply.tool_calls)]
     if not calls and (fault := text_fault(read.content, tools)):
         raise Unusable(fault)
-    return msgspec.structs.replace(read.message(), calls=calls, reasoning=reply.reasoning or read.reasoning)
+    return msgspec.structs.replace(read.message(), calls=calls,
+                                   reasoning=reply.reasoning or read.reasoning)
 
 
 def read_tool_call(written: ToolCall) -> Call:
@@ -202,7 +215,8 @@ def read_tool_call(written: ToolCall) -> Call:
         Unusable: its arguments are no JSON object.
     """
     try:
-        return Call(name=written.name, arguments=msgspec.json.decode(written.arguments or "{}", type=dict[str, Any]))
+        return Call(name=written.name,
+                    arguments=msgspec.json.decode(written.arguments or "{}", type=dict[str, Any]))
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
         raise Unusable("bad_json") from None
 

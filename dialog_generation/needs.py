@@ -1,7 +1,9 @@
-"""Whether a need was served as the planner meant it (section 3: single-step, multi-step and parallel needs).
+"""Whether a need was served as the planner meant it (section 3: single-step, multi-step and
+parallel needs).
 
-In: a Need and the messages that served it. Out: "as_planned", or the first thing that is otherwise. A dialog is not
-refused for it, as an assistant may rightly do other than planned; the counts say how far plans and dialogs agree.
+In: a Need and the messages that served it. Out: "as_planned", or the first thing that is otherwise.
+A dialog is not refused for it, as an assistant may rightly do other than planned; the counts say
+how far plans and dialogs agree.
 """
 from __future__ import annotations
 
@@ -10,13 +12,15 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from looptool.records import Dialog, Message, Need, read_jsonl
+from looptool.json_lines import read_jsonl
+from looptool.records import Dialog, Message, Need
 
 log = logging.getLogger(__name__)
 
 
 def how_served(need: Need, messages: Sequence[Message]) -> str:
-    """"as_planned", "tool_not_called", "other_tool", "not_one_step", "not_multi_step" or "not_parallel".
+    """"as_planned", "tool_not_called", "other_tool", "not_one_step", "not_multi_step" or
+    "not_parallel".
 
     A step whose results are all errors does not count; what is called again after it does.
     """
@@ -52,4 +56,4 @@ def log_served(dialogs: Path) -> None:
     """One line on how the needs of all dialogs were served."""
     counts = Counter(how for dialog in read_jsonl(dialogs, Dialog) for how in dialog.served)
     if counts:
-        log.info("needs: %s", ", ".join(f"{count:,} {how}" for how, count in counts.most_common()))
+        log.debug("needs: %s", ", ".join(f"{count:,} {how}" for how, count in counts.most_common()))

@@ -1,7 +1,8 @@
 """Who speaks when: the one place that knows whose turn it is (section 3).
 
-For each need: user, then assistant and tools until the assistant answers in text; a text that ends with a question
-gives the turn back to the user within the same need. The dialog ends when it has its length, or with its plan.
+For each need: user, then assistant and tools until the assistant answers in text; a text that ends
+with a question gives the turn back to the user within the same need. The dialog ends when it has
+its length, or with its plan.
 """
 from __future__ import annotations
 
@@ -21,14 +22,16 @@ QUESTION_MARKS = ("?", "？")
 
 
 async def play(scene: Scene, ask: Ask, dialogs: Dialogs, seed: int) -> tuple[Dialog, str]:
-    """One dialog, and how it ended: "complete"; "plan_ended", short of its length; "stuck" in a need, which is left out.
+    """One dialog, and how it ended: "complete"; "plan_ended", short of its length; "stuck" in a
+    need, which is left out.
 
     Raises:
         Abandoned: too many bad turns, or stuck in the first need.
         CallFailed: a call got no answer.
     """
     cast = Cast(scene.tools, scene.date, ask, dialogs, f"{seed}:{scene.id}")
-    needs = await cast.plan(scene.turns, scene.plans) if dialogs.plan else improvised_needs(scene, seed)
+    needs = await cast.plan(scene.turns,
+                            scene.plans) if dialogs.plan else improvised_needs(scene, seed)
     messages: list[Message] = []
     how: list[str] = []
     end = "plan_ended"
@@ -44,7 +47,8 @@ async def play(scene: Scene, ask: Ask, dialogs: Dialogs, seed: int) -> tuple[Dia
             break
     if not messages:
         raise Abandoned("stuck")
-    return Dialog(id=scene.id, tools=scene.tools, date=scene.date, plan=needs, messages=messages, served=how), end
+    return Dialog(id=scene.id, tools=scene.tools, date=scene.date, plan=needs, messages=messages,
+                  served=how), end
 
 
 async def serve(cast: Cast, history: list[Message], need: Need) -> list[Message] | None:
@@ -59,7 +63,8 @@ async def serve(cast: Cast, history: list[Message], need: Need) -> list[Message]
 
 
 async def answer(cast: Cast, history: list[Message]) -> list[Message] | None:
-    """The history up to the assistant's next text, with the calls and results before it; None after MAX_STEPS turns."""
+    """The history up to the assistant's next text, with the calls and results before it; None after
+    MAX_STEPS turns."""
     for _ in range(MAX_STEPS):
         turn = await cast.assist(history)
         if not turn.calls:

@@ -13,10 +13,10 @@ from typing import Any
 
 import msgspec
 
+from looptool.calling.json_in_text import read_objects, read_only_objects
+from looptool.calling.untagged import text_fault
+from looptool.models.structured_outputs import ANY_OBJECT, TEXT, Form, closed, one_of
 from looptool.records import Call, Need, Tool
-from looptool.structured import ANY_OBJECT, TEXT, Form, closed, one_of
-from looptool.structured_text import read_objects, read_only_objects
-from looptool.untagged import text_fault
 
 COMPLEX_FROM = 3
 """Needs of a plan from which on at least one must be complex; a dialog of one or two may be

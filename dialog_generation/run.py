@@ -1,21 +1,27 @@
-"""Dialogs by four agents (section 3): planner, user, assistant and tool talk turn by turn over a drawn set of tools.
+"""Dialogs by four agents (section 3): planner, user, assistant and tool talk turn by turn over a
+drawn set of tools.
 
-    python run.py --func data_crawl [--tools_path tools/toolbench] [--used_models Qwen3-32B] [--crawl_num 1000] ...
+    python run.py --func data_crawl [--tools_path tools/toolbench] [--used_models Qwen3-32B]
+        [--crawl_num 1000] ...
     python run.py --func data_post_process
 
-data_crawl          In: run_dir/tools.jsonl. Out: run_dir/dialogs.jsonl, one Dialog a line, by their ids.
-data_post_process   In: run_dir/dialogs.jsonl. Out: run_dir/verified_dialogs.jsonl, the dialogs that pass both tiers of
-                    verification.py, and the others aside. With --processed_data_extreme_split also
-                    verified_dialogs_{short,medium,long}.jsonl: up to 8, up to 20, more messages.
+data_crawl          In: run_dir/tools.jsonl. Out: run_dir/dialogs.jsonl, one Dialog a line, by their
+                    ids.
+data_post_process   In: run_dir/dialogs.jsonl. Out: run_dir/verified_dialogs.jsonl, the dialogs that
+                    pass both tiers of verification.py, and the others aside. With
+                    --processed_data_extreme_split also verified_dialogs_{short,medium,long}.jsonl:
+                    up to 8, up to 20, more messages.
 
-The flags are those of the released code; without them everything comes from the config. A killed crawl goes on where it
-was; a dialog in which a call got no answer is tried again by the next run.
+The flags are those of the released code; without them everything comes from the config. A killed
+crawl goes on where it was; a dialog in which a call got no answer is tried again by the next run.
 
 Departures from the paper
 1. Half of a dialog's tools are of one domain, so that there are alike ones to choose from.
-2. A call that breaks its tool's schema gets an error without asking the tool agent; a tool with a backend is run by
-   its code, and planner and user are told what that world holds when the dialog begins.
-3. The user answers within a need, up to three times, as long as the assistant's text ends with a question.
+2. A call that breaks its tool's schema gets an error without asking the tool agent; a tool with a
+   backend is run by its code, and planner and user are told what that world holds when the dialog
+   begins.
+3. The user answers within a need, up to three times, as long as the assistant's text ends with a
+   question.
 """
 from __future__ import annotations
 
@@ -36,24 +42,32 @@ from dialog_generation.flags import parse_arguments, with_flags
 from dialog_generation.needs import log_served
 from dialog_generation.orchestrator import play
 from dialog_generation.scene import GroupPool, Scene, ToolPool, draw_scene
-from dialog_generation.tool_files import read_tool_files, tool_files
-from dialog_generation.tool_groups import read_groups
+from dialog_generation.tool_making.files import read_tool_files, tool_files
+from dialog_generation.tool_making.groups import read_groups
 from dialog_generation.verification import check_dialogs, write_verified
-from looptool.config import Config, load_config
-from looptool.llm import Client, Reply, Sampling
-from looptool.meta import StageMeta
-from looptool.prompt import ChatMessage
-from looptool.records import Dialog, InputError, Tool, read_jsonl, write_jsonl
+from looptool.command import run_main
+from looptool.config import Config
+from looptool.config_file import load_config
+from looptool.errors import InputError
+from looptool.json_lines import read_jsonl, write_jsonl
+from looptool.models.client import Client
+from looptool.models.completion import Reply
+from looptool.models.sampling import Sampling
+from looptool.models.structured_outputs import Form
+from looptool.prompts.render import ChatMessage
+from looptool.records import Dialog, Tool
 from looptool.run_files import RunFiles
-from looptool.stage import Inputs, Outcome, run_main, run_stage
-from looptool.structured import Form
+from looptool.stages.llm_stage import Inputs, run_stage
+from looptool.stages.meta import StageMeta
+from looptool.stages.workers import Outcome
 
 LENGTHS = {"short": (1, 8), "medium": (9, 20), "long": (21, 1_000_000)}
 """Messages of a dialog, for --processed_data_extreme_split."""
 _log = logging.getLogger(__name__)
 
 
-def read_pool(path: Path | None, files: RunFiles, grouped: bool = False) -> tuple[ToolPool | GroupPool, list[Path]]:
+def read_pool(path: Path | None, files: RunFiles,
+              grouped: bool = False) -> tuple[ToolPool | GroupPool, list[Path]]:
     """What dialogs draw their tools from, and the files that the tools come from.
 
     Args:
@@ -66,8 +80,9 @@ def read_pool(path: Path | None, files: RunFiles, grouped: bool = False) -> tupl
         tools = list(read_jsonl(files.tools, Tool))
         twice = [name for name, count in Counter(tool.name for tool in tools).items() if count > 1]
         if twice:
-            raise InputError(f"{files.tools}: the tool {twice[0]!r} is there twice; remove one, or run "
-                             "synthesize_tools.py again")
+            raise InputError(
+                f"{files.tools}: the tool {twice[0]!r} is there twice; remove one, or run "
+                "synthesize_tools.py again")
         return ToolPool(tools), [files.tools]
     if grouped:
         groups, refused = read_groups(path)
@@ -78,7 +93,8 @@ def read_pool(path: Path | None, files: RunFiles, grouped: bool = False) -> tupl
     for entry in refused:
         _log.warning("%s: left out, %s", entry.place, entry.reason)
     if not pool.tools:
-        raise InputError(f"{path}: holds no tool that can be read; synthesize_tools.py --tools says why of each")
+        raise InputError(
+            f"{path}: holds no tool that can be read; synthesize_tools.py --tools says why of each")
     return pool, tool_files(path)
 
 
@@ -97,8 +113,10 @@ def make_ask(client: Client, models: Sequence[str], sampling: Sampling, id: str,
 
 
 async def crawl(config: Config, pool: ToolPool | GroupPool, sources: list[Path], output: Path, *,
-                thinking: bool | None = None, fresh: bool = False, print_num: int | None = None) -> StageMeta:
-    """Generate dialogs.count dialogs over the tools of `pool`; see looptool.stage.run_stage."""
+                thinking: bool | None = None, fresh: bool = False,
+                print_num: int | None = None) -> StageMeta:
+    """Generate dialogs.count dialogs over the tools of `pool`; see
+    looptool.stages.llm_stage.run_stage."""
     dialogs, models = config.dialogs, config.teacher.models
     progress = Progress(dialogs.count, print_num)
     sampling = Sampling(temperature=dialogs.temperature, thinking=thinking)
@@ -112,8 +130,9 @@ async def crawl(config: Config, pool: ToolPool | GroupPool, sources: list[Path],
 
         async def work(scene: Scene) -> Outcome:
             try:
-                dialog, end = await play(scene, make_ask(client, models, sampling, scene.id, config.seed), dialogs,
-                                         config.seed)
+                dialog, end = await play(scene,
+                                         make_ask(client, models, sampling, scene.id, config.seed),
+                                         dialogs, config.seed)
             except Abandoned as reason:
                 progress.add()
                 return Outcome([], f"abandoned_{reason}")
@@ -122,13 +141,15 @@ async def crawl(config: Config, pool: ToolPool | GroupPool, sources: list[Path],
 
         settings = {**client.settings(*ROLES), "seed": config.seed, "models": models,
                     "thinking": thinking, "dialogs": {
-            name: getattr(dialogs, name) for name in ("count", "tools_per_dialog", "messages", "plan", "chat", "language",
-                                                      "clock", "native_calls", "max_bad_turns", "temperature")}}
+            name: getattr(dialogs, name)
+            for name in ("count", "tools_per_dialog", "messages", "plan", "chat", "language",
+                         "clock", "native_calls", "max_bad_turns", "temperature")}}
         code = backend_files(pool.tools)
         assistant = "assistant_native" if dialogs.native_calls else "assistant"
         prompts = ["planner", "user", assistant, "tool", *(["world"] if code else [])]
         return await run_stage("dialogs", Inputs(scenes), work, output, settings=settings,
-                               sources=[*sources, *code, *(prompt_file(name, dialogs.language) for name in prompts)],
+                               sources=[*sources, *code,
+                                        *(prompt_file(name, dialogs.language) for name in prompts)],
                                in_flight=config.teacher.in_flight, usage=client.usage, fresh=fresh,
                                later=RunFiles(config).made_from(output))
 
@@ -145,7 +166,8 @@ class Progress:
             _log.info("dialogs: %d of %d in this run", self.done, self.total)
 
 
-def post_process(config: Config, dialogs: Path, output: Path, split: bool = False, fresh: bool = False) -> None:
+def post_process(config: Config, dialogs: Path, output: Path, split: bool = False,
+                 fresh: bool = False) -> None:
     """Verify the dialogs, write those that pass; see verification.py.
 
     Args:
@@ -171,7 +193,8 @@ def main() -> None:
     config = with_flags(load_config(args.config, args.overrides), args)
     files = RunFiles(config)
     if args.func == "data_post_process":
-        output = dialog_file(args.processed_data_path or files.verified_dialogs, files.verified_dialogs.name)
+        output = dialog_file(args.processed_data_path or files.verified_dialogs,
+                             files.verified_dialogs.name)
         if config.dialogs.verify == "none":
             _log.info("verified dialogs: dialogs.verify is none, so every dialog goes on")
             return
@@ -179,8 +202,8 @@ def main() -> None:
                      args.processed_data_extreme_split, args.fresh)
         return
     pool, sources = read_pool(args.tools_path, files, args.group_tool)
-    asyncio.run(crawl(config, pool, sources, files.dialogs, thinking=True if args.use_cot else None, fresh=args.fresh,
-                      print_num=args.print_num))
+    asyncio.run(crawl(config, pool, sources, files.dialogs, thinking=True if args.use_cot else None,
+                      fresh=args.fresh, print_num=args.print_num))
     log_served(files.dialogs)
     if args.raw_data_path:
         dialog_file(args.raw_data_path).parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,5 @@
-"""Where a dialog takes place: its tools, its date and its length, drawn from the dialog's own seed."""
+"""Where a dialog takes place: its tools, its date and its length, drawn from the dialog's own
+seed."""
 from __future__ import annotations
 
 import math
@@ -7,12 +8,14 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 from itertools import accumulate
 
+from dialog_generation.tool_making.groups import ToolGroup
 from looptool.config import Dialogs
 from looptool.records import Need, Record, Tool
 
 FIRST_DAY, LAST_DAY = date(2020, 1, 1), date(2026, 12, 31)
 MESSAGES_A_NEED = 4
-"""A user's turn, a call, its result, an answer: by this the length of a dialog becomes a number of needs."""
+"""A user's turn, a call, its result, an answer: by this the length of a dialog becomes a number of
+needs."""
 
 
 class Scene(Record):
@@ -41,10 +44,12 @@ class ToolPool:
         for tool in tools:
             self._domains.setdefault(tool.domain, []).append(tool)
         self._names = list(self._domains)
-        self._weights = list(accumulate(math.log(len(alike) + 1) for alike in self._domains.values()))
+        self._weights = list(
+            accumulate(math.log(len(alike) + 1) for alike in self._domains.values()))
 
     def draw(self, rng: random.Random, count: int) -> tuple[list[Tool], list[str]]:
-        """Distinct tools and no example plans; at most `count`; half of them of one domain, so that there are alike ones to choose from."""
+        """Distinct tools and no example plans; at most `count`; half of them of one domain, so that
+        there are alike ones to choose from."""
         count = min(count, len(self.tools))
         home = self._draw_domain(rng)
         left = {home: rng.sample(self._domains[home], min(count, len(self._domains[home])))}
@@ -52,7 +57,8 @@ class ToolPool:
         while len(drawn) < count:
             domain = self._draw_domain(rng)
             if domain not in left:
-                left[domain] = rng.sample(self._domains[domain], min(count, len(self._domains[domain])))
+                left[domain] = rng.sample(self._domains[domain],
+                                          min(count, len(self._domains[domain])))
             if left[domain]:
                 drawn.append(left[domain].pop())
         rng.shuffle(drawn)
@@ -60,13 +66,6 @@ class ToolPool:
 
     def _draw_domain(self, rng: random.Random) -> str:
         return rng.choices(self._names, cum_weights=self._weights)[0]
-
-
-class ToolGroup(Record):
-    """Tools that belong together, and outlines of dialogs over them."""
-
-    tools: list[Tool]
-    plans: list[str]
 
 
 class GroupPool:
@@ -77,7 +76,8 @@ class GroupPool:
         self._groups = groups
 
     def draw(self, rng: random.Random, count: int) -> tuple[list[Tool], list[str]]:
-        """All tools of a group, and its example plans; `count` is left aside, as the group has its size."""
+        """All tools of a group, and its example plans; `count` is left aside, as the group has its
+        size."""
         group = rng.choice(self._groups)
         return rng.sample(group.tools, len(group.tools)), group.plans
 
@@ -96,4 +96,5 @@ def improvised_needs(scene: Scene, seed: int) -> list[Need]:
     """Needs without a planner: one tool a turn."""
     rng = random.Random(f"{seed}:{scene.id}:needs")
     tools = [rng.choice(scene.tools) for _ in range(scene.turns)]
-    return [Need(kind="single-step", tools=[tool.name], text=tool.description or tool.name) for tool in tools]
+    return [Need(kind="single-step", tools=[tool.name], text=tool.description or tool.name)
+            for tool in tools]

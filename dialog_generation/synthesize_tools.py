@@ -1,18 +1,21 @@
 """The tools of a run (section 3.1): those of others, and new ones by the dual tree.
 
-In: `--tools`, else dialogs.tools of the config: files or folders of tools, "catalogue" for the built-in list of the
-project, "backends" for the tools that are run by code (docs/backends.md), "none". The forms of tool_formats are
-recognised from the content: ToolBench, OpenAPI 3 and Swagger 2.0, MCP `tools/list`, the functions of OpenAI, Anthropic,
-Gemini, Bedrock, Cohere, LangChain and smolagents, xLAM style, plain JSON Schema; docs/tools.md has the list.
-`--tool-format` refuses any but the named one. `--synthesize N`, else dialogs.synthesized_tools: a model writes N tools
-more, each for one leaf path of the context tree and one of the constraint tree (trees/*.yaml, made to be edited).
+In: `--tools`, else dialogs.tools of the config: files or folders of tools, "catalogue" for the
+built-in list of the project, "backends" for the tools that are run by code (docs/backends.md),
+"none". The forms of tool_making/formats are recognised from the content: ToolBench, OpenAPI 3 and
+Swagger 2.0, MCP `tools/list`, the functions of OpenAI, Anthropic, Gemini, Bedrock, Cohere,
+LangChain and smolagents, xLAM style, plain JSON Schema; docs/tools.md has the list. `--tool-format`
+refuses any but the named one. `--synthesize N`, else dialogs.synthesized_tools: a model writes N
+tools more, each for one leaf path of the context tree and one of the constraint tree
+(tool_making/trees/*.yaml, made to be edited).
 
-Out: run_dir/tools.jsonl, tools with distinct names, of two of one name the first; beside it, where a tool was refused,
-tools_refused.jsonl with the reason of each; and with N > 0 designed_tools.jsonl, what was written for which paths, and
-tool_coverage.csv, for every leaf how often it was drawn, accepted, refused and why. A line of tools.jsonl and of
-tools_refused.jsonl:
+Out: run_dir/tools.jsonl, tools with distinct names, of two of one name the first; beside it, where
+a tool was refused, tools_refused.jsonl with the reason of each; and with N > 0
+designed_tools.jsonl, what was written for which paths, and tool_coverage.csv, for every leaf how
+often it was drawn, accepted, refused and why. A line of tools.jsonl and of tools_refused.jsonl:
 
-    {"name": "list_orders", "description": "...", "parameters": {"type": "object", ...}, "domain": "shopping"}
+    {"name": "list_orders", "description": "...", "parameters": {"type": "object", ...}, "domain":
+    "shopping"}
     {"place": "tools.jsonl:7", "code": "unreadable", "reason": "tool 'x': ...", "record": {...}}
 """
 from __future__ import annotations
@@ -27,19 +30,20 @@ from pathlib import Path
 import msgspec
 
 from dialog_generation.backends import backend_tools
-from dialog_generation.coverage import coverage, coverage_lines, write_coverage
-from dialog_generation.dual_tree import CONSTRAINTS, CONTEXTS, Trees, read_trees
-from dialog_generation.tool_designer import Design, design_tools
-from dialog_generation.tool_files import file_entries, import_tools, tool_files
-from dialog_generation.tool_formats import AUTO, FORMATS
-from dialog_generation.tool_formats.entry import Entry, PassedOver
-from looptool.config import Config, argument_parser, load_config
-from looptool.foreign import Refused
-from looptool.records import read_jsonl
+from dialog_generation.tool_making.coverage import coverage, coverage_lines, write_coverage
+from dialog_generation.tool_making.designer import Design, design_tools
+from dialog_generation.tool_making.dual_tree import CONSTRAINTS, CONTEXTS, Trees, read_trees
+from dialog_generation.tool_making.files import file_entries, import_tools, tool_files
+from dialog_generation.tool_making.formats import AUTO, FORMATS
+from dialog_generation.tool_making.formats.entry import Entry, PassedOver
+from looptool.command import argument_parser, run_main
+from looptool.config import Config
+from looptool.config_file import load_config
+from looptool.json_lines import read_jsonl
+from looptool.records import Refused
 from looptool.run_files import RunFiles
-from looptool.simulation.catalogue import catalogue
-from looptool.stage import run_main
-from looptool.transform import run_transform
+from looptool.simulation.world.catalogue import catalogue
+from looptool.stages.transform import run_transform
 
 BUILT_IN = {"catalogue": lambda: catalogue("train"), "backends": backend_tools, "none": lambda: []}
 _log = logging.getLogger(__name__)
@@ -69,11 +73,13 @@ def find_entries(sources: Sequence[str], tool_format: str, designs: Sequence[Des
 def synthesize(config: Config, trees: Trees, args: argparse.Namespace, count: int) -> list[Design]:
     """What a model wrote for `count` draws from the trees."""
     output = RunFiles(config).designed_tools
-    asyncio.run(design_tools(config, trees, [args.contexts, args.constraints], count, output, args.fresh))
+    asyncio.run(design_tools(config, trees, [args.contexts, args.constraints], count, output,
+                             args.fresh))
     return list(read_jsonl(output, Design))
 
 
-def report_coverage(designs: list[Design], refused: list[Refused], trees: Trees, path: Path) -> None:
+def report_coverage(designs: list[Design], refused: list[Refused], trees: Trees,
+                    path: Path) -> None:
     """Write the table of the trees' leaves, and log it in short."""
     later = {entry.place: entry.code for entry in refused}
     table = coverage(((design, later.get(design.id, design.reason)) for design in designs), trees)
@@ -85,17 +91,24 @@ def report_coverage(designs: list[Design], refused: list[Refused], trees: Trees,
 def parse_arguments() -> argparse.Namespace:
     parser = argument_parser(__doc__)
     parser.add_argument("--tools", nargs="+", metavar="SOURCE",
-                        help="files or folders of tools, 'catalogue', 'backends', 'none' (default: dialogs.tools)")
+                        help="files or folders of tools, 'catalogue', 'backends', 'none' (default: "
+                             "dialogs.tools)")
     parser.add_argument("--tool-format", choices=[AUTO, *FORMATS], default=AUTO,
-                        help="the form of the tools; auto recognises it from the content of each (default: auto)")
+                        help="the form of the tools; auto recognises it from the content of each "
+                             "(default: auto)")
     parser.add_argument("--synthesize", type=int, metavar="N",
-                        help="tools that a model writes by the dual tree (default: dialogs.synthesized_tools)")
+                        help="tools that a model writes by the dual tree (default: "
+                             "dialogs.synthesized_tools)")
     parser.add_argument("--contexts", type=Path, default=CONTEXTS, metavar="FILE",
-                        help="the context tree (default: dialog_generation/trees/contexts.yaml)")
+                        help="the context tree (default: "
+                             "dialog_generation/tool_making/trees/contexts.yaml)")
     parser.add_argument("--constraints", type=Path, default=CONSTRAINTS, metavar="FILE",
-                        help="the constraint tree (default: dialog_generation/trees/constraints.yaml)")
-    parser.add_argument("--output", type=Path, help="tool list to write (default: run_dir/tools.jsonl)")
-    parser.add_argument("--fresh", action="store_true", help="forget the tools that an earlier run has written")
+                        help="the constraint tree (default: "
+                             "dialog_generation/tool_making/trees/constraints.yaml)")
+    parser.add_argument("--output", type=Path,
+                        help="tool list to write (default: run_dir/tools.jsonl)")
+    parser.add_argument("--fresh", action="store_true",
+                        help="forget the tools that an earlier run has written")
     return parser.parse_args()
 
 
@@ -105,14 +118,17 @@ def main() -> None:
     files = RunFiles(config)
     output, sources = args.output or files.tools, args.tools or [config.dialogs.tools]
     count = config.dialogs.synthesized_tools if args.synthesize is None else args.synthesize
-    read = [file for source in sources if source not in BUILT_IN for file in tool_files(Path(source))]
+    read = [file for source in sources if source not in BUILT_IN
+            for file in tool_files(Path(source))]
     trees = read_trees(args.contexts, args.constraints)
     designs = synthesize(config, trees, args, count) if count > 0 else []
     counts, passed_over = Counter(), Counter()
     entries = find_entries(sources, args.tool_format, designs, passed_over)
     tools, refused = import_tools(entries, counts, passed_over)
-    run_transform("tools", tools, output, counts, settings={"tools": sources, "tool_format": args.tool_format},
-                  sources=[*read, files.designed_tools] if designs else read, refused=refused, passed_over=passed_over)
+    run_transform("tools", tools, output, counts,
+                  settings={"tools": sources, "tool_format": args.tool_format},
+                  sources=[*read, files.designed_tools] if designs else read, refused=refused,
+                  passed_over=passed_over)
     if designs:
         report_coverage(designs, refused, trees, output.with_name("tool_coverage.csv"))
 

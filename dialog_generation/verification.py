@@ -5,9 +5,9 @@ In: run_dir/dialogs.jsonl. Out, in run_dir:
 - verified_dialogs.jsonl  the dialogs whose steps pass both tiers; only these become seed samples
 - verified_dialogs_refused.jsonl  the others, with the reason
 
-Tier 1: the call can be read, its tool is there, required parameters are present, none is unknown, types fit. Tier 2
-(dialogs.verify: both): a judge finds that the call fits the conversation. A turn without a majority is masked from labels
-already, so it is not checked and refuses no dialog.
+Tier 1: the call can be read, its tool is there, required parameters are present, none is unknown,
+types fit. Tier 2 (dialogs.verify: both): a judge finds that the call fits the conversation. A turn
+without a majority is masked from labels already, so it is not checked and refuses no dialog.
 """
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from looptool.asking import Ask, make_ask
-from looptool.calls import check_calls
-from looptool.checking import (
-    CHECKER_PROMPT, checker_of, checker_sampling, is_correct, reason_against)
+from looptool.calling.sample_rules import fault_kind
+from looptool.calling.schema_check import check_calls
 from looptool.config import Config
-from looptool.foreign import Refused
-from looptool.llm import Client
-from looptool.meta import StageMeta
-from looptool.records import Dialog, Message, Record, Sample, read_jsonl
+from looptool.json_lines import read_jsonl
+from looptool.judging.checker import (
+    CHECKER_PROMPT, checker_of, checker_sampling, is_correct, reason_against)
+from looptool.judging.question import Ask, make_ask
+from looptool.models.client import Client
+from looptool.records import Dialog, Message, Record, Refused, Sample
 from looptool.run_files import RunFiles
-from looptool.sample_rules import fault_kind
-from looptool.stage import Inputs, Outcome, run_stage
-from looptool.transform import run_transform
+from looptool.stages.llm_stage import Inputs, run_stage
+from looptool.stages.meta import StageMeta
+from looptool.stages.transform import run_transform
+from looptool.stages.workers import Outcome
 
 _log = logging.getLogger(__name__)
 
@@ -53,22 +54,25 @@ class DialogCheck(Record):
     @property
     def reason(self) -> str:
         """ "accepted", or the first reason why the dialog is refused."""
-        return next((step.reason for step in self.steps if step.reason not in ("pass", "suspect")), "accepted")
+        return next((step.reason for step in self.steps if step.reason not in ("pass", "suspect")),
+                    "accepted")
 
 
 async def check_dialog(dialog: Dialog, ask: Ask, judge: str | None) -> DialogCheck:
-    """Both tiers on every call step; `judge` None leaves the second one out. A dialog that breaks a rule is not judged.
+    """Both tiers on every call step; `judge` None leaves the second one out. A dialog that breaks a
+    rule is not judged.
 
     Raises:
         CallFailed: a call got no answer.
     """
-    steps = [Step(index=index, reason=_rules(message, dialog)) for index, message in enumerate(dialog.messages)
-             if message.calls]
+    steps = [Step(index=index, reason=_rules(message, dialog))
+             for index, message in enumerate(dialog.messages) if message.calls]
     check = DialogCheck(id=dialog.id, steps=steps)
     if judge is None or check.reason != "accepted":
         return check
     passed = [step for step in steps if step.reason == "pass"]
-    answers = await asyncio.gather(*(is_correct(_sample(dialog, step.index), ask, judge) for step in passed))
+    answers = await asyncio.gather(
+        *(is_correct(_sample(dialog, step.index), ask, judge) for step in passed))
     for step, answer in zip(passed, answers, strict=True):
         step.reason = "pass" if answer is True else reason_against(answer)
     return check
@@ -81,12 +85,13 @@ def _rules(message: Message, dialog: Dialog) -> str:
 
 def _sample(dialog: Dialog, index: int) -> Sample:
     """One step as the judge sees it."""
-    return Sample(id=f"{dialog.id}#{index}", tools=dialog.tools, date=dialog.date, messages=dialog.messages[:index],
-                  label=dialog.messages[index])
+    return Sample(id=f"{dialog.id}#{index}", tools=dialog.tools, date=dialog.date,
+                  messages=dialog.messages[:index], label=dialog.messages[index])
 
 
-async def check_dialogs(config: Config, dialogs: Path, checks: Path, fresh: bool = False) -> StageMeta:
-    """Check every dialog; see looptool.stage.run_stage."""
+async def check_dialogs(config: Config, dialogs: Path, checks: Path,
+                        fresh: bool = False) -> StageMeta:
+    """Check every dialog; see looptool.stages.llm_stage.run_stage."""
     judge = checker_of(config) if config.dialogs.verify == "both" else None
 
     def inputs() -> Iterator[tuple[str, Dialog]]:
@@ -102,8 +107,8 @@ async def check_dialogs(config: Config, dialogs: Path, checks: Path, fresh: bool
         settings = {**client.settings("checker"), "judge": judge,
                     "temperature": config.verify.temperature}
         return await run_stage("check dialogs", Inputs(inputs), work, checks, settings=settings,
-                               sources=[dialogs, CHECKER_PROMPT], in_flight=config.teacher.in_flight,
-                               usage=client.usage, fresh=fresh,
+                               sources=[dialogs, CHECKER_PROMPT],
+                               in_flight=config.teacher.in_flight, usage=client.usage, fresh=fresh,
                                later=RunFiles(config).made_from(checks))
 
 
@@ -123,10 +128,14 @@ def write_verified(dialogs: Path, checks: Path, output: Path) -> Counter[str]:
             if reason == "accepted":
                 yield dialog
             else:
-                where = ", ".join(f"message {step.index} {step.reason}" for step in (check.steps if check else ())
+                where = ", ".join(f"message {step.index} {step.reason}"
+                                  for step in (check.steps if check else ())
                                   if step.reason not in ("pass", "suspect"))
-                refused.append(Refused(place=dialog.id, code=reason, reason=where or reason, record=dialog))
+                refused.append(
+                    Refused(place=dialog.id, code=reason, reason=where or reason, record=dialog))
 
-    run_transform("verified dialogs", accepted(), output, counts, settings={}, sources=[dialogs, checks], refused=refused)
-    _log.info("%s call steps: %s", f"{steps.total():,}", ", ".join(f"{count:,} {name}" for name, count in steps.most_common()))
+    run_transform("verified dialogs", accepted(), output, counts, settings={},
+                  sources=[dialogs, checks], refused=refused)
+    _log.info("%s call steps: %s", f"{steps.total():,}",
+              ", ".join(f"{count:,} {name}" for name, count in steps.most_common()))
     return steps

@@ -38,8 +38,8 @@ class Groups(NamedTuple):
         """What a user should know after the first step: a warning where nothing was rewarded."""
         if self.rewarded:
             return (f"first step: {self.rewarded} of {self.count} groups have a reward "
-                    f"({self.rewarded / self.count:.0%}), {self.mixed} of them different ones, from "
-                    "which GRPO learns")
+                    f"({self.rewarded / self.count:.0%}), {self.mixed} of them different ones, "
+                    "from which GRPO learns")
         reason, count = self.reasons.most_common(1)[0]
         return (f"warning: first step: none of {self.count} groups has any reward, so GRPO learns "
                 f"nothing; the commonest reason is {reason} ({count / self.reasons.total():.0%}). "
@@ -48,14 +48,14 @@ class Groups(NamedTuple):
 
 
 def groups(dump: Path, mode: str) -> Groups:
-    """Score a step's rollouts once more, as the reward is cheap; `mode` is train.reward."""
-    scores: dict[str, list[float]] = defaultdict(list)
+    """Rewards as verl had them; reasons by the reward once more, whose `mode` is train.reward."""
+    scores: dict[tuple[str, str], list[float]] = defaultdict(list)
     reasons: Counter[str] = Counter()
     with dump.open("rb") as lines:
         for line in lines:
             rollout = msgspec.json.decode(line)
             score = compute_score("looptool", rollout["output"], rollout["gts"], mode=mode)
-            scores[rollout["input"]].append(score["score"])
+            scores[rollout["input"], rollout["gts"]].append(rollout["score"])
             reasons[score["reason"]] += 1
     return Groups(len(scores), sum(map(any, scores.values())),
                   sum(len(set(group)) > 1 for group in scores.values()), reasons)

@@ -1,6 +1,8 @@
-"""The rows that json2parquet writes and training reads: their Parquet schema, its version, and the check of both.
+"""The rows that json2parquet writes and training reads: their Parquet schema, its version, and the
+check of both.
 
-The version stands in the file's own metadata. Raise VERSION with every change of SCHEMA or of what a column means.
+The version stands in the file's own metadata. Raise VERSION with every change of SCHEMA or of what
+a column means.
 """
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from looptool.records import InputError
+from looptool.errors import InputError
 
 VERSION = 2
 _KEY = b"looptool_schema"
@@ -36,11 +38,13 @@ def count_rows(parquet: Path) -> int:
     try:
         footer = pq.read_metadata(parquet)
     except (OSError, pa.ArrowException) as error:
-        raise InputError(f"{parquet}: cannot be read ({error}); run grpotool/dataset/utils/json2parquet.py") from None
+        raise InputError(f"{parquet}: cannot be read ({error}); run "
+                         "grpotool/dataset/utils/json2parquet.py") from None
     written = (footer.metadata or {}).get(_KEY, b"none").decode(errors="replace")
     if written != str(VERSION):
-        raise InputError(f"{parquet}: has rows of schema version {written}, and version {VERSION} is read here; "
-                         "run grpotool/dataset/utils/json2parquet.py again")
+        raise InputError(
+            f"{parquet}: has rows of schema version {written}, and version {VERSION} is read here; "
+            "run grpotool/dataset/utils/json2parquet.py again")
     return footer.num_rows
 
 
@@ -55,10 +59,13 @@ def read_rows(parquet: Path, columns: list[str] | None = None) -> Iterator[dict[
     try:
         with pq.ParquetFile(parquet) as file:
             for field in (SCHEMA.field(name) for name in wanted):
-                if field.name not in file.schema_arrow.names or file.schema_arrow.field(field.name).type != field.type:
-                    raise InputError(f"{parquet}: column {field.name!r} is absent or no {field.type}; run "
-                                     "grpotool/dataset/utils/json2parquet.py again")
+                if (field.name not in file.schema_arrow.names
+                        or file.schema_arrow.field(field.name).type != field.type):
+                    raise InputError(
+                        f"{parquet}: column {field.name!r} is absent or no {field.type}; run "
+                        "grpotool/dataset/utils/json2parquet.py again")
             for batch in file.iter_batches(batch_size=256, columns=wanted):
                 yield from batch.to_pylist()
     except (OSError, pa.ArrowException) as error:
-        raise InputError(f"{parquet}: cannot be read ({error}); run grpotool/dataset/utils/json2parquet.py") from None
+        raise InputError(f"{parquet}: cannot be read ({error}); run "
+                         "grpotool/dataset/utils/json2parquet.py") from None

@@ -1,9 +1,11 @@
 """GRPO training of one round (algorithm 1, step 1): pi_j from pi_{j-1} and D_j, by verl.
 
-In: round_J/train.parquet and test.parquet, the policy of round J-1 (round 1: student.model). Out: round_J/policy, a
-Hugging Face folder that exists only when it is complete, its .meta.json, and round_J/training with metrics.jsonl (one
-line a step, with the reasons of its rewards), rollouts/ (those of the last steps), tensorboard/ and verl.log. Weights come from the last round, the optimizer is new. A training that was
-killed goes on from its last checkpoint; if data, policy or settings have changed since, it is refused.
+In: round_J/train.parquet and test.parquet, the policy of round J-1 (round 1: student.model). Out:
+round_J/policy, a Hugging Face folder that exists only when it is complete, its .meta.json, and
+round_J/training with metrics.jsonl (one line a step, with the reasons of its rewards), rollouts/
+(those of the last steps), tensorboard/ and verl.log. Weights come from the last round, the
+optimizer is new. A training that was killed goes on from its last checkpoint; if data, policy or
+settings have changed since, it is refused.
 """
 from __future__ import annotations
 
@@ -22,19 +24,24 @@ from typing import IO
 import msgspec
 
 from grpotool.batches import batch_lines, check_batches
-from grpotool.overrides import checkpoints, environment, samples_in_process, verl_command
 from grpotool.rows import count_rows
-from grpotool.verl_process import Metrics, VerlFailed, run_verl
-from looptool.config import Config, argument_parser, load_config
-from looptool.meta import Header, StageMeta, make_header, meta_path, read_meta, refuse_changes
-from looptool.records import InputError, content_id, write_atomic
+from grpotool.verl_run.overrides import checkpoints, environment, samples_in_process, verl_command
+from grpotool.verl_run.process import Metrics, VerlFailed, run_verl
+from looptool.command import argument_parser, end_on_sigterm, run_main
+from looptool.config import Config
+from looptool.config_file import load_config
+from looptool.errors import InputError
+from looptool.ids import content_id
+from looptool.json_lines import write_atomic
+from looptool.models.checkpoint import count_parameters
 from looptool.run_files import RoundFiles, check_made, first_policy, round_files
-from looptool.stage import end_on_sigterm, run_main
-from looptool.weights import count_parameters
+from looptool.stages.meta import (
+    Header, StageMeta, make_header, meta_path, read_meta, refuse_changes)
 
 _log = logging.getLogger(__name__)
-MACHINE = ("profile", "preset", "save_every", "test_every", "gpus_per_node", "nodes", "tensor_parallel", "gpu_memory_share",
-           "optimizer_offload", "rollout_engine", "attention", "trackers", "test_share", "cold_start")
+MACHINE = ("profile", "preset", "save_every", "test_every", "gpus_per_node", "nodes",
+           "tensor_parallel", "gpu_memory_share", "optimizer_offload", "rollout_engine",
+           "attention", "trackers", "test_share", "cold_start")
 """Keys of the config's train section that do not change what is learnt, or have done their work
 before: in json2parquet, in the policy to start from."""
 
@@ -52,44 +59,52 @@ def policy_before(config: Config, files: RoundFiles) -> str:
         raise InputError(f"{before}: is not there; train round {files.round - 1} first")
     model = str(before.resolve()) if files.round > 1 else first_policy(config)
     if Path(model).is_dir() and end_token(Path(model)) is None:
-        raise InputError(f"{model}/generation_config.json: eos_token_id is missing, so no answer would ever end; name the "
-                         "token that ends a turn")
+        raise InputError(f"{model}/generation_config.json: eos_token_id is missing, so no answer "
+                         "would ever end; name the token that ends a turn")
     return model
 
 
 def check_heads(config: Config, model: str) -> None:
-    """Refuse what vLLM would after minutes: a number of GPUs that cannot share a policy's attention heads.
+    """Refuse what vLLM would after minutes: a number of GPUs that cannot share a policy's attention
+    heads.
 
     Raises:
-        InputError: train.tensor_parallel does not divide them; those of a hub name are not looked up.
+        InputError: train.tensor_parallel does not divide them; those of a hub name are not looked
+            up.
     """
     if samples_in_process(config) or not (Path(model) / "config.json").exists():
         return
     train = config.train
-    heads = msgspec.json.decode((Path(model) / "config.json").read_bytes()).get("num_attention_heads", 0)
+    heads = msgspec.json.decode((Path(model) / "config.json").read_bytes()).get(
+        "num_attention_heads", 0)
     if heads % train.tensor_parallel:
         total = train.gpus_per_node * train.nodes
-        fitting = [str(number) for number in range(1, total + 1) if heads % number == 0 == total % number]
-        raise InputError(f"train.tensor_parallel={train.tensor_parallel} does not divide the {heads} attention heads of {model}; "
-                         f"with {total} GPUs set it to {' or '.join(fitting)}")
+        fitting = [str(number) for number in range(1, total + 1)
+                   if heads % number == 0 == total % number]
+        raise InputError(f"train.tensor_parallel={train.tensor_parallel} does not divide the "
+                         f"{heads} attention heads of {model}; with {total} GPUs set it to "
+                         f"{' or '.join(fitting)}")
 
 
 def end_token(policy: Path) -> int | list[int] | None:
     """eos_token_id of a policy's generation_config.json, None where it names none."""
     try:
-        return msgspec.json.decode((policy / "generation_config.json").read_bytes()).get("eos_token_id")
+        return msgspec.json.decode((policy / "generation_config.json").read_bytes()).get(
+            "eos_token_id")
     except FileNotFoundError:
         return None
 
 
 def check_current(files: RoundFiles) -> None:
-    """Refuse Parquet files that were made from another dataset than the one that now lies beside them."""
+    """Refuse Parquet files that were made from another dataset than the one that now lies beside
+    them."""
     for parquet in (files.train_parquet, files.test_parquet):
         made = read_meta(parquet)
         if made is not None and files.dataset.name in made.sources:
             now = make_header(made.stage, made.settings, [files.dataset], parquet)
             if now.sources != {name: made.sources[name] for name in now.sources}:
-                raise InputError(f"{parquet}: was made from another {files.dataset.name}; run json2parquet.py again with --fresh")
+                raise InputError(f"{parquet}: was made from another {files.dataset.name}; run "
+                                 "json2parquet.py again with --fresh")
 
 
 def left_out(files: RoundFiles) -> int:
@@ -99,14 +114,18 @@ def left_out(files: RoundFiles) -> int:
 
 
 def describe(config: Config, files: RoundFiles, model: str) -> Header:
-    """What makes two trainings the same: data, starting policy, and every setting but the machine's."""
-    train = {key: value for key, value in msgspec.structs.asdict(config.train).items() if key not in MACHINE}
-    settings = {"train": train, "student": config.student, "seed": config.seed, "start": weights_digest(model)}
+    """What makes two trainings the same: data, starting policy, and every setting but the
+    machine's."""
+    train = {key: value for key, value in msgspec.structs.asdict(config.train).items()
+             if key not in MACHINE}
+    settings = {"train": train, "student": config.student, "seed": config.seed,
+                "start": weights_digest(model)}
     return make_header("train", settings, [files.train_parquet, files.test_parquet], files.policy)
 
 
 def weights_digest(model: str) -> str:
-    """A hash of a policy's weights by size and by first and last MiB of every file; a hub name as it stands."""
+    """A hash of a policy's weights by size and by first and last MiB of every file; a hub name as
+    it stands."""
     if not Path(model).is_dir():
         return model
     parts = []
@@ -121,22 +140,26 @@ def weights_digest(model: str) -> str:
 def last_checkpoint(files: RoundFiles) -> tuple[int, Path | None]:
     """Step and folder of the newest complete checkpoint; (0, None) without one.
 
-    verl writes a checkpoint's folder, then its number into a file, in place: an empty file means that the newest folder
-    is complete and the kill came between.
+    verl writes a checkpoint's folder, then its number into a file, in place: an empty file means
+    that the newest folder is complete and the kill came between.
     """
     folder = checkpoints(files)
     tracker = folder / "latest_checkpointed_iteration.txt"
     if not tracker.exists():
         return 0, None
     number = tracker.read_text().strip()
-    step = int(number) if number else max(int(path.parent.name.rpartition("_")[2]) for path in folder.glob("*/data.pt"))
+    step = int(number) if number else max(int(path.parent.name.rpartition("_")[2])
+                                          for path in folder.glob("*/data.pt"))
     return step, folder / f"global_step_{step}"
 
 
-def export(files: RoundFiles, ready: Path, model: str, steps: int, header: Header, seconds: float) -> None:
-    """Put `ready`, the last checkpoint's Hugging Face folder, in place as the policy, then free the disk.
+def export(files: RoundFiles, ready: Path, model: str, steps: int, header: Header,
+           seconds: float) -> None:
+    """Put `ready`, the last checkpoint's Hugging Face folder, in place as the policy, then free the
+    disk.
 
-    Nothing reads a checkpoint any more: a finished training is not gone on with, and the next round's optimizer is new.
+    Nothing reads a checkpoint any more: a finished training is not gone on with, and the next
+    round's optimizer is new.
 
     Raises:
         InputError: the folder is not whole; the checkpoints are kept.
@@ -145,9 +168,11 @@ def export(files: RoundFiles, ready: Path, model: str, steps: int, header: Heade
     if end_token(ready) is None and Path(model).is_dir():
         shutil.copy(Path(model) / "generation_config.json", ready)
     rows = count_rows(files.train_parquet)
-    meta = StageMeta(**msgspec.structs.asdict(header), version=version("looptool"), inputs=rows, counts={"steps": steps},
-                     failed=0, failures={}, records=1, usage={}, seconds=round(seconds, 1))
-    write_atomic(meta_path(files.policy), [msgspec.json.format(msgspec.json.encode(meta), indent=2) + b"\n"])
+    meta = StageMeta(**msgspec.structs.asdict(header), version=version("looptool"), inputs=rows,
+                     counts={"steps": steps}, failed=0, failures={}, records=1, usage={},
+                     seconds=round(seconds, 1))
+    write_atomic(meta_path(files.policy),
+                 [msgspec.json.format(msgspec.json.encode(meta), indent=2) + b"\n"])
     ready.rename(files.policy)
     shutil.rmtree(checkpoints(files))
 
@@ -160,12 +185,14 @@ def alone(files: RoundFiles) -> Iterator[IO[str]]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise InputError(f"{files.training}: another process is training this round; wait for it or stop it") from None
+            raise InputError(f"{files.training}: another process is training this round; wait for "
+                             "it or stop it") from None
         yield lock
 
 
 def begin(files: RoundFiles, header: Header) -> None:
-    """Write down what this training is made from, or refuse to go on with one that was made from something else."""
+    """Write down what this training is made from, or refuse to go on with one that was made from
+    something else."""
     inputs = files.training / "inputs.json"
     if inputs.exists():
         refuse_changes(msgspec.json.decode(inputs.read_bytes(), type=Header), header, files.policy)
@@ -189,17 +216,20 @@ def train(config: Config, files: RoundFiles, header: Header, model: str, rows: i
     done, checkpoint = last_checkpoint(files)
     metrics = Metrics(files, done, config.train.reward)
     if done < steps:
-        run_verl(verl_command(config, files, model, epoch, checkpoint), environment(config, files), files.training / "verl.log", metrics, steps,
-                 f"train: round {files.round}")
+        run_verl(verl_command(config, files, model, epoch, checkpoint), environment(config, files),
+                 files.training / "verl.log", metrics, steps, f"round {files.round}: train")
     seconds = time.monotonic() - begun
-    export(files, checkpoints(files) / f"global_step_{steps}" / "actor" / "huggingface", model, steps, header, seconds)
-    return f"train: round {files.round}: {rows:,} rows -> {steps} steps, {metrics.course()}, {seconds:.0f} s"
+    export(files, checkpoints(files) / f"global_step_{steps}" / "actor" / "huggingface", model,
+           steps, header, seconds)
+    return (f"train: round {files.round}: {rows:,} rows -> {steps} steps, {metrics.course()}, "
+            f"{seconds:.0f} s")
 
 
 def main() -> None:
     parser = argument_parser(__doc__, with_round=True)
     parser.add_argument("--dry-run", action="store_true", help="show verl's command and do nothing")
-    parser.add_argument("--fresh", action="store_true", help="forget an earlier training of this round and its policy")
+    parser.add_argument("--fresh", action="store_true",
+                        help="forget an earlier training of this round and its policy")
     args = parser.parse_args()
     end_on_sigterm()
     config = load_config(args.config, args.overrides)
@@ -209,10 +239,12 @@ def main() -> None:
     check_heads(config, model)
     rows = count_rows(files.train_parquet)
     check_batches(config, files, rows)
-    for line in batch_lines(config.train, rows, left_out(files)):
-        _log.info("%s", line)
     if args.dry_run:
-        _log.info("%s", shlex.join(verl_command(config, files, model, rows // config.train.batch_size, last_checkpoint(files)[1])))
+        for line in batch_lines(config.train, rows, left_out(files)):
+            _log.info("%s", line)
+        _log.info("%s",
+                  shlex.join(verl_command(config, files, model, rows // config.train.batch_size,
+                                          last_checkpoint(files)[1])))
         return
     check_current(files)
     with alone(files):
@@ -221,7 +253,8 @@ def main() -> None:
         header = describe(config, files, model)
         if files.policy.exists():
             begin(files, header)
-            shutil.rmtree(checkpoints(files), ignore_errors=True)  # left by a kill just after the export
+            # left by a kill just after the export
+            shutil.rmtree(checkpoints(files), ignore_errors=True)
             _log.info("train: round %d: already trained, nothing to do", files.round)
             return
         try:

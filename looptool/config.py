@@ -1,19 +1,10 @@
-"""One YAML file per model size, typed. An unknown key is an error that names the nearest known one."""
+"""One YAML file per model size, typed. An unknown key is an error that names the nearest known
+one."""
 from __future__ import annotations
 
-import argparse
-import difflib
-import os
-import re
-from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, NoReturn, get_args, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import msgspec
-import yaml
-
-from looptool.records import InputError
-
-ROOT = Path(__file__).resolve().parent.parent
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
 AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
@@ -21,12 +12,13 @@ Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Amount = Annotated[float, msgspec.Meta(ge=0)]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Part = Count | Share | Annotated[list[Count | Share], msgspec.Meta(min_length=1)]
-"""How much of a dataset: a whole number of samples, or a share of its size such as 0.25; in a list one for D_2, one for D_3
-and so on, the last one for all later rounds."""
+"""How much of a dataset: a whole number of samples, or a share of its size such as 0.25; in a list
+one for D_2, one for D_3 and so on, the last one for all later rounds."""
 
 
-Ablation = Literal["none", "no_high_ppl", "no_jglv", "no_edde", "high_ppl_replace", "error_seed_repetition", "static"]
-"""Variants of Table 4; what each does stands in dataloop/ablation.py."""
+Ablation = Literal["none", "no_high_ppl", "no_jglv", "no_edde", "high_ppl_replace",
+                   "error_seed_repetition", "static"]
+"""Variants of Table 4; what each does stands in dataloop/ablations/mixture.py."""
 
 
 class Section(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -45,7 +37,8 @@ class Student(Section):
     """The policy."""
 
     model: str
-    """Folder or hub name of pi_0; a relative folder is looked for beside the config's repository."""
+    """Folder or hub name of pi_0; a relative folder is looked for beside the config's
+    repository."""
     instructions: Literal["full", "short"] = "full"
     """System text: "short" spares a tiny model on a CPU most of the prompt."""
     max_prompt_tokens: AtLeastOne = 4096
@@ -81,8 +74,8 @@ class Teacher(Section, kw_only=True):
     models: list[str]
     """Drawn per call while dialogs are generated; the first one serves every other role."""
     judges: list[str] = []
-    """Models that vote on labels, all with the same weight; default: the first of `models`. The first one checks what
-    expansion and dialogs bring."""
+    """Models that vote on labels, all with the same weight; default: the first of `models`. The
+    first one checks what expansion and dialogs bring."""
     in_flight: AtLeastOne = 64
     timeout_seconds: Positive = 600
     tries: AtLeastOne = 5
@@ -96,20 +89,28 @@ class Teacher(Section, kw_only=True):
     dollars_per_million_prompt_tokens: Amount = 0
     dollars_per_million_completion_tokens: Amount = 0
 
+    @property
+    def is_simulated(self) -> bool:
+        """Whether they are the embedded one, in this process or served over HTTP under its own
+        name."""
+        return any("simulated" in name for name in (*self.base_urls, *self.models))
+
 
 Rule = Literal["invented_value", "one_by_one", "gives_up", "sibling_tool", "omit_optional",
                "date_format", "rounded_amount"]
-"""Systematic errors of the simulated teacher; looptool/simulation/rules.py says what each is."""
+"""Systematic errors of the simulated teacher; looptool/simulation/world/rules.py says what each
+is."""
 
 
 class Simulation(Section):
     """The embedded teacher's world; used only where a base URL is "simulated"."""
 
-    noise: Literal["random", "systematic", "both"] = "random"
+    noise: Literal["random", "systematic"] = "random"
     """How labels go wrong: "random" drawn anew for each step, at label_noise; "systematic" by rules
-    that the teacher keeps to, at rule_share; or each at its share."""
+    that the teacher keeps to, at rule_share."""
     label_noise: Share = 0.15
-    """Share of an assistant's call steps that the simulated assistant gets wrong in a consistent way."""
+    """Share of an assistant's call steps that the simulated assistant gets wrong in a consistent
+    way."""
     rule_share: Share = 0.6
     """Share of the cases in a rule's reach in which the assistant keeps to it."""
     rules: list[Rule] = msgspec.field(default_factory=lambda: list(get_args(Rule)))
@@ -118,11 +119,13 @@ class Simulation(Section):
     """Judge, checker and generator are of one kind with the assistant: what it consistently gets
     wrong they hold to be right. The paper's judge is its generator."""
     draw_noise: Share = 0.02
-    """Share of draws that go wrong on their own, so that agreement between draws has something to do."""
+    """Share of draws that go wrong on their own, so that agreement between draws has something to
+    do."""
     judge_error: Share = 0.1
     """Share of judgements with another verdict than the true one."""
     judge_stubborn: Share = 0.0
-    """Share of these errors that a judge makes again in every vote on a sample, in either order; another judge does not."""
+    """Share of these errors that a judge makes again in every vote on a sample, in either order;
+    another judge does not."""
     judge_first_bias: Share = 0.1
     """Share of judgements that prefer whatever candidate stands first."""
     generator_error: Share = 0.1
@@ -135,16 +138,16 @@ class Simulation(Section):
     """Size of the held-out set, which has its own catalogue, phrasings and no noise; as many of
     each of the 14 kinds of tasks."""
     heldout_tools: str = ""
-    """A list by 01_synthesize_tools.sh --output, relative to the repository, of tools to hold out in
-    place of that catalogue; what a run trains on should have none of them."""
+    """A list by 01_synthesize_tools.sh --output, relative to the repository, of tools to hold out
+    in place of that catalogue; what a run trains on should have none of them."""
 
 
 class Dialogs(Section):
     """Section 3: dialogs by four agents."""
 
     tools: str = "catalogue"
-    """Where 01_synthesize_tools.sh takes tools from: "catalogue" (the built-in one), "backends" (those that code
-    runs), "none", or a file or folder of tools."""
+    """Where 01_synthesize_tools.sh takes tools from: "catalogue" (the built-in one), "backends"
+    (those that code runs), "none", or a file or folder of tools."""
     synthesized_tools: Count = 0
     """Tools that a model writes by the dual tree, on top of them."""
     count: AtLeastOne = 1000
@@ -163,28 +166,31 @@ class Dialogs(Section):
     """A dialog with this many unusable turns is abandoned."""
     temperature: Amount = 0.6
     verify: Literal["none", "rules", "both"] = "both"
-    """Tiers of verification that a dialog must pass to become seed samples; with "none" only the rules on each sample
-    hold, so that wrong labels are left for the loop to find."""
+    """Tiers of verification that a dialog must pass to become seed samples; with "none" only the
+    rules on each sample hold, so that wrong labels are left for the loop to find."""
     text_share: Share = 0.15
-    """At most this share of the samples has a plain-text label; the paper speaks of call steps only."""
+    """At most this share of the samples has a plain-text label; the paper speaks of call steps
+    only."""
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "paper": {"tensor_parallel": 8},
+    "paper": {},
     "released_8b": {"batch_size": 256, "mini_batch_size": 32, "epochs": 4, "save_every": 90,
                     "test_every": 90, "tensor_parallel": 8},
     "released_32b": {"batch_size": 512, "mini_batch_size": 256, "epochs": 5, "save_every": 150,
                      "test_every": 50, "tensor_parallel": 4},
 }
-"""What each preset sets otherwise than the defaults of Train, which are the paper's Table 6; a config's own keys win.
+"""What each preset sets otherwise than the defaults of Train, which are the paper's Table 6; a
+config's own keys win.
 
-In the table mini batch = batch: one update a batch, so clipping, and with it clip-higher, never fires. The released
-scripts make 8 (8B) and 2 (32B) updates a batch, where it does.
+In the table mini batch = batch: one update a batch, so clipping, and with it clip-higher, never
+fires. The released scripts make 8 (8B) and 2 (32B) updates a batch, where it does.
 """
 
 
 class ColdStart(Section):
-    """Supervised steps on D_1 that make pi_0, for a student that hardly finds the call format; the paper has none."""
+    """Supervised steps on D_1 that make pi_0, for a student that hardly finds the call format; the
+    paper has none."""
 
     steps: Count = 0
     """0 is no cold start: pi_0 is student.model."""
@@ -201,10 +207,13 @@ class Train(Section):
     batch_size: AtLeastOne = 128
     """Prompts a step."""
     mini_batch_size: AtLeastOne = 128
-    """Prompts an update; equal to batch_size there is one update a step and clip-higher never fires."""
+    """Prompts an update; equal to batch_size there is one update a step and clip-higher never
+    fires."""
     rollouts: AtLeastOne = 16
+    """Replies to each prompt: the size of a group."""
     learning_rate: Positive = 1e-6
     epochs: AtLeastOne = 2
+    """Times that a round sees its whole dataset."""
     save_every: Count = 0
     """Steps between two checkpoints; 0 is 20 steps on GPUs, 4 on a CPU."""
     test_every: Count = 0
@@ -214,6 +223,7 @@ class Train(Section):
     temperature: Amount = 1.0
     test_share: Share = 0.02
     reward: Literal["strict", "paper_compat"] = "strict"
+    """"paper_compat" is the comparison of the released code."""
     gpus_per_node: AtLeastOne = 8
     nodes: AtLeastOne = 1
     tensor_parallel: AtLeastOne = 1
@@ -223,23 +233,29 @@ class Train(Section):
     """On GPUs: keep Adam's moments in the machine's memory between updates. They are 8 bytes a
     parameter, shared by all GPUs; 8 GPUs of 80 GB have room for those of an 8B model."""
     rollout_engine: Literal["vllm", "transformers"] = "vllm"
-    """On GPUs: "transformers" samples in the trainer's process, for one GPU without vLLM. A CPU always does so."""
+    """On GPUs: "transformers" samples in the trainer's process, for one GPU without vLLM. A CPU
+    always does so."""
     attention: Literal["auto", "flash_attention_2", "sdpa"] = "auto"
     """On GPUs: "sdpa" is PyTorch's own, which needs no flash-attn; rows are padded then. "auto" is
     flash_attention_2 where flash-attn is installed. A CPU always has sdpa."""
     trackers: list[str] = []
-    """Of verl's loggers, beside console, file and tensorboard: wandb, mlflow, swanlab, ..."""
+    """Of verl's loggers, beside console, file and tensorboard: wandb, mlflow, swanlab, ...
+    A cold start has them too."""
     verl: list[str] = []
-    """Overrides of verl, key=value as on its command line, after those of grpotool/overrides.py;
-    docs/training.md has some. A key that is set there already is refused."""
+    """Overrides of verl, key=value as on its command line, after those of
+    grpotool/verl_run/overrides.py; docs/training.md has some. A key that is set there already is
+    refused. They are of GRPO, not of a cold start."""
     cold_start: ColdStart = msgspec.field(default_factory=ColdStart)
 
 
 class Probing(Section):
     """Section 4.2, greedy capability probing."""
 
+    beyond_paper = ("samples",)
+
     engine: Literal["transformers", "endpoint", "ray"] = "endpoint"
-    """What decodes: this process, servers at `base_urls`, or vLLM engines in a Ray cluster; docs/probing.md says which when."""
+    """What decodes: this process, servers at `base_urls`, or vLLM engines in a Ray cluster;
+    docs/probing.md says which when."""
     base_urls: list[str] = []
     """Servers of the policy, for engine "endpoint"."""
     samples: Count = 0
@@ -252,7 +268,8 @@ class Probing(Section):
     batch_tokens: AtLeastOne = 16384
     """Padded tokens a batch, for engine "transformers"."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """For engines "transformers" and "ray"; "auto" is float32 on a CPU, and as the weights are stored on a GPU."""
+    """For engines "transformers" and "ray"; "auto" is float32 on a CPU, and as the weights are
+    stored on a GPU."""
     replicas: Count = 0
     """For engine "ray", as all below: how many engines; 0 is as many as the cluster's GPUs hold."""
     tensor_parallel: Count = 0
@@ -263,7 +280,8 @@ class Probing(Section):
 
 VERIFY_PRESETS: dict[str, dict[str, Any]] = {
     "both_orders": {},
-    "paper": {"both_orders": False, "votes_per_order": 1, "confirming_votes": 0, "rules_first": False}}
+    "paper": {"both_orders": False, "votes_per_order": 1, "confirming_votes": 0,
+              "rules_first": False}}
 """What each preset sets otherwise than the defaults of Verify; a config's own keys win."""
 
 
@@ -275,20 +293,24 @@ class Verify(Section):
     preset: Literal["both_orders", "paper"] = "both_orders"
     """"paper" is one vote of one judge (the first), with the label shown first."""
     both_orders: bool = True
-    """Judge every mismatch with the label first and with the prediction first; the paper shows one order."""
+    """Judge every mismatch with the label first and with the prediction first; the paper shows one
+    order."""
     votes_per_order: AtLeastOne = 1
-    """Of every judge. A verdict needs more than half of all judges' votes in each order, and the same in both."""
+    """Of every judge. A verdict needs more than half of all judges' votes in each order, and the
+    same in both."""
     confirming_votes: Count = 2
-    """Further votes of every judge in each order where the label is about to be replaced; all votes then count."""
+    """Further votes of every judge in each order where the label is about to be replaced; all votes
+    then count."""
     rules_first: bool = False
-    """A candidate that cannot be read or breaks its tool's schema loses to one that does neither, without a judge."""
+    """A candidate that cannot be read or breaks its tool's schema loses to one that does neither,
+    without a judge."""
     temperature: Amount = 0.6
     audit_mastered: Share = 0.0
     """Beyond the paper: this share of the mastered samples is judged too, those of high perplexity
-    first (dataloop/auditing.py)."""
+    first (dataloop/verifying/auditing.py)."""
     label_refinement: bool = False
     """Beyond the paper: a label gives way, without a judge, to what most of probe.samples replies
-    say in two rounds' probes (arXiv 2604.03993; dataloop/auditing.py)."""
+    say in two rounds' probes (arXiv 2604.03993; dataloop/verifying/auditing.py)."""
 
 
 class Expand(Section):
@@ -297,17 +319,19 @@ class Expand(Section):
     beyond_paper = ("distractors",)
 
     per_seed: AtLeastOne = 4
+    """k: tries for each error seed, each under another scenario."""
     near_copy: Share = 0.75
-    """A new conversation whose users say so much of the same words in the same order as the seed's, or as a sibling's, is
-    a copy; 1 refuses equal ones only."""
+    """A new conversation whose users say so much of the same words in the same order as the seed's,
+    or as a sibling's, is a copy; 1 refuses equal ones only."""
     check: bool = True
     """Second tier: a judge must accept the new sample."""
     temperature: Amount = 1.0
     top_p: Share = 0.9
     presence_penalty: float = 1.2
-    distractors: Count = 0
-    """Beyond the paper: so many samples are made of each error seed by rules, without a teacher,
-    their label right by construction (after COVERT, arXiv 2604.09813; dataloop/distractors.py)."""
+    distractors: Annotated[int, msgspec.Meta(ge=0, le=3)] = 0
+    """Beyond the paper: so many samples, each in another of three ways, are made of each error seed
+    by rules, without a teacher, their label right by construction (after COVERT, arXiv 2604.09813;
+    dataloop/expanding/distractors.py)."""
 
 
 class Mix(Section):
@@ -322,26 +346,36 @@ class Mix(Section):
     high_ppl: Part = msgspec.field(default_factory=lambda: [4187, 4036, 4996])
     """High-perplexity samples."""
     error_seeds: Part = msgspec.field(default_factory=lambda: [1919, 3386, 3731])
-    """Error seeds where there are more than room; what was made of them (EE) takes the rest of it."""
+    """Error seeds where there are more than room; what was made of them (EE) takes the rest of
+    it."""
     high_ppl_share: Share = 1.0
-    """At most this share of the mastered samples counts as high-perplexity ones, "top 25%" being 0.25."""
+    """At most this share of the mastered samples counts as high-perplexity ones, "top 25%" being
+    0.25."""
     high_ppl_threshold: Amount = 0.0
     """And none with a lower perplexity."""
     middling_share: Share = 0.0
     """Beyond the paper: up to this share of the high-perplexity samples are those whose pass rate
     over probe.samples replies is nearest to one half."""
     benchmarks: list[str] = []
-    """Files and folders of benchmarks, relative to the repository; what they hold already does not enter a D_j."""
+    """Files and folders of benchmarks, relative to the repository; what they hold already does not
+    enter a D_j."""
 
 
 class Config(Section, kw_only=True):
     """Everything a user edits."""
 
     run_dir: str
-    """Where all files of a run lie; relative to the repository, so that scripts find it from any folder."""
+    """Where all files of a run lie; relative to the repository, so that scripts find it from any
+    folder."""
     seed: int = 0
     rounds: AtLeastOne = 4
+    """J of algorithm 1."""
     ablation: Ablation = "none"
+    """A variant of Table 4, or training on D_1 in every round; dataloop/ablations/mixture.py says
+    what each does."""
+    dataset_license: str = "unknown"
+    """For the card beside each D_j: an identifier of the hub, such as "apache-2.0", "cc-by-4.0" or
+    "other". The terms of the teacher's models and of the tools decide what may stand here."""
     student: Student
     teacher: Teacher
     simulation: Simulation = msgspec.field(default_factory=Simulation)
@@ -351,106 +385,3 @@ class Config(Section, kw_only=True):
     verify: Verify = msgspec.field(default_factory=Verify)
     expand: Expand = msgspec.field(default_factory=Expand)
     mix: Mix = msgspec.field(default_factory=Mix)
-
-
-class _Yaml(yaml.SafeLoader):
-    """YAML in which 1e-6 is a number and on a word, as in YAML 1.2; PyYAML by itself differs."""
-
-
-_BOOL = "tag:yaml.org,2002:bool"
-_Yaml.yaml_implicit_resolvers = {  # as in YAML 1.2, where on and off are words
-    first: [resolver for resolver in found if resolver[0] != _BOOL]
-    for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()}
-_Yaml.add_implicit_resolver(_BOOL, re.compile("(?:[Tt]rue|TRUE|[Ff]alse|FALSE)$"), list("TtFf"))
-_Yaml.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789"))
-
-
-def load_config(path: Path | str, overrides: list[str] = []) -> Config:
-    """Read a YAML config; `overrides` are "section.key=value" strings that win over the file.
-
-    Raises:
-        InputError: the file cannot be read, or a key or value is wrong; names the key and the nearest known one.
-    """
-    path = Path(path)
-    try:
-        data = yaml.load(path.read_text(encoding="utf-8"), _Yaml)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); name a config with --config") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8") from None
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}; mend it") from None
-    if not isinstance(data, dict):
-        raise InputError(f"{path}: is empty or no mapping; start from configs/laptop.yaml")
-    for override in overrides:
-        _apply_override(data, override)
-    _refuse_unknown_keys(data, Config, str(path))
-    for section, presets in (("train", PRESETS), ("verify", VERIFY_PRESETS)):
-        if isinstance(data.get(section), dict):
-            data[section] = presets.get(str(data[section].get("preset")), {}) | data[section]
-    try:
-        config = msgspec.convert(data, Config)
-    except msgspec.ValidationError as error:
-        raise InputError(f"{path}: {error}; see the comments in looptool/config.py") from None
-    config.run_dir = str(ROOT / config.run_dir)
-    return config
-
-
-def _apply_override(data: dict[str, Any], override: str) -> None:
-    key, equals, value = override.partition("=")
-    if not equals:
-        raise InputError(f"--set {override}: write it as section.key=value")
-    *sections, last = key.split(".")
-    for section in sections:
-        data = data.setdefault(section, {})
-        if not isinstance(data, dict):
-            raise InputError(f"--set {override}: {section} is a value, not a section")
-    try:
-        data[last] = yaml.load(value, _Yaml)
-    except yaml.YAMLError as error:
-        raise InputError(f"--set {override}: the value is not YAML: {' '.join(str(error).split())}; quote it") from None
-
-
-def _refuse_unknown_keys(data: dict[str, Any], section: type, where: str) -> None:
-    known = get_type_hints(section)
-    for key, value in data.items():
-        if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1, cutoff=0)
-            raise InputError(f"{where}: unknown key {key!r}; did you mean {near[0]!r}?")
-        if isinstance(value, dict) and isinstance(known[key], type) and issubclass(known[key], Section):
-            _refuse_unknown_keys(value, known[key], f"{where}: {key}")
-
-
-def student_path(config: Config) -> str:
-    """The folder of pi_0 when it exists here or in the repository, else the hub name as it stands.
-
-    Raises:
-        InputError: there is no such folder, and a hub name it cannot be.
-    """
-    model = config.student.model
-    for folder in (Path(model), ROOT / model):
-        if folder.is_dir():
-            return str(folder.resolve())
-    if model.startswith((".", "/", "~")) or model.count("/") > 1:
-        raise InputError(f"student.model: {model!r} is no folder; set student.model to a folder or a hub name")
-    return model
-
-
-class ArgumentParser(argparse.ArgumentParser):
-    """argparse, but what it refuses is an InputError like any other."""
-
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{self.prog}: {message}; see {self.prog} --help")
-
-
-def argument_parser(description: str | None, with_round: bool = False) -> argparse.ArgumentParser:
-    """The flags every script has: --config, --set, and for the stages of a round --round."""
-    parser = ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", default=os.environ.get("LOOPTOOL_CONFIG", str(ROOT / "configs" / "laptop.yaml")),
-                        help="YAML config (default: $LOOPTOOL_CONFIG, else configs/laptop.yaml)")
-    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", dest="overrides",
-                        help="override one value of the config; can be given again")
-    if with_round:
-        parser.add_argument("--round", default=os.environ.get("ROUND"), metavar="J",
-                            help="round (default: $ROUND, else the newest unfinished one)")
-    return parser

@@ -1,4 +1,5 @@
-"""Ids by the million: 64-bit fingerprints in sorted arrays, 8 bytes an id, 16 with a place in a file."""
+"""Ids by the million: 64-bit fingerprints in sorted arrays, 8 bytes an id, 16 with a place in a
+file."""
 from __future__ import annotations
 
 import hashlib
@@ -13,13 +14,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NEW_IDS = 1 << 16
-"""So many ids of a set are kept as Python holds them, some 100 bytes each, before they join the array."""
+"""So many ids of a set are kept as Python holds them, some 100 bytes each, before they join the
+array."""
 BUCKET_BITS = 16
-"""So many first bits of a fingerprint say where in a sorted array it is: a million ids take 4 steps, not 20."""
+"""So many first bits of a fingerprint say where in a sorted array it is: a million ids take 4
+steps, not 20."""
 
 
 def fingerprint(id: str) -> int:
-    """64 bits that stand for an id; two of a million ids share theirs once in thirty million runs."""
+    """64 bits that stand for an id; two of a million ids share theirs once in thirty million
+    runs."""
     return int.from_bytes(hashlib.blake2b(id.encode(), digest_size=8).digest(), "little")
 
 
@@ -29,8 +33,8 @@ def fingerprints(numbers: Iterable[int] = ()) -> array[int]:
 
 
 def reordered(numbers: NDArray[np.uint64], key: str) -> NDArray[np.uint64]:
-    """Other numbers for the fingerprints, by which they are in a random order that depends on them and the key only;
-    the finalizer of MurmurHash3."""
+    """Other numbers for the fingerprints, by which they are in a random order that depends on them
+    and the key only; the finalizer of MurmurHash3."""
     import numpy as np
 
     mixed = numbers ^ np.uint64(fingerprint(key))
@@ -83,7 +87,8 @@ class IdSet:
 
 
 class Places:
-    """Where the line of each id stands in a file. What was added since the last `sort` is not found yet."""
+    """Where the line of each id stands in a file. What was added since the last `sort` is not found
+    yet."""
 
     def __init__(self) -> None:
         self._numbers, self._places = fingerprints(), array("Q")
@@ -135,7 +140,8 @@ def _sort(numbers: array[int], along: array[int]) -> None:
 
 
 def _starts(numbers: array[int]) -> array[int]:
-    """Where each bucket of sorted numbers starts, and the end of the last; nothing where there are no numbers."""
+    """Where each bucket of sorted numbers starts, and the end of the last; nothing where there are
+    no numbers."""
     if not numbers:
         return array("Q")
     import numpy as np

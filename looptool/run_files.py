@@ -4,8 +4,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from looptool.config import Config, student_path
-from looptool.records import InputError
+from looptool.config import Config
+from looptool.config_file import student_path
+from looptool.errors import InputError
 
 
 class RoundFiles:
@@ -30,7 +31,8 @@ class RoundFiles:
         self.heldout_probes = self.folder / "heldout_probes.jsonl"
 
     def made_from(self, output: Path) -> list[Path]:
-        """What later steps make from the output of one; nothing where it is none of the round's own files."""
+        """What later steps make from the output of one; nothing where it is none of the round's own
+        files."""
         return _after(output, [self.probes, self.verdicts, self.expanded, self.next().dataset])
 
     def next(self) -> RoundFiles:
@@ -50,7 +52,8 @@ class RunFiles:
         self.dialogs = self.run_dir / "dialogs.jsonl"
         self.dialog_checks = self.run_dir / "dialog_checks.jsonl"
         self.verified_dialogs = self.run_dir / "verified_dialogs.jsonl"
-        self.seed_dialogs = self.dialogs if config.dialogs.verify == "none" else self.verified_dialogs
+        self.seed_dialogs = (self.dialogs if config.dialogs.verify == "none"
+                             else self.verified_dialogs)
         self.conversations = self.run_dir / "conversations.jsonl"
         self.samples = self.run_dir / "samples.jsonl"
         self.seed = self.run_dir / "seed.jsonl"
@@ -60,7 +63,8 @@ class RunFiles:
 
     def made_from(self, output: Path) -> list[Path]:
         """As that of RoundFiles. What no call makes is left out, as it is made again in seconds."""
-        return _after(output, [self.designed_tools, self.dialogs, self.dialog_checks, RoundFiles(self.run_dir, 1).dataset])
+        return _after(output, [self.designed_tools, self.dialogs, self.dialog_checks,
+                               RoundFiles(self.run_dir, 1).dataset])
 
 
 def _after(output: Path, order: list[Path]) -> list[Path]:
@@ -68,7 +72,8 @@ def _after(output: Path, order: list[Path]) -> list[Path]:
 
 
 def first_policy(config: Config) -> str:
-    """The folder or hub name of pi_0: what the cold start made where the config has one, else the student.
+    """The folder or hub name of pi_0: what the cold start made where the config has one, else the
+    student.
 
     Raises:
         InputError: the cold start has not been run; or as student_path.
@@ -77,7 +82,8 @@ def first_policy(config: Config) -> str:
         return student_path(config)
     policy = RoundFiles(config.run_dir, 0).policy
     if not policy.is_dir():
-        raise InputError(f"{policy}: is not there; run scripts/cold_start.sh first, or set train.cold_start.steps to 0")
+        raise InputError(f"{policy}: is not there; run scripts/cold_start.sh first, or set "
+                         "train.cold_start.steps to 0")
     return str(policy.resolve())
 
 
@@ -93,11 +99,12 @@ def check_made(path: Path, step: str, args: argparse.Namespace) -> None:
     """Refuse to begin without a file that `step` writes.
 
     Raises:
-        InputError: it is not there; names the step, and the config, by which another run may have been meant.
+        InputError: it is not there; names the step, and the config, by which another run may have
+            been meant.
     """
     if not path.exists():
-        raise InputError(f"{path}: is not there; run {step} first, or name by --config or LOOPTOOL_CONFIG another config "
-                         f"than {args.config}")
+        raise InputError(f"{path}: is not there; run {step} first, or name by --config or "
+                         f"LOOPTOOL_CONFIG another config than {args.config}")
 
 
 def round_files(args: argparse.Namespace, config: Config) -> RoundFiles:

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Dialogs -> conversations -> samples -> D_seed (run_dir/seed.jsonl) -> D_1 (run_dir/round_1/dataset.jsonl).
-# Takes --config FILE and --set SECTION.KEY=VALUE.
+# Dialogs -> conversations -> samples -> D_seed (run_dir/seed.jsonl) -> D_1
+# (run_dir/round_1/dataset.jsonl). Takes --config FILE and --set SECTION.KEY=VALUE.
 set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 

@@ -11,4 +11,4 @@
 set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 
-python "$root/dataloop/run_ablations.py" "$@"
+python "$root/dataloop/ablations/run.py" "$@"

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# One round of LoopTool (algorithm 1): train, probe, verify, expand, mix the next dataset. Give it the round as ROUND=J
-# or --round J; other flags (--config, --set) go to every step. Killed anywhere and run again, it goes on where it was.
-# With --overlap verification starts while probing runs, and expansion while verification runs.
+# One round of LoopTool (algorithm 1): train, probe, verify, expand, mix the next dataset. Give it
+# the round as ROUND=J or --round J; other flags (--config, --set) go to every step. Killed anywhere
+# and run again, it goes on where it was. With --overlap verification starts while probing runs, and
+# expansion while verification runs.
 set -euo pipefail
 scripts="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 
@@ -13,7 +14,7 @@ set -- "${flags[@]}"
 
 bash "$scripts/04_train.sh" "$@"
 if [[ "$overlap" ]]; then
-  python "$scripts/../dataloop/overlap.py" "$@"
+  python "$scripts/../dataloop/running/overlap.py" "$@"
 else
   bash "$scripts/05_probe.sh" "$@"
   bash "$scripts/06_verify.sh" "$@"

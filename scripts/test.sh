@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Makes .venv from requirements.txt, and .venv-bfcl for the tests of the evaluation, and runs the tests. Flags go to pytest:
+# Makes .venv from requirements.txt, and .venv-bfcl for the tests of the evaluation, and runs the
+# tests. Flags go to pytest:
 #   bash scripts/test.sh -m "not slow"
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"

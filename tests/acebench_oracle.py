@@ -1,4 +1,5 @@
-"""A server that answers ACEBench from its ground truth as a model would: <tool_call> blocks, sentences, agents' steps."""
+"""A server that answers ACEBench from its ground truth as a model would: <tool_call> blocks,
+sentences, agents' steps."""
 from __future__ import annotations
 
 import re
@@ -10,7 +11,7 @@ from local_server import LocalServer, completion
 from bfcl.acebench.brackets import read_brackets
 from bfcl.acebench.checkout import AGENT, CATEGORIES, Checkout, Language, Row
 from bfcl.acebench.prompting import read_conversation, render_task
-from looptool.calls import render_calls
+from looptool.calling.reply import render_calls
 from looptool.records import Call
 
 FINISH = "finish conversation"
@@ -19,7 +20,8 @@ _INNER_QUOTE = re.compile(r"(?<=\w)'(?=[st]\b)")
 
 
 def truths(checkout: Checkout, language: Language, category: str) -> list[dict[str, Any]]:
-    return [msgspec.json.decode(line) for line in checkout.truth(language, category).read_bytes().splitlines()]
+    return [msgspec.json.decode(line)
+            for line in checkout.truth(language, category).read_bytes().splitlines()]
 
 
 def right_reply(row: Row, truth: Any) -> str:
@@ -31,31 +33,37 @@ def right_reply(row: Row, truth: Any) -> str:
         return " ".join(f"Missing necessary parameters ({', '.join(names)}) for the api ({api})"
                         for api, names in truth.items())
     if row.id.startswith("special"):
-        return " ".join(f"There is incorrect value ({', '.join(values)}) for the parameters ({name}) in the conversation "
-                        "history." for name, values in truth.items())
+        return " ".join(f"There is incorrect value ({', '.join(values)}) for the parameters "
+                        f"({name}) in the conversation history." for name, values in truth.items())
     known = {function["name"] for function in row.function}
-    return render_calls([Call(name=name if name in known else re.sub(r"_\d+$", "", name), arguments=arguments)
-                         for name, arguments in truth.items()])
+    return render_calls(
+        [Call(name=name if name in known else re.sub(r"_\d+$", "", name), arguments=arguments)
+         for name, arguments in truth.items()])
 
 
 def steps(milestones: list[Any]) -> list[str]:
     """An agent's replies until it is done, by the longest list of milestones."""
     stones = max(milestones, key=len) if isinstance(milestones[0], list) else milestones
-    return [*(render_calls(read_brackets(_INNER_QUOTE.sub(r"\\'", stone))) for stone in stones), FINISH]
+    return [*(render_calls(read_brackets(_INNER_QUOTE.sub(r"\\'", stone))) for stone in stones),
+            FINISH]
 
 
 class Oracle:
-    """Policy and user of one language; `wrong` makes every reply of the policy one that cannot be right."""
+    """Policy and user of one language; `wrong` makes every reply of the policy one that cannot be
+    right."""
 
     def __init__(self, checkout: Checkout, language: Language, wrong: bool = False):
         self._wrong = wrong
         self._replies: dict[bytes, str] = {}
         self._steps: dict[str, list[str]] = {}
         for category in CATEGORIES:
-            for row, truth in zip(checkout.rows(language, category), truths(checkout, language, category), strict=True):
+            for row, truth in zip(checkout.rows(language, category),
+                                  truths(checkout, language, category), strict=True):
                 if category in AGENT:
-                    script = steps(truth["mile_stone"])  # of the same words under other states the longest serves all
-                    self._steps[row.question] = max(script, self._steps.get(row.question, []), key=len)
+                    # of the same words under other states the longest serves all
+                    script = steps(truth["mile_stone"])
+                    self._steps[row.question] = max(script, self._steps.get(row.question, []),
+                                                    key=len)
                     continue
                 chat = render_task(row, language, read_conversation(row.question), "short")
                 self._replies[_key(chat)] = right_reply(row, truth["ground_truth"])

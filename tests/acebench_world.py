@@ -1,4 +1,5 @@
-"""A benchmark of our own with ACEBench's file names, classes and habits, a few rows each, for tests without a checkout."""
+"""A benchmark of our own with ACEBench's file names, classes and habits, a few rows each, for tests
+without a checkout."""
 from __future__ import annotations
 
 from pathlib import Path
@@ -32,24 +33,34 @@ def lines(*path):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("--language"), parser.add_argument("--model", nargs="+"), parser.add_argument("--category", nargs="+")
+    parser.add_argument("--language"), parser.add_argument("--model", nargs="+")
+    parser.add_argument("--category", nargs="+")
     args = parser.parse_args()
     data, model = f"./data_all/data_{args.language}", args.model[0]
     for category in args.category:
-        rows, truths = lines(data, f"data_{category}.json"), lines(data, "possible_answer", f"data_{category}.json")
-        answers = lines(f"./result_all/result_{args.language}", model, f"data_{category}_result.json")
+        rows = lines(data, f"data_{category}.json")
+        truths = lines(data, "possible_answer", f"data_{category}.json")
+        answers = lines(f"./result_all/result_{args.language}", model,
+                        f"data_{category}_result.json")
         assert len(rows) == len(truths) == len(answers)
-        checks = [right(a["result"], t["ground_truth"], r, category) for a, t, r in zip(answers, truths, rows)]
-        checks = [c if isinstance(c, dict) else {"valid": c, "error": [], "error_type": "wrong"} for c in checks]
-        wrong = [{"id": i if "agent" in category else row["id"], **c} for i, (c, row) in enumerate(zip(checks, rows))
-                 if not c["valid"]]
-        head = {"correct_count": len(rows) - len(wrong), "total_count": len(rows), "process_accuracy": 0.5}
-        whole = {row["id"].rsplit("_", 1)[0] for row in rows} if "multi_turn" in category and "agent" not in category else rows
-        lost = {entry["id"].rsplit("_", 1)[0] for entry in wrong} if isinstance(whole, set) else wrong
-        head["end_to_end_accuracy" if "agent" in category else "accuracy"] = round(1 - len(lost) / len(whole), 3)
+        checks = [right(a["result"], t["ground_truth"], r, category)
+                  for a, t, r in zip(answers, truths, rows)]
+        checks = [c if isinstance(c, dict) else {"valid": c, "error": [], "error_type": "wrong"}
+                  for c in checks]
+        wrong = [{"id": i if "agent" in category else row["id"], **c}
+                 for i, (c, row) in enumerate(zip(checks, rows)) if not c["valid"]]
+        head = {"correct_count": len(rows) - len(wrong), "total_count": len(rows),
+                "process_accuracy": 0.5}
+        whole, lost = rows, wrong
+        if "multi_turn" in category and "agent" not in category:
+            whole, lost = ({entry["id"].rsplit("_", 1)[0] for entry in some}
+                           for some in (rows, wrong))
+        name = "end_to_end_accuracy" if "agent" in category else "accuracy"
+        head[name] = round(1 - len(lost) / len(whole), 3)
         os.makedirs(f"../result_excel/{args.language}", exist_ok=True)
         pd.DataFrame(answers).to_excel("../result_excel/x.xlsx", index=False)
-        with open(f"./score_all/score_{args.language}/{model}/data_{category}_score.json", "w") as file:
+        scores = f"./score_all/score_{args.language}/{model}"
+        with open(f"{scores}/data_{category}_score.json", "w") as file:
             file.write("\\n".join(map(json.dumps, [head, *wrong])))
     book = Workbook()
     cell = book.active.cell(row=1, column=1, value="Model")
@@ -61,7 +72,8 @@ CHECKER = '''
 def normal_checker(functions, calls, truth, question, category):
     if any("crash" in call for call in calls):
         raise KeyError("crash")
-    return {"valid": calls == [{name: given} for name, given in truth.items()], "error": ["differs"], "error_type": "value"}
+    return {"valid": calls == [{name: given} for name, given in truth.items()],
+            "error": ["differs"], "error_type": "value"}
 
 def agent_checker(state, truth):
     return {"valid": state in truth, "error": [], "error_type": "state"}
@@ -153,7 +165,9 @@ class CommonInference:
                 process.append(last["message"])
                 if "explode" in last["message"]:
                     raise KeyError("explode")
-                done = execution.respond(last["message"], phone) if last["recipient"] == "execution" else "Use what you know"
+                done = "Use what you know"
+                if last["recipient"] == "execution":
+                    done = execution.respond(last["message"], phone)
                 history.append({"sender": "execution", "recipient": "agent", "message": done})
             else:
                 history.append({"sender": "user", "recipient": "agent", "message": user(history)})
@@ -165,50 +179,64 @@ class CommonInference:
     def multi_turn_inference(self, question, config, functions, classes, test_id, time):
         client = OpenAI(base_url=None, api_key=None)
         say = lambda history: client.chat.completions.create(messages=[
-            {"role": "system", "content": question}, *({"role": "user", "content": str(turn["message"])} for turn in history)],
+            {"role": "system", "content": question},
+            *({"role": "user", "content": str(turn["message"])} for turn in history)],
             model=self.user_model, temperature=0.001).choices[0].message.content
         prompt = getattr(common_agent, "MULTI_TURN_AGENT_PROMPT_SYSTEM_" + self.language.upper())
         return self._loop(Scene(say([])), prompt, "Be brief.", execution_role, config, say)
 
     def multi_step_inference(self, question, config, functions, classes, test_id, time):
-        prompt = getattr(common_agent_step, "MULTI_TURN_AGENT_PROMPT_SYSTEM_" + self.language.upper())
+        prompt = getattr(common_agent_step,
+                         "MULTI_TURN_AGENT_PROMPT_SYSTEM_" + self.language.upper())
         return self._loop(Mulit_Step_Scene(question), prompt, "", execution_role_step, config, None)
 '''
 
 FILES = {
-    "eval_main.py": EVAL_MAIN, "category.py": "", "model_eval/checker.py": CHECKER, "model_inference/utils.py": UTILS,
-    "model_inference/phone.py": PHONE, "model_inference/common_inference.py": INFERENCE,
+    "eval_main.py": EVAL_MAIN, "category.py": "", "model_eval/checker.py": CHECKER,
+    "model_inference/utils.py": UTILS, "model_inference/phone.py": PHONE,
+    "model_inference/common_inference.py": INFERENCE,
     "model_inference/multi_turn/common_agent.py": AGENT.replace("{kind}", "turn"),
     "model_inference/multi_step/common_agent_step.py": AGENT.replace("{kind}", "step"),
     "model_inference/multi_turn/execution_role.py": EXECUTION.replace("{kind}", "multi_turn"),
     "model_inference/multi_step/execution_role_step.py": EXECUTION.replace("{kind}", "multi_step"),
-    "model_inference/multi_turn/multi_turn_utils.py": RUN, "model_inference/multi_step/multi_step_utils.py": RUN}
+    "model_inference/multi_turn/multi_turn_utils.py": RUN,
+    "model_inference/multi_step/multi_step_utils.py": RUN}
 
-PLAN = {"name": "plan", "description": "Plan a visit.", "parameters": {"type": "dict", "properties": {
-    "cities": {"type": "list", "items": {"type": "string"}}, "days": {"type": "integer"}}, "required": ["cities"]}}
-PHONE_TOOLS = [{"name": "turn_on_wifi", "description": "", "parameters": {"type": "dict", "properties": {}}},
-               {"name": "send", "description": "", "parameters": {"type": "dict", "properties": {"text": {"type": "string"}}}}]
+PLAN = {"name": "plan", "description": "Plan a visit.",
+        "parameters": {"type": "dict", "properties": {
+    "cities": {"type": "list", "items": {"type": "string"}}, "days": {"type": "integer"}},
+                       "required": ["cities"]}}
+PHONE_TOOLS = [{"name": "turn_on_wifi", "description": "",
+                "parameters": {"type": "dict", "properties": {}}},
+               {"name": "send", "description": "",
+                "parameters": {"type": "dict", "properties": {"text": {"type": "string"}}}}]
 
 
 def conversation(id: str, question: str, **more: Any) -> dict[str, Any]:
-    return {"id": id, "question": question, "function": [PLAN], "time": "Today is 2025-03-20, Thursday."} | more
+    return {"id": id, "question": question, "function": [PLAN],
+            "time": "Today is 2025-03-20, Thursday."} | more
 
 
 def agent(id: str, question: str, wifi: bool = False) -> dict[str, Any]:
-    return {"id": id, "question": question, "function": PHONE_TOOLS, "initial_config": {"Phone": {"wifi": wifi}},
-            "involved_classes": ["Phone"], "path": []}
+    return {"id": id, "question": question, "function": PHONE_TOOLS,
+            "initial_config": {"Phone": {"wifi": wifi}}, "involved_classes": ["Phone"], "path": []}
 
 
 ROWS: dict[str, list[tuple[dict[str, Any], Any]]] = {
-    "normal_atom_list": [(conversation(f"normal_atom_list_{i}", f"user: Plan {city}."), {"plan": {"cities": [city]}})
+    "normal_atom_list": [(conversation(f"normal_atom_list_{i}", f"user: Plan {city}."),
+                          {"plan": {"cities": [city]}})
                          for i, city in enumerate(("Rome", "New York", "Oslo", "Ghent"))],
     "normal_multi_turn_user_switch": [
-        (conversation(f"normal_multi_turn_user_switch_{talk}_{turn}", f"user: Hi.\nsystem: Yes?\nuser: Plan {talk}.{turn}."),
+        (conversation(f"normal_multi_turn_user_switch_{talk}_{turn}",
+                      f"user: Hi.\nsystem: Yes?\nuser: Plan {talk}.{turn}."),
          {"plan": {"cities": [f"{talk}.{turn}"]}}) for talk in (0, 1) for turn in (0, 1)],
-    "special_incomplete": [(conversation(f"special_incomplete_{i}", f"user: Plan something, {i}."), {"plan": ["cities"]})
+    "special_incomplete": [(conversation(f"special_incomplete_{i}", f"user: Plan something, {i}."),
+                            {"plan": ["cities"]})
                            for i in range(2)],
-    "agent_multi_step": [(agent("agent_multi_step_0", "Send hi."), [{"Phone": {"wifi": True, "sent": ["hi"]}}])],
-    "agent_multi_turn": [(agent("agent_multi_turn_0", "You want to send hi."), [{"Phone": {"wifi": True, "sent": ["hi"]}}])],
+    "agent_multi_step": [(agent("agent_multi_step_0", "Send hi."),
+                          [{"Phone": {"wifi": True, "sent": ["hi"]}}])],
+    "agent_multi_turn": [(agent("agent_multi_turn_0", "You want to send hi."),
+                          [{"Phone": {"wifi": True, "sent": ["hi"]}}])],
 }
 
 
@@ -221,7 +249,8 @@ def make_benchmark(folder: Path) -> Path:
     (data / "possible_answer").mkdir(parents=True)
     for category, rows in ROWS.items():
         lines = [msgspec.json.encode(row) for row, _ in rows]
-        truths = [msgspec.json.encode({"id": row["id"], "ground_truth": truth, "mile_stone": ["[turn_on_wifi()]"]})
+        truths = [msgspec.json.encode(
+            {"id": row["id"], "ground_truth": truth, "mile_stone": ["[turn_on_wifi()]"]})
                   for row, truth in rows]
         (data / f"data_{category}.json").write_bytes(b"\n".join(lines))
         (data / "possible_answer" / f"data_{category}.json").write_bytes(b"\n".join(truths))

@@ -1,7 +1,9 @@
-"""ToolMatch, the training's reward, beside the official AST checker, on all truths of one turn and mutations of each.
+"""ToolMatch, the training's reward, beside the official AST checker, on all truths of one turn and
+mutations of each.
 
-A label is a truth with the first possible value of everything. Where one of the two accepts a mutation and the other
-does not, that must be one of the DIFFERENCES below; the table in docs/evaluation.md is made from this.
+A label is a truth with the first possible value of everything. Where one of the two accepts a
+mutation and the other does not, that must be one of the DIFFERENCES below; the table in
+docs/evaluation.md is made from this.
 """
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ from typing import Any
 from bfcl_oracle import NOTHING, Oracle
 
 from bfcl.launch import NAME, Launch
-from looptool.calls import tool_match
+from looptool.calling.match import tool_match
 from looptool.records import Call, Message
 
 Calls = list[tuple[str, dict[str, Any]]]
@@ -34,7 +36,8 @@ DIFFERENCES = {
 def mutations(calls: Calls, truth: list[dict]) -> Iterator[tuple[str, Calls]]:
     """(kind, mutated calls); one thing is changed at a time."""
     yield "same", calls
-    yield "order of arguments", [(name, dict(reversed(arguments.items()))) for name, arguments in calls]
+    yield "order of arguments", [(name, dict(reversed(arguments.items())))
+                                 for name, arguments in calls]
     yield "call: extra", [*calls, ("no_such_function", {})]
     yield "call: twice", [*calls, calls[0]]
     yield "call: missing", calls[1:]
@@ -47,7 +50,8 @@ def mutations(calls: Calls, truth: list[dict]) -> Iterator[tuple[str, Calls]]:
         yield "name", changed(arguments, name=f"{name}_x")
         yield "argument: extra", changed(arguments | {"no_such_argument": 1})
         for key, value in arguments.items():
-            yield "argument: missing", changed({other: kept for other, kept in arguments.items() if other != key})
+            yield ("argument: missing",
+                   changed({other: kept for other, kept in arguments.items() if other != key}))
             for kind, new in changed_values(value) if value is not None else ():
                 yield kind, changed(arguments | {key: new})
             for other in next(iter(truth[at].values()))[key][1:]:
@@ -59,13 +63,16 @@ def changed_values(value: Any) -> Iterator[tuple[str, Any]]:
     """(kind, another value)."""
     yield "type: null", None
     if isinstance(value, bool):
-        yield from [("value: other", not value), ("type: number for boolean", int(value)), ("type: text", str(value))]
+        yield from [("value: other", not value), ("type: number for boolean", int(value)),
+                    ("type: text", str(value))]
     elif isinstance(value, (int, float)):
-        yield from [("value: other", value + 1), ("type: text", str(value)), ("type: boolean for number", bool(value))]
+        yield from [("value: other", value + 1), ("type: text", str(value)),
+                    ("type: boolean for number", bool(value))]
         if float(value).is_integer():
             yield "type: 5 and 5.0", float(value) if isinstance(value, int) else int(value)
     elif isinstance(value, str):
-        yield from [("value: other", value + "zzz"), ("type: list for text", [value]), ("type: number for text", 7)]
+        yield from [("value: other", value + "zzz"), ("type: list for text", [value]),
+                    ("type: number for text", 7)]
         yield "value: text form", value.upper() if value.upper() != value else f"{value} "
     elif isinstance(value, list):
         yield from [("value: other", [*value, "zzz"]), ("type: text", str(value))]
@@ -74,15 +81,18 @@ def changed_values(value: Any) -> Iterator[tuple[str, Any]]:
         if value:
             yield "value: item left out", value[1:]
         if value and type(value[0]) in (int, float) and float(value[0]).is_integer():
-            yield "type: 5 and 5.0 in a list", [float(item) if isinstance(item, int) else int(item) for item in value]
+            yield "type: 5 and 5.0 in a list", [float(item) if isinstance(item, int) else int(item)
+                                                for item in value]
     elif isinstance(value, dict):
         yield from [("value: other", value | {"zzz": 1}), ("type: text", str(value))]
         for key in value:
-            yield "value: key left out", {other: kept for other, kept in value.items() if other != key}
+            yield "value: key left out", {other: kept for other, kept in value.items()
+                                          if other != key}
 
 
 def compare(folder: Path, every: int = 1) -> dict[str, Any]:
-    """Counts of verdicts by kind of mutation, of differences by reason, and the differences without one.
+    """Counts of verdicts by kind of mutation, of differences by reason, and the differences without
+    one.
 
     Args:
         every: only each so manyth truth.
@@ -99,7 +109,8 @@ def compare(folder: Path, every: int = 1) -> dict[str, Any]:
               if not task.startswith(("multi_turn", "memory", "web_search"))][::every]
     for task, truth in truths:
         category = task.rsplit("_", 1)[0]
-        language = "JavaScript" if "javascript" in category else "Java" if "java" in category else "Python"
+        language = ("JavaScript" if "javascript" in category else "Java" if "java" in category
+                    else "Python")
         label = list(oracle.calls(task))
         accepts_truth = None
         for kind, calls in mutations(label, truth):
@@ -108,10 +119,12 @@ def compare(folder: Path, every: int = 1) -> dict[str, Any]:
                                    copy.deepcopy(truth), language, category, NAME)["valid"]
             ours = tool_match(_message(calls), _message(label)) == "match"
             accepts_truth = official if kind == "same" else accepts_truth
-            verdict = ("both" if ours else "official") if official else "ours" if ours else "neither"
+            verdict = ("both" if ours
+                       else "official") if official else "ours" if ours else "neither"
             table.setdefault(kind, Counter())[verdict] += 1
             if official != ours:
-                reason = "refused truth" if not accepts_truth else explain(kind, calls, label, truth, language)
+                reason = ("refused truth" if not accepts_truth
+                          else explain(kind, calls, label, truth, language))
                 reasons[f"{verdict}: {reason}"] += 1
                 if reason not in DIFFERENCES:
                     unexplained.append([task, kind, calls, label, truth])
@@ -122,7 +135,8 @@ def explain(kind: str, calls: Calls, label: Calls, truth: list[dict], language: 
     """Why the two may differ on this mutation, or ""."""
     if kind == "order of calls":
         return "greedy pairing"
-    at = next((at for at, pair in enumerate(zip(calls, label)) if repr(pair[0]) != repr(pair[1])), None)
+    at = next((at for at, pair in enumerate(zip(calls, label)) if repr(pair[0]) != repr(pair[1])),
+              None)
     if at is None or len(calls) != len(label):
         return ""
     (_, new), (_, old) = calls[at], label[at]
@@ -134,7 +148,8 @@ def explain(kind: str, calls: Calls, label: Calls, truth: list[dict], language: 
         return "optional" if NOTHING in possible[key] else ""
     if new[key] == old[key] and kind.startswith("type: 5"):
         return "whole number"
-    if isinstance(new[key], str) and isinstance(old[key], str) and plain(new[key]) == plain(old[key]):
+    if isinstance(new[key], str) and isinstance(old[key],
+                                                str) and plain(new[key]) == plain(old[key]):
         return "text form"
     if any(plain(new[key]) == plain(value) and value != NOTHING for value in possible[key]):
         return "other value"

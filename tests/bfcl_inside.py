@@ -1,9 +1,12 @@
-"""What must run where bfcl-eval is: tests/test_bfcl.py calls it with the Python of .venv-bfcl; the last line is JSON.
+"""What must run where bfcl-eval is: tests/test_bfcl.py calls it with the Python of .venv-bfcl; the
+last line is JSON.
 
-    python tests/bfcl_inside.py prompts FOLDER    what reaches the model, of the tasks where something could be lost
+    python tests/bfcl_inside.py prompts FOLDER    what reaches the model, of the tasks where
+        something could be lost
     python tests/bfcl_inside.py table FOLDER      the official tables of the score files in FOLDER
     python tests/bfcl_inside.py code FOLDER       calls that only Python would understand
-    python tests/bfcl_inside.py match FOLDER N    ToolMatch beside the official checker, see bfcl_differential.py
+    python tests/bfcl_inside.py match FOLDER N    ToolMatch beside the official checker, see
+        bfcl_differential.py
 """
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from bfcl.launch import NAME, Launch
-from looptool.answers import Reply
+from looptool.models.completion import Reply
 
 
 def entries(category: str) -> Iterator[dict[str, Any]]:
@@ -26,11 +29,13 @@ def entries(category: str) -> Iterator[dict[str, Any]]:
     if VERSION_PREFIX == "BFCL_v4":
         yield from generation.get_involved_test_entries([category], False)[1]
     else:
-        yield from generation.process_multi_turn_test_case(generation.get_involved_test_entries([category], False)[2])
+        yield from generation.process_multi_turn_test_case(
+            generation.get_involved_test_entries([category], False)[2])
 
 
 def prompts(folder: Path) -> dict[str, Any]:
-    """System messages and held-back functions of the dataset that did not reach the model, and how many did."""
+    """System messages and held-back functions of the dataset that did not reach the model, and how
+    many did."""
     launch = Launch(folder)
     seen: list[str] = []
 
@@ -44,7 +49,8 @@ def prompts(folder: Path) -> dict[str, Any]:
     for category in launch.categories():
         for entry in entries(category):
             first = entry["question"][0]
-            held = [function["name"] for group in entry.get("missed_function", {}).values() for function in group]
+            held = [function["name"] for group in entry.get("missed_function", {}).values()
+                    for function in group]
             tools += len(entry["function"])
             if first and first[0]["role"] == "system" or held or category == "multi_turn_base":
                 seen.clear()
@@ -77,11 +83,13 @@ def table(folder: Path) -> dict[str, str]:
 
 
 def code(folder: Path) -> list[str]:
-    """Calls as bfcl-eval would evaluate them: two that it may, and five that would reach beyond its tools."""
+    """Calls as bfcl-eval would evaluate them: two that it may, and five that would reach beyond its
+    tools."""
     handler = Launch(folder)._handler
     return [handler.as_python(handler.Call(*call)) for call in (
-        ("cd", {"folder": "a'b"}), ("no_such_tool", {"a": [1, None, True]}), ("open", {"file": "x", "mode": "w"}),
-        ("importlib", {}), ("x);import os", {}), ("cd", {"folder='x');y(z": 1}), ("execute_multi_turn_func_call", {}))]
+        ("cd", {"folder": "a'b"}), ("no_such_tool", {"a": [1, None, True]}),
+        ("open", {"file": "x", "mode": "w"}), ("importlib", {}), ("x);import os", {}),
+        ("cd", {"folder='x');y(z": 1}), ("execute_multi_turn_func_call", {}))]
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
-"""A model that knows BFCL's answers: it replies from the ground truth, or, as an anti-oracle, wrong to every task.
+"""A model that knows BFCL's answers: it replies from the ground truth, or, as an anti-oracle, wrong
+to every task.
 
-It reads bfcl-eval's data files, and finds the task of a request by its "user". Java and JavaScript values are written
-as code of the language, which is what the official scorer reads; where that is odd, a comment says so.
+It reads bfcl-eval's data files, and finds the task of a request by its "user". Java and JavaScript
+values are written as code of the language, which is what the official scorer reads; where that is
+odd, a comment says so.
 """
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from looptool.calls import render_calls
+from looptool.calling.reply import render_calls
 from looptool.records import Call
 
 Json = dict[str, Any]
@@ -28,12 +30,14 @@ class Oracle:
 
     def __init__(self, data: Path, wrong: bool = False):
         self.wrong = wrong
-        self.tasks = {task["id"]: task for path in data.glob("BFCL_v?_*.json") if "format_sensitivity" not in path.name
-                      for task in read_lines(path)}
-        self.truths = {truth["id"]: truth["ground_truth"] for path in (data / "possible_answer").glob("BFCL_v?_*.json")
+        self.tasks = {task["id"]: task for path in data.glob("BFCL_v?_*.json")
+                      if "format_sensitivity" not in path.name for task in read_lines(path)}
+        self.truths = {truth["id"]: truth["ground_truth"]
+                       for path in (data / "possible_answer").glob("BFCL_v?_*.json")
                        for truth in read_lines(path)}
         self._parameters = {doc["name"]: list(doc["parameters"]["properties"])
-                            for path in (data / "multi_turn_func_doc").glob("*.json") for doc in read_lines(path)}
+                            for path in (data / "multi_turn_func_doc").glob("*.json")
+                            for doc in read_lines(path)}
 
     def reply(self, payload: Json) -> Json:
         """A chat completion, for local_server."""
@@ -47,13 +51,16 @@ class Oracle:
             return "I will not." if self.wrong else self._next_turn(task, chat)
         calls_expected = "irrelevance" not in task
         if not calls_expected or task not in self.truths:
-            return render_calls([Call("anything", {})]) if calls_expected != self.wrong else "Nothing to call."
+            return (render_calls([Call("anything", {})]) if calls_expected != self.wrong
+                    else "Nothing to call.")
         calls = [Call(name, arguments) for name, arguments in self.calls(task)]
-        return render_calls([Call(call.name, call.arguments | {"no_such_argument": 1}) for call in calls] if self.wrong
+        return render_calls([Call(call.name, call.arguments | {"no_such_argument": 1})
+                             for call in calls] if self.wrong
                             else calls)
 
     def calls(self, task: str) -> Iterator[tuple[str, Json]]:
-        """The calls of a task of one turn, each value the first possible one. Two truths misspell their function."""
+        """The calls of a task of one turn, each value the first possible one. Two truths misspell
+        their function."""
         for truth in self.truths[task]:
             (name, possible), = truth.items()
             docs = self.tasks[task]["function"]
@@ -64,7 +71,8 @@ class Oracle:
                       and (key in properties or NOTHING not in values)}
             if "java" in task:
                 write = as_javascript if "javascript" in task else as_java
-                chosen = {key: write(value, properties[key]["type"], properties[key].get("items", {}).get("type"))
+                chosen = {key: write(value, properties[key]["type"],
+                                     properties[key].get("items", {}).get("type"))
                           for key, value in chosen.items()}
             yield doc["name"], chosen
 
@@ -72,20 +80,24 @@ class Oracle:
         """All calls of the turn at once; then, with their results in, a word."""
         if chat[-1]["content"].startswith("<tool_response>"):
             return "Done."
-        turn = sum(message["role"] == "user" and not message["content"].startswith("<tool_response>")
+        turn = sum(message["role"] == "user"
+                   and not message["content"].startswith("<tool_response>")
                    for message in chat)
-        return render_calls([self._read(call) for call in self.truths[task][turn - 1]]) or "I cannot do that yet."
+        return (render_calls([self._read(call) for call in self.truths[task][turn - 1]])
+                or "I cannot do that yet.")
 
     def _read(self, text: str) -> Call:
         """A call written in Python."""
         call = ast.parse(text, mode="eval").body
         names = self._parameters[call.func.id]
-        return Call(call.func.id, {name: ast.literal_eval(value) for name, value in zip(names, call.args)}
+        return Call(call.func.id,
+                    {name: ast.literal_eval(value) for name, value in zip(names, call.args)}
                     | {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords})
 
 
 def first(possible: list[Any]) -> Any:
-    """The first value that is no "leave it out"; each key of a dictionary has possible values itself."""
+    """The first value that is no "leave it out"; each key of a dictionary has possible values
+    itself."""
     value = _plain(possible)
     if isinstance(value, list):
         return [_one_of_each(item) for item in value]
@@ -105,17 +117,20 @@ def _plain(possible: list[Any]) -> Any:
 def as_java(value: Any, of_type: str, item_type: str | None = None) -> str:
     """Java code for a value."""
     if isinstance(value, list) and of_type == "ArrayList":
-        quoted = (f'"{item}"' if item_type == "String" else as_java(item, item_type or "any") for item in value)
+        quoted = (f'"{item}"' if item_type == "String" else as_java(item, item_type or "any")
+                  for item in value)
         return f"new ArrayList<>(Arrays.asList({', '.join(quoted)}))"
     if isinstance(value, list):  # quotes would be taken as part of an array's strings
-        return f"new {item_type}[]{{{', '.join(as_java(item, item_type or 'any') for item in value)}}}"
+        items = ", ".join(as_java(item, item_type or "any") for item in value)
+        return f"new {item_type}[]{{{items}}}"
     if isinstance(value, dict):
         puts = (f'put("{key}", {_quoted(item) if isinstance(item, str) else as_java(item, "any")});'
                 for key, item in value.items())
         return f"new HashMap<>() {{{{ {' '.join(puts)} }}}}"
     if isinstance(value, bool):
         return str(value).lower()
-    return f"{value}{ {'long': 'L', 'float': 'f'}.get(of_type, '') if not isinstance(value, str) else ''}"
+    ending = {"long": "L", "float": "f"}.get(of_type, "")
+    return f"{value}{'' if isinstance(value, str) else ending}"
 
 
 def as_javascript(value: Any, of_type: str, item_type: str | None = None) -> str:

@@ -1,4 +1,5 @@
-"""Golden files: what a stage writes, byte by byte. `REGENERATE_GOLDENS=1 pytest` writes them anew; read the diff then."""
+"""Golden files: what a stage writes, byte by byte. `REGENERATE_GOLDENS=1 pytest` writes them anew;
+read the diff then."""
 from __future__ import annotations
 
 import os

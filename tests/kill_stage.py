@@ -7,14 +7,18 @@ import signal
 from pathlib import Path
 
 from local_server import client_config, user
-from looptool.llm import Client, Sampling
-from looptool.stage import Outcome, run_main, run_stage
+from looptool.command import run_main
+from looptool.models.client import Client
+from looptool.models.sampling import Sampling
+from looptool.stages.llm_stage import run_stage
+from looptool.stages.workers import Outcome
 
 IN_FLIGHT = 8
 
 
 def run(url: str, folder: Path, inputs: int, die_at: str | None = None) -> None:
-    """Run the stage to its end; with `die_at`, "<function of os> <n>", die by SIGKILL before the n-th such call."""
+    """Run the stage to its end; with `die_at`, "<function of os> <n>", die by SIGKILL before the
+    n-th such call."""
     if die_at:
         _arm(*die_at.split())
     run_main(lambda: asyncio.run(_stage(url, folder, inputs)))
@@ -25,12 +29,15 @@ async def _stage(url: str, folder: Path, inputs: int) -> None:
     async with Client.from_config(config, folder / "answers.sqlite") as client:
         async def work(number: int) -> Outcome:
             first = await client.ask("user", user(f"question {number}"), Sampling(temperature=0.6))
-            second = await client.ask("judge", user(f"is it true that {first.text}?"), Sampling(temperature=0.0))
-            return Outcome([{"number": number, "text": second.text, "part": part} for part in range(number % 3)],
+            second = await client.ask("judge", user(f"is it true that {first.text}?"),
+                                      Sampling(temperature=0.0))
+            return Outcome([{"number": number, "text": second.text, "part": part}
+                            for part in range(number % 3)],
                            ["none", "one", "two"][number % 3])
 
-        await run_stage("kill", [(f"id{number}", number) for number in range(inputs)], work, folder / "out.jsonl",
-                        settings={"inputs": inputs}, sources=[], in_flight=IN_FLIGHT, usage=client.usage)
+        await run_stage("kill", [(f"id{number}", number) for number in range(inputs)], work,
+                        folder / "out.jsonl", settings={"inputs": inputs}, sources=[],
+                        in_flight=IN_FLIGHT, usage=client.usage)
 
 
 def _arm(function: str, number: str) -> None:

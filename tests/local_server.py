@@ -1,4 +1,5 @@
-"""A real OpenAI-compatible server in a thread, with faults to order and a count of every request."""
+"""A real OpenAI-compatible server in a thread, with faults to order and a count of every
+request."""
 from __future__ import annotations
 
 import asyncio
@@ -13,12 +14,14 @@ from aiohttp import web
 
 from looptool.config import Config, Student, Teacher
 
-FAULTS = ["429", "429_retry_after", "500", "503", "hang", "reset", "reset_in_body", "not_http", "cut_json",
-          "empty_body", "empty_choices", "no_message", "wrong_type", "error_object", "not_json", "aborted"]
+FAULTS = ["429", "429_retry_after", "500", "503", "hang", "reset", "reset_in_body", "not_http",
+          "cut_json", "empty_body", "empty_choices", "no_message", "wrong_type", "error_object",
+          "not_json", "aborted"]
 """Every way in which a try can fail and the next one may not."""
 
 _BODIES = {"cut_json": b'{"choices": [{"message": {"content": "half a', "empty_body": b"",
-           "empty_choices": b'{"choices": []}', "no_message": b'{"choices": [{"text": "old style"}]}',
+           "empty_choices": b'{"choices": []}',
+           "no_message": b'{"choices": [{"text": "old style"}]}',
            "wrong_type": b'{"choices": [{"message": {"content": 5}}]}',
            "error_object": b'{"error": {"message": "busy"}}',
            "not_json": b"<html>gateway</html>",
@@ -40,12 +43,13 @@ def echo(payload: dict[str, Any]) -> dict[str, Any]:
 class LocalServer:
     """A context manager; `url` is its address.
 
-    `fault` says for each request, from its payload and the number of its earlier tries, what goes wrong: a name in
-    FAULTS, a (status, body) pair, or None. Answers wait while `hold` is true.
+    `fault` says for each request, from its payload and the number of its earlier tries, what goes
+    wrong: a name in FAULTS, a (status, body) pair, or None. Answers wait while `hold` is true.
     """
 
     def __init__(self, answer: Callable[[dict], dict] = echo, latency: float = 0.0,
-                 fault: Callable[[dict, int], str | tuple[int, bytes] | None] = lambda payload, tries: None,
+                 fault: Callable[[dict, int],
+                                 str | tuple[int, bytes] | None] = lambda payload, tries: None,
                  hold: Callable[[LocalServer], bool] = lambda server: False):
         self.answer, self.latency, self.fault, self.hold = answer, latency, fault, hold
         self.models: list[dict[str, str]] = [{"id": "m"}]
@@ -85,7 +89,8 @@ class LocalServer:
 
     async def _list(self, request: web.Request) -> web.Response:
         return web.json_response({"object": "list", "data": [
-            {"object": "model", "created": 0, "owned_by": "us", **model} for model in self.models]}, status=self.models_status)
+            {"object": "model", "created": 0, "owned_by": "us", **model} for model in self.models]},
+                                 status=self.models_status)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
@@ -109,11 +114,13 @@ class LocalServer:
         finally:
             self.at_work -= 1
 
-    async def _fail(self, request: web.Request, fault: str | tuple[int, bytes]) -> web.StreamResponse:
+    async def _fail(self, request: web.Request,
+                    fault: str | tuple[int, bytes]) -> web.StreamResponse:
         if isinstance(fault, tuple):
             return web.Response(status=fault[0], body=fault[1], content_type="application/json")
         if fault.startswith("429"):
-            return web.Response(status=429, headers={"Retry-After": "0.05"} if fault == "429_retry_after" else {})
+            return web.Response(status=429, headers={"Retry-After": "0.05"}
+                                if fault == "429_retry_after" else {})
         if fault in ("500", "503"):
             return web.Response(status=int(fault), text="oops")
         if fault == "hang":
@@ -124,7 +131,8 @@ class LocalServer:
         if fault == "reset":
             request.transport.abort()
         if fault == "reset_in_body":
-            response = web.StreamResponse(headers={"Content-Length": "1000", "Content-Type": "application/json"})
+            response = web.StreamResponse(
+                headers={"Content-Length": "1000", "Content-Type": "application/json"})
             await response.prepare(request)
             await response.write(b'{"choices": [')
             request.transport.abort()
@@ -134,7 +142,8 @@ class LocalServer:
 
 def client_config(*urls: str, **teacher: Any) -> Config:
     """A config whose teacher is at `urls`."""
-    return Config(run_dir="", student=Student(model=""), teacher=Teacher(base_urls=list(urls), models=["m"], **teacher))
+    return Config(run_dir="", student=Student(model=""),
+                  teacher=Teacher(base_urls=list(urls), models=["m"], **teacher))
 
 
 def user(text: str) -> list[dict[str, str]]:

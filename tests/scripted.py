@@ -4,14 +4,16 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 
-from looptool.calls import render_calls
-from looptool.llm import Reply
-from looptool.records import Call, Need, Tool, encode_line
-from looptool.structured import Form
+from looptool.calling.reply import render_calls
+from looptool.json_lines import encode_line
+from looptool.models.completion import Reply
+from looptool.models.structured_outputs import Form
+from looptool.records import Call, Need, Tool
 
 BOOK = Tool(name="book_table", description="Book a table.", domain="food", parameters={
     "type": "object", "required": ["restaurant", "guests"],
-    "properties": {"restaurant": {"type": "string"}, "guests": {"type": "integer"}, "terrace": {"type": "boolean"}}})
+    "properties": {"restaurant": {"type": "string"}, "guests": {"type": "integer"},
+                   "terrace": {"type": "boolean"}}})
 MENU = Tool(name="getMenu", description="Menu of a restaurant.", domain="food", parameters={
     "type": "object", "properties": {"restaurant": {"type": "string"}}, "required": ["restaurant"]})
 TOOLS = [BOOK, MENU]
@@ -62,14 +64,18 @@ THANKS = Need(kind="chat", tools=[], text="says thanks")
 
 
 def dinner() -> Scripted:
-    """A dialog with a question, an error and its repair, a pair of calls, and a turn without a majority."""
+    """A dialog with a question, an error and its repair, a pair of calls, and a turn without a
+    majority."""
     book = call("book_table", restaurant="Océan", guests=4)
     return Scripted(
         planner=[plan(DINNER, BOTH, THANKS)],
         user=["Book a table at Océan.", "For 4.", "What do Océan and Iris serve?", "Thanks!"],
-        assistant=[*twice("For how many guests?", calls(book), calls(book), "Your table is booked."),
-                   *twice(calls(call("getMenu", restaurant="Océan"), call("getMenu", restaurant="Iris"))),
-                   calls(call("getMenu", restaurant="Iris")), "Fish and soup.", calls(call("getMenu", restaurant="A")),
-                   *twice("Fish at Océan, soup at Iris."), *twice("My pleasure.")],
-        tool=[result(error="kitchen closed"), result(booking=17), result(menu=["fish"]), result(menu=["soup"]),
-              result(menu=["soup", "bread"])])
+        assistant=[*twice("For how many guests?", calls(book), calls(book),
+                          "Your table is booked."),
+                   *twice(calls(call("getMenu", restaurant="Océan"),
+                                call("getMenu", restaurant="Iris"))),
+                   calls(call("getMenu", restaurant="Iris")), "Fish and soup.",
+                   calls(call("getMenu", restaurant="A")), *twice("Fish at Océan, soup at Iris."),
+                   *twice("My pleasure.")],
+        tool=[result(error="kitchen closed"), result(booking=17), result(menu=["fish"]),
+              result(menu=["soup"]), result(menu=["soup", "bread"])])

@@ -1,4 +1,5 @@
-"""Whole evaluations of a benchmark of our own, by the command, behind a server: scores, errors, resume, episodes."""
+"""Whole evaluations of a benchmark of our own, by the command, behind a server: scores, errors,
+resume, episodes."""
 from __future__ import annotations
 
 import json
@@ -15,15 +16,16 @@ from acebench_world import make_benchmark
 from local_server import LocalServer, completion
 
 from bfcl.acebench.answers import Answer
-from bfcl.ask import drawing
 from bfcl.card import read_card
-from looptool.config import ROOT
-from looptool.records import read_jsonl
+from bfcl.serving.ask import drawing
+from looptool.config_file import ROOT
+from looptool.json_lines import read_jsonl
 
 pytestmark = pytest.mark.slow
 STUDENT = str(ROOT / "grpotool" / "tiny_student" / "checkpoint")
 ENVIRONMENT = os.environ | {"CI": "1", "PYTHONPATH": str(ROOT), "OPENAI_API_KEY": "secret"}
-CATEGORIES = ["normal_atom_list", "normal_multi_turn_user_switch", "special_incomplete", "agent_multi_step", "agent_multi_turn"]
+CATEGORIES = ["normal_atom_list", "normal_multi_turn_user_switch", "special_incomplete",
+              "agent_multi_step", "agent_multi_turn"]
 
 
 def call(name: str, **arguments: Any) -> str:
@@ -37,11 +39,13 @@ def model(payload: dict[str, Any]) -> dict[str, Any]:
     if payload["model"] == "user":
         return completion("Send hi." if len(chat) == 1 else "finish conversation")
     if last.startswith("Plan something"):
-        return completion("Missing necessary parameters (cities) for the api (plan)" if "0" in last else "Sure!")
+        return completion("Missing necessary parameters (cities) for the api (plan)" if "0" in last
+                          else "Sure!")
     if last.startswith("Plan"):
         city = last.removeprefix("Plan ").removesuffix(".")
         return completion(call("plan", cities=[{"Ghent": "Gent", "1.1": "1.0"}.get(city, city)]))
-    steps = [call("send", text="hi"), call("turn_on_wifi"), call("send", text="hi"), "finish conversation"]
+    steps = [call("send", text="hi"), call("turn_on_wifi"), call("send", text="hi"),
+             "finish conversation"]
     return completion(steps[sum(message["role"] == "assistant" for message in chat)])
 
 
@@ -49,8 +53,10 @@ def saying(reply: str | None = None, steps: list[str] | None = None) -> LocalSer
     """A server whose policy says one thing, or in an agent task one step after the other."""
     def answer(payload: dict[str, Any]) -> dict[str, Any]:
         if payload["model"] == "user" or not steps:
-            return model(payload) if reply is None or payload["model"] == "user" else completion(reply)
-        return completion(steps[sum(message["role"] == "assistant" for message in payload["messages"])])
+            return (model(payload) if reply is None or payload["model"] == "user"
+                    else completion(reply))
+        return completion(
+            steps[sum(message["role"] == "assistant" for message in payload["messages"])])
 
     return LocalServer(answer)
 
@@ -61,17 +67,21 @@ def benchmark(tmp_path_factory) -> Path:
 
 
 def command(benchmark: Path, out: Path, url: str, *flags: str, only: str = "") -> list[str]:
-    return [sys.executable, str(ROOT / "bfcl" / "acebench" / "evaluate.py"), "--acebench", str(benchmark), "--any-commit",
-            "--model", STUDENT, "--endpoint", url, "--user-model", "user", "--user-endpoint", url, "--out", str(out),
-            "--served-name", "m", "--categories", *([only] if only else CATEGORIES), *flags]
+    return [sys.executable, str(ROOT / "bfcl" / "acebench" / "evaluate.py"), "--acebench",
+            str(benchmark), "--any-commit", "--model", STUDENT, "--endpoint", url, "--user-model",
+            "user", "--user-endpoint", url, "--out", str(out), "--served-name", "m", "--categories",
+            *([only] if only else CATEGORIES), *flags]
 
 
-def evaluate(benchmark: Path, out: Path, url: str, *flags: str, only: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(benchmark, out, url, *flags, only=only), capture_output=True, text=True, env=ENVIRONMENT)
+def evaluate(benchmark: Path, out: Path, url: str, *flags: str,
+             only: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(benchmark, out, url, *flags, only=only), capture_output=True,
+                          text=True, env=ENVIRONMENT)
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {str(path.relative_to(folder)): path.read_bytes()
+            for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture(scope="module")
@@ -89,19 +99,25 @@ def run(benchmark, tmp_path_factory):
 
 
 def answers(out: Path) -> dict[str, Answer]:
-    return {answer.id: answer for file in out.glob("*_answers.jsonl") for answer in read_jsonl(file, Answer)}
+    return {answer.id: answer for file in out.glob("*_answers.jsonl")
+            for answer in read_jsonl(file, Answer)}
 
 
 def test_both_ways_of_scoring_and_why_they_differ(run):
     out, printed, _ = run
     official, corrected = read_card(out), read_card(out / "corrected")
-    assert official.correct["normal_atom_list"] == 2, "whitespace is taken out of New York, and Ghent is wrong"
+    assert official.correct[
+        "normal_atom_list"] == 2, "whitespace is taken out of New York, and Ghent is wrong"
     assert corrected.correct["normal_atom_list"] == 3
     for card in (official, corrected):
-        assert card.card.counts["normal_multi_turn_user_switch"] == 2 and card.card.counts["normal_atom_list"] == 4
-        assert card.correct["normal_multi_turn_user_switch"] == 1, "a conversation is right as a whole"
-        assert {card.correct[name] for name in ("special_incomplete", "agent_multi_step", "agent_multi_turn")} == {1}
-        assert card.scores["agent"] == 100 and card.scores["agent_multi_step, process"] == 50 and "overall" not in card.scores
+        assert (card.card.counts["normal_multi_turn_user_switch"] == 2
+                and card.card.counts["normal_atom_list"] == 4)
+        assert card.correct[
+            "normal_multi_turn_user_switch"] == 1, "a conversation is right as a whole"
+        assert {card.correct[name]
+                for name in ("special_incomplete", "agent_multi_step", "agent_multi_turn")} == {1}
+        assert (card.scores["agent"] == 100 and card.scores["agent_multi_step, process"] == 50
+                and "overall" not in card.scores)
     assert "2 of 4, 50.0%" in printed and "3 of 4, 75.0%" in printed
     assert "replaced by" in corrected.card.notes[1] and "replaced by" not in official.card.notes[1]
 
@@ -109,21 +125,25 @@ def test_both_ways_of_scoring_and_why_they_differ(run):
 def test_the_card_is_printed_with_the_score(run):
     out, printed, _ = run
     assert (out / "card.txt").read_text() in printed and (out / "table.txt").read_text() == printed
-    for words in ("NOT the pinned 9f340f9", "only normal_atom_list", "played by user", "temperature 0, ", "handler", STUDENT):
+    for words in ("NOT the pinned 9f340f9", "only normal_atom_list", "played by user",
+                  "temperature 0, ", "handler", STUDENT):
         assert words in printed
     assert "paper" not in printed, "a part of a benchmark does not stand beside the paper's whole"
-    assert {"eval_main.log", "result.json", "data_normal_atom_list_score.json"} <= set(os.listdir(out / "official"))
+    assert {"eval_main.log", "result.json",
+            "data_normal_atom_list_score.json"} <= set(os.listdir(out / "official"))
 
 
 def test_the_policy_is_asked_as_by_bfcl_and_its_user_as_any_api_takes_it(run):
     out, printed, payloads = run
     asked = drawing(read_card(out).card.sampling)
-    assert asked["top_k"] == -1 and "repetition_penalty 1, " in printed and asked["skip_special_tokens"] is False
+    assert (asked["top_k"] == -1 and "repetition_penalty 1, " in printed
+            and asked["skip_special_tokens"] is False)
     for payload in payloads:
         if payload["model"] == "m":
             assert asked.items() <= payload.items()
         else:
-            assert payload.keys() == {"model", "messages", "temperature", "top_p", "max_tokens", "seed"}
+            assert payload.keys() == {"model", "messages", "temperature", "top_p", "max_tokens",
+                                      "seed"}
 
 
 def test_prompts_are_the_renderers(run):
@@ -131,7 +151,8 @@ def test_prompts_are_the_renderers(run):
     policy = [payload for payload in payloads if payload["model"] == "m"]
     assert {(payload["max_tokens"], payload["temperature"]) for payload in policy} == {(4096, 0)}
     systems = [payload["messages"][0]["content"] for payload in policy]
-    assert all(text.startswith("Date: ") for text in systems) and any("Date: 2025-03-20, Thursday\n" in text for text in systems)
+    assert (all(text.startswith("Date: ") for text in systems)
+            and any("Date: 2025-03-20, Thursday\n" in text for text in systems))
 
 
 def test_an_agent_sees_its_own_calls_and_their_results(run):
@@ -140,8 +161,10 @@ def test_an_agent_sees_its_own_calls_and_their_results(run):
     assert answer.result == [{"Phone": {"wifi": True, "sent": ["hi"]}}]
     assert answer.process == ["[send(text='hi')]", "[turn_on_wifi()]", "[send(text='hi')]"]
     assert answer.kind == "ended" and answer.dialogue[-1]["message"] == "finish conversation"
-    assert [message["role"] for message in answer.chat] == ["system", "user", *["assistant", "user"] * 3]
-    assert answer.chat[2]["content"] == '<tool_call>\n{"name": "send", "arguments": {"text": "hi"}}\n</tool_call>'
+    assert [message["role"] for message in answer.chat] == ["system", "user",
+                                                            *["assistant", "user"] * 3]
+    assert answer.chat[2][
+        "content"] == '<tool_call>\n{"name": "send", "arguments": {"text": "hi"}}\n</tool_call>'
     assert answer.chat[3]["content"] == "<tool_response>\nno wifi\n</tool_response>"
     assert answer.chat[5]["content"] == '<tool_response>\n{"status": true}\n</tool_response>'
 
@@ -149,7 +172,8 @@ def test_an_agent_sees_its_own_calls_and_their_results(run):
 def test_rules_of_the_environment_reach_the_model_and_its_user_is_another_one(run):
     out, _, payloads = run
     answer = answers(out)["agent_multi_turn_0"]
-    assert "Rules:\nBe brief." in answer.chat[0]["content"] and "turn in brackets" not in answer.chat[0]["content"]
+    assert ("Rules:\nBe brief." in answer.chat[0]["content"]
+            and "turn in brackets" not in answer.chat[0]["content"])
     users = [payload for payload in payloads if payload["model"] == "user"]
     assert users and users[0]["messages"] == [{"role": "system", "content": "You want to send hi."}]
 
@@ -162,30 +186,40 @@ def test_tasks_without_an_answer_are_never_scored_silently(benchmark, tmp_path):
 
     with LocalServer(model, fault=fault) as server:
         done = evaluate(benchmark, tmp_path / "out", server.url, only="normal_atom_list")
-        assert done.returncode == 2 and "1 tasks got no answer, so nothing is scored" in done.stderr and done.stdout == ""
+        assert (done.returncode == 2
+                and "1 tasks got no answer, so nothing is scored" in done.stderr
+                and done.stdout == "")
         assert not (tmp_path / "out" / "card.json").exists()
-        counted = evaluate(benchmark, tmp_path / "out", server.url, "--failed-as-wrong", only="normal_atom_list")
-        assert counted.returncode == 0 and "1 no_answer" in counted.stdout and "1 of 4" in counted.stdout
+        counted = evaluate(benchmark, tmp_path / "out", server.url, "--failed-as-wrong",
+                           only="normal_atom_list")
+        assert (counted.returncode == 0 and "1 no_answer" in counted.stdout
+                and "1 of 4" in counted.stdout)
         assert sum("Rome" in payload["messages"][-1]["content"] for payload in server.payloads) == 1
         server.fault = lambda payload, tries: None
         mended = evaluate(benchmark, tmp_path / "out", server.url, only="normal_atom_list")
-        assert mended.returncode == 0 and "2 of 4" in mended.stdout and "no_answer 1" not in mended.stdout
+        assert (mended.returncode == 0 and "2 of 4" in mended.stdout
+                and "no_answer 1" not in mended.stdout)
         assert sum("Oslo" in payload["messages"][-1]["content"] for payload in server.payloads) == 3
 
 
 def test_a_server_that_is_down_is_said_at_once(benchmark, tmp_path):
     started = time.monotonic()
     done = evaluate(benchmark, tmp_path / "out", "http://127.0.0.1:9/v1")
-    assert done.returncode == 2 and "no list of models" in done.stderr and time.monotonic() - started < 30
+    assert (done.returncode == 2 and "no list of models" in done.stderr
+            and time.monotonic() - started < 30)
 
 
 def test_another_prompt_or_sampling_is_refused_until_fresh(benchmark, tmp_path):
     with LocalServer(model) as server:
-        assert evaluate(benchmark, tmp_path / "out", server.url, only="special_incomplete").returncode == 0
+        assert evaluate(benchmark, tmp_path / "out", server.url,
+                        only="special_incomplete").returncode == 0
         for flags in (["--temperature", "0.7"], ["--prompt", "full"], ["--no-thinking"]):
-            done = evaluate(benchmark, tmp_path / "out", server.url, *flags, only="special_incomplete")
-            assert done.returncode == 2 and "was begun with other settings" in done.stderr and "--fresh" in done.stderr
-        done = evaluate(benchmark, tmp_path / "out", server.url, "--no-thinking", "--fresh", only="special_incomplete")
+            done = evaluate(benchmark, tmp_path / "out", server.url, *flags,
+                            only="special_incomplete")
+            assert (done.returncode == 2 and "was begun with other settings" in done.stderr
+                    and "--fresh" in done.stderr)
+        done = evaluate(benchmark, tmp_path / "out", server.url, "--no-thinking", "--fresh",
+                        only="special_incomplete")
         assert done.returncode == 0 and "thinking off" in done.stdout
         assert server.payloads[-1]["chat_template_kwargs"] == {"enable_thinking": False}
         assert server.payloads[0]["chat_template_kwargs"] == {"enable_thinking": True}
@@ -197,9 +231,11 @@ def test_a_model_that_was_downloaded_meanwhile_is_gone_on_with(benchmark, tmp_pa
 
     reference = tmp_path / "models--some--one" / "refs" / "main"
     with LocalServer(model, fault=fault) as server:
-        words = command(benchmark, tmp_path / "out", server.url, "--model", "some/one", only="normal_atom_list")
+        words = command(benchmark, tmp_path / "out", server.url, "--model", "some/one",
+                        only="normal_atom_list")
         for code in (2, 0):
-            done = subprocess.run(words, capture_output=True, text=True, env=ENVIRONMENT | {"HF_HUB_CACHE": str(tmp_path)})
+            done = subprocess.run(words, capture_output=True, text=True,
+                                  env=ENVIRONMENT | {"HF_HUB_CACHE": str(tmp_path)})
             assert done.returncode == code, done.stderr
             reference.parent.mkdir(parents=True, exist_ok=True)
             reference.write_text("abc")
@@ -219,8 +255,10 @@ def test_replies_of_each_bad_kind_are_counted_and_scored_as_they_are(benchmark, 
     with LocalServer(answer) as server:
         done = evaluate(benchmark, tmp_path / "out", server.url, only="normal_atom_list")
     assert done.returncode == 0, done.stderr
-    assert read_card(tmp_path / "out").card.errors.counts == {"unreadable": 1, "inexpressible": 1, "scorer_crash": 1}
-    assert read_card(tmp_path / "out").correct == {"normal_atom_list": 1}, "brackets that a model wrote itself are read too"
+    assert read_card(tmp_path / "out").card.errors.counts == {"unreadable": 1, "inexpressible": 1,
+                                                              "scorer_crash": 1}
+    assert read_card(tmp_path / "out").correct == {
+        "normal_atom_list": 1}, "brackets that a model wrote itself are read too"
 
 
 def test_code_in_a_reply_is_not_run_by_the_scorer(benchmark, tmp_path):
@@ -229,17 +267,20 @@ def test_code_in_a_reply_is_not_run_by_the_scorer(benchmark, tmp_path):
     with saying(reply) as server:
         done = evaluate(benchmark, tmp_path / "out", server.url, only="normal_atom_list")
     assert done.returncode == 0 and "0 of 4" in done.stdout and not mark.exists()
-    assert "neither a value nor a sum" in (tmp_path / "out" / "official" / "data_normal_atom_list_score.json").read_text()
+    assert "neither a value nor a sum" in (tmp_path / "out" / "official"
+                                           / "data_normal_atom_list_score.json").read_text()
 
 
 def test_what_an_agent_may_call_and_see_is_the_environment_only(benchmark, tmp_path):
-    steps = [call("_hidden"), call("variables"), f"[send(text=open('{tmp_path}/mark', 'w'))]", "finish conversation"]
+    steps = [call("_hidden"), call("variables"), f"[send(text=open('{tmp_path}/mark', 'w'))]",
+             "finish conversation"]
     with saying(steps=steps) as server:
         done = evaluate(benchmark, tmp_path / "out", server.url, only="agent_multi_step")
     assert done.returncode == 0, done.stderr
     answer = answers(tmp_path / "out")["agent_multi_step_0"]
     said = [str(turn["message"]) for turn in answer.dialogue if turn["sender"] == "execution"]
-    assert "no call of a listed function" in said[0] and "malformed node" in said[2] and not (tmp_path / "mark").exists()
+    assert ("no call of a listed function" in said[0] and "malformed node" in said[2]
+            and not (tmp_path / "mark").exists())
     assert "PYTHONPATH" in said[1] and "OPENAI" not in said[1]
     assert answer.result == [{"Phone": {"wifi": False, "sent": []}}]
 
@@ -247,7 +288,8 @@ def test_what_an_agent_may_call_and_see_is_the_environment_only(benchmark, tmp_p
 @pytest.mark.parametrize("steps, kind, counted", [
     (["Hm."] * 30, "out_of_turns", {"out_of_turns": 1}),
     ([call("explode")], "environment_error", {"environment_error": 1}),
-    (["<tool_call>", call("send", text="x"), "<tool_call>", "finish conversation"], "ended", {"unreadable in agent tasks": 2})])
+    (["<tool_call>", call("send", text="x"), "<tool_call>", "finish conversation"], "ended",
+     {"unreadable in agent tasks": 2})])
 def test_how_an_episode_ends_is_counted(benchmark, tmp_path, steps, kind, counted):
     with saying(steps=steps) as server:
         done = evaluate(benchmark, tmp_path / "out", server.url, only="agent_multi_step")
@@ -260,13 +302,15 @@ def test_how_an_episode_ends_is_counted(benchmark, tmp_path, steps, kind, counte
 def test_a_prompt_beyond_the_context_gets_a_shorter_reply_or_none(benchmark, tmp_path):
     def fault(payload: dict[str, Any], tries: int) -> tuple[int, bytes] | None:
         room = 300 if "Rome" in payload["messages"][-1]["content"] else 0
-        return (400, b"the request exceeds the available context size") if payload["max_tokens"] > room else None
+        return ((400, b"the request exceeds the available context size")
+                if payload["max_tokens"] > room else None)
 
     with LocalServer(model, fault=fault) as server:
         done = evaluate(benchmark, tmp_path / "out", server.url, only="normal_atom_list")
     assert done.returncode == 0, done.stderr
     card = read_card(tmp_path / "out")
-    assert card.correct == {"normal_atom_list": 1} and card.card.errors.counts == {"context_full": 3}
+    assert (card.correct == {"normal_atom_list": 1}
+            and card.card.errors.counts == {"context_full": 3})
 
 
 def test_without_a_user_its_tasks_are_left_out_and_said_so(benchmark, tmp_path):
@@ -275,28 +319,36 @@ def test_without_a_user_its_tasks_are_left_out_and_said_so(benchmark, tmp_path):
     with LocalServer(model) as server:
         words = [server.url if word == "URL" else word for word in flags[:cut] + flags[cut + 4:]]
         done = subprocess.run(words, capture_output=True, text=True, env=ENVIRONMENT)
-        assert done.returncode == 0 and "without agent_multi_turn, whose user nobody played" in done.stdout
-        assert "agent_multi_turn" not in read_card(tmp_path / "out").correct and "no agent_multi_turn" in done.stdout
+        assert (done.returncode == 0
+                and "without agent_multi_turn, whose user nobody played" in done.stdout)
+        assert ("agent_multi_turn" not in read_card(tmp_path / "out").correct
+                and "no agent_multi_turn" in done.stdout)
         asked = server.count
         later = evaluate(benchmark, tmp_path / "out", server.url)
-        assert later.returncode == 0 and read_card(tmp_path / "out").correct["agent_multi_turn"] == 1
+        assert (later.returncode == 0
+                and read_card(tmp_path / "out").correct["agent_multi_turn"] == 1)
         assert {payload["model"] for payload in server.payloads[asked:]} == {"m", "user"}
-        assert not any("Plan" in payload["messages"][-1]["content"] for payload in server.payloads[asked:])
+        assert not any("Plan" in payload["messages"][-1]["content"]
+                       for payload in server.payloads[asked:])
     alone = [word for word in words if word not in CATEGORIES] + ["agent_multi_turn"]
-    assert "name a model with --user-model" in subprocess.run(alone, capture_output=True, text=True, env=ENVIRONMENT).stderr
+    assert "name a model with --user-model" in subprocess.run(alone, capture_output=True, text=True,
+                                                              env=ENVIRONMENT).stderr
 
 
 @pytest.mark.parametrize("said, words, flags", [
     (completion("Send h", "length"), "simulated user was cut at its limit of tokens", ["--fresh"]),
     (completion(" ", reasoning_content="I am done."), "simulated user is empty", ["--fresh"]),
     (None, "simulated user has no room for a reply; start it with a larger context", [])])
-def test_a_user_that_says_nothing_whole_is_not_charged_to_the_policy(benchmark, tmp_path, said, words, flags):
+def test_a_user_that_says_nothing_whole_is_not_charged_to_the_policy(benchmark, tmp_path, said,
+                                                                     words, flags):
     def fault(payload: dict[str, Any], tries: int) -> tuple[int, bytes] | None:
         return (400, b"context length") if payload["model"] == "user" and said is None else None
 
-    with LocalServer(lambda payload: said if payload["model"] == "user" else model(payload), fault=fault) as server:
+    with LocalServer(lambda payload: said if payload["model"] == "user" else model(payload),
+                     fault=fault) as server:
         done = evaluate(benchmark, tmp_path / "out", server.url, only="agent_multi_turn")
-        assert done.returncode == 2 and words in done.stderr and not (tmp_path / "out" / "card.json").exists(), done.stderr
+        assert (done.returncode == 2 and words in done.stderr
+                and not (tmp_path / "out" / "card.json").exists()), done.stderr
         server.answer, server.fault = model, lambda payload, tries: None
         mended = evaluate(benchmark, tmp_path / "out", server.url, *flags, only="agent_multi_turn")
     assert mended.returncode == 0 and read_card(tmp_path / "out").correct == {"agent_multi_turn": 1}
@@ -310,18 +362,22 @@ def test_another_user_is_another_measurement(benchmark, tmp_path):
         words = command(benchmark, tmp_path / "out", server.url, only="agent_multi_turn")
         done = subprocess.run(words, capture_output=True, text=True, env=ENVIRONMENT)
         assert done.returncode == 2, done.stderr
-        assert "every input failed (1)" in done.stderr and not (tmp_path / "out" / "card.json").exists()
+        assert ("every input failed (1)" in done.stderr
+                and not (tmp_path / "out" / "card.json").exists())
         server.fault = lambda payload, tries: None
         assert subprocess.run(words, capture_output=True, env=ENVIRONMENT).returncode == 0
-        meta = json.loads((tmp_path / "out" / "agent_multi_turn_answers.jsonl.meta.json").read_text())
-        assert meta["usage"]["user"]["calls"] == 1 and meta["usage"]["agent_multi_turn"]["calls"] == 4
+        meta = json.loads(
+            (tmp_path / "out" / "agent_multi_turn_answers.jsonl.meta.json").read_text())
+        assert (meta["usage"]["user"]["calls"] == 1
+                and meta["usage"]["agent_multi_turn"]["calls"] == 4)
         server.models.append({"id": "other"})
         words[words.index("--user-model") + 1] = "other"
         done = subprocess.run(words, capture_output=True, text=True, env=ENVIRONMENT)
         assert done.returncode == 2 and 'user: "user" -> "other"' in done.stderr
     del words[words.index("--user-endpoint"):words.index("--user-endpoint") + 2]
     bare = {name: value for name, value in ENVIRONMENT.items() if name != "OPENAI_BASE_URL"}
-    assert "name its server too" in subprocess.run(words, capture_output=True, text=True, env=bare).stderr
+    assert "name its server too" in subprocess.run(words, capture_output=True, text=True,
+                                                   env=bare).stderr
 
 
 FAKE_VLLM = """#!{python}
@@ -330,8 +386,10 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 open({pid!r}, "w").write(str(os.getpid()))
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
-        body = json.dumps({{"data": [{{"id": "tiny", "root": sys.argv[2], "max_model_len": 77}}], "version": "9"}}).encode()
-        self.send_response(200), self.send_header("Content-Length", str(len(body))), self.end_headers(), self.wfile.write(body)
+        model = {{"id": "tiny", "root": sys.argv[2], "max_model_len": 77}}
+        body = json.dumps({{"data": [model], "version": "9"}}).encode()
+        self.send_response(200), self.send_header("Content-Length", str(len(body)))
+        self.end_headers(), self.wfile.write(body)
     def do_POST(self):
         open({asked!r}, "w"), time.sleep(60)
 HTTPServer(("127.0.0.1", int(sys.argv[sys.argv.index("--port") + 1])), Handler).serve_forever()
@@ -343,13 +401,15 @@ def test_a_server_that_was_started_is_ended_with_the_run(benchmark, tmp_path, si
     pid, asked = tmp_path / "pid", tmp_path / "asked"
     server_module = tmp_path / "vllm" / "entrypoints" / "openai" / "api_server.py"
     server_module.parent.mkdir(parents=True)
-    server_module.write_text(FAKE_VLLM.format(python=sys.executable, pid=str(pid), asked=str(asked)))
+    server_module.write_text(FAKE_VLLM.format(python=sys.executable, pid=str(pid),
+                                              asked=str(asked)))
     words = command(benchmark, tmp_path / "out", "", only="normal_atom_list")
     for flag in ("--endpoint", "--served-name", "--user-model", "--user-endpoint"):
         del words[words.index(flag):words.index(flag) + 2]
     process = subprocess.Popen([*words, "--", "--dtype", "float32"], stderr=subprocess.DEVNULL,
-                               env=ENVIRONMENT | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-                                                  "PYTHONPATH": f"{tmp_path}:{ENVIRONMENT.get('PYTHONPATH', '')}"})
+                               env=ENVIRONMENT
+                               | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+                                  "PYTHONPATH": f"{tmp_path}:{ENVIRONMENT.get('PYTHONPATH', '')}"})
     deadline = time.monotonic() + 60
     while not asked.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -363,7 +423,8 @@ def test_a_subset_has_fixed_tasks_and_whole_conversations(benchmark, tmp_path):
         done = evaluate(benchmark, tmp_path / "out", server.url, "--subset", "1")
         assert done.returncode == 0 and "SUBSET, 1 entries of each category" in done.stdout
         first = answers(tmp_path / "out")
-        assert read_card(tmp_path / "out").card.counts == dict.fromkeys(CATEGORIES, 1) and len(first) == 6
+        assert (read_card(tmp_path / "out").card.counts == dict.fromkeys(CATEGORIES, 1)
+                and len(first) == 6)
         assert evaluate(benchmark, tmp_path / "other", server.url, "--subset", "2").returncode == 0
         assert first.keys() <= answers(tmp_path / "other").keys()
 
@@ -371,7 +432,8 @@ def test_a_subset_has_fixed_tasks_and_whole_conversations(benchmark, tmp_path):
 def test_the_base_is_measured_by_the_same_command(benchmark, tmp_path):
     runs, base = f"run_dir={tmp_path}", "grpotool/tiny_student/checkpoint"
     with LocalServer(model) as server, saying("Sure!") as untrained:
-        flags = ["--set", runs, "--base", base, "--base-endpoint", untrained.url, "--served-name", ""]
+        flags = ["--set", runs, "--base", base, "--base-endpoint", untrained.url, "--served-name",
+                 ""]
         done = evaluate(benchmark, tmp_path / "out", server.url, *flags, only="normal_atom_list")
     assert done.returncode == 0, done.stderr
     folders = [tmp_path / "acebench_en_subset" / base.replace("/", "--"), tmp_path / "out"]
@@ -410,8 +472,9 @@ def test_a_killed_run_goes_on_where_it_was(benchmark, tmp_path):
         return server.count > 6 and not held["open"]
 
     with LocalServer(model, hold=wait) as server:
-        process = subprocess.Popen(command(benchmark, tmp_path / "out", server.url, "--in-flight", "1"), env=ENVIRONMENT,
-                                   stderr=subprocess.DEVNULL, start_new_session=True)
+        process = subprocess.Popen(
+            command(benchmark, tmp_path / "out", server.url, "--in-flight", "1"), env=ENVIRONMENT,
+            stderr=subprocess.DEVNULL, start_new_session=True)
         deadline = time.monotonic() + 60
         while server.count < 7 and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -420,8 +483,11 @@ def test_a_killed_run_goes_on_where_it_was(benchmark, tmp_path):
         held["open"] = True
         done = evaluate(benchmark, tmp_path / "out", server.url)
         assert done.returncode == 0, done.stderr
-        assert max(server.requests.values()) <= 2 and sum(count - 1 for count in server.requests.values()) <= 2  # one of each model
+        # one of each model
+        assert (max(server.requests.values()) <= 2
+                and sum(count - 1 for count in server.requests.values()) <= 2)
     with LocalServer(model) as server:
         whole = evaluate(benchmark, tmp_path / "whole", server.url)
     assert answers(tmp_path / "whole") == answers(tmp_path / "out")
-    assert read_card(tmp_path / "whole").scores == read_card(tmp_path / "out").scores and whole.returncode == 0
+    assert (read_card(tmp_path / "whole").scores == read_card(tmp_path / "out").scores
+            and whole.returncode == 0)

@@ -1,4 +1,5 @@
-"""Executable backends: tools from code, each domain's behaviour, worlds apart, hostile arguments, and a whole crawl."""
+"""Executable backends: tools from code, each domain's behaviour, worlds apart, hostile arguments,
+and a whole crawl."""
 from __future__ import annotations
 
 import ast
@@ -22,13 +23,16 @@ from dialog_generation.agents import Cast
 from dialog_generation.backends import World, backend_files, backend_tools, registry
 from dialog_generation.orchestrator import play
 from dialog_generation.scene import Scene
-from looptool.calls import check_calls
-from looptool.config import ROOT, Config, Dialogs, Student, Teacher
-from looptool.meta import read_meta
-from looptool.records import Call, Dialog, InputError, Message, Need, Tool, read_jsonl, write_jsonl
+from looptool.calling.schema_check import check_calls
+from looptool.config import Config, Dialogs, Student, Teacher
+from looptool.config_file import ROOT
+from looptool.errors import InputError
+from looptool.foreign.tool_objects import read_tool
+from looptool.json_lines import read_jsonl, write_jsonl
+from looptool.records import Call, Dialog, Message, Need, Tool
 from looptool.run_files import RunFiles
-from looptool.tool_objects import read_tool
-from looptool.simulation.catalogue import catalogue
+from looptool.simulation.world.catalogue import catalogue
+from looptool.stages.meta import read_meta
 
 TOOLS = backend_tools()
 NAMED = {tool.name: tool for tool in TOOLS}
@@ -74,7 +78,8 @@ def test_at_least_six_domains_and_every_tool_is_whole() -> None:
 
 def test_the_record_of_a_method() -> None:
     assert msgspec.to_builtins(NAMED["find_hotels"]) == {
-        "name": "find_hotels", "description": "Hotels of a city with the price of a night in euros.",
+        "name": "find_hotels",
+        "description": "Hotels of a city with the price of a night in euros.",
         "domain": "travel", "parameters": {"type": "object", "required": ["city"], "properties": {
             "city": {"type": "string", "description": "Where",
                      "enum": ["Athens", "Dublin", "Lisbon", "Oslo", "Rome", "Vienna"]},
@@ -97,7 +102,8 @@ def test_the_example_of_the_docs_works(tmp_path: Path, registering: None) -> Non
     assert len(text.splitlines()) < 60
     load(tmp_path / "heating.py", re.search(r"```python\n(.*?)```", text, re.DOTALL)[1])
     tool = next(tool for tool in backend_tools() if tool.domain == "heating")
-    assert (tool.name, tool.description) == ("set_heating", "Set the temperature that a room shall have.")
+    assert (tool.name, tool.description) == ("set_heating",
+                                             "Set the temperature that a room shall have.")
     assert tool.parameters["required"] == ["room"] and tool.parameters["properties"]["degrees"] == {
         "type": "integer", "minimum": 5, "maximum": 30, "default": 20,
         "description": "Wanted temperature in degrees Celsius"}
@@ -122,17 +128,19 @@ class Broken(Backend):
     ('f(self, x) -> dict:\n        """No hint."""', "Broken.f needs a docstring and a type hint"),
     ("f(self, x: int) -> dict:\n        pass", "Broken.f needs a docstring and a type hint"),
 ])
-def test_a_class_that_makes_no_tools_is_named(method: str, says: str, tmp_path: Path, registering: None) -> None:
+def test_a_class_that_makes_no_tools_is_named(method: str, says: str, tmp_path: Path,
+                                              registering: None) -> None:
     with pytest.raises(InputError, match=f"broken.py: .*{says}"):
         load(tmp_path / "broken.py", CLASS.format(method=method))
 
 
 def test_no_backend_reaches_outside() -> None:
-    allowed = {"__future__", "dataclasses", "datetime", "dialog_generation", "math", "msgspec", "posixpath", "random",
-               "sqlite3", "statistics", "typing"}
+    allowed = {"__future__", "dataclasses", "datetime", "dialog_generation", "math", "msgspec",
+               "posixpath", "random", "sqlite3", "statistics", "typing"}
     for path in backend_files(TOOLS):
         tree = ast.parse(path.read_text(encoding="utf-8"))
-        modules = {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
+        modules = {name.name for node in ast.walk(tree) if isinstance(node, ast.Import)
+                   for name in node.names}
         modules |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
         assert {module.split(".")[0] for module in modules} <= allowed, path
         names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
@@ -149,25 +157,33 @@ def test_files(world: World) -> None:
     assert do(world, "read_text_file", path=some)["content"]
     do(world, "make_folder", path="/new")
     do(world, "write_text_file", path="/new/a.txt", content="One\n")
-    assert do(world, "write_text_file", path="/new/a.txt", content="Two", append=True)["characters"] == 7
+    assert do(world, "write_text_file", path="/new/a.txt", content="Two",
+              append=True)["characters"] == 7
     assert do(world, "search_file_text", text="two", folder="/new")["first"] == [
         {"path": "/new/a.txt", "line": 2, "text": "Two"}]
     assert do(world, "rename_path", source="/new", target="/moved")["moved"] == 2
     assert do(world, "list_folder", folder="/moved/")["entries"] == ["a.txt"]
     assert do(world, "read_text_file", path="/moved/a.txt")["content"] == "One\nTwo"
-    assert "cannot be moved into itself" in refused(world, "rename_path", source="/moved", target="/moved/inside")
-    assert refused(world, "rename_path", source=some, target="/moved/a.txt") == "/moved/a.txt: exists already"
+    assert "cannot be moved into itself" in refused(world, "rename_path", source="/moved",
+                                                    target="/moved/inside")
+    assert refused(world, "rename_path", source=some,
+                   target="/moved/a.txt") == "/moved/a.txt: exists already"
     assert refused(world, "delete_path", path="/moved") == "/moved: folder is not empty"
     assert do(world, "delete_path", path="/moved", with_content=True)["deleted"] == 2
-    assert refused(world, "read_text_file", path="/moved/a.txt") == "/moved/a.txt: no such file or folder"
-    assert refused(world, "write_text_file", path="/none/a.txt", content="") == "/none: no such file or folder"
+    assert refused(world, "read_text_file",
+                   path="/moved/a.txt") == "/moved/a.txt: no such file or folder"
+    assert refused(world, "write_text_file", path="/none/a.txt",
+                   content="") == "/none: no such file or folder"
 
 
-@pytest.mark.parametrize("path", ["../../etc/passwd", "/../etc/passwd", "~/.profile", "/proc/self/environ", __file__])
+@pytest.mark.parametrize("path",
+                         ["../../etc/passwd", "/../etc/passwd", "~/.profile", "/proc/self/environ",
+                          __file__])
 def test_no_path_leaves_the_sandbox(world: World, path: str) -> None:
     assert "no such file" in refused(world, "read_text_file", path=path)
     assert do(world, "list_folder", folder="/../..")["folder"] == "/"
-    assert do(world, "write_text_file", path="../x", content="")["path"] == "/x" and not Path("../x").exists()
+    assert do(world, "write_text_file", path="../x",
+              content="")["path"] == "/x" and not Path("../x").exists()
 
 
 def test_calendar(world: World) -> None:
@@ -178,8 +194,10 @@ def test_calendar(world: World) -> None:
     assert do(world, "find_gap", day=day, minutes=60)["start"] == f"{day} 10:00"
     assert do(world, "find_gap", day=day, minutes=240)["start"] == f"{day} 13:00"
     assert "no 600 minutes" in refused(world, "find_gap", day=day, minutes=600)
-    assert do(world, "shift_event", event_id=first["event_id"], start=f"{day} 09:00")["minutes"] == 120
-    assert [event["title"] for event in do(world, "show_agenda", day=day)["events"]] == ["Talk", "Lunch"]
+    assert do(world, "shift_event", event_id=first["event_id"],
+              start=f"{day} 09:00")["minutes"] == 120
+    assert [event["title"]
+            for event in do(world, "show_agenda", day=day)["events"]] == ["Talk", "Lunch"]
     do(world, "remove_event", event_id=first["event_id"])
     assert do(world, "find_events", words="TALK")["matches"] == 0
     assert "no event" in refused(world, "remove_event", event_id=first["event_id"])
@@ -193,13 +211,17 @@ def test_bank(world: World) -> None:
     assert accounts == {entry["kind"]: entry for entry in world.facts["bank"]["accounts"]}
     moved = do(world, "move_money", source=current, target=savings, amount=100.1, note="for later")
     assert moved["balance"] == pytest.approx(accounts["current"]["balance"] - 100.1)
-    assert sum(entry["balance"] for entry in do(world, "list_accounts")["accounts"]) == pytest.approx(total)
+    assert sum(entry["balance"]
+               for entry in do(world, "list_accounts")["accounts"]) == pytest.approx(total)
     do(world, "pay_payee", account=savings, payee="Rent Office West", amount=50)
     newest = do(world, "account_statement", account=savings, limit=2)["entries"]
-    assert [(entry["with"], entry["amount"]) for entry in newest] == [("Rent Office West", -50.0), (current, 100.1)]
+    assert [(entry["with"], entry["amount"])
+            for entry in newest] == [("Rent Office West", -50.0), (current, 100.1)]
     assert do(world, "account_statement", account=savings, since="2024-05-02")["entries"] == []
-    assert "holds only" in refused(world, "move_money", source=current, target=savings, amount=999_999)
-    assert "whole cents" in refused(world, "move_money", source=current, target=savings, amount=1.005)
+    assert "holds only" in refused(world, "move_money", source=current, target=savings,
+                                   amount=999_999)
+    assert "whole cents" in refused(world, "move_money", source=current, target=savings,
+                                    amount=1.005)
     assert "same account" in refused(world, "move_money", source=current, target=current, amount=1)
     assert "no open account" in refused(world, "account_balance", account="AC-1' OR 1=1 --")
     third = do(world, "add_account", kind="savings")["account"]
@@ -215,10 +237,12 @@ def test_shop(world: World) -> None:
     assert prices == sorted(prices)
     tools = do(world, "browse_products", category="garden")["products"]
     assert {product["category"] for product in tools} == {"garden"}
-    details = {id: do(world, "product_details", product_id=id) for id in (f"P{number}" for number in range(1, 17))}
+    details = {id: do(world, "product_details", product_id=id)
+               for id in (f"P{number}" for number in range(1, 17))}
     id, product = next((id, product) for id, product in details.items() if product["stock"] >= 2)
     assert "the cart is empty" in refused(world, "check_out", address="1 Elm Street")
-    assert do(world, "put_in_cart", product_id=id, quantity=2)["total"] == pytest.approx(2 * product["price"])
+    assert do(world, "put_in_cart", product_id=id,
+              quantity=2)["total"] == pytest.approx(2 * product["price"])
     assert f"only {product['stock']}" in refused(world, "put_in_cart", product_id=id, quantity=50)
     percent = do(world, "use_voucher", code=world.facts["shop"]["voucher"])["percent_off"]
     order = do(world, "check_out", address="1 Elm Street")
@@ -235,11 +259,13 @@ def test_shop(world: World) -> None:
 
 def test_mail(world: World) -> None:
     name, address = next(iter(world.facts["mail"]["contacts"].items()))
-    assert do(world, "find_contact", name=name.split()[0])["contacts"] == [{"name": name, "address": address}]
+    assert do(world, "find_contact",
+              name=name.split()[0])["contacts"] == [{"name": name, "address": address}]
     sent = do(world, "compose_mail", to=[name, "a@b.example"], subject="Plan", body="See you.")
     assert sent["to"] == [address, "a@b.example"]
     assert do(world, "open_mail", mail_id=sent["mail_id"])["body"] == "See you."
-    mails = do(world, "list_mails", folder="inbox")["mails"] + do(world, "list_mails", folder="archive")["mails"]
+    mails = do(world, "list_mails",
+               folder="inbox")["mails"] + do(world, "list_mails", folder="archive")["mails"]
     assert len(mails) == 6
     answer = do(world, "answer_mail", mail_id=mails[0]["mail_id"], body="Yes.")
     assert (answer["to"], answer["subject"]) == ([mails[0]["sender"]], f"Re: {mails[0]['subject']}")
@@ -248,9 +274,11 @@ def test_mail(world: World) -> None:
     assert mails[0]["mail_id"] not in [mail["mail_id"] for mail in
                                        do(world, "list_mails", only_unread=True)["mails"]]
     do(world, "file_mail", mail_id=sent["mail_id"], folder="trash")
-    assert "in trash already" in refused(world, "file_mail", mail_id=sent["mail_id"], folder="trash")
+    assert "in trash already" in refused(world, "file_mail", mail_id=sent["mail_id"],
+                                         folder="trash")
     assert do(world, "find_mails", words="SEE YOU")["mails"][0]["mail_id"] == sent["mail_id"]
-    assert "neither an address" in refused(world, "compose_mail", to=["Nobody"], subject="", body="")
+    assert "neither an address" in refused(world, "compose_mail", to=["Nobody"], subject="",
+                                           body="")
 
 
 def test_travel(world: World) -> None:
@@ -258,9 +286,11 @@ def test_travel(world: World) -> None:
     flights = do(world, "find_flights", **trip)["flights"]
     assert len(flights) == 2
     flight, seats = flights[0], flights[0]["seats"]
-    booked = do(world, "reserve_flight", flight_id=flight["flight_id"], day=trip["day"], passengers=["Ana"])
+    booked = do(world, "reserve_flight", flight_id=flight["flight_id"], day=trip["day"],
+                passengers=["Ana"])
     assert booked["price"] == flight["price"]
-    left = {entry["flight_id"]: entry["seats"] for entry in do(world, "find_flights", **trip)["flights"]}
+    left = {entry["flight_id"]: entry["seats"]
+            for entry in do(world, "find_flights", **trip)["flights"]}
     assert left[flight["flight_id"]] == seats - 1
     assert "cannot be booked" in refused(world, "find_flights", **trip | {"day": "2024-04-30"})
     hotel = do(world, "find_hotels", city="Oslo")["hotels"][0]
@@ -268,21 +298,25 @@ def test_travel(world: World) -> None:
     rooms = 0
     while "error" not in world.call(call("reserve_hotel", **stay)):
         rooms += 1
-    assert 1 <= rooms <= 6 and refused(world, "reserve_hotel", **stay) == f"{hotel['hotel_id']} is full on 2024-05-20"
+    assert 1 <= rooms <= 6 and refused(world, "reserve_hotel",
+                                       **stay) == f"{hotel['hotel_id']} is full on 2024-05-20"
     do(world, "reserve_hotel", **stay | {"arrival": "2024-05-22"})
     bookings = do(world, "list_bookings")
     assert bookings["total"] == flight["price"] + 2 * hotel["price"] * (rooms + 1)
     for booking in bookings["bookings"][:2]:
-        assert do(world, "cancel_booking", booking_id=booking["booking_id"])["refund"] == booking["price"]
+        assert do(world, "cancel_booking",
+                  booking_id=booking["booking_id"])["refund"] == booking["price"]
     assert do(world, "reserve_hotel", **stay) and "no booking" in refused(
         world, "cancel_booking", booking_id=booked["booking_id"])
 
 
 @pytest.mark.parametrize("name, arguments, expected", [
-    ("convert_measure", {"value": 3, "source": "mile", "target": "km"}, {"value": 4.828032, "unit": "km"}),
+    ("convert_measure", {"value": 3, "source": "mile", "target": "km"},
+     {"value": 4.828032, "unit": "km"}),
     ("convert_measure", {"value": 100, "source": "celsius", "target": "fahrenheit"},
      {"value": 212, "unit": "fahrenheit"}),
-    ("convert_measure", {"value": -500, "source": "celsius", "target": "kelvin"}, "below absolute zero"),
+    ("convert_measure", {"value": -500, "source": "celsius", "target": "kelvin"},
+     "below absolute zero"),
     ("convert_measure", {"value": 1, "source": "kg", "target": "km"}, "unit of mass, km of length"),
     ("calculate", {"operation": "add", "a": 0.1, "b": 0.2}, {"value": 0.3}),
     ("calculate", {"operation": "divide", "a": 1, "b": 0}, "division by zero"),
@@ -295,7 +329,8 @@ def test_travel(world: World) -> None:
      {"count": 3, "sum": 9, "mean": 3, "median": 2, "smallest": 1, "largest": 6}),
     ("recall_value", {"name": "none"}, "nothing is stored"),
 ])
-def test_numbers(world: World, name: str, arguments: dict[str, Any], expected: dict[str, Any] | str) -> None:
+def test_numbers(world: World, name: str, arguments: dict[str, Any],
+                 expected: dict[str, Any] | str) -> None:
     answer = world.call(Call(name=name, arguments=arguments))
     assert expected in answer["error"] if isinstance(expected, str) else answer == expected
 
@@ -310,19 +345,23 @@ def test_numbers_are_remembered(world: World) -> None:
 
 def listed(folder: Path, monkeypatch: pytest.MonkeyPatch, *sources: object) -> list[Tool]:
     """What synthesize_tools.py --tools writes."""
-    monkeypatch.setattr(sys, "argv", ["x", "--tools", *map(str, sources), "--set", f"run_dir={folder}"])
+    monkeypatch.setattr(sys, "argv",
+                        ["x", "--tools", *map(str, sources), "--set", f"run_dir={folder}"])
     synthesize_tools.main()
     return list(read_jsonl(folder / "tools.jsonl", Tool))
 
 
-def test_their_tools_are_listed_alone_or_beside_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_their_tools_are_listed_alone_or_beside_others(tmp_path: Path,
+                                                       monkeypatch: pytest.MonkeyPatch) -> None:
     assert listed(tmp_path, monkeypatch, "backends") == TOOLS
     assert listed(tmp_path, monkeypatch, "catalogue", "backends") == [*catalogue("train"), *TOOLS]
     other = msgspec.structs.replace(MENU, name="move_money")
     write_jsonl(tmp_path / "some.jsonl", [MENU, other, NAMED["pay_payee"]])
     assert listed(tmp_path, monkeypatch, "backends", tmp_path / "some.jsonl") == [*TOOLS, MENU]
-    refused = [json.loads(line) for line in (tmp_path / "tools_refused.jsonl").read_bytes().splitlines()]
-    assert [(entry["place"], entry["code"]) for entry in refused] == [("some.jsonl:2", "duplicate_name")]
+    refused = [json.loads(line)
+               for line in (tmp_path / "tools_refused.jsonl").read_bytes().splitlines()]
+    assert [(entry["place"], entry["code"])
+            for entry in refused] == [("some.jsonl:2", "duplicate_name")]
     counts = read_meta(tmp_path / "tools.jsonl").counts
     assert counts == {"duplicate_name": 1, "imported": len(TOOLS) + 1, "repeated": 1}
 
@@ -332,11 +371,13 @@ def test_their_tools_are_listed_alone_or_beside_others(tmp_path: Path, monkeypat
 
 def test_worlds_repeat_by_seed_and_are_apart() -> None:
     first, again, other = (World(TOOLS, DAY, seed) for seed in ("0:d1", "0:d1", "0:d2"))
-    assert first.facts == again.facts and all(first.facts[domain] != other.facts[domain] for domain in DOMAINS)
+    assert first.facts == again.facts and all(first.facts[domain] != other.facts[domain]
+                                              for domain in DOMAINS)
     do(first, "write_text_file", path="/mine", content="")
     do(first, "add_account", kind="current")
     assert "/mine" not in str(again.call(call("list_folder")))
-    assert len(do(again, "list_accounts")["accounts"]) == 2 and len(do(first, "list_accounts")["accounts"]) == 3
+    assert (len(do(again, "list_accounts")["accounts"]) == 2
+            and len(do(first, "list_accounts")["accounts"]) == 3)
 
 
 @pytest.mark.parametrize("domain", DOMAINS)
@@ -352,14 +393,17 @@ def test_a_tool_of_the_same_name_with_other_parameters_has_no_backend() -> None:
     assert not World([Tool(name="move_money")], DAY, "").runs("move_money")
 
 
-HOSTILE = ["", " ", "/", "..", "../../etc/passwd", "a\x00b", "'; DROP TABLE accounts; --", "$(reboot)", "__class__",
-           "{0.__init__}", "%s%n", "E1", "P1", "O1", "M1", "F1", "H1", "B1", "inbox", "9999-12-31",
-           "0001-01-01", "2024-05-03", "9999-12-31 23:59", "0001-01-01 00:00", "2024-05-03 10:00", "x" * 6000, "🦊", "a@b.c",
+HOSTILE = ["", " ", "/", "..", "../../etc/passwd", "a\x00b", "'; DROP TABLE accounts; --",
+           "$(reboot)", "__class__", "{0.__init__}", "%s%n", "E1", "P1", "O1", "M1", "F1", "H1",
+           "B1", "inbox", "9999-12-31", "0001-01-01", "2024-05-03", "9999-12-31 23:59",
+           "0001-01-01 00:00", "2024-05-03 10:00", "x" * 6000, "🦊", "a@b.c",
            "１"]
-LEAVES = (st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) |
-          st.sampled_from([0, -1, 1, 2**63, -2**63, 10**400, 1e308, 5e-324, 30]) | st.text() | st.sampled_from(HOSTILE))
-JSON = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=3),
-                    max_leaves=8)
+LEAVES = (st.none() | st.booleans() | st.integers()
+          | st.floats(allow_nan=False, allow_infinity=False)
+          | st.sampled_from([0, -1, 1, 2**63, -2**63, 10**400, 1e308, 5e-324, 30]) | st.text()
+          | st.sampled_from(HOSTILE))
+JSON = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=4)
+                    | st.dictionaries(st.text(), inner, max_size=3), max_leaves=8)
 
 
 def fitting(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
@@ -370,7 +414,8 @@ def fitting(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
         return st.lists(fitting(schema["items"]), max_size=5)
     low, high = schema.get("minimum", -10**6), schema.get("maximum", 10**6)
     return {"string": st.sampled_from(HOSTILE) | st.text(min_size=1), "boolean": st.booleans(),
-            "integer": st.integers(int(low), int(high)), "number": st.floats(low, high) | st.sampled_from([low, high])
+            "integer": st.integers(int(low), int(high)),
+            "number": st.floats(low, high) | st.sampled_from([low, high])
             }[schema["type"]]
 
 
@@ -381,11 +426,14 @@ def hostile_calls(draw: st.DrawFn, domain: str) -> list[Call]:
     made = []
     for tool in draw(st.lists(alike, min_size=1, max_size=8)):
         near = st.fixed_dictionaries({}, optional={name: fitting(schema) | fitting(schema) | JSON
-                                                   for name, schema in tool.parameters["properties"].items()})
-        whole = st.fixed_dictionaries({name: fitting(schema) for name, schema in tool.parameters["properties"].items()})
+                                                   for name, schema
+                                                   in tool.parameters["properties"].items()})
+        whole = st.fixed_dictionaries(
+            {name: fitting(schema) for name, schema in tool.parameters["properties"].items()})
         made.append(Call(name=tool.name, arguments=draw(whole | near)))
         if draw(st.integers(0, 9)) == 0:
-            made.append(Call(name=tool.name, arguments=draw(st.dictionaries(st.text(), JSON, max_size=4))))
+            made.append(
+                Call(name=tool.name, arguments=draw(st.dictionaries(st.text(), JSON, max_size=4))))
     return made
 
 
@@ -404,17 +452,21 @@ def test_any_arguments_give_a_json_object(domain: str, data: st.DataObject) -> N
 # In a dialog
 
 
-SCENE = Scene(id="d000000", tools=[MENU, NAMED["write_text_file"], NAMED["read_text_file"]], date=DAY, messages=100)
+SCENE = Scene(id="d000000", tools=[MENU, NAMED["write_text_file"], NAMED["read_text_file"]],
+              date=DAY, messages=100)
 NOTE = Need(kind="multi-step", tools=["write_text_file", "read_text_file"], text="keeps a menu")
 
 
 def test_code_answers_where_a_tool_has_a_backend_and_the_model_elsewhere() -> None:
-    steps = [calls(*(call("write_text_file", path="/m", content=text, append=True) for text in "abc"),
-                   call("getMenu", restaurant="Iris")),
-             calls(call("read_text_file", path="/m"), call("read_text_file", path="/none")), "Done."]
-    ask = Scripted(planner=[plan(NOTE)], user=["Keep it."], assistant=twice(*steps), tool=[result(menu=["soup"])])
+    steps = [
+        calls(*(call("write_text_file", path="/m", content=text, append=True) for text in "abc"),
+              call("getMenu", restaurant="Iris")),
+        calls(call("read_text_file", path="/m"), call("read_text_file", path="/none")), "Done."]
+    ask = Scripted(planner=[plan(NOTE)], user=["Keep it."], assistant=twice(*steps),
+                   tool=[result(menu=["soup"])])
     dialog, _ = asyncio.run(play(SCENE, ask, Dialogs(), seed=0))
-    results = [(json.loads(message.content), message.failed) for message in dialog.messages if message.role == "tool"]
+    results = [(json.loads(message.content), message.failed)
+               for message in dialog.messages if message.role == "tool"]
     assert results == [*(({"path": "/m", "characters": number}, False) for number in (1, 2, 3)),
                        ({"menu": ["soup"]}, False), ({"path": "/m", "content": "abc"}, False),
                        ({"error": "/none: no such file or folder"}, True)]
@@ -423,10 +475,11 @@ def test_code_answers_where_a_tool_has_a_backend_and_the_model_elsewhere() -> No
 
 def test_planner_and_user_know_the_world_and_the_assistant_does_not() -> None:
     def shown(scene: Scene) -> dict[str, bool]:
-        ask = Scripted(planner=[plan(msgspec.structs.replace(NOTE, tools=["getMenu"]))], user=["Hi."],
-                       assistant=twice("Done."))
+        ask = Scripted(planner=[plan(msgspec.structs.replace(NOTE, tools=["getMenu"]))],
+                       user=["Hi."], assistant=twice("Done."))
         asyncio.run(play(scene, ask, Dialogs(), seed=0))
-        return {role: "<world>\n" in str(chats).replace("\\n", "\n") for role, chats in ask.asked.items()}
+        return {role: "<world>\n" in str(chats).replace("\\n", "\n")
+                for role, chats in ask.asked.items()}
 
     assert shown(SCENE) == {"planner": True, "user": True, "assistant": False}
     assert not any(shown(msgspec.structs.replace(SCENE, tools=[MENU])).values())

@@ -1,12 +1,13 @@
-"""What a folder of results was begun with: other settings are refused, a revision counts once it is known."""
+"""What a folder of results was begun with: other settings are refused, a revision counts once it is
+known."""
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
 
-from bfcl.begun import go_on, model_settings, once_served
-from looptool.records import InputError
+from bfcl.resume import go_on, model_settings, once_served
+from looptool.errors import InputError
 
 SETTINGS = model_settings("some/one", []) | {"prompt": "full"}
 
@@ -27,7 +28,8 @@ def test_a_model_that_the_server_downloads_can_be_gone_on_with(hub: Path, tmp_pa
     known = SETTINGS | {"revision": "commit abc"}
     assert once_served(path, "bfcl", SETTINGS, 0) == known == go_on(path, "bfcl", known)
     hub.unlink()
-    assert once_served(path, "bfcl", go_on(path, "bfcl", SETTINGS), 0) == known, "a cleared cache is no other model"
+    assert once_served(path, "bfcl", go_on(path, "bfcl", SETTINGS),
+                       0) == known, "a cleared cache is no other model"
     hub.write_text("def")
     with pytest.raises(InputError, match='revision: "commit abc" -> "commit def".*--fresh'):
         once_served(path, "bfcl", SETTINGS, 0)
@@ -42,18 +44,23 @@ def test_other_settings_are_refused_and_a_checkpoint_is_hashed_once(tmp_path: Pa
 
 
 def test_another_context_is_refused_once_it_is_known(tmp_path: Path) -> None:
-    path, longer = tmp_path / "run.json", model_settings(str(tmp_path), ["--max-model-len", "40960"])
+    path, longer = tmp_path / "run.json", model_settings(str(tmp_path),
+                                                         ["--max-model-len", "40960"])
     ours = model_settings(str(tmp_path), [])
     assert once_served(path, "bfcl", go_on(path, "bfcl", ours), 4096)["context"] == 4096
     assert go_on(path, "bfcl", ours)["context"] == 4096
-    for other in (lambda: go_on(path, "bfcl", longer), lambda: once_served(path, "bfcl", ours, 8192)):
+    for other in (lambda: go_on(path, "bfcl", longer),
+                  lambda: once_served(path, "bfcl", ours, 8192)):
         with pytest.raises(InputError, match="context: 4096 -> .*--fresh"):
             other()
 
 
 def test_flags_of_the_server_that_move_a_score_are_settings(tmp_path: Path) -> None:
     path = tmp_path / "run.json"
-    go_on(path, "bfcl", model_settings("some/one", ["-tp", "8", "--dtype=half", "--revision", "abcdef0"]))
-    go_on(path, "bfcl", model_settings("some/one", ["--dtype=half", "--revision", "abcdef0", "--port", "81"]))
+    go_on(path, "bfcl",
+          model_settings("some/one", ["-tp", "8", "--dtype=half", "--revision", "abcdef0"]))
+    go_on(path, "bfcl",
+          model_settings("some/one", ["--dtype=half", "--revision", "abcdef0", "--port", "81"]))
     with pytest.raises(InputError, match='server_flags'):
-        go_on(path, "bfcl", model_settings("some/one", ["--quantization", "fp8", "--revision", "abcdef0"]))
+        go_on(path, "bfcl",
+              model_settings("some/one", ["--quantization", "fp8", "--revision", "abcdef0"]))

@@ -1,4 +1,5 @@
-"""How an evaluation on BFCL ends before its time: by Ctrl-C or SIGTERM, with the server that it has started."""
+"""How an evaluation on BFCL ends before its time: by Ctrl-C or SIGTERM, with the server that it has
+started."""
 from __future__ import annotations
 
 import os
@@ -12,11 +13,11 @@ import pytest
 from test_bfcl_scores import SAMPLING
 from test_bfcl import STUDENT, environment, v3
 
-from bfcl.ask import Asker, ServerGone
 from bfcl.measure import _ended_by_signals
-from bfcl.served import Served
-from looptool.config import ROOT
-from looptool.records import InputError
+from bfcl.serving.ask import Asker, ServerGone
+from bfcl.serving.served_model import Served
+from looptool.config_file import ROOT
+from looptool.errors import InputError
 
 FAKE_VLLM = """
 import os, sys, time
@@ -26,10 +27,12 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         if {loads!r}: time.sleep(60)
         body = b'{{"data": [{{"id": "m"}}], "version": "9"}}'
-        self.send_response(200), self.send_header("Content-Length", str(len(body))), self.end_headers(), self.wfile.write(body)
+        self.send_response(200), self.send_header("Content-Length", str(len(body)))
+        self.end_headers(), self.wfile.write(body)
     def do_POST(self):
         open({asked!r}, "w"), time.sleep(60)
-ThreadingHTTPServer(("127.0.0.1", int(sys.argv[sys.argv.index("--port") + 1])), Handler).serve_forever()
+port = int(sys.argv[sys.argv.index("--port") + 1])
+ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
 """
 PYTHON = """#!/bin/bash
 PYTHONPATH="{path}" exec {real} "$@"
@@ -56,17 +59,21 @@ def gone(pid: int) -> bool:
 @pytest.mark.parametrize("sign, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 @pytest.mark.parametrize("asking", [False, True], ids=["while it loads", "while it is asked"])
 @pytest.mark.parametrize("base", [[], ["--base"]], ids=["the model", "the base"])
-def test_the_server_ends_with_the_command(tmp_path: Path, sign: int, code: int, asking: bool, base: list[str]) -> None:
+def test_the_server_ends_with_the_command(tmp_path: Path, sign: int, code: int, asking: bool,
+                                          base: list[str]) -> None:
     pid, asked = tmp_path / "pid", tmp_path / "asked"
     module = tmp_path / "vllm" / "entrypoints" / "openai" / "api_server.py"
     module.parent.mkdir(parents=True)
     module.write_text(FAKE_VLLM.format(pid=str(pid), asked=str(asked), loads=not asking))
     (tmp_path / "python").write_text(PYTHON.format(path=tmp_path, real=sys.executable))
     (tmp_path / "python").chmod(0o755)
-    flags = ["--model", str(STUDENT), "--out", str(tmp_path / "out"), "--subset", "1", "--categories", "simple", *base]
+    flags = ["--model", str(STUDENT), "--out", str(tmp_path / "out"), "--subset", "1",
+             "--categories", "simple", *base]
     process = subprocess.Popen(
-        ["bash", str(ROOT / "scripts" / "09_evaluate_bfcl.sh"), "--set", f"run_dir={tmp_path}", *flags],
-        env=environment() | {"SERVE_PYTHON": str(tmp_path / "python")}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        ["bash", str(ROOT / "scripts" / "09_evaluate_bfcl.sh"), "--set", f"run_dir={tmp_path}",
+         *flags],
+        env=environment() | {"SERVE_PYTHON": str(tmp_path / "python")}, stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE)
     wait_for(pid)
     while asking and not asked.exists() and process.poll() is None:
         time.sleep(0.05)
@@ -85,13 +92,16 @@ def asker():
     return Asker("http://127.0.0.1:9/v1", "m", SAMPLING, pauses=())
 
 
-@pytest.mark.parametrize("sign, error", [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
-def test_a_signal_ends_the_asking_and_then_does_what_it_always_does(asker, monkeypatch, sign, error) -> None:
+@pytest.mark.parametrize("sign, error",
+                         [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
+def test_a_signal_ends_the_asking_and_then_does_what_it_always_does(asker, monkeypatch, sign,
+                                                                    error) -> None:
     ended = []
     handlers = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        with pytest.raises(error), _ended_by_signals(asker, Served("", "m", end=lambda: ended.append(1))):
+        with pytest.raises(error), _ended_by_signals(asker,
+                                                     Served("", "m", end=lambda: ended.append(1))):
             signal.raise_signal(sign)
             with pytest.raises(ServerGone, match="interrupted"):
                 asker([])
@@ -118,6 +128,7 @@ def test_in_the_background_ctrl_c_is_not_meant_for_the_asking(asker) -> None:
 
 def test_a_server_that_is_gone_is_an_error_of_its_own(asker) -> None:
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(InputError, match="start the server again"), _ended_by_signals(asker, Served("", "m")):
+    with pytest.raises(InputError,
+                       match="start the server again"), _ended_by_signals(asker, Served("", "m")):
         asker([])
     assert signal.getsignal(signal.SIGTERM) is before

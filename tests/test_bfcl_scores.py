@@ -1,4 +1,5 @@
-"""Around the benchmark, without it: figures and tables, what is kept of a broken run, client, server, curves."""
+"""Around the benchmark, without it: figures and tables, what is kept of a broken run, client,
+server, curves."""
 from __future__ import annotations
 
 import contextlib
@@ -16,17 +17,18 @@ import pytest
 from golden_files import FOLDER
 from local_server import LocalServer, completion
 
-from bfcl import fetching
-from bfcl.ask import Asker, ContextFull, ServerGone
 from bfcl.card import NEUTRAL, Sampling, Scored, write_card
 from bfcl.curves import named
-from bfcl.results import check_results, read_results, remove_failures
-from bfcl.scores import V3, Tally, accuracy, figures, read_tallies, score_table, tallies_of
-from bfcl.served import NoServer, Served, find_server, refuse_another, telling, value_of
-from bfcl.server import server
+from bfcl.official.results import check_results, read_results, remove_failures
+from bfcl.official.scores import V3, Tally, accuracy, figures, read_tallies, score_table, tallies_of
+from bfcl.serving import fetch as fetching
+from bfcl.serving.ask import Asker, ContextFull, ServerGone
+from bfcl.serving.served_model import (
+    NoServer, Served, find_server, refuse_another, telling, value_of)
+from bfcl.serving.server import server
 from bfcl.subset import chosen, scope
-from looptool.config import ROOT
-from looptool.records import InputError
+from looptool.config_file import ROOT
+from looptool.errors import InputError
 from test_card import CARD
 
 SAMPLING = Sampling(thinking=False, temperature=0.5, top_p=0.9, max_tokens=4096, others=NEUTRAL)
@@ -34,25 +36,31 @@ CHAT = [{"role": "user", "content": "Hi"}]
 OFFICIAL = json.loads((FOLDER / "bfcl_v3_official.json").read_text())
 
 
-def scored(benchmark: str = "BFCL v3", scope: str = "full", share: float = 1.0, **card: object) -> Scored:
+def scored(benchmark: str = "BFCL v3", scope: str = "full", share: float = 1.0,
+           **card: object) -> Scored:
     """The official example's entries, of which a share is right."""
     counts = {category: total for category, (_, total) in OFFICIAL["right"].items()}
-    return Scored(card=msgspec.structs.replace(CARD, benchmark=benchmark, scope=scope, counts=counts, **card),
-                  scores={}, correct={category: round(share * total) for category, total in counts.items()})
+    return Scored(card=msgspec.structs.replace(CARD, benchmark=benchmark, scope=scope,
+                                               counts=counts, **card),
+                  scores={},
+                  correct={category: round(share * total) for category, total in counts.items()})
 
 
 def test_the_figures_are_those_of_the_official_table(tmp_path: Path) -> None:
     for category, (correct, total) in OFFICIAL["right"].items():
         (tmp_path / f"BFCL_v3_{category}_score.json").write_text(
-            json.dumps({"accuracy": correct / total, "correct_count": correct, "total_count": total}) + '\n{"id": "x"}')
+            json.dumps({"accuracy": correct / total, "correct_count": correct,
+                        "total_count": total}) + '\n{"id": "x"}')
     ours = figures("BFCL v3", read_tallies(tmp_path))
     official = OFFICIAL["data_overall.csv of bfcl-eval 2025.6.14"]
-    assert ours == pytest.approx({name: float(value.rstrip("%")) for name, value in official.items()}, abs=0.00501)
+    assert ours == pytest.approx(
+        {name: float(value.rstrip("%")) for name, value in official.items()}, abs=0.00501)
 
 
 def test_a_score_of_v4_is_read_under_its_name_of_v3(tmp_path: Path) -> None:
     (tmp_path / "non_live").mkdir()
-    (tmp_path / "non_live" / "BFCL_v4_simple_java_score.json").write_text('{"correct_count": 3, "total_count": 4}\n')
+    (tmp_path / "non_live" / "BFCL_v4_simple_java_score.json").write_text(
+        '{"correct_count": 3, "total_count": 4}\n')
     assert read_tallies(tmp_path) == {"java": Tally(3, 4)}
 
 
@@ -120,25 +128,30 @@ FULL = {"id": "multi_turn_base_1", "result": "Error during inference: context fu
 
 def test_failures_and_torn_lines_are_asked_again_and_all_else_is_kept(tmp_path: Path) -> None:
     good = {"id": "live_relevance_3-3-0", "result": "Hello"}
-    write_results(tmp_path, good, FAILED, good, FULL, FULL | {"id": "irrelevance_2"}, tail='{"id": "simple_9", "res')
+    write_results(tmp_path, good, FAILED, good, FULL, FULL | {"id": "irrelevance_2"},
+                  tail='{"id": "simple_9", "res')
     assert remove_failures(tmp_path, {}) == 3
     assert [result for _, result in read_results(tmp_path)] == [good, good, FULL]
 
 
 def test_an_id_that_stands_for_two_tasks_needs_two_results(tmp_path: Path) -> None:
-    good, other = ({"id": id, "result": "Hello", "finish": ["stop"]} for id in ("live_relevance_3-3-0", "simple_1"))
+    good, other = ({"id": id, "result": "Hello", "finish": ["stop"]}
+                   for id in ("live_relevance_3-3-0", "simple_1"))
     ids = {"live_relevance": [good["id"]] * 2, "simple": ["simple_1"]}
     write_results(tmp_path, good, other)
-    with pytest.raises(InputError, match="1 entries have no result, the first live_relevance_3-3-0"):
+    with pytest.raises(InputError,
+                       match="1 entries have no result, the first live_relevance_3-3-0"):
         check_results(tmp_path, ids)
-    assert remove_failures(tmp_path, ids) == 1 and [result for _, result in read_results(tmp_path)] == [other]
+    assert (remove_failures(tmp_path, ids) == 1
+            and [result for _, result in read_results(tmp_path)] == [other])
     write_results(tmp_path, good, other, good)
     assert remove_failures(tmp_path, ids) == 3 and not check_results(tmp_path, ids)
 
 
 def test_no_failure_is_ever_scored(tmp_path: Path) -> None:
     write_results(tmp_path, FAILED)
-    with pytest.raises(InputError, match="1 of 1 entries failed.*irrelevance_1.*status 500.*asked again"):
+    with pytest.raises(InputError,
+                       match="1 of 1 entries failed.*irrelevance_1.*status 500.*asked again"):
         check_results(tmp_path, {"irrelevance": ["irrelevance_1"]})
     write_results(tmp_path, FULL)
     with pytest.raises(InputError, match="1 entries have no result, the first simple_4"):
@@ -148,9 +161,11 @@ def test_no_failure_is_ever_scored(tmp_path: Path) -> None:
 def test_poor_replies_are_counted(tmp_path: Path) -> None:
     broken = "<tool_call>\n{\"name\": \n</tool_call>"
     write_results(tmp_path, FULL, {"id": "simple_1", "result": broken, "finish": ["length"]},
-                  {"id": "multi_turn_base_2", "result": [["fine"], [broken, broken]], "finish": ["stop", "length", "length"]},
+                  {"id": "multi_turn_base_2", "result": [["fine"], [broken, broken]],
+                   "finish": ["stop", "length", "length"]},
                   {"id": "simple_2", "result": "fine", "finish": ["stop"]},
-                  {"id": "irrelevance_3", "result": '```json\n{"name": "f", "arguments": {}}\n```', "finish": ["stop"]},
+                  {"id": "irrelevance_3", "result": '```json\n{"name": "f", "arguments": {}}\n```',
+                   "finish": ["stop"]},
                   {"id": "live_irrelevance_7-1-0", "result": "", "finish": ["length"]})
     assert check_results(tmp_path, {}) == {"context_full": 1, "malformed": 2, "cut": 2,
                                            "cut where no call is asked for": 1,
@@ -159,19 +174,23 @@ def test_poor_replies_are_counted(tmp_path: Path) -> None:
 
 def test_a_request_says_how_to_draw() -> None:
     with LocalServer(lambda payload: completion("<think>\nwell\n</think>\n\nHello")) as local:
-        given = msgspec.json.decode(msgspec.json.encode(SAMPLING), type=Sampling)  # as the base model's process
+        # as the base model's process
+        given = msgspec.json.decode(msgspec.json.encode(SAMPLING), type=Sampling)
         reply = Asker(local.url, "m", given)(CHAT, [{"type": "function"}], "simple_1")
         assert (reply.text, reply.reasoning, reply.completion_tokens) == ("Hello", "well", 3)
         request, = local.payloads
-        assert request["messages"] == CHAT and request["user"] == "simple_1" and request["tool_choice"] == "none"
+        assert (request["messages"] == CHAT and request["user"] == "simple_1"
+                and request["tool_choice"] == "none")
         assert (request["temperature"], request["top_p"], request["max_tokens"]) == (0.5, 0.9, 4096)
-        assert request["chat_template_kwargs"] == {"enable_thinking": False} and request["skip_special_tokens"] is False
+        assert (request["chat_template_kwargs"] == {"enable_thinking": False}
+                and request["skip_special_tokens"] is False)
         assert NEUTRAL.items() <= request.items() and isinstance(request["top_k"], int)
 
 
 TOO_LONG = pytest.mark.parametrize("said", [
-    "This model's maximum context length is 2048 tokens", "please pass a smaller max_model_len", "max_tokens is too large: 4096",
-    "the request exceeds the available context size", '{"code": "context_length_exceeded"}'])
+    "This model's maximum context length is 2048 tokens", "please pass a smaller max_model_len",
+    "max_tokens is too large: 4096", "the request exceeds the available context size",
+    '{"code": "context_length_exceeded"}'])
 
 
 @TOO_LONG
@@ -182,13 +201,15 @@ def test_a_context_that_is_nearly_full_gets_a_shorter_reply_and_a_full_one_none(
 
     with LocalServer(lambda payload: completion("Hello"), fault=fault) as local:
         ask = Asker(local.url, "m", SAMPLING)
-        assert ask(CHAT).text == "Hello" and [payload["max_tokens"] for payload in local.payloads] == [4096, 1024]
+        assert ask(CHAT).text == "Hello" and [payload["max_tokens"]
+                                              for payload in local.payloads] == [4096, 1024]
         with pytest.raises(ContextFull, match="^context full: "):
             ask([{"role": "user", "content": "full"}])
 
 
 def test_what_may_pass_is_tried_again_and_what_may_not_is_raised() -> None:
-    answers: dict[str, str | tuple[int, bytes]] = {"busy": "503", "torn": "cut_json", "reset": "reset"}
+    answers: dict[str, str | tuple[int, bytes]] = {"busy": "503", "torn": "cut_json",
+                                                   "reset": "reset"}
 
     def fault(payload: dict, tries: int) -> str | tuple[int, bytes] | None:
         kind = payload["messages"][0]["content"]
@@ -206,7 +227,8 @@ def test_what_may_pass_is_tried_again_and_what_may_not_is_raised() -> None:
 
 
 @pytest.mark.parametrize("status, says", [
-    *((status, "bad gateway") for status in (500, 502, 503, 504)), (429, "the server is too busy; .* --in-flight")])
+    *((status, "bad gateway") for status in (500, 502, 503, 504)),
+    (429, "the server is too busy; .* --in-flight")])
 def test_a_gateway_without_its_server_is_a_server_that_is_gone(status: int, says: str) -> None:
     with LocalServer(fault=lambda payload, tries: (status, b"bad gateway")) as local:
         ask = Asker(local.url, "m", SAMPLING, pauses=(0, 0))
@@ -219,7 +241,8 @@ def test_a_gateway_without_its_server_is_a_server_that_is_gone(status: int, says
 
 def test_a_server_that_answers_others_fails_only_this_request() -> None:
     def fault(payload: dict, tries: int) -> tuple[int, bytes] | None:
-        return {"broken": (500, b"bug"), "busy": (429, b"Rate limit reached")}.get(payload["messages"][0]["content"])
+        return {"broken": (500, b"bug"),
+                "busy": (429, b"Rate limit reached")}.get(payload["messages"][0]["content"])
 
     with LocalServer(lambda payload: completion("Hello"), fault=fault) as local:
         ask, done = Asker(local.url, "m", SAMPLING, pauses=(0.2, 0.2)), threading.Event()
@@ -231,16 +254,19 @@ def test_a_server_that_answers_others_fails_only_this_request() -> None:
         thread = threading.Thread(target=others)
         thread.start()
         try:
-            for content, says in (("broken", "status 500: bug"), ("busy", "status 429: the server is too busy")):
+            for content, says in (("broken", "status 500: bug"),
+                                  ("busy", "status 429: the server is too busy")):
                 with pytest.raises(RuntimeError, match=says) as raised:
                     ask([{"role": "user", "content": content}])
-                assert "Rate limit" not in str(raised.value)  # by these words bfcl-eval plays a task a second time
+                # by these words bfcl-eval plays a task a second time
+                assert "Rate limit" not in str(raised.value)
         finally:
             done.set()
             thread.join()
 
 
-def test_a_host_that_drops_packets_is_a_server_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_that_drops_packets_is_a_server_that_is_gone(
+        monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetching, "LONGEST_CONNECT", 0.3)
     with contextlib.ExitStack() as sockets:
         deaf = sockets.enter_context(socket.socket())
@@ -256,7 +282,8 @@ def test_a_host_that_drops_packets_is_a_server_that_is_gone(monkeypatch: pytest.
         assert time.monotonic() - started < 10
 
 
-def test_a_server_may_think_longer_than_it_may_take_to_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_may_think_longer_than_it_may_take_to_be_reached(
+        monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetching, "LONGEST_CONNECT", 0.2)
     with LocalServer(lambda payload: completion("Hello"), latency=0.6) as local:
         assert Asker(local.url, "m", SAMPLING, pauses=())(CHAT).text == "Hello"
@@ -285,12 +312,14 @@ def test_a_server_that_is_gone_ends_the_run_for_all_threads() -> None:
 def test_the_server_says_what_it_serves(tmp_path: Path) -> None:
     with LocalServer() as local:
         local.models = [{"id": "a", "root": str(tmp_path), "max_model_len": 4096}, {"id": "b"}]
-        for found in (find_server(local.url, wanted="a"), find_server(local.url, "a"), find_server(local.url, str(tmp_path))):
+        for found in (find_server(local.url, wanted="a"), find_server(local.url, "a"),
+                      find_server(local.url, str(tmp_path))):
             assert (found.name, found.root, found.context) == ("a", str(tmp_path), 4096)
         assert found.shown_as("a") == str(tmp_path) and found.shown_as("org/a") == f"a, {tmp_path}"
         with pytest.raises(InputError, match="serves a, b; name one"):
             find_server(local.url, "c")
-        with pytest.raises(InputError, match="has loaded"), server(str(ROOT), local.url, "a", [], tmp_path / "log"):
+        with pytest.raises(InputError, match="has loaded"), server(str(ROOT), local.url, "a", [],
+                                                                   tmp_path / "log"):
             pass
         local.models_status = 401
         with pytest.raises(InputError, match="OPENAI_API_KEY") as refused:
@@ -303,18 +332,24 @@ def test_the_server_says_what_it_serves(tmp_path: Path) -> None:
     ("Qwen/Qwen3-8B", "m", "/cache/models--Qwen--Qwen3-8B/snapshots/1f", True),
     ("Qwen/Qwen3-8B", "m", "/models/Qwen3-8B", True), ("Qwen/Qwen3-8B", "m", "", True),
     ("Qwen/Qwen3-8B", "Qwen/Qwen3-32B", "", False), ("Qwen/Qwen3-8B", "m", "Qwen/Qwen3-32B", False),
-    ("Qwen/Qwen3-8B", "m", "/models/Qwen3-8B-Base", False), ("Qwen/Qwen3-8B", "m", "/runs/round_1/policy", False),
+    ("Qwen/Qwen3-8B", "m", "/models/Qwen3-8B-Base", False),
+    ("Qwen/Qwen3-8B", "m", "/runs/round_1/policy", False),
     (str(ROOT), "m", "/elsewhere/policy", True), (str(ROOT), "m", "Qwen/Qwen3-32B", False),
-    (str(ROOT), "m", str(ROOT / "tests"), False), (str(ROOT), "m", str(ROOT / "tests" / ".."), True)])
-def test_another_model_behind_the_address_is_refused(model: str, name: str, root: str, is_same: bool) -> None:
-    with contextlib.nullcontext() if is_same else pytest.raises(InputError, match="has loaded .*, not "):
+    (str(ROOT), "m", str(ROOT / "tests"), False),
+    (str(ROOT), "m", str(ROOT / "tests" / ".."), True)])
+def test_another_model_behind_the_address_is_refused(model: str, name: str, root: str,
+                                                     is_same: bool) -> None:
+    with contextlib.nullcontext() if is_same else pytest.raises(InputError,
+                                                                match="has loaded .*, not "):
         refuse_another(Served("http://host/v1", name, root), model)
 
 
 def test_flags_that_move_a_score() -> None:
-    flags = ["--host", "0.0.0.0", "--quantization", "fp8", "-tp", "8", "--dtype=half", "--enforce-eager", "--port=1"]
+    flags = ["--host", "0.0.0.0", "--quantization", "fp8", "-tp", "8", "--dtype=half",
+             "--enforce-eager", "--port=1"]
     assert telling(flags) == ["--quantization", "fp8", "--dtype=half", "--enforce-eager"]
-    assert value_of("--dtype", flags) == "half" and value_of("-tp", flags) == "8" and value_of("--seed", flags) == ""
+    assert (value_of("--dtype", flags) == "half" and value_of("-tp", flags) == "8"
+            and value_of("--seed", flags) == "")
 
 
 STAND_IN = """#!{python}
@@ -322,12 +357,14 @@ import http.server, sys
 if "--broken" in sys.argv: sys.exit("no GPU here")
 class Models(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        body = b'{{"data": [{{"id": "stand-in"}}]}}' if self.path == "/v1/models" else b'{{"version": "1.2.3"}}'
+        listed, version = b'{{"data": [{{"id": "stand-in"}}]}}', b'{{"version": "1.2.3"}}'
+        body = listed if self.path == "/v1/models" else version
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
-http.server.HTTPServer(("127.0.0.1", int(sys.argv[sys.argv.index("--port") + 1])), Models).serve_forever()
+port = int(sys.argv[sys.argv.index("--port") + 1])
+http.server.HTTPServer(("127.0.0.1", port), Models).serve_forever()
 """
 
 
@@ -349,23 +386,29 @@ def test_a_server_is_started_and_ended(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def run_curves(*flags: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, str(ROOT / "bfcl" / "curves.py"), *flags], capture_output=True, text=True,
+    return subprocess.run([sys.executable, str(ROOT / "bfcl" / "curves.py"), *flags],
+                          capture_output=True, text=True,
                           env=os.environ | {"PYTHONPATH": str(ROOT)})
 
 
 @pytest.mark.slow
 def test_curves_by_round_and_by_size(tmp_path: Path) -> None:
-    for run, shares in (("small", (0.1, 0.2, 0.3)), ("large", (0.4, 0.5, 0.75)), ("static", (0.4, 0.5, 0.5))):
+    for run, shares in (("small", (0.1, 0.2, 0.3)), ("large", (0.4, 0.5, 0.75)),
+                        ("static", (0.4, 0.5, 0.5))):
         for number, share in enumerate(shares):
-            write_card(tmp_path / run / f"round_{number}" / "bfcl_v3", scored(share=share, model=run))
+            write_card(tmp_path / run / f"round_{number}" / "bfcl_v3",
+                       scored(share=share, model=run))
     done = run_curves(str(tmp_path / "large"), "--static", str(tmp_path / "static"), "--out",
                       str(tmp_path / "curve.svg"))
     assert done.returncode == 0, done.stderr
     rows = {line[:26].strip(): line[26:].split() for line in done.stdout.splitlines()}
-    assert rows["large"][::2] == ["39.99", "49.99", "75.05", "-"] and rows["static (static)"][4] == "49.99"
-    assert rows["paper: LoopTool-8B"][-1] == "74.93" and "<svg" in (tmp_path / "curve.svg").read_text()
+    assert rows["large"][::2] == ["39.99", "49.99", "75.05",
+                                  "-"] and rows["static (static)"][4] == "49.99"
+    assert (rows["paper: LoopTool-8B"][-1] == "74.93"
+            and "<svg" in (tmp_path / "curve.svg").read_text())
     sizes = run_curves(str(tmp_path / "small"), str(tmp_path / "large"), "--sizes").stdout
-    assert [line.split()[-1] for line in sizes.splitlines()[1:3]] == ["+9.98", "+25.06"] and "0.6B" in sizes
+    assert ([line.split()[-1] for line in sizes.splitlines()[1:3]] == ["+9.98", "+25.06"]
+            and "0.6B" in sizes)
     write_card(tmp_path / "small" / "round_2" / "bfcl_v3", scored(prompt="native 1", model="small"))
     refused = run_curves(str(tmp_path / "small"))
     assert refused.returncode == 2 and "measured in different ways (prompt)" in refused.stderr
@@ -374,7 +417,8 @@ def test_curves_by_round_and_by_size(tmp_path: Path) -> None:
 
 def test_curves_of_one_name_are_told_apart(tmp_path: Path) -> None:
     one, two = tmp_path / "a" / "qwen", tmp_path / "b" / "qwen"
-    assert named([one, tmp_path / "other"], [two]) == {"qwen": one, "other": tmp_path / "other", "qwen (static)": two}
+    assert named([one, tmp_path / "other"], [two]) == {"qwen": one, "other": tmp_path / "other",
+                                                       "qwen (static)": two}
     assert named([one, two], []) == {str(one): one, str(two): two}
     with pytest.raises(InputError, match="is given twice"):
         named([one, one], [])

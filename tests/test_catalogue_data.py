@@ -1,4 +1,5 @@
-"""The data of the simulated world: catalogue/<split>/*.yaml and values.yaml keep the rules that its speech relies on.
+"""The data of the simulated world: catalogue/<split>/*.yaml and values.yaml keep the rules that its
+speech relies on.
 
 Read with yaml alone, so that a fault is one of the data and not of the reader.
 """
@@ -16,19 +17,23 @@ from typing import Any
 import pytest
 import yaml
 
-SIMULATION = Path(__file__).resolve().parent.parent / "looptool" / "simulation"
+SIMULATION = Path(__file__).resolve().parent.parent / "looptool/simulation/world"
 SPLITS = ("train", "heldout")
-LEAST = {"train": {"domains": 30, "tools": 165, "tools a domain": 5}, "heldout": {"domains": 20, "tools": 45, "tools a domain": 2}}
+LEAST = {"train": {"domains": 30, "tools": 165, "tools a domain": 5},
+         "heldout": {"domains": 20, "tools": 45, "tools a domain": 2}}
 TYPES = {"string": str, "integer": int, "number": (int, float), "boolean": bool}
 FORMS = ("kind", "list", "enum", "list_enum", "object")
 KEYS = {*FORMS, "about", "cues", "required", "default"}
-STYLES = {"simple": r"[a-z]+", "snake_case": r"[a-z0-9]+(_[a-z0-9]+)+", "camelCase": r"[a-z]+([A-Z][a-z0-9]*)+",
-          "kebab-case": r"[a-z0-9]+(-[a-z0-9]+)+", "dotted": r"[a-z]+\.[a-zA-Z_]+"}
-STOPWORDS = set("a an the of to for in on at by from my me i it is that this with and or all some one".split())
+STYLES = {"simple": r"[a-z]+", "snake_case": r"[a-z0-9]+(_[a-z0-9]+)+",
+          "camelCase": r"[a-z]+([A-Z][a-z0-9]*)+", "kebab-case": r"[a-z0-9]+(-[a-z0-9]+)+",
+          "dotted": r"[a-z]+\.[a-zA-Z_]+"}
+STOPWORDS = set(
+    "a an the of to for in on at by from my me i it is that this with and or all some one".split())
 JOINERS = re.compile(r" (and|plus|also|then|with|using|given|for|as the|set to|where|being) ")
 """Words by which the simulated people part a sentence; inside a value they would be misheard."""
 CLAUSES = re.compile(r" (and|plus|also|then|with|using|given) ")
-"""The ones among them that would be misheard even in an intent or a cue, which are known word by word."""
+"""The ones among them that would be misheard even in an intent or a cue, which are known word by
+word."""
 BARRED = re.compile(r"""[,;"'`()\[\]{}<>/\\=:|&+?!~^]""")
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -48,7 +53,8 @@ def values() -> dict[str, dict[str, dict[str, Any]]]:
 
 
 def tools(*splits: str) -> list[dict[str, Any]]:
-    return [tool for split in splits or SPLITS for domain in domains(split) for tool in domain["tools"]]
+    return [tool for split in splits or SPLITS for domain in domains(split)
+            for tool in domain["tools"]]
 
 
 def objects(tool: dict[str, Any]) -> Iterator[dict[str, dict[str, Any]]]:
@@ -69,7 +75,8 @@ def parameters(*splits: str) -> list[tuple[str, dict[str, Any]]]:
 def word_set(text: str) -> set[str]:
     """Lower-case words of a name in any style or of a sentence; a plural counts as its singular."""
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", text).replace("_", " ").lower()
-    return {word[:-1] if len(word) > 3 and word.endswith("s") else word for word in re.findall(r"\w+", spaced)}
+    return {word[:-1] if len(word) > 3 and word.endswith("s") else word
+            for word in re.findall(r"\w+", spaced)}
 
 
 def collide(first: str, second: str) -> bool:
@@ -93,13 +100,15 @@ def test_keys_are_known_and_complete():
     for split in SPLITS:
         assert all(set(domain) == {"domain", "tools"} for domain in domains(split))
     for tool in tools():
-        assert {"name", "description", "intents"} <= set(tool) <= {"name", "description", "intents", "parameters"}, tool
+        assert {"name", "description",
+                "intents"} <= set(tool) <= {"name", "description", "intents", "parameters"}, tool
         assert 1 <= len(tool["intents"]) <= 2, tool["name"]
     for where, entry in parameters():
         assert {"about"} <= set(entry) <= KEYS, where
         assert sum(form in entry for form in FORMS) == 1, where
         assert entry.get("required") in (None, True), where
-        assert not ("default" in entry and "required" in entry), f"{where}: only an optional parameter has a default"
+        assert not ("default" in entry
+                    and "required" in entry), f"{where}: only an optional parameter has a default"
 
 
 def test_names_and_intents_are_distinct_over_both_splits():
@@ -112,7 +121,8 @@ def test_names_and_intents_are_distinct_over_both_splits():
 def test_tools_read_shortly():
     for tool in tools():
         assert 3 <= len(tool["description"].split()) <= 12, tool["description"]
-        assert tool["description"].endswith(".") and len(tool["description"]) <= 80, tool["description"]
+        assert (tool["description"].endswith(".")
+                and len(tool["description"]) <= 80), tool["description"]
     for where, entry in parameters():
         assert 1 <= len(entry["about"].split()) <= 6, where
 
@@ -136,7 +146,8 @@ def test_cues_are_plain_and_name_their_parameter():
     for where, entry in parameters():
         name = where.rpartition(".")[2]
         cues, own = said(name, entry), word_set(f"{name} {entry['about']}")
-        assert len(cues) == 1 and ("cues" not in entry or cues != said(name, {})), f"{where}: a cue is there for an odd name"
+        assert len(cues) == 1 and ("cues" not in entry or cues
+                                   != said(name, {})), f"{where}: a cue is there for an odd name"
         for cue in cues:
             assert word_set(cue) & own, f"{where}: {cue}"
             assert re.fullmatch(r"[a-z0-9]+( [a-z0-9]+){0,2}", cue), f"{where}: {cue}"
@@ -145,8 +156,8 @@ def test_cues_are_plain_and_name_their_parameter():
 
 def test_no_cue_can_be_taken_for_another_parameters_cue():
     clashes = [(tool["name"], first, second) for tool in tools() for fields in objects(tool)
-               for one, other in combinations(fields.items(), 2) for first in said(*one) for second in said(*other)
-               if collide(first, second)]
+               for one, other in combinations(fields.items(), 2) for first in said(*one)
+               for second in said(*other) if collide(first, second)]
     assert clashes == []
 
 
@@ -159,7 +170,8 @@ def test_enums_are_plain_and_of_one_type():
         assert repeated([str(choice) for choice in choices]) == [], where
         for choice in choices:
             assert type(choice) in (str, int), f"{where}: {choice!r} (quote on, off, yes and no)"
-            assert not BARRED.search(str(choice)) and not JOINERS.search(f" {choice} "), f"{where}: {choice}"
+            assert (not BARRED.search(str(choice))
+                    and not JOINERS.search(f" {choice} ")), f"{where}: {choice}"
 
 
 def test_defaults_are_values_of_their_parameter():
@@ -184,7 +196,8 @@ def test_every_used_kind_exists_in_both_splits_and_none_is_idle():
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_kinds_say_how_values_are_drawn(split: str):
-    draws = {**dict.fromkeys(("values", "pattern", "dates", "times"), ("string",)), "range": ("integer", "number")}
+    draws = {**dict.fromkeys(("values", "pattern", "dates", "times"), ("string",)),
+             "range": ("integer", "number")}
     for name, kind in values()[split].items():
         how = [key for key in draws if key in kind]
         assert len(how) == 1 or kind == {"type": "boolean"}, name
@@ -205,7 +218,8 @@ def test_listed_values_can_be_said(split: str):
             continue
         assert 25 <= len(listed) <= 40 and repeated(listed) == [], name
         for value in listed:
-            assert isinstance(value, str) and value == value.strip() and value, f"{name}: {value!r} (quote it)"
+            assert (isinstance(value, str) and value == value.strip()
+                    and value), f"{name}: {value!r} (quote it)"
             text = re.sub(r"[:/]", "", value) if name in ("url", "path") else value
             assert not BARRED.search(text) and not JOINERS.search(f" {value} "), f"{name}: {value}"
 
@@ -214,7 +228,8 @@ def test_the_splits_share_no_listed_value():
     for name, kind in values()["train"].items():
         shared = set(kind.get("values", ())) & set(values()["heldout"][name].get("values", ()))
         assert shared == set(), name
-        assert "pattern" not in kind or kind["pattern"] != values()["heldout"][name]["pattern"], name
+        assert ("pattern" not in kind
+                or kind["pattern"] != values()["heldout"][name]["pattern"]), name
 
 
 def test_listed_values_hold_phrases_and_other_scripts():
@@ -226,7 +241,8 @@ def test_listed_values_hold_phrases_and_other_scripts():
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_every_naming_style_occurs(split: str):
-    styles = Counter(next((style for style, form in STYLES.items() if re.fullmatch(form, tool["name"])), tool["name"])
+    styles = Counter(next(
+        (style for style, form in STYLES.items() if re.fullmatch(form, tool["name"])), tool["name"])
                      for tool in tools(split))
     assert set(styles) == set(STYLES)
     assert min(styles.values()) >= 2
@@ -238,17 +254,20 @@ def test_every_json_type_and_form_occurs(split: str):
     types = {values()[split][entry["kind"]]["type"] for entry in entries if "kind" in entry}
     assert types == set(TYPES)
     if split == "train":
-        assert {"string", "integer"} <= {values()[split][entry["list"]]["type"] for entry in entries if "list" in entry}
+        assert {"string", "integer"} <= {values()[split][entry["list"]]["type"]
+                                         for entry in entries if "list" in entry}
         assert {type(entry["enum"][0]) for entry in entries if "enum" in entry} == {str, int}
     assert {form for entry in entries for form in FORMS if form in entry} == set(FORMS)
-    assert any("default" in entry for entry in entries) and any("required" not in entry for entry in entries)
+    assert (any("default" in entry for entry in entries)
+            and any("required" not in entry for entry in entries))
 
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_tools_differ_in_size_as_the_constraint_tree_wants(split: str):
     sizes = Counter(len(tool.get("parameters") or {}) for tool in tools(split))
     count = len(tools(split))
-    lists = sum(any({"list", "list_enum"} & set(entry) for fields in objects(tool) for entry in fields.values())
+    lists = sum(any({"list", "list_enum"} & set(entry) for fields in objects(tool)
+                    for entry in fields.values())
                 for tool in tools(split))
     nested = sum(len(list(objects(tool))) > 1 for tool in tools(split))
     assert 0.02 <= sizes[0] / count <= 0.08
@@ -260,8 +279,10 @@ def test_tools_differ_in_size_as_the_constraint_tree_wants(split: str):
 
 
 def test_held_out_tools_have_neighbours_and_familiar_parameters():
-    """The held-out tools are new ones of known domains: what is new is the tool, its wording and its values."""
-    assert {domain["domain"] for domain in domains("heldout")} <= {domain["domain"] for domain in domains("train")}
+    """The held-out tools are new ones of known domains: what is new is the tool, its wording and
+    its values."""
+    assert {domain["domain"]
+            for domain in domains("heldout")} <= {domain["domain"] for domain in domains("train")}
     known = {frozenset(word_set(where.rpartition(".")[2])) for where, _ in parameters("train")}
     names = [frozenset(word_set(where.rpartition(".")[2])) for where, _ in parameters("heldout")]
     assert 0.6 <= sum(name in known for name in names) / len(names) <= 0.9
@@ -270,5 +291,6 @@ def test_held_out_tools_have_neighbours_and_familiar_parameters():
 def test_the_people_of_the_splits_share_no_pattern():
     spoken = load(SIMULATION / "phrases.yaml")
     for field, patterns in spoken["train"].items():
-        shared = {str(pattern) for pattern in patterns} & {str(pattern) for pattern in spoken["heldout"][field]}
+        shared = {str(pattern) for pattern in patterns} & {str(pattern)
+                                                           for pattern in spoken["heldout"][field]}
         assert shared == set(), field

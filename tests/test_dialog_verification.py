@@ -1,4 +1,5 @@
-"""Two-tier verification of dialogs: rules, then a judge, for every call step; planted faults and label noise."""
+"""Two-tier verification of dialogs: rules, then a judge, for every call step; planted faults and
+label noise."""
 from __future__ import annotations
 
 import asyncio
@@ -12,14 +13,15 @@ from scripted import TOOLS, Scripted, call
 
 from dialog_generation import run, trans2conversation
 from dialog_generation.scene import ToolPool
-from dialog_generation.verification import DialogCheck, Step, check_dialog, check_dialogs, write_verified
-from looptool.calls import check_calls
+from dialog_generation.verification import (
+    DialogCheck, Step, check_dialog, check_dialogs, write_verified)
+from looptool.calling.schema_check import check_calls
 from looptool.config import Config, Dialogs, Simulation, Student, Teacher
-from looptool.foreign import Refused
-from looptool.records import Call, Dialog, Message, read_jsonl, write_jsonl
+from looptool.json_lines import read_jsonl, write_jsonl
+from looptool.records import Call, Dialog, Message, Refused
 from looptool.run_files import RunFiles
-from looptool.simulation.catalogue import catalogue
-from looptool.simulation.truth import truth
+from looptool.simulation.world.catalogue import catalogue
+from looptool.simulation.world.truth import truth
 
 USER, DONE = Message(role="user", content="Menu of A?"), Message(role="assistant", content="Here.")
 RESULT = Message(role="tool", content="{}")
@@ -47,8 +49,9 @@ def checked(judged: Dialog, *replies: str, judge: str | None = "j") -> DialogChe
 
 
 @pytest.mark.parametrize("calls, reason", [
-    ([MENU_CALL], "pass"), ([call("getMenu", restaurant=1)], "wrong_type"), ([call("cook")], "unknown_tool"),
-    ([call("getMenu")], "missing_required"), ([MENU_CALL, call("getMenu", restaurant="A", day=1)], "unknown_argument")])
+    ([MENU_CALL], "pass"), ([call("getMenu", restaurant=1)], "wrong_type"),
+    ([call("cook")], "unknown_tool"), ([call("getMenu")], "missing_required"),
+    ([MENU_CALL, call("getMenu", restaurant="A", day=1)], "unknown_argument")])
 def test_rules_come_first(calls, reason):
     check = checked(dialog(calls), judge=None)
     assert check.steps == [Step(index=1, reason=reason)]
@@ -63,12 +66,14 @@ def test_the_judge_sees_every_step_that_keeps_the_rules():
     assert [step.reason for step in refused.steps] == ["pass", "suspect", "refused_by_judge"]
     assert refused.reason == "refused_by_judge"
     assert checked(dialog([MENU_CALL]), "what?", "", "{").reason == "unjudged"
-    assert checked(dialog([MENU_CALL], [call("cook")])).reason == "unknown_tool"  # no reply is asked for
+    # no reply is asked for
+    assert checked(dialog([MENU_CALL], [call("cook")])).reason == "unknown_tool"
 
 
 def test_the_judge_sees_no_more_than_was_said_before():
     script = Scripted(checker=['{"correct": true}'] * 2)
-    asyncio.run(check_dialog(dialog([MENU_CALL], [MENU_CALL]), lambda *asked: scripted_ask(script, *asked), "j"))
+    asyncio.run(check_dialog(dialog([MENU_CALL], [MENU_CALL]),
+                             lambda *asked: scripted_ask(script, *asked), "j"))
     first, second = (chat[1]["content"] for chat, _ in script.asked["checker"])
     assert first.count('"role"') == 2 and second.count('"role"') == 4
 
@@ -77,15 +82,17 @@ def test_files_of_a_verification(tmp_path, monkeypatch):
     raw = [dialog([MENU_CALL]), dialog([call("cook")])]
     raw[1].id = "d000001"
     write_jsonl(tmp_path / "dialogs.jsonl", raw)
-    monkeypatch.setattr(sys, "argv", ["run.py", "--func", "data_post_process", "--set", f"run_dir={tmp_path}",
-                                      "--set", "dialogs.verify=rules"])
+    monkeypatch.setattr(sys, "argv",
+                        ["run.py", "--func", "data_post_process", "--set", f"run_dir={tmp_path}",
+                         "--set", "dialogs.verify=rules"])
     run.main()
     assert list(read_jsonl(tmp_path / "verified_dialogs.jsonl", Dialog)) == raw[:1]
     refused = list(read_jsonl(tmp_path / "verified_dialogs_refused.jsonl", Refused))
     assert [(entry.place, entry.code, entry.reason) for entry in refused] == [
         ("d000001", "unknown_tool", "message 1 unknown_tool")]
     check_golden(tmp_path / "dialog_checks.jsonl", "dialog_checks.jsonl")
-    monkeypatch.setattr(sys, "argv", ["x", "--set", f"run_dir={tmp_path}", "--set", "dialogs.verify=rules"])
+    monkeypatch.setattr(sys, "argv",
+                        ["x", "--set", f"run_dir={tmp_path}", "--set", "dialogs.verify=rules"])
     trans2conversation.main()
     assert len((tmp_path / "conversations.jsonl").read_bytes().splitlines()) == 1
 
@@ -115,14 +122,15 @@ def test_verified_dialogs_hold_at_most_a_third_of_the_noise(tmp_path):
     every, verified = crawl_and_verify(tmp_path, 150, label_noise=0.15)
     assert 0.05 < noise(every) and noise(verified) < noise(every) / 3
     assert len(every) / 4 < len(verified) < len(every)
-    assert not any(check_calls(message.calls, dialog.tools) for dialog in verified for message in dialog.messages
-                   if not message.suspect)
+    assert not any(check_calls(message.calls, dialog.tools) for dialog in verified
+                   for message in dialog.messages if not message.suspect)
 
 
 def test_rules_find_every_planted_fault(tmp_path):
     """Each dialog of a clean crawl gets one call step with a fault of its schema."""
     rng = random.Random(0)
-    every, _ = crawl_and_verify(tmp_path, 60, label_noise=0, draw_noise=0, malformed=0, judge_error=0)
+    every, _ = crawl_and_verify(tmp_path, 60, label_noise=0, draw_noise=0, malformed=0,
+                                judge_error=0)
     found = []
     for original in every:
         steps = [index for index, message in enumerate(original.messages) if message.calls]
@@ -131,10 +139,13 @@ def test_rules_find_every_planted_fault(tmp_path):
         index = rng.choice(steps)
         made = original.messages[index].calls[0]
         fault = rng.choice([Call(name=made.name + "x", arguments=made.arguments),
-                            Call(name=made.name, arguments={**made.arguments, "no_such_parameter": 1}),
-                            Call(name=made.name, arguments={name: [{}] for name in made.arguments} or {"y": 1})])
+                            Call(name=made.name,
+                                 arguments={**made.arguments, "no_such_parameter": 1}),
+                            Call(name=made.name,
+                                 arguments={name: [{}] for name in made.arguments} or {"y": 1})])
         messages = list(original.messages)
         messages[index] = Message(role="assistant", calls=[fault, *messages[index].calls[1:]])
-        planted = Dialog(id=original.id, tools=original.tools, date=original.date, plan=[], messages=messages)
+        planted = Dialog(id=original.id, tools=original.tools, date=original.date, plan=[],
+                         messages=messages)
         found.append(checked(planted, judge=None).reason != "accepted")
     assert len(found) > 50 and all(found)

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from test_doctor import make_config, run
 
-from grpotool import doctor_gpu
-from looptool import packages
-from looptool.config import ROOT, Train
+from grpotool.doctor import gpu as doctor_gpu
+from looptool.config import Train
+from looptool.config_file import ROOT
+from looptool.machine import packages
 from looptool.run_files import RoundFiles
 
 TORCH = """
@@ -128,3 +129,13 @@ def test_sampler(tmp_path, monkeypatch, user, compiler, start):
     (line,) = run(doctor_gpu.check_sampler, config, RoundFiles(tmp_path, 1))
     assert line.startswith(start)
     assert run(doctor_gpu.check_sampler, make_config(tmp_path), RoundFiles(tmp_path, 1)) == []
+
+
+def test_what_hangs_is_named(machine, tmp_path, monkeypatch):
+    machine()
+    write(tmp_path / "stand_in" / "nvidia-smi", "#!/bin/sh\nexec sleep 30\n")
+    monkeypatch.setattr(doctor_gpu, "SMI_WITHIN", 0.2)
+    monkeypatch.setattr(doctor_gpu, "STARTS_WITHIN", 0.2)
+    assert doctor_gpu.nvidia_smi("-L") == [] and doctor_gpu.count_gpus() == 0
+    assert doctor_gpu.in_a_process("-c", "import time; time.sleep(30)") == (
+        "", "no answer in 0.2 s")

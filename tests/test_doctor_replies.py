@@ -8,11 +8,11 @@ from local_server import LocalServer
 from test_doctor import make_config
 from test_structured import ALL, keeps, refuses
 
-from grpotool.doctor_replies import check_cut, check_structured
-from looptool.answers import Usage
+from grpotool.doctor.replies import check_cut, check_structured
 from looptool.config import MaxTokens, Teacher
-from looptool.meta import StageMeta, meta_path
+from looptool.models.completion import Usage
 from looptool.run_files import RoundFiles
+from looptool.stages.meta import StageMeta, meta_path
 
 
 @pytest.mark.parametrize(

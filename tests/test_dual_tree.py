@@ -13,45 +13,56 @@ import pytest
 from golden_files import check_golden
 
 from dialog_generation import synthesize_tools
-from dialog_generation.dual_tree import CONSTRAINTS, CONTEXTS, Paths, Written, broken_rules, read_trees
-from dialog_generation.tool_designer import TRIES, Design, design, design_prompt, read_design
-from looptool.llm import Reply
-from looptool.records import InputError, Tool, read_jsonl
-from looptool.simulation.catalogue import lore_of
-from looptool.simulation.language import phrases
-from looptool.simulation.values import Style, draw_value, read_value, say_value
+from dialog_generation.tool_making.designer import TRIES, Design, design, design_prompt, read_design
+from dialog_generation.tool_making.dual_tree import (
+    CONSTRAINTS, CONTEXTS, Paths, Written, broken_rules, read_trees)
+from looptool.errors import InputError
+from looptool.json_lines import read_jsonl
+from looptool.models.completion import Reply
+from looptool.records import Tool
+from looptool.simulation.world.catalogue import lore_of
+from looptool.simulation.world.language import phrases
+from looptool.simulation.world.values import Style, draw_value, read_value, say_value
 
 TREES = read_trees()
-PLAIN = {"naming": "snake_case", "parameter count": "one to three", "parameter types": "string", "output": "record",
-         "description style": "terse"}
+PLAIN = {"naming": "snake_case", "parameter count": "one to three", "parameter types": "string",
+         "output": "record", "description style": "terse"}
 
 
 def paths(**constraints: str) -> Paths:
     return Paths(context=("Travel", "Transportation", "bus search"),
-                 constraints=PLAIN | {level.replace("_", " "): name for level, name in constraints.items()})
+                 constraints=PLAIN
+                 | {level.replace("_", " "): name for level, name in constraints.items()})
 
 
 def written(**changes) -> Written:
-    fields = {"name": "find_bus", "description": "Search for buses.", "returns": {"type": "object", "description": "It."},
-              "parameters": {"type": "object", "required": [], "properties": {"city": {"type": "string"}}}}
+    fields = {"name": "find_bus", "description": "Search for buses.",
+              "returns": {"type": "object", "description": "It."},
+              "parameters": {"type": "object", "required": [],
+                             "properties": {"city": {"type": "string"}}}}
     return Written(**fields | changes)
 
 
 def parameters(*schemas: dict) -> dict:
-    return {"type": "object", "required": [], "properties": {f"p{i}": schema for i, schema in enumerate(schemas)}}
+    return {"type": "object", "required": [],
+            "properties": {f"p{i}": schema for i, schema in enumerate(schemas)}}
 
 
 def reply_of(tool: Written) -> str:
-    fields = {name: getattr(tool, name) for name in ("name", "description", "parameters", "returns")}
+    fields = {name: getattr(tool, name)
+              for name in ("name", "description", "parameters", "returns")}
     return f"<think>\nhm\n</think>\n<tool>\n{json.dumps(fields)}\n</tool>"
 
 
 def test_the_trees_are_as_wide_as_the_paper_asks():
     assert len(TREES.contexts) >= 25
-    assert all(len(topics) >= 2 and all(len(jobs) >= 2 for jobs in topics.values()) for topics in TREES.contexts.values())
+    assert all(len(topics) >= 2 and all(len(jobs) >= 2 for jobs in topics.values())
+               for topics in TREES.contexts.values())
     assert set(TREES.constraints["naming"]) == {"simple", "snake_case", "camelCase", "kebab-case"}
-    assert [branch.count for branch in TREES.constraints["parameter count"].values()] == [(0, 0), (1, 3), (4, 8)]
-    assert set(TREES.constraints["parameter types"]) == {"string", "numeric", "boolean", "list", "dict", "tuple"}
+    assert [branch.count
+            for branch in TREES.constraints["parameter count"].values()] == [(0, 0), (1, 3), (4, 8)]
+    assert set(TREES.constraints["parameter types"]) == {"string", "numeric", "boolean", "list",
+                                                         "dict", "tuple"}
 
 
 def test_paths_are_drawn_alike_at_every_level_and_repeat():
@@ -82,7 +93,8 @@ def test_the_prompt_merges_both_paths():
 
 @pytest.mark.parametrize("naming, good, bad", [
     ("simple", ["search"], ["find_bus", "findBus", "Search", "find-bus", "search2"]),
-    ("snake_case", ["find_bus", "find_bus_2"], ["findbus", "findBus", "Find_bus", "find_bus_", "a_b_c_d_e"]),
+    ("snake_case", ["find_bus", "find_bus_2"],
+     ["findbus", "findBus", "Find_bus", "find_bus_", "a_b_c_d_e"]),
     ("camelCase", ["findBus", "findBusNow"], ["findbus", "FindBus", "find_Bus"]),
     ("kebab-case", ["find-bus"], ["find_bus", "find--bus", "findBus", "-find"])])
 def test_names_are_checked(naming, good, bad):
@@ -98,14 +110,19 @@ def test_names_are_checked(naming, good, bad):
     ({"parameter_count": "more"}, {"parameters": parameters(*[{"type": "string"}] * 8)}, []),
     ({"parameter_count": "more"}, {"parameters": parameters(*[{"type": "string"}] * 9)}, ["count"]),
     ({}, {"parameters": parameters({"type": "integer"})}, ["types"]),
-    ({"parameter_types": "numeric"}, {"parameters": parameters({"type": "integer"}, {"type": "string"})}, []),
+    ({"parameter_types": "numeric"},
+     {"parameters": parameters({"type": "integer"}, {"type": "string"})}, []),
     ({"parameter_types": "numeric"}, {"parameters": parameters({"type": "string"})}, ["types"]),
-    ({"parameter_types": "numeric"}, {"parameters": parameters({"type": "number"}, {"type": "array"})}, ["types"]),
+    ({"parameter_types": "numeric"},
+     {"parameters": parameters({"type": "number"}, {"type": "array"})}, ["types"]),
     ({"parameter_types": "boolean"}, {"parameters": parameters({"type": "boolean"})}, []),
     ({"parameter_types": "list"}, {"parameters": parameters({"type": "array", "items": {}})}, []),
-    ({"parameter_types": "list"}, {"parameters": parameters({"type": "array", "prefixItems": [{}]})}, ["types"]),
-    ({"parameter_types": "tuple"}, {"parameters": parameters({"type": "array", "prefixItems": [{}]})}, []),
-    ({"parameter_types": "dict"}, {"parameters": parameters({"type": "object"}, {"type": "boolean"})}, []),
+    ({"parameter_types": "list"},
+     {"parameters": parameters({"type": "array", "prefixItems": [{}]})}, ["types"]),
+    ({"parameter_types": "tuple"},
+     {"parameters": parameters({"type": "array", "prefixItems": [{}]})}, []),
+    ({"parameter_types": "dict"},
+     {"parameters": parameters({"type": "object"}, {"type": "boolean"})}, []),
     ({}, {"returns": {"type": "array"}}, ["output"]),
     ({}, {"returns": {}}, ["output"]),
     ({"output": "number"}, {"returns": {"type": "integer"}}, []),
@@ -121,10 +138,13 @@ def test_replies_are_read():
     tool, reason = read_design(reply_of(written()), paths(), TREES)
     assert reason == "accepted" and tool.domain == "Travel"
     assert tool.description == "Search for buses. Returns: It."
-    for text in ("", "no tool", "<tool>\n{}\n</tool>", "<tool>\n[]\n</tool>", reply_of(written())[:-30], "<tool>\ud800</tool>"):
+    for text in ("", "no tool", "<tool>\n{}\n</tool>", "<tool>\n[]\n</tool>",
+                 reply_of(written())[:-30], "<tool>\ud800</tool>"):
         assert read_design(text, paths(), TREES) == (None, "unreadable")
-    for schema in ({"type": "strange"}, {"type": "string", "enum": "a"}, {"type": "string", "minLength": "x"}):
-        assert read_design(reply_of(written(parameters=parameters(schema))), paths(), TREES) == (None, "invalid")
+    for schema in ({"type": "strange"}, {"type": "string", "enum": "a"},
+                   {"type": "string", "minLength": "x"}):
+        assert read_design(reply_of(written(parameters=parameters(schema))), paths(),
+                           TREES) == (None, "invalid")
 
 
 def test_a_bad_reply_is_asked_for_again():
@@ -135,10 +155,12 @@ def test_a_bad_reply_is_asked_for_again():
         asked.append(draw)
         return Reply(text=replies[draw])
 
-    assert asyncio.run(design("t0", paths(), TREES, ask)).reason == "accepted" and asked == [0, 1, 2]
+    assert (asyncio.run(design("t0", paths(), TREES, ask)).reason == "accepted"
+            and asked == [0, 1, 2])
     replies[2] = reply_of(written(description="Bus."))
     refused = asyncio.run(design("t0", paths(), TREES, ask))
-    assert refused == Design(id="t0", paths=paths(), reason="words", tool=None) and asked[3:] == list(range(TRIES))
+    assert refused == Design(id="t0", paths=paths(), reason="words",
+                             tool=None) and asked[3:] == list(range(TRIES))
 
 
 def run_script(monkeypatch, folder: Path, *flags: str) -> None:
@@ -151,20 +173,24 @@ def test_tools_of_the_simulated_designer(tmp_path, monkeypatch, caplog):
     run_script(monkeypatch, tmp_path / "a", "--tools", "none", "--synthesize", "200")
     designs = list(read_jsonl(tmp_path / "a" / "designed_tools.jsonl", Design))
     tools = list(read_jsonl(tmp_path / "a" / "tools.jsonl", Tool))
-    assert len(designs) == 200 and len(tools) > 150 and len({tool.name for tool in tools}) == len(tools)
+    assert (len(designs) == 200 and len(tools) > 150
+            and len({tool.name for tool in tools}) == len(tools))
     for drawn in designs:
         assert (drawn.tool is not None) == (drawn.reason == "accepted")
     with open(tmp_path / "a" / "tool_coverage.csv", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     for tree, levels in (("context", 1), ("constraint", 4)):
-        counted = [row for row in rows if row["tree"] == tree and not row["path"].startswith("parameter types")]
+        counted = [row for row in rows
+                   if row["tree"] == tree and not row["path"].startswith("parameter types")]
         assert sum(int(row["drawn"]) for row in counted) == 200 * levels
         assert sum(int(row["accepted"]) for row in counted) == len(tools) * levels
-    reasons = sum(int(count) for row in rows if row["tree"] == "context" for count in re.findall(r"\d+", row["reasons"]))
+    reasons = sum(int(count) for row in rows if row["tree"] == "context"
+                  for count in re.findall(r"\d+", row["reasons"]))
     assert reasons == 200 - len(tools) > 0
     assert "leaves of the context tree were drawn" in caplog.text
     run_script(monkeypatch, tmp_path / "b", "--tools", "none", "--synthesize", "200")
-    assert (tmp_path / "b" / "tools.jsonl").read_bytes() == (tmp_path / "a" / "tools.jsonl").read_bytes()
+    assert (tmp_path / "b" / "tools.jsonl").read_bytes() == (
+        tmp_path / "a" / "tools.jsonl").read_bytes()
 
 
 def test_designs_golden(tmp_path, monkeypatch):
@@ -173,7 +199,8 @@ def test_designs_golden(tmp_path, monkeypatch):
 
 
 def test_designed_tools_join_those_of_others(tmp_path, monkeypatch):
-    run_script(monkeypatch, tmp_path, "--tools", "catalogue", "--set", "dialogs.synthesized_tools=20")
+    run_script(monkeypatch, tmp_path, "--tools", "catalogue", "--set",
+               "dialogs.synthesized_tools=20")
     names = [tool.name for tool in read_jsonl(tmp_path / "tools.jsonl", Tool)]
     run_script(monkeypatch, tmp_path / "alone", "--tools", "catalogue")
     before = [tool.name for tool in read_jsonl(tmp_path / "alone" / "tools.jsonl", Tool)]
@@ -182,14 +209,16 @@ def test_designed_tools_join_those_of_others(tmp_path, monkeypatch):
 
 
 def test_tuples_can_be_spoken_of():
-    schema = {"type": "array", "prefixItems": [{"type": "number"}, {"type": "string"}], "minItems": 2, "maxItems": 2}
+    schema = {"type": "array", "prefixItems": [{"type": "number"}, {"type": "string"}],
+              "minItems": 2, "maxItems": 2}
     slot = lore_of(Tool(name="go", parameters=parameters(schema))).slots[0]
     words = phrases("train")
     for seed in range(50):
         rng = random.Random(seed)
         value = draw_value(rng, slot)
         style = Style(False, words.yes_no[0], words.lists[0], words.joiners)
-        assert len(value) == 2 and read_value(say_value(value, slot, style), slot, words.ear) == value
+        assert len(value) == 2 and read_value(say_value(value, slot, style), slot,
+                                              words.ear) == value
 
 
 @pytest.mark.parametrize("contexts, constraints, message", [

@@ -2,15 +2,17 @@
 both kinds."""
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from looptool.error_results import error_form, reports_error
+from looptool.foreign.error_results import _form_of, error_form, reports_error
 
-TRACEBACK = 'Traceback (most recent call last):\n  File "a.py", line 1, in <module>\n    f()\nValueError: no city'
+TRACEBACK = ('Traceback (most recent call last):\n  File "a.py", line 1, in <module>\n    '
+             'f()\nValueError: no city')
 REPORTS = [
     ("error_text", "Error: city not found"), ("error_text", "error: no such user"),
     ("error_text", "ERROR: timeout"),
@@ -25,13 +27,17 @@ REPORTS = [
     ("error_text", "Error code: 500 - no"), ("error_text", "404 Not Found"),
     ("error_text", "HTTP 500 Internal Server Error"),
     ("error_text", "HTTP/1.1 403 Forbidden"), ("error_text", "HTTP Error 404: Not Found"),
-    ("error_text", "Internal Server Error"),
+    ("error_text", "Internal Server Error"), ("error_text", "429 Too Many Requests"),
+    ("error_text", "Too many requests."), ("error_text", "409 Conflict"),
+    ("error_text", "HTTP/1.1 410 Gone"), ("error_text", "409 Conflict: it is there already"),
+    ("error_text", "502 Bad Gateway"), ("error_text", '{"message": "Payment required"}'),
     ("error_text", "Request failed with status code 404"),
     ("error_text", "Tool execution failed: no city"),
     ("error_text", "API error: quota"), ("error_text", "Unauthorized"),
     ("error_text", "<tool_use_error>No file</tool_use_error>"),
     ("error_text", '"Error: city not found"'),
     ("error_text", '[{"type": "text", "text": "Error: no city"}]'),
+    ("error_text", '{"content": [{"type": "text", "text": "Not found"}]}'),
     ("error_text", '{"message": "Not Found", "documentation_url": "x"}'),
     ("error_text", '{"detail": "Not authenticated"}'),
     ("error_text", '{"message": "Internal server error"}'),
@@ -54,7 +60,8 @@ REPORTS = [
     ("is_error", '{"is_error": true}'),
     ("success_false", '{"success": false, "reason": "no"}'), ("success_false", '{"ok": false}'),
     ("success_false", '{"success": "false"}'),
-    ("status_error", '{"status": "error", "city": "Roma"}'),
+    ("status_error", '{"status": "error", "city": "Roma", "message": "no such city"}'),
+    ("success_false", '{"success": false, "city": "Roma", "reason": "no such city"}'),
     ("status_error", '{"status": "ERROR"}'), ("status_error",
                                               '{"status": "failed", "message": "no city"}'),
     ("status_error", '{"status": "fail", "data": {"city": "unknown"}}'),
@@ -72,11 +79,11 @@ TALKS = [
     "Yesterday's build: Error: x was fixed",
     "404 rooms are not found often", "404", "500 euros", "HTTP 200 OK", "Not Found is a band.",
     "The request failed yesterday.",
-    "Exceptional weather", "errors.log", "terror: a film", "Error messages are listed below:\n1. x",
+    "Conflict", "Gone.", "400 conflict zones are known", "Exceptional weather", "errors.log",
+    "terror: a film", "Error messages are listed below:\n1. x",
     f"A user asks:\n{TRACEBACK}\nWhat does it mean?",
-    "Traceback (most recent call last): is how Python begins.",
-    '{"error": null}', '{"error": ""}', '{"error": false}', '{"error": {}}', '{"error": []}',
-    '{"error": "none"}', '{"error": 0}',
+    "Traceback (most recent call last): is how Python begins.", '{"error": null}', '{"error": ""}',
+    '{"error": false}', '{"error": {}}', '{"error": []}', '{"error": "none"}', '{"error": 0}',
     '{"mean": 3.1, "error": 0.02}', '{"mean": 3, "error": 1}', '{"error_rate": 0.5}',
     '{"errors": []}', '{"errors": 0}',
     '{"file": "a.py", "errors": ["E501 in line 3"], "warnings": []}',
@@ -91,6 +98,8 @@ TALKS = [
     '"Errors happen."', "true",
     '{"title": "Error: a novel", "author": "X"}', '{"results": [{"error": "old ticket"}]}',
     '{"status": 450, "seats": 3}',
+    '{"flight_number": 1, "name": "FalconSat", "success": false}',
+    '{"service": "db", "status": "error", "uptime": 3}', '{"test": "login", "ok": false}',
     '{"answer": "Error: is what it prints"}', '{"detail": "Founded in 404"}']
 
 
@@ -102,6 +111,19 @@ def test_results_that_report_an_error(form: str, result: str):
 @pytest.mark.parametrize("result", TALKS)
 def test_results_that_talk_about_errors_or_about_something_else(result: str):
     assert error_form(result) == "" and not reports_error(result)
+
+
+WORDS = st.sampled_from(["error", "ERRORS", "isError", "status", "code", "message", "detail", "ok",
+                         "success", "content", "type", "text", "data", "exception", "failed", "404",
+                         "503", "false", "Not found", "Error: no", "a", ""])
+VALUES = st.recursive(WORDS | st.sampled_from([404, 200, 0, True, False, None, 1.5]), lambda inner:
+                      st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=4))
+
+
+@settings(deadline=None, max_examples=500)
+@given(VALUES)
+def test_what_is_not_decoded_reports_no_error(value):
+    assert error_form(json.dumps(value)) == _form_of(value)
 
 
 @settings(deadline=None)

@@ -1,4 +1,5 @@
-"""Inputs that got no answer: tried again until a later step was run, then left out, so that a loop can always go on."""
+"""Inputs that got no answer: tried again until a later step was run, then left out, so that a loop
+can always go on."""
 from __future__ import annotations
 
 import os
@@ -12,25 +13,28 @@ from types import ModuleType
 import pytest
 from loop_world import world
 
-from dataloop import error_data_expansion, greedy_capability_prob, judgement_label_verification, next_round
-from dataloop.batches import probe_in_batches
-from dataloop.probing import Generation
-from dialog_generation import run as dialogs
-from dialog_generation import synthesize_tools, trans2conversation
-from grpotool.dataset.utils import conversation_transform_grpo_qwen as transform
-from grpotool.dataset.utils import filter_grpo_sample as seed_filter
-from looptool.answers import CallFailed
-from looptool.config import ROOT
-from looptool.llm import Client
-from looptool.meta import read_meta
-from looptool.records import InputError, Sample, write_jsonl
+from dataloop import (
+    error_data_expansion, greedy_capability_prob, judgement_label_verification, next_round)
+from dataloop.probing.in_process import probe_in_batches
+from dataloop.probing.job import Generation
+from dialog_generation import run as dialogs, synthesize_tools, trans2conversation
+from grpotool.dataset.utils import (
+    conversation_transform_grpo_qwen as transform, filter_grpo_sample as seed_filter)
+from looptool.config_file import ROOT
+from looptool.errors import InputError
+from looptool.json_lines import write_jsonl
+from looptool.models.client import Client
+from looptool.models.completion import CallFailed
+from looptool.records import Sample
 from looptool.run_files import RoundFiles
+from looptool.stages.meta import read_meta
 
-SIZES = ("simulation.label_noise=0", "simulation.judge_error=0", "dialogs.count=12", "dialogs.synthesized_tools=4",
-         "dialogs.verify=both", "mix.size=20", "mix.seed_new=6", "mix.high_ppl=4", "expand.per_seed=2",
-         "student.max_prompt_tokens=4096")
-ONCE = ((synthesize_tools,), (dialogs, "--func", "data_crawl"), (dialogs, "--func", "data_post_process"),
-        (trans2conversation,), (transform,), (seed_filter,), (next_round, "--round", "0"))
+SIZES = ("simulation.label_noise=0", "simulation.judge_error=0", "dialogs.count=12",
+         "dialogs.synthesized_tools=4", "dialogs.verify=both", "mix.size=20", "mix.seed_new=6",
+         "mix.high_ppl=4", "expand.per_seed=2", "student.max_prompt_tokens=4096")
+ONCE = ((synthesize_tools,), (dialogs, "--func", "data_crawl"),
+        (dialogs, "--func", "data_post_process"), (trans2conversation,), (transform,),
+        (seed_filter,), (next_round, "--round", "0"))
 ROUND = tuple((module, "--round", "1") for module in (
     greedy_capability_prob, judgement_label_verification, error_data_expansion, next_round))
 PROBES = {probe.sample.id: probe for probe in world(30)}
@@ -38,7 +42,8 @@ Play = Callable[[tuple[ModuleType, ...]], list[str]]
 
 
 class Policy:
-    """Answers as the probes of the simulated world; the first sample that it is shown gets no answer while it is down."""
+    """Answers as the probes of the simulated world; the first sample that it is shown gets no
+    answer while it is down."""
 
     down: set[str] = set()
 
@@ -54,7 +59,8 @@ class Policy:
 
     def generate(self, prompts: list[list[int]]) -> list[Generation]:
         probes = (PROBES[self._known[prompt]] for (prompt,) in prompts)
-        return [Generation(probe.text, probe.perplexity, probe.tokens, probe.finish) for probe in probes]
+        return [Generation(probe.text, probe.perplexity, probe.tokens, probe.finish)
+                for probe in probes]
 
 
 @pytest.fixture
@@ -71,7 +77,8 @@ def down(monkeypatch: pytest.MonkeyPatch) -> set[str]:
 
     monkeypatch.setattr(Client, "ask", asked)
     monkeypatch.setattr(Policy, "down", roles)
-    monkeypatch.setattr(greedy_capability_prob, "probe_in_batches", lambda job, _: probe_in_batches(job, Policy))
+    monkeypatch.setattr(greedy_capability_prob, "probe_in_batches",
+                        lambda job, _: probe_in_batches(job, Policy))
     return roles
 
 
@@ -100,7 +107,8 @@ def stay_out(said: list[str]) -> list[str]:
     return [message.partition(":")[0] for message in said if "failed earlier stay out" in message]
 
 
-def test_a_round_that_went_on_without_some_answers_is_complete(tmp_path: Path, play: Play, down: set[str]) -> None:
+def test_a_round_that_went_on_without_some_answers_is_complete(tmp_path: Path, play: Play,
+                                                               down: set[str]) -> None:
     files = RoundFiles(tmp_path, 1)
     samples = [probe.sample for probe in PROBES.values()]
     write_jsonl(tmp_path / "seed.jsonl", samples)
@@ -109,34 +117,42 @@ def test_a_round_that_went_on_without_some_answers_is_complete(tmp_path: Path, p
     down |= {"policy", "judge", "generator"}
     play(ROUND)
     assert not down
-    assert all(read_meta(output).failed for output in (files.probes, files.verdicts, files.expanded))
+    assert all(read_meta(output).failed
+               for output in (files.probes, files.verdicts, files.expanded))
     before = outputs(tmp_path)
     said = play(ROUND)
     assert stay_out(said) == ["probe", "verify", "expand"] and outputs(tmp_path) == before
-    assert any(message.startswith("expand") and f"as {files.next().dataset} was" in message for message in said)
+    assert any(message.startswith("expand") and f"as {files.next().dataset} was" in message
+               for message in said)
     play([(*ROUND[0], "--fresh")])
     assert not read_meta(files.probes).failed
-    with pytest.raises(InputError, match="verdicts.jsonl: was begun with other settings or sources"):
+    with pytest.raises(InputError,
+                       match="verdicts.jsonl: was begun with other settings or sources"):
         play([ROUND[1]])
 
 
-def test_what_comes_before_the_rounds_is_complete_once_there_is_a_first_dataset(tmp_path: Path, play: Play,
-                                                                                down: set[str]) -> None:
+def test_what_comes_before_the_rounds_is_complete_once_there_is_a_first_dataset(tmp_path: Path,
+                                                                                play: Play,
+                                                                                down: set[
+                                                                                    str]) -> None:
     down |= {"designer", "assistant", "checker"}
     play(ONCE)
     assert not down
     names = ("designed_tools.jsonl", "dialogs.jsonl", "dialog_checks.jsonl")
     assert [read_meta(tmp_path / name).failed for name in names] == [1, 1, 1]
     before = outputs(tmp_path)
-    assert stay_out(play(ONCE)) == ["design", "dialogs", "check dialogs"] and outputs(tmp_path) == before
+    assert stay_out(play(ONCE)) == ["design", "dialogs",
+                                    "check dialogs"] and outputs(tmp_path) == before
 
 
 def test_a_step_without_any_answer_ends_in_one_line(tmp_path: Path) -> None:
-    flags = [word for value in (f"run_dir={tmp_path}", "dialogs.count=3", "teacher.base_urls=[http://127.0.0.1:9/v1]",
+    flags = [word for value in (f"run_dir={tmp_path}", "dialogs.count=3",
+                                "teacher.base_urls=[http://127.0.0.1:9/v1]",
                                 "teacher.tries=1") for word in ("--set", value)]
     for script, code in (("synthesize_tools.py", 0), ("run.py", 1)):
-        done = subprocess.run([sys.executable, ROOT / "dialog_generation" / script, *flags], capture_output=True, text=True,
-                              env={**os.environ, "CI": "1"})
+        done = subprocess.run([sys.executable, ROOT / "dialog_generation" / script, *flags],
+                              capture_output=True, text=True, env={**os.environ, "CI": "1"})
         assert done.returncode == code, done.stderr
     (line,) = done.stderr.splitlines()
-    assert re.match(r"every input failed \(3\), so nothing is written. The first: d00000\d: no answer in 1 tries", line)
+    assert re.match(r"every input failed \(3\), so nothing is written. The first: d00000\d: no "
+                    r"answer in 1 tries", line)

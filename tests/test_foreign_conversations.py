@@ -17,10 +17,12 @@ from dialog_generation.trans2conversation import release_form
 from grpotool.dataset.foreign_records import read_record
 from grpotool.dataset.text_calls import read_assistant_text, read_call
 from grpotool.dataset.utils.conversation_transform_grpo_qwen import transform
-from looptool.conversations import Conversation, from_dialog, read_messages, read_tools
-from looptool.foreign import Refused, read_foreign
-from looptool.meta import read_meta
-from looptool.records import Call, Dialog, InputError, Message, Sample, read_jsonl
+from looptool.errors import InputError
+from looptool.foreign.conversations import Conversation, from_dialog, read_messages, read_tools
+from looptool.foreign.files import read_foreign
+from looptool.json_lines import read_jsonl
+from looptool.records import Call, Dialog, Message, Refused, Sample
+from looptool.stages.meta import read_meta
 
 WEATHER = {"name": "get_weather", "description": "Weather of a city.", "parameters": {
     "type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}}
@@ -62,10 +64,13 @@ def openai(arguments: Any, **more: Any) -> dict:
         "name": "get_weather", "arguments": arguments}}]}
 
 
-SYSTEM = f"Functions are inside <tools></tools> tags:\n<tools>\n{json.dumps(WRAPPED)}\n</tools>\nCall them."
+SYSTEM = ("Functions are inside <tools></tools> "
+          f"tags:\n<tools>\n{json.dumps(WRAPPED)}\n</tools>\nCall them.")
 PYTHON_SYSTEM = f"<tools> {WRAPPED} </tools>"
-ACE_SYSTEM = f"Here are functions in JSON:\n{json.dumps([WEATHER | {'name': 'Weather API'}, NOW])}. \nUse [func(a=b)]."
-GLAIVE_SYSTEM = f"SYSTEM: You have these functions -\n{json.dumps(WEATHER, indent=1)}\n{json.dumps(NOW)}"
+ACE_SYSTEM = ("Here are functions in "
+              f"JSON:\n{json.dumps([WEATHER | {'name': 'Weather API'}, NOW])}. \nUse [func(a=b)].")
+GLAIVE_SYSTEM = ("SYSTEM: You have these functions "
+                 f"-\n{json.dumps(WEATHER, indent=1)}\n{json.dumps(NOW)}")
 BLOCK = f"<tool_call>\n{TEXT}\n</tool_call>"
 PYTHON_BLOCK = f"<tool_call>\n{CALL}\n</tool_call>"
 STEP = [user(), says("", ROME)]
@@ -127,6 +132,27 @@ FORMS = {
                        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t",
                                                      "content": [
                            {"type": "text", "text": "22"}]}]}, ANSWER), WHOLE),
+    "Anthropic, an error": (chat({"role": "assistant", "content": [
+        {"type": "tool_use", "id": "t", "name": "get_weather", "input": {"city": "Rome"}}]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "is_error": True,
+                                      "content": "no such city"}]}),
+        [*STEP, result("no such city", failed=True)]),
+    "LangChain, an error": (chat(openai({"city": "Rome"}), {"role": "tool", "status": "error",
+                                                            "content": "no such city"}),
+                            [*STEP, result("no such city", failed=True)]),
+    "MCP, an error": (chat(openai({"city": "Rome"}), {"role": "tool", "isError": True,
+                                                      "content": "no such city"}),
+                      [*STEP, result("no such city", failed=True)]),
+    "a result that is no error": (chat(openai({"city": "Rome"}),
+                                       {"role": "tool", "is_error": False, "status": "success",
+                                        "content": "22"}, ANSWER), WHOLE),
+    "one result that is a list": (chat(openai({"city": "Rome"}),
+                                       {"role": "tool", "content": [{"t": 1}, {"t": 2}]}),
+                                  [*STEP, result('[{"t": 1}, {"t": 2}]')]),
+    "one result that is a list, as text": (chat(openai({"city": "Rome"}),
+                                                {"role": "tool",
+                                                 "content": '[{"t": 1}, {"t": 2}]'}),
+                                           [*STEP, result('[{"t": 1}, {"t": 2}]')]),
     "masked": (chat({"role": "assistant", "content": "Hm.", "weight": 0}),
                [user(), says("Hm.", suspect=True)]),
     "masked as in ms-swift": (chat({"role": "assistant", "content": "Hm.", "loss": False}),
@@ -146,8 +172,19 @@ FORMS = {
                                  STEP),
     "Hermes, Python's quotes": (share(("gpt", PYTHON_BLOCK), tools=None, system=PYTHON_SYSTEM),
                                 STEP),
+    "Python's quotes, one a line": (share(("gpt", BLOCK), tools=None,
+                                          system=f"<tools>\n{WRAPPED[0]}\n{WRAPPED[1]}\n</tools>"),
+                                    STEP),
+    "both quotes, one a line": (share(("gpt", BLOCK), tools=None,
+                                      system=f"<tools>\n{json.dumps(WEATHER)},\n{NOW}\n</tools>"),
+                                STEP),
+    "an empty field, tools in the system text": (share(("gpt", BLOCK), tools=[], system=SYSTEM),
+                                                 STEP),
+    "an empty field beside a filled one": ({**chat(openai({"city": "Rome"}), tools=[]),
+                                            "functions": TOOLS}, STEP),
     "Glaive": (share(("gpt",
-                      "<functioncall> {\"name\": \"get_weather\", \"arguments\": '{\"city\": \"Rome\"}'} <|endoftext|>"),
+                      "<functioncall> {\"name\": \"get_weather\", \"arguments\": '{\"city\": "
+                      "\"Rome\"}'} <|endoftext|>"),
                      tools=None, system=GLAIVE_SYSTEM), STEP),
     "ToolACE": (share(("assistant", '[Weather API(city="Rome"), now()]'),
                       ("tool", json.dumps([{"name": "Weather API", "results": {"t": 1}},
@@ -198,7 +235,8 @@ def test_every_form_gives_the_same_messages(raw: dict, messages: list[Message]):
      'the key "actions" is not read'),
     (chat({"role": "assistant", "tool_calls": [CALL | {"extra": 1}]}), 'the key "extra"'),
     (chat(openai("[1]")), "no JSON object"), (chat(openai("{")), "no JSON object"),
-    (chat(openai(3)), "no JSON object"),
+    (chat(openai(3)), "no JSON object"), (chat(openai('"Rome"')), "no JSON object"),
+    (chat(openai(json.dumps(json.dumps('{"city": "Rome"}')))), "no JSON object but"),
     (chat({"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}),
      "a part of the content is no text"),
     (chat({"role": "assistant", "content": {"text": "x"}}), "no text but"),
@@ -215,6 +253,25 @@ def test_every_form_gives_the_same_messages(raw: dict, messages: list[Message]):
     (chat(ANSWER, rubric=[1]), 'the key "rubric" is not read'),
     ({"messages": "x", "tools": []}, "no JSON"),
     (share(("gpt", "x"), tools=None), 'no "tools"'),
+    (share(("gpt", "x"), tools=None,
+           system=f"<tools>\n{json.dumps(WEATHER)[:-1]}\n{json.dumps(NOW)}\n</tools>"), "no JSON"),
+    (share(("gpt", "x"), tools=None, system=f"<tools>{WEATHER} and {json.dumps(NOW)}</tools>"),
+     "no JSON"),
+    (share(("gpt", "x"), tools=None, system=f"Use\n{WEATHER}\n{json.dumps(NOW)}"),
+     "cannot be read"),
+    (share(("gpt", "x"), tools=None, system=f"{json.dumps(NOW)}\n{json.dumps(WEATHER)[:-1]}"),
+     "cannot be read"),
+    (share(("gpt", "x"), tools=None,
+           system=f"{json.dumps(NOW)}\n{json.dumps({'title': 'f', 'inputSchema': {}})}"), "name"),
+    (chat(ANSWER, functions=[NOW]), '"tools" and "functions" differ'),
+    (chat({"role": "assistant", "content": f"<think>hm {PYTHON_BLOCK}"}), "unclosed_think"),
+    (chat({"role": "assistant",
+           "content": f"{PYTHON_BLOCK}<think>hm</think><tool_call>x</tool_call>"}),
+     "no JSON"),
+    (chat({"role": "assistant", "content": f"{BLOCK}</think><tool_call>x</tool_call>"}),
+     "no JSON|erased"),
+    (chat({"role": "assistant", "content": [{"type": "text", "text": "x", "calls": [CALL]}]}),
+     'the key "calls"'),
     ({"question": "x"}, '"conversations" \\(ShareGPT\\)'), ([], "a record is"),
     ({"query": "x", "answers": [], "tools": [], "plan_of": {"a": 1}}, 'the key "plan_of"'),
     ({"instruction": "x", "input": "y", "output": "z"}, "inside <tools>")])
@@ -234,15 +291,23 @@ def test_keys_that_say_nothing_are_counted_by_name():
 
 def test_the_samples_of_the_release_are_samples():
     lines = "\n".join(map(json.dumps, TOOLS))
-    instruction = (f"Compose functions.\n\nThe current time is 2024-05-01.\n# Tools\n\nInside <tools></tools> XML tags:\n<tools>\n"
-                   f"{lines}\n</tools>\n\nCall inside <tool_call></tool_call>:\n<tool_call>\n{{\"name\": <function-name>}}\n</tool_call>.")
-    history = (f"Rome?<|im_end|>\n<|im_start|>assistant\n{BLOCK}<|im_end|>\n<|im_start|>user\n<tool_response>\n22\n"
-               "</tool_response><|im_end|>\n<|im_start|>assistant\n22 degrees.<|im_end|>\n<|im_start|>user\nAnd the time?")
+    instruction = ("Compose functions.\n\nThe current time is 2024-05-01.\n# Tools\n\nInside "
+                   "<tools></tools> XML tags:\n<tools>\n"
+                   f"{lines}\n</tools>\n\nCall inside "
+                   f"<tool_call></tool_call>:\n<tool_call>\n{{\"name\": "
+                   f"<function-name>}}\n</tool_call>.")
+    history = (
+        f"Rome?<|im_end|>\n<|im_start|>assistant\n{BLOCK}<|im_end|>\n"
+        "<|im_start|>user\n<tool_response>\n22\n"
+        "</tool_response><|im_end|>\n<|im_start|>assistant\n22 degrees.<|im_end|>\n"
+        "<|im_start|>user\nAnd the time?")
     raw = {"instruction": instruction, "input": history,
            "output": '<tool_call>\n{"name": "now", "arguments": {}}\n</tool_call>'}
     sample = read_record(raw, Counter())
     assert isinstance(sample, Sample) and sample.date == "2024-05-01" and [tool.name
-                                                                           for tool in sample.tools] == ["get_weather", "now"]
+                                                                           for tool
+                                                                           in sample.tools] == [
+                                                                               "get_weather", "now"]
     assert [*sample.messages, sample.label] == [*WHOLE, user("And the time?"), says("", TIME)]
     assert read_record(raw | {"output": "It is late."}, Counter()).label == says("It is late.")
     with pytest.raises(ValueError, match="is no chat"):
@@ -268,7 +333,9 @@ def test_what_this_project_writes_is_read_back_in_both_forms():
     ({"name": "f", "parameters": {"x": 1}}, {"x": 1}),
     ({"id": "a", "type": "function", "function": {"name": "f", "arguments": {"x": None}}},
      {"x": None}),
-    ({"name": "f", "arguments": "{'x': True}"}, {"x": True})])
+    ({"name": "f", "arguments": "{'x': True}"}, {"x": True}),
+    ({"name": "f", "arguments": json.dumps('{"x": 1}')}, {"x": 1}),
+    ({"name": "f", "arguments": '""'}, {}), ({"name": "f", "arguments": "null"}, {})])
 def test_calls_with_their_arguments(raw: dict, arguments: dict):
     assert read_call(raw) == Call(name="f", arguments=arguments)
 
@@ -279,6 +346,10 @@ def test_calls_with_their_arguments(raw: dict, arguments: dict):
     ('[get_weather(city="a, b) (c]", days=[1, {"x": true}], x=null, y=-2.5)]',
      [Call(name="get_weather", arguments={"city": "a, b) (c]", "days": [1, {"x": True}], "x": None,
                                           "y": -2.5})]),
+    ('[get_weather(city="now() or get_weather (x")]',
+     [Call(name="get_weather", arguments={"city": "now() or get_weather (x"})]),
+    ("[get_weather(city='it\\'s now()'), now()]",
+     [Call(name="get_weather", arguments={"city": "it's now()"}), TIME]),
     ("[1] is a footnote (see below)", []), ("[unknown(x=1)]", []), ("[a, b]", []),
     ("Which city?", [])])
 def test_calls_in_brackets(text: str, calls: list[Call]):
@@ -313,13 +384,16 @@ GOOD = json.dumps(FORMS["LLaMA-Factory"][0]).encode()
     ("a.json", b'[%b, {"x": NaN}, {"x": "\\ud800"}, {"x": "\xff"}, {"x": 1e999}, [], %b]' % (GOOD,
                                                                                              GOOD),
      ["not_json"] * 4 + ["unreadable"]),
+    ("a.yaml", b'- %b\n- {x: .nan}\n- {x: "\\ud800"}\n- {x: -.inf}\n- %b\n' % (GOOD, GOOD),
+     ["not_json"] * 3),
     ("a.jsonl", b"%b\n[]\n3\n%b\n" % (GOOD, GOOD), ["unreadable"] * 2)])
 def test_one_bad_spot_costs_one_record(tmp_path: Path, name: str, content: bytes,
                                        refused: list[str]):
     samples, aside, counts = imported(tmp_path, name, content)
     assert [sample.label for sample in samples if sample.label.calls] == [STEP[1]] * 2
     assert [entry.code for entry in aside] == refused and sum(counts.get(code, 0)
-                                                              for code in set(refused)) == len(refused)
+                                                              for code
+                                                              in set(refused)) == len(refused)
     assert all(entry.reason and entry.place.startswith(name) for entry in aside)
 
 
@@ -349,6 +423,23 @@ def test_parquet_is_read_row_by_row_with_nulls_as_absent_keys(tmp_path: Path):
     (tmp_path / "bad.parquet").write_bytes(b"PAR1x")
     with pytest.raises(InputError, match="bad.parquet: not Parquet"):
         list(read_foreign(tmp_path / "bad.parquet"))
+
+
+def test_parquet_with_nan_costs_its_row(tmp_path: Path):
+    rows = [{"x": 1.5, "raw": b"a"}, {"x": float("nan"), "raw": None}, {"x": float("inf")}]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
+    bad: list[Refused] = []
+    assert list(read_foreign(tmp_path / "a.parquet", bad.append)) == [
+        ("a.parquet[0]", {"x": 1.5, "raw": b"a"})]
+    assert [(entry.place, entry.code) for entry in bad] == [("a.parquet[1]", "not_json"),
+                                                            ("a.parquet[2]", "not_json")]
+
+
+def test_the_step_before_an_error_is_no_label(tmp_path: Path):
+    samples, _, counts = imported(tmp_path, "a.jsonl", json.dumps(
+        FORMS["Anthropic, an error"][0]).encode() + b"\n" + GOOD)
+    assert [sample.label for sample in samples if sample.label.calls] == STEP[1:]
+    assert counts["failed_result:is_error"] == 1
 
 
 def test_a_folder_is_all_its_files(tmp_path: Path):

@@ -15,11 +15,14 @@ from tiny_policy import make_policy
 
 from grpotool.dataset.utils import json2parquet
 from grpotool.dataset.utils.json2parquet import convert, last_tested, rank
-from looptool.config import ROOT, Config, Student, Teacher, Train
-from looptool.meta import read_meta
-from looptool.prompt import ChatMessage, render_sample
-from looptool.records import Call, InputError, Message, Sample, Tool, read_jsonl, write_jsonl
+from looptool.config import Config, Student, Teacher, Train
+from looptool.config_file import ROOT
+from looptool.errors import InputError
+from looptool.json_lines import read_jsonl, write_jsonl
+from looptool.prompts.render import ChatMessage, render_sample
+from looptool.records import Call, Message, Sample, Tool
 from looptool.run_files import RoundFiles
+from looptool.stages.meta import read_meta
 
 
 def characters(chat: list[ChatMessage]) -> int:
@@ -32,7 +35,8 @@ def fits(chat: list[ChatMessage], limit: int) -> bool:
 
 
 def config(max_prompt: int = 10**6, share: float = 0.02, seed: int = 0) -> Config:
-    return Config(run_dir="unused", seed=seed, teacher=Teacher(models=["m"]), train=Train(test_share=share),
+    return Config(run_dir="unused", seed=seed, teacher=Teacher(models=["m"]),
+                  train=Train(test_share=share),
                   student=Student(model="", instructions="short", max_prompt_tokens=max_prompt))
 
 
@@ -43,7 +47,8 @@ def sample(number: int, text: str = "", **arguments) -> Sample:
                   messages=[Message(role="user", content=f"task {number} {text}")])
 
 
-def converted(folder: Path, samples: list[Sample], settings: Config | None = None) -> dict[str, list[dict]]:
+def converted(folder: Path, samples: list[Sample],
+              settings: Config | None = None) -> dict[str, list[dict]]:
     """The rows of both files."""
     write_jsonl(folder / "dataset.jsonl", samples)
     paths = {split: folder / f"{split}.parquet" for split in ("train", "test")}
@@ -59,7 +64,8 @@ def test_row_is_what_verl_reads(tmp_path):
 
 
 def test_labels_and_prompts_come_back_whole(tmp_path):
-    samples = [sample(1, city="Rome"), sample(2, day=None), sample(3, nested={"a": [1, {"b": True}], "c": 10**30}), sample(4),
+    samples = [sample(1, city="Rome"), sample(2, day=None),
+               sample(3, nested={"a": [1, {"b": True}], "c": 10**30}), sample(4),
                sample(5, text="größe 漢 \u2028 \x00")]
     rows = converted(tmp_path, samples)
     by_id = {row["extra_info"]["id"]: row for row in rows["train"] + rows["test"]}
@@ -67,7 +73,8 @@ def test_labels_and_prompts_come_back_whole(tmp_path):
     for one in samples:
         row = by_id[one.id]
         truth = msgspec.json.decode(row["reward_model"]["ground_truth"])
-        assert truth.pop("tools") == [tool.name for tool in one.tools] and msgspec.convert(truth, Message) == one.label
+        assert (truth.pop("tools") == [tool.name for tool in one.tools]
+                and msgspec.convert(truth, Message) == one.label)
         assert row["prompt"] == render_sample(one, "short")
         assert row["ability"] == ("call" if one.label.calls else "text")
     assert [row["extra_info"]["index"] for row in rows["train"]] == list(range(4))
@@ -76,7 +83,8 @@ def test_labels_and_prompts_come_back_whole(tmp_path):
 def test_a_long_prompt_is_left_out_whole(tmp_path):
     limit = characters(render_sample(sample(1), "short"))
     long = [sample(7, text="x"), sample(8, text="y" * 500)]
-    rows = converted(tmp_path, [sample(1), *long, sample(2), sample(3)], config(max_prompt=limit + 0))
+    rows = converted(tmp_path, [sample(1), *long, sample(2), sample(3)],
+                     config(max_prompt=limit + 0))
     kept = rows["train"] + rows["test"]
     assert {row["extra_info"]["id"] for row in kept} == {"0001", "0002", "0003"}
     assert all(characters(row["prompt"]) <= limit for row in kept)
@@ -85,7 +93,9 @@ def test_a_long_prompt_is_left_out_whole(tmp_path):
     assert "2 too long" in meta.line()
 
 
-@pytest.mark.parametrize("count, share, tested", [(2, 0.02, 1), (10, 0.02, 1), (300, 0.02, 6), (1000, 0.02, 20), (3, 0.9, 2)])
+@pytest.mark.parametrize("count, share, tested",
+                         [(2, 0.02, 1), (10, 0.02, 1), (300, 0.02, 6), (1000, 0.02, 20),
+                          (3, 0.9, 2)])
 def test_share_of_test_rows(count, share, tested):
     assert len(drawn([str(i) for i in range(count)], share)) == tested
 
@@ -115,7 +125,8 @@ def test_same_input_same_bytes(tmp_path):
     files = []
     for name in ("a", "b"):
         converted(tmp_path / name, [sample(i, city=str(i)) for i in range(30)])
-        files.append([(tmp_path / name / f"{split}.parquet").read_bytes() for split in ("train", "test")])
+        files.append([(tmp_path / name / f"{split}.parquet").read_bytes()
+                      for split in ("train", "test")])
     assert files[0] == files[1]
 
 
@@ -143,8 +154,10 @@ def test_rows_of_a_trained_round_stay_until_fresh(tmp_path, monkeypatch, caplog)
     monkeypatch.setattr(json2parquet, "StudentFits", lambda config: fits)
 
     def made(*flags: str) -> list[bytes]:
-        monkeypatch.setattr(sys, "argv", ["json2parquet.py", "--round", "1", "--config", str(ROOT / "configs/laptop.yaml"),
-                                          "--set", f"run_dir={tmp_path}", "--set", "student.max_prompt_tokens=100000", *flags])
+        monkeypatch.setattr(sys, "argv",
+                            ["json2parquet.py", "--round", "1", "--config",
+                             str(ROOT / "configs/laptop.yaml"), "--set", f"run_dir={tmp_path}",
+                             "--set", "student.max_prompt_tokens=100000", *flags])
         with caplog.at_level("INFO"):
             json2parquet.main()
         return [path.read_bytes() for path in (files.train_parquet, files.test_parquet)]
@@ -152,7 +165,8 @@ def test_rows_of_a_trained_round_stay_until_fresh(tmp_path, monkeypatch, caplog)
     write_jsonl(files.dataset, [sample(i) for i in range(20)])
     before = made()
     files.policy.mkdir()
-    assert made("--set", "train.test_share=0.5") == before and "is trained already, so its rows stay" in caplog.text
+    assert (made("--set", "train.test_share=0.5") == before
+            and "is trained already, so its rows stay" in caplog.text)
     assert made("--set", "train.test_share=0.5", "--fresh") != before
     files.test_parquet.unlink()
     assert made() == before
@@ -161,9 +175,11 @@ def test_rows_of_a_trained_round_stay_until_fresh(tmp_path, monkeypatch, caplog)
 @pytest.mark.slow
 def test_script_counts_with_the_students_tokenizer(tmp_path):
     policy = make_policy(tmp_path / "policy")
-    write_jsonl(tmp_path / "round_1" / "dataset.jsonl", [sample(i, text="x" * 10 * i) for i in range(10)])
-    command = [sys.executable, ROOT / "grpotool/dataset/utils/json2parquet.py", "--round", "1", "--set", f"run_dir={tmp_path}",
-               "--set", f"student.model={policy}", "--set", "student.max_prompt_tokens=270"]
+    write_jsonl(tmp_path / "round_1" / "dataset.jsonl",
+                [sample(i, text="x" * 10 * i) for i in range(10)])
+    command = [sys.executable, ROOT / "grpotool/dataset/utils/json2parquet.py", "--round", "1",
+               "--set", f"run_dir={tmp_path}", "--set", f"student.model={policy}", "--set",
+               "student.max_prompt_tokens=270"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     meta = read_meta(tmp_path / "round_1" / "train.parquet")

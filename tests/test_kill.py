@@ -1,7 +1,7 @@
 """SIGKILL at random instants, run again: nothing lost, nothing twice, no finished call paid again.
 
-LOOPTOOL_KILLS sets how many kills (default 20). The stage runs in processes forked from a server that has imported it,
-so that the instants fall into the work and not into imports.
+LOOPTOOL_KILLS sets how many kills (default 20). The stage runs in processes forked from a server
+that has imported it, so that the instants fall into the work and not into imports.
 """
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ import pytest
 
 import kill_stage
 from local_server import LocalServer
-from looptool.meta import StageMeta
+from looptool.stages.meta import StageMeta
 
 KILLS = int(os.environ.get("LOOPTOOL_KILLS", "20"))
 INPUTS = 120
 EXPECTED = b"".join(
-    b'{"number":%d,"text":"echo is it true that echo question %d?","part":%d}\n' % (number, number, part)
-    for number in range(INPUTS) for part in range(number % 3))
+    b'{"number":%d,"text":"echo is it true that echo question %d?","part":%d}\n'
+    % (number, number, part) for number in range(INPUTS) for part in range(number % 3))
 forks = multiprocessing.get_context("forkserver")
 forks.set_forkserver_preload(["kill_stage"])
 
@@ -43,12 +43,14 @@ def start(*args) -> multiprocessing.process.BaseProcess:
 
 
 def cached_keys(folder: Path) -> set[bytes]:
-    """What the cache of a killed process holds; read from a copy, so that the next process finds it as it was left."""
+    """What the cache of a killed process holds; read from a copy, so that the next process finds it
+    as it was left."""
     with tempfile.TemporaryDirectory() as copy:
         for file in folder.glob("answers.sqlite*"):
             shutil.copy(file, copy)
         with contextlib.closing(sqlite3.connect(Path(copy) / "answers.sqlite")) as connection:
-            if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'answers'").fetchone():
+            if not connection.execute(
+                    "SELECT 1 FROM sqlite_master WHERE name = 'answers'").fetchone():
                 return set()
             return {key for key, in connection.execute("SELECT key FROM answers")}
 
@@ -95,7 +97,8 @@ def kill_until_finished(folder: Path, rng: random.Random, most: int) -> int:
     with LocalServer(latency=0.01) as server:
         while kills < most:
             process = start(server.url, folder, INPUTS)
-            wanted = server.count + rng.randint(0, 60)  # requests, not seconds: a busy machine must not kill too early
+            # requests, not seconds: a busy machine must not kill too early
+            wanted = server.count + rng.randint(0, 60)
             while server.count < wanted and process.is_alive():
                 time.sleep(0.001)
             process.join(rng.uniform(0, 0.03))
@@ -107,8 +110,10 @@ def kill_until_finished(folder: Path, rng: random.Random, most: int) -> int:
             kills += 1
             time.sleep(0.05)  # for requests that are on their way
             cached = cached_keys(folder)
-            assert {key: server.requests[key] for key in paid} == paid, "an answer in the cache was asked for again"
-            assert len(server.requests.keys() - cached) <= kill_stage.IN_FLIGHT, "an answer that arrived was lost"
+            assert {key: server.requests[key]
+                    for key in paid} == paid, "an answer in the cache was asked for again"
+            assert len(server.requests.keys()
+                       - cached) <= kill_stage.IN_FLIGHT, "an answer that arrived was lost"
             paid = {key: server.requests[key] for key in cached}
         finish(folder, server)
         assert {key: server.requests[key] for key in paid} == paid
@@ -116,8 +121,9 @@ def kill_until_finished(folder: Path, rng: random.Random, most: int) -> int:
     return kills
 
 
-@pytest.mark.parametrize("instant", ["ftruncate 1", "ftruncate 2", "write 1", "write 2", "write 60", "replace 1",
-                                     "replace 2", "unlink 1"])
+@pytest.mark.parametrize("instant",
+                         ["ftruncate 1", "ftruncate 2", "write 1", "write 2", "write 60",
+                          "replace 1", "replace 2", "unlink 1"])
 def test_killed_between_two_steps(tmp_path, instant):
     with LocalServer() as server:
         process = start(server.url, tmp_path, INPUTS, instant)

@@ -1,4 +1,5 @@
-"""Listed samples: read back as they were, in any order, under other ids and origins, and small in memory."""
+"""Listed samples: read back as they were, in any order, under other ids and origins, and small in
+memory."""
 from __future__ import annotations
 
 import tracemalloc
@@ -9,14 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from loop_world import Held, judged, probed, says, task
 
-from dataloop.listing import ORIGINS, Listing
-from dataloop.mixing import without_repeats
-from dataloop.seeds import error_seed
+from dataloop.mixing.equation_5 import without_repeats
+from dataloop.verifying.relabel import error_seed
 from looptool.fingerprints import fingerprint
 from looptool.records import ErrorSeed, Probe
+from looptool.sample_table import ORIGINS, Listing
 
 CITIES = [task(city) for city in ("Rome", "Oslo", "Bern", "Graz")]
-PROBES = [probed(task(city), says("no"), perplexity) for city, perplexity in (("Lyon", 1.1), ("Kyiv", 1.9), ("Bonn", 1.5))]
+PROBES = [probed(task(city), says("no"), perplexity)
+          for city, perplexity in (("Lyon", 1.1), ("Kyiv", 1.9), ("Bonn", 1.5))]
 SEEDS = [error_seed(judged(probe, "PRED_WRONG"), 1) for probe in PROBES[:2]]
 
 
@@ -26,7 +28,8 @@ def listing() -> Held:
 
 
 def test_records_of_all_kinds_are_read_back_in_any_order(listing):
-    rows = np.concatenate([listing.put(CITIES), listing.put(PROBES, Probe), listing.put(SEEDS, ErrorSeed)])
+    rows = np.concatenate([listing.put(CITIES), listing.put(PROBES, Probe),
+                           listing.put(SEEDS, ErrorSeed)])
     records = [*CITIES, *PROBES, *SEEDS]
     assert list(listing.records(rows[::-1])) == records[::-1]
     assert list(listing.samples(rows[[0, 5, 7]])) == [CITIES[0], PROBES[1].sample, SEEDS[0].sample]
@@ -64,8 +67,10 @@ def test_the_random_order_is_that_of_the_samples_and_the_key():
     listing = Listing()
     rows = np.array([listing.add_row(number) for number in numbers], np.uint32)
     orders = {key: list(listing.ids(listing.shuffled(rows, key))) for key in ("0:2", "0:3")}
-    assert orders["0:2"] == list(listing.ids(listing.shuffled(rows[::-1], "0:2"))) and sorted(orders["0:2"]) == sorted(numbers)
-    places = np.array([[order.index(number) for number in numbers] for order in (*orders.values(), sorted(numbers))])
+    assert (orders["0:2"] == list(listing.ids(listing.shuffled(rows[::-1], "0:2")))
+            and sorted(orders["0:2"]) == sorted(numbers))
+    places = np.array([[order.index(number) for number in numbers]
+                       for order in (*orders.values(), sorted(numbers))])
     assert np.abs(np.corrcoef([*places, range(2000)])[~np.eye(4, dtype=bool)]).max() < 0.1
 
 

@@ -1,4 +1,5 @@
-"""The client against real servers on this machine: answers, cache, retries, refusals, load, accounts."""
+"""The client against real servers on this machine: answers, cache, retries, refusals, load,
+accounts."""
 import asyncio
 import logging
 import socket
@@ -13,9 +14,10 @@ import pytest
 from aiohttp import web
 
 from local_server import FAULTS, LocalServer, client_config, completion, user
-from looptool.answers import Transient, read_completion
-from looptool.llm import CallFailed, Client, Reply, Sampling
-from looptool.records import InputError
+from looptool.errors import InputError
+from looptool.models.client import Client
+from looptool.models.completion import CallFailed, Reply, Transient, read_completion
+from looptool.models.sampling import Sampling
 from looptool.simulation.server import InProcess, make_app
 
 SAMPLING = Sampling(temperature=0.6)
@@ -33,7 +35,8 @@ def with_client(tmp_path, config, use, **kwargs):
 
 def ask_all(*texts, role="judge", **kwargs):
     async def use(client):
-        replies = await asyncio.gather(*(client.ask(role, user(text), SAMPLING, **kwargs) for text in texts))
+        replies = await asyncio.gather(
+            *(client.ask(role, user(text), SAMPLING, **kwargs) for text in texts))
         return replies, client.usage[role]
 
     return use
@@ -47,7 +50,8 @@ READ = [
     (completion("a < b, a <think> b"), Reply(text="a < b, a <think> b")),
     (completion("answer", reasoning_content="why"), Reply(text="answer", reasoning="why")),
     (completion("say </think>", reasoning="why"), Reply(text="say </think>", reasoning="why")),
-    (completion(None, "length", reasoning_content="cut"), Reply(text="", reasoning="cut", finish="length")),
+    (completion(None, "length", reasoning_content="cut"),
+     Reply(text="", reasoning="cut", finish="length")),
     (completion(None), Reply(text="")),
 ]
 
@@ -61,16 +65,11 @@ def test_reply_is_read_from_text_and_from_fields(body, expected):
 def test_reply_holds_tool_calls_and_logprobs():
     body = completion(None, "tool_calls", tool_calls=[
         {"id": "1", "type": "function", "function": {"name": "find", "arguments": '{"x": 1}'}}])
-    body["choices"][0]["logprobs"] = {"content": [{"token": "a", "logprob": -0.5}, {"token": "b", "logprob": -1.0}]}
+    body["choices"][0]["logprobs"] = {
+        "content": [{"token": "a", "logprob": -0.5}, {"token": "b", "logprob": -1.0}]}
     reply = read_completion(msgspec.json.encode(body))
     assert [(call.name, call.arguments) for call in reply.tool_calls] == [("find", '{"x": 1}')]
     assert reply.logprobs == [-0.5, -1.0] and reply.finish == "tool_calls"
-
-
-def test_full_text_gives_back_what_the_model_wrote():
-    assert Reply(text="t", reasoning="r").full_text == "<think>\nr\n</think>\n\nt"
-    assert Reply(reasoning="r", finish="length").full_text == "<think>\nr\n"
-    assert Reply(text="t").full_text == "t"
 
 
 def test_answer_without_content_is_no_answer():
@@ -79,20 +78,23 @@ def test_answer_without_content_is_no_answer():
 
 
 def test_request_holds_the_sampling(tmp_path):
-    sampling = Sampling(temperature=1.0, top_p=0.9, presence_penalty=1.2, max_tokens=8, stop=["x"], logprobs=True,
-                        thinking=False, extra={"top_k": -1})
+    sampling = Sampling(temperature=1.0, top_p=0.9, presence_penalty=1.2, max_tokens=8, stop=["x"],
+                        logprobs=True, thinking=False, extra={"top_k": -1})
     with LocalServer() as server:
         with_client(tmp_path, client_config(server.url), lambda client: client.ask(
-            "judge", user("q"), sampling, draw=3, tools=[{"type": "function", "function": {"name": "f"}}]))
+            "judge", user("q"), sampling, draw=3,
+            tools=[{"type": "function", "function": {"name": "f"}}]))
     assert server.payloads == [{
-        "model": "m", "messages": user("q"), "temperature": 1.0, "top_p": 0.9, "presence_penalty": 1.2, "max_tokens": 8,
-        "stop": ["x"], "logprobs": True, "chat_template_kwargs": {"enable_thinking": False}, "top_k": -1, "seed": 3,
+        "model": "m", "messages": user("q"), "temperature": 1.0, "top_p": 0.9,
+        "presence_penalty": 1.2, "max_tokens": 8, "stop": ["x"], "logprobs": True,
+        "chat_template_kwargs": {"enable_thinking": False}, "top_k": -1, "seed": 3,
         "tools": [{"type": "function", "function": {"name": "f"}}]}]
 
 
 ASK = {"role": "judge", "messages": user("q"), "sampling": SAMPLING}
-OTHER_KEY = [{"model": "n"}, {"messages": user("r")}, {"sampling": Sampling(temperature=0.7)}, {"draw": 1},
-             {"tools": [{"type": "function"}]}, {"sampling": Sampling(temperature=0.6, thinking=True)},
+OTHER_KEY = [{"model": "n"}, {"messages": user("r")}, {"sampling": Sampling(temperature=0.7)},
+             {"draw": 1}, {"tools": [{"type": "function"}]},
+             {"sampling": Sampling(temperature=0.6, thinking=True)},
              {"sampling": Sampling(temperature=0.6, extra={"top_k": -1})}]
 
 
@@ -124,7 +126,8 @@ def test_cached_answer_waits_for_no_slot(tmp_path):
         await asyncio.wait_for(client.ask("judge", user("known"), SAMPLING), 5)
         stuck.cancel()
 
-    with LocalServer(fault=lambda payload, _: "hang" if "stuck" in str(payload) else None) as server:
+    with LocalServer(fault=lambda payload, _: "hang" if "stuck" in str(payload)
+                     else None) as server:
         with_client(tmp_path, client_config(server.url, in_flight=1), use)
 
 
@@ -137,7 +140,8 @@ def test_equal_calls_in_flight_are_paid_once(tmp_path):
 
 def test_cancelled_payer_leaves_the_call_to_another(tmp_path):
     async def use(client):
-        payer, other = (asyncio.create_task(client.ask("judge", user("q"), SAMPLING)) for _ in range(2))
+        payer, other = (asyncio.create_task(client.ask("judge", user("q"), SAMPLING))
+                        for _ in range(2))
         await asyncio.sleep(0.05)
         payer.cancel()
         return await other
@@ -153,7 +157,8 @@ def test_failure_is_shared_too(tmp_path):
 
     with LocalServer(fault=lambda *_: "500", latency=0.02) as server:
         results, usage = with_client(tmp_path, client_config(server.url, tries=3), use)
-    assert all(isinstance(result, CallFailed) for result in results) and "status 500" in str(results[0])
+    assert (all(isinstance(result, CallFailed) for result in results)
+            and "status 500" in str(results[0]))
     assert server.count == 3 and (usage.calls, usage.failed, usage.failed_tries) == (0, 5, 3)
 
 
@@ -163,7 +168,8 @@ def test_transient_error_is_tried_again(tmp_path, fault):
         config = client_config(server.url, timeout_seconds=0.3 if fault == "hang" else 60)
         [reply], usage = with_client(tmp_path, config, ask_all("q"))
     assert reply.text == "echo q" and (usage.calls, usage.failed) == (1, 0)
-    assert usage.failed_tries == 1 or fault == "hang" and usage.failed_tries >= 1  # a busy machine may be late too
+    # a busy machine may be late too
+    assert usage.failed_tries == 1 or fault == "hang" and usage.failed_tries >= 1
 
 
 def test_dead_server_is_a_failed_call(tmp_path):
@@ -201,15 +207,18 @@ def test_pauses_double_and_are_jittered(tmp_path, pauses):
 
 @pytest.mark.parametrize("status", [401, 403, 404])
 def test_what_the_user_must_mend_is_an_input_error_at_once(tmp_path, status):
-    with LocalServer(fault=lambda *_: (status, b'{"error": {"message": "no model m, key sk-secret"}}')) as server:
-        with pytest.raises(InputError, match="OPENAI_API_KEY" if status < 404 else "teacher.models"):
+    with LocalServer(fault=lambda *_: (status, b'{"error": {"message": "no model m, key '
+                                               b'sk-secret"}}')) as server:
+        with pytest.raises(InputError, match="OPENAI_API_KEY" if status < 404
+                           else "teacher.models"):
             with_client(tmp_path, client_config(server.url), ask_all("q"))
     assert server.count == 1
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])
 def test_refused_request_fails_at_once(tmp_path, status):
-    with LocalServer(fault=lambda *_: (status, b'{"error": {"message": "context too long"}}')) as server:
+    with LocalServer(fault=lambda
+                     *_: (status, b'{"error": {"message": "context too long"}}')) as server:
         with pytest.raises(CallFailed, match=f"{status}.*context too long"):
             with_client(tmp_path, client_config(server.url), ask_all("q"))
     assert server.count == 1
@@ -229,7 +238,8 @@ def test_key_is_sent_and_never_shown(tmp_path, status, monkeypatch, caplog):
 
 def test_load_goes_where_fewest_are_in_flight(tmp_path):
     with LocalServer() as fast, LocalServer(hold=lambda _: fast.count < 36) as slow:
-        with_client(tmp_path, client_config(slow.url, fast.url, in_flight=8), ask_all(*map(str, range(40))))
+        with_client(tmp_path, client_config(slow.url, fast.url, in_flight=8),
+                    ask_all(*map(str, range(40))))
         assert (slow.count, fast.count) == (4, 36)
 
 
@@ -249,7 +259,8 @@ def test_model_is_asked_where_it_is_served(tmp_path):
 
 def test_in_flight_is_bounded_and_reached(tmp_path):
     with LocalServer(hold=lambda server: server.most_at_work < 150) as server:
-        with_client(tmp_path, client_config(server.url, in_flight=150), ask_all(*map(str, range(200))))
+        with_client(tmp_path, client_config(server.url, in_flight=150),
+                    ask_all(*map(str, range(200))))
         assert server.most_at_work == 150
 
 
@@ -261,9 +272,11 @@ def test_accounts_by_role(tmp_path):
         return dict(client.usage)
 
     with LocalServer() as server:
-        prices = {"dollars_per_million_prompt_tokens": 1e6, "dollars_per_million_completion_tokens": 2e6}
+        prices = {"dollars_per_million_prompt_tokens": 1e6,
+                  "dollars_per_million_completion_tokens": 2e6}
         usage = with_client(tmp_path, client_config(server.url, **prices), use)
-    assert (usage["judge"].calls, usage["judge"].cached, usage["judge"].dollars) == (3, 0, 3 * (7 + 2 * 3))
+    assert (usage["judge"].calls, usage["judge"].cached,
+            usage["judge"].dollars) == (3, 0, 3 * (7 + 2 * 3))
     assert (usage["user"].calls, usage["user"].cached, usage["user"].dollars) == (1, 1, 0)
     assert usage["judge"].seconds > 0 == usage["user"].seconds
 
@@ -277,7 +290,8 @@ def test_address_that_is_none(tmp_path, urls, monkeypatch):
 
 def test_keys_of_other_servers_are_named(tmp_path):
     keys = ("probe.model", "probe.base_urls")
-    with pytest.raises(InputError, match="^probe.base_urls: 'here' is no URL; set it to something like"):
+    with pytest.raises(InputError,
+                       match="^probe.base_urls: 'here' is no URL; set it to something like"):
         Client.from_config(client_config(), tmp_path / "answers.sqlite", ["here"], keys=keys)
     with LocalServer(fault=lambda *_: (404, b"{}")) as server:
         with pytest.raises(InputError, match="check probe.model, and probe.base_urls, which"):
@@ -312,7 +326,8 @@ class Shout:
 def test_in_process_transport_is_an_endpoint():
     async def run():
         http = httpx2.AsyncClient(transport=InProcess(Shout()))
-        async with openai.AsyncOpenAI(base_url="http://simulated/v1", api_key="none", http_client=http) as client:
+        async with openai.AsyncOpenAI(base_url="http://simulated/v1", api_key="none",
+                                      http_client=http) as client:
             return await client.chat.completions.create(model="m", messages=user("hello"))
 
     assert asyncio.run(run()).choices[0].message.content == "HELLO"
@@ -361,8 +376,9 @@ def test_server_speaks_to_the_official_client():
         async with openai.AsyncOpenAI(base_url=url, api_key="none") as client:
             models = [model.id async for model in client.models.list()]
             started = time.monotonic()
-            answers = await asyncio.gather(*(client.chat.completions.create(model="m", messages=user("hello"))
-                                             for _ in range(6)))
+            answers = await asyncio.gather(
+                *(client.chat.completions.create(model="m", messages=user("hello"))
+                  for _ in range(6)))
             seconds = time.monotonic() - started
         await runner.cleanup()
         return models, {answer.choices[0].message.content for answer in answers}, seconds
@@ -381,7 +397,8 @@ def test_simulated_teacher_is_served_by_one_command():
     try:
         said = server.stderr.readline() + server.stderr.readline()
         assert f"export OPENAI_BASE_URL=http://127.0.0.1:{port}/v1" in said
-        client = openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="none", max_retries=10)
+        client = openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="none",
+                               max_retries=10)
         assert [model.id for model in client.models.list()] == ["simulated-teacher"]
         with pytest.raises(openai.BadRequestError, match="# Role"):
             client.chat.completions.create(model="simulated-teacher", messages=user("q"))

@@ -12,12 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from dataloop import overlap
-from looptool import own_server
-from looptool.config import ROOT, Config, load_config
-from looptool.llm import Client, Sampling
-from looptool.own_server import members
-from looptool.records import InputError
+from dataloop.running import overlap
+from looptool.config import Config
+from looptool.config_file import ROOT, load_config
+from looptool.errors import InputError
+from looptool.models import teacher_server as own_server
+from looptool.models.client import Client
+from looptool.models.sampling import Sampling
+from looptool.models.teacher_server import members
 
 SERVER = """
 import argparse, json, os, signal, subprocess, sys, time
@@ -65,17 +67,21 @@ ThreadingHTTPServer((args.host, args.port), Handler).serve_forever()
 PYTHON = '#!/bin/bash\nPYTHONPATH="{path}" exec {real} "$@"\n'
 
 
-@pytest.fixture
-def machine(tmp_path, monkeypatch) -> Path:
-    """A machine whose SERVE_PYTHON has a vLLM."""
-    module = tmp_path / "has" / "vllm" / "entrypoints" / "openai" / "api_server.py"
+def make_machine(folder: Path, monkeypatch: pytest.MonkeyPatch, server: str) -> None:
+    """A machine whose SERVE_PYTHON has a vLLM, which is `server`."""
+    module = folder / "has" / "vllm" / "entrypoints" / "openai" / "api_server.py"
     module.parent.mkdir(parents=True)
-    module.write_text(SERVER)
-    python = tmp_path / "python"
-    python.write_text(PYTHON.format(path=tmp_path / "has", real=sys.executable))
+    module.write_text(server)
+    python = folder / "python"
+    python.write_text(PYTHON.format(path=folder / "has", real=sys.executable))
     python.chmod(0o755)
     monkeypatch.setenv("SERVE_PYTHON", str(python))
-    monkeypatch.setenv("NOTES", str(tmp_path / "notes"))
+    monkeypatch.setenv("NOTES", str(folder / "notes"))
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch) -> Path:
+    make_machine(tmp_path, monkeypatch, SERVER)
     return tmp_path
 
 

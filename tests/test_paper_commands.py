@@ -1,4 +1,5 @@
-"""The README's block of the paper's commands, word for word but for sizes, places, and a training that is shown only."""
+"""The tutorial's block of the paper's commands, word for word but for sizes, places, and a training
+that is shown only."""
 from __future__ import annotations
 
 import os
@@ -10,8 +11,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from looptool.config import ROOT
-from looptool.records import Sample, read_jsonl
+from looptool.config_file import ROOT
+from looptool.json_lines import read_jsonl
+from looptool.records import Sample
 from looptool.run_files import RoundFiles
 
 CHECKPOINT = ROOT / "grpotool" / "tiny_student" / "checkpoint"
@@ -19,14 +21,16 @@ OTHERWISE = {
     "$PWD/configs/qwen3_8b.yaml": "{tmp}/config.yaml",
     "./dialogs/toolbench": "{tmp}/dialogs",
     "--crawl_num 1000": "--crawl_num 80",
-    "bash train_grpo_qwen.sh": "bash train_grpo_qwen.sh --dry-run && cp -r {checkpoint} {tmp}/run/round_1/policy"}
+    "bash train_grpo_qwen.sh": "bash train_grpo_qwen.sh --dry-run && cp -r {checkpoint} "
+                               "{tmp}/run/round_1/policy"}
 """What a test has in the place of some words."""
 
 
 def block(**places: Path) -> str:
     """The commands."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    text = re.search(r"\n\n((?:    .*\n)*    cd dialog_generation && python run\.py(?:.*\n    )*.*\n)", readme)[1]
+    page = (ROOT / "docs" / "tutorial_reproduce_the_paper.md").read_text(encoding="utf-8")
+    text = re.search(
+        r"\n\n((?:    .*\n)*    cd dialog_generation && python run\.py(?:.*\n    )*.*\n)", page)[1]
     for words, others in OTHERWISE.items():
         assert text.count(words) == 1, words
         text = text.replace(words, others.format(**places))
@@ -41,11 +45,16 @@ def test_the_papers_commands_run_one_after_another(tmp_path: Path, verify: str) 
     config |= {"run_dir": str(tmp_path / "run"), "mix": {"size": 36, "seed_new": 8, "high_ppl": 6}}
     config["dialogs"]["verify"] = verify
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
-    env = {name: value for name, value in os.environ.items() if name not in ("LOOPTOOL_CONFIG", "ROUND")}
-    done = subprocess.run(["bash", "-euo", "pipefail", "-c", block(tmp=tmp_path, checkpoint=CHECKPOINT)], cwd=ROOT, text=True,
-                          env=env | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "CI": "1"},
+    env = {name: value for name, value in os.environ.items()
+           if name not in ("LOOPTOOL_CONFIG", "ROUND")}
+    done = subprocess.run(["bash", "-euo", "pipefail", "-c",
+                           block(tmp=tmp_path, checkpoint=CHECKPOINT)], cwd=ROOT, text=True,
+                          env=env | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+                                     "CI": "1"},
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert done.returncode == 0, done.stdout
     expanded = list(read_jsonl(RoundFiles(tmp_path / "run", 1).expanded, Sample))
-    assert expanded and done.stdout.splitlines()[-1] == f"filter: {len(expanded)} in -> {len(expanded)} kept"
+    assert (expanded
+            and done.stdout.splitlines()[-1]
+            == f"filter: {len(expanded)} in -> {len(expanded)} kept")
     assert (tmp_path / "run" / "verified_dialogs.jsonl").exists() == (verify == "both")

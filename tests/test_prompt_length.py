@@ -6,9 +6,9 @@ import random
 import pytest
 from tiny_policy import make_policy
 
-from looptool.config import ROOT
-from looptool.prompt import render_sample
-from looptool.prompt_length import CHECKED, PromptFits, load_tokenizer, token_length
+from looptool.config_file import ROOT
+from looptool.prompts.length import CHECKED, PromptFits, load_tokenizer, token_length
+from looptool.prompts.render import render_sample
 from looptool.simulation.heldout import heldout_samples
 
 pytestmark = pytest.mark.slow
@@ -17,7 +17,8 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module", params=["student", "bytes"])
 def tokenizer(request, tmp_path_factory):
     """The student's, and one without merges or splits at line ends."""
-    folder = ROOT / "grpotool/tiny_student/checkpoint" if request.param == "student" else make_policy(tmp_path_factory.mktemp("p"))
+    folder = (ROOT / "grpotool/tiny_student/checkpoint" if request.param == "student"
+              else make_policy(tmp_path_factory.mktemp("p")))
     return load_tokenizer(str(folder))
 
 
@@ -44,7 +45,8 @@ def test_the_tokenizer_is_asked_near_the_limit_only(tokenizer, monkeypatch):
 
 
 def test_a_bound_that_fails_is_not_used_again(tokenizer, monkeypatch):
-    """A tokenizer that joins text across line ends in an odd way: a line by itself seems to have no tokens."""
+    """A tokenizer that joins text across line ends in an odd way: a line by itself seems to have no
+    tokens."""
     fits, chat = PromptFits(tokenizer), render_sample(next(heldout_samples(1)))
     monkeypatch.setattr(fits, "_count_lines", lambda text: -1000)
     assert not fits(chat, 5) and not fits(chat, 5)

@@ -1,12 +1,17 @@
 """What is read from a judge's votes: by one order, by both; kappa; preference for a place."""
 from __future__ import annotations
 
-import pytest
+from argparse import Namespace
+
 from loop_world import is_right, world
 
-from benchmarks.real_judge import drawn, figures, first_place, kappa, shown, true_verdict
-from dataloop.verification import agreed
-from looptool.records import Verdict, Vote, write_jsonl
+from benchmarks.real_judge import (
+    drawn, figures, first_place, report, shown, true_verdict)
+from dataloop.verifying.judge import agreed
+from looptool.json_lines import write_jsonl
+from looptool.models.completion import Usage
+from looptool.records import Verdict, Vote
+from looptool.stages.meta import StageMeta
 
 PROBES = [probe for probe in world(400) if not probe.matches]
 
@@ -44,9 +49,12 @@ def test_a_judge_that_takes_the_first_decides_nothing_in_both_orders() -> None:
     assert rows["prediction first"]["LABEL_WRONG right"][1] == len(PROBES)
 
 
-def test_kappa_is_cohens() -> None:
-    pairs = [("a", "a")] * 20 + [("a", "b")] * 5 + [("b", "a")] * 10 + [("b", "b")] * 15
-    assert kappa(pairs) == pytest.approx(0.4) and kappa([]) is None and kappa([("a", "a")]) is None
+def test_mismatches_whose_votes_were_cut_are_unjudged_too(capsys) -> None:
+    meta = StageMeta(stage="verify", settings={}, sources={}, version="1", inputs=9, failed=0,
+                     failures={}, records=4, counts={"unjudged": 2, "judge_cut": 3},
+                     usage={"judge": Usage()}, seconds=1)
+    report(Namespace(model="m", structured="on", max_tokens=9), [], [], meta, is_right)
+    assert "5 unjudged; 0 calls" in capsys.readouterr().out
 
 
 def test_mismatches_of_known_truth_are_drawn_once_and_always_the_same(tmp_path) -> None:

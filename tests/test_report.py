@@ -1,8 +1,10 @@
-"""The report of a run: figures counted by hand, a page that holds no foreign markup, runs that are not finished."""
+"""The report of a run: figures counted by hand, a page that holds no foreign markup, runs that are
+not finished."""
 from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -11,127 +13,32 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from report_world import (
+    D1, HELDOUT, OTHER, PROBES, RIGHT, UNSPOKEN, WORLD, WRONG, change, config, known,
+    page_of, probe, sample, samples_of, small_run, verdict)
 
 from dataloop import report as script
 from dataloop.reporting import measures
-from dataloop.reporting.examples import find_examples
-from dataloop.reporting.figures import Report
+from dataloop.reporting.charts import accuracy_chart
+from dataloop.reporting.figures import HeldoutFigures, Rate, Report, RoundFigures
 from dataloop.reporting.files import read_report
-from dataloop.reporting.page import render_page
+from dataloop.reporting.page.render import render_page
 from dataloop.reporting.rows import NOT_YET
-from dataloop.reporting.skills import World
 from dataloop.reporting.table import TOTAL_WIDTH, make_table, render_text
-from looptool.answers import Usage
-from looptool.config import ROOT, Config, load_config
-from looptool.meta import StageMeta, meta_path
-from looptool.records import (Call, Draw, ErrorSeed, InputError, LabelChange, Message, Probe,
-                              Sample, Tool, Verdict, Vote, sample_id, write_jsonl)
+from looptool.charts.svg import BOTTOM, HEIGHT, TOP
+from looptool.config import Config
+from looptool.config_file import ROOT, load_config
+from looptool.errors import InputError
+from looptool.json_lines import write_jsonl
+from looptool.records import Draw, Message
 from looptool.run_files import RoundFiles
 
-HOSTILE = '</pre><script>alert("x")</script><img src="http://evil.example/a.png" onerror=alert(1)>{{table}}&amp;'
-TOOL = Tool(name="get_weather", parameters={"type": "object", "properties": {"city": {"type": "string"}}})
-UNSPOKEN = "A sentence of another world."
-
-
-def answer(city: str) -> Message:
-    return Message(role="assistant", calls=[Call(name="get_weather", arguments={"city": city})])
-
-
-RIGHT, WRONG, OTHER = answer("Bern"), answer("Rome"), answer(HOSTILE)
-
-
-def sample(text: str, label: Message = RIGHT, **fields) -> Sample:
-    messages = [Message(role="user", content=text)]
-    return Sample(id=sample_id([TOOL], "unknown", messages, label), tools=[TOOL], date="unknown", messages=messages,
-                  label=label, **fields)
-
-
-def known(task: Sample, given: Message) -> bool | None:
-    """A world in which Bern is always right, and some texts were never spoken."""
-    return None if task.messages[0].content == UNSPOKEN else given.calls == RIGHT.calls
-
-
-WORLD = World(known, lambda task, given: "capital" if given.calls == WRONG.calls else None,
-              lambda task: {"a": "first", "d": "rare"}.get(task.messages[0].content))
-"""Rome for Bern is a rule; what is neither "a" nor "d" is of no known kind."""
-
-
-def probe(task: Sample, prediction: Message, perplexity: float = 1.1, faults: tuple[str, ...] = ()) -> Probe:
-    reason = "match" if prediction.calls == task.label.calls and not faults else "wrong_value"
-    return Probe(sample=task, text=HOSTILE, prediction=prediction, faults=list(faults), reason=reason,
-                 perplexity=perplexity, tokens=9, finish="stop")
-
-
-def verdict(of: Probe, name: str, *votes: str) -> Verdict:
-    return Verdict(probe=of, verdict=name, votes=[
-        Vote(verdict=vote, label_first=index == 0, judge="j", draw=0, analysis=HOSTILE, approach="")
-        for index, vote in enumerate(votes)])
-
-
-def change(of: Verdict) -> LabelChange:
-    task, new = of.probe.sample, of.probe.prediction
-    return LabelChange(old_id=task.id, new_id=sample_id([TOOL], "unknown", task.messages, new), old_label=task.label,
-                       new_label=new, round=1, votes=of.votes)
-
-
-def relabeled(of: Verdict) -> ErrorSeed:
-    task = msgspec.structs.replace(of.probe.sample, id=change(of).new_id, label=of.probe.prediction)
-    return ErrorSeed(sample=task, wrong=of.probe.sample.label, cause="relabeled", analysis=HOSTILE, approach="")
-
-
-def explain(output: Path, stage: str, seconds: float, **usage: Usage) -> None:
-    meta = StageMeta(stage=stage, settings={"note": HOSTILE}, sources={}, version="0", inputs=4, failed=0, failures={},
-                     counts={"accepted": 3, "unjudged": 1}, records=3, usage=usage, seconds=seconds)
-    meta_path(output).write_bytes(msgspec.json.encode(meta))
-
-
-D1 = [sample("a"), sample(f"b {HOSTILE}"), sample("c"), sample("d", WRONG), sample(UNSPOKEN)]
-PROBES = [probe(D1[0], RIGHT, 1.25), probe(D1[1], WRONG, 1.5), probe(D1[2], OTHER), probe(D1[3], RIGHT),
-          probe(D1[4], WRONG)]
-VERDICTS = [verdict(PROBES[1], "PRED_WRONG", "PRED_WRONG", "PRED_WRONG"),
-            verdict(PROBES[2], "LABEL_WRONG", "LABEL_WRONG", "LABEL_WRONG"),
-            verdict(PROBES[3], "LABEL_WRONG", "LABEL_WRONG", "LABEL_WRONG"),
-            verdict(PROBES[4], "UNDECIDED", "PRED_WRONG", "LABEL_WRONG")]
-HELDOUT = [sample(f"held out {index}") for index in range(4)]
-
-
-def config(run_dir: Path, rounds: int = 1) -> Config:
-    return load_config(ROOT / "configs" / "laptop.yaml", [f"run_dir={run_dir}", f"rounds={rounds}"])
+# Figures
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Config:
-    """One whole round of five samples, and the dataset after it."""
-    start, first = RoundFiles(tmp_path, 0), RoundFiles(tmp_path, 1)
-    write_jsonl(start.heldout_probes, [probe(HELDOUT[0], RIGHT), *(probe(task, WRONG) for task in HELDOUT[1:])])
-    write_jsonl(first.heldout_probes, [*(probe(task, RIGHT) for task in HELDOUT[:3]),
-                                       probe(HELDOUT[3], RIGHT, faults=("bad_json",))])
-    write_jsonl(first.dataset, D1)
-    first.training.mkdir()
-    (first.training / "metrics.jsonl").write_text("".join(
-        json.dumps({"step": step, "data": {"critic/score/mean": step / 10, "timing_s/step": 1.5}}) + "\n"
-        for step in range(1, 6)))
-    write_jsonl(first.probes, PROBES)
-    write_jsonl(first.high_ppl, [PROBES[0], probe(sample("f"), RIGHT, 1.2)])
-    write_jsonl(first.verdicts, VERDICTS)
-    write_jsonl(first.ledger, [change(VERDICTS[1]), change(VERDICTS[2])])
-    kept = ErrorSeed(sample=D1[1], wrong=WRONG, cause="mispredicted", analysis="", approach="")
-    write_jsonl(first.error_seeds, [kept, relabeled(VERDICTS[1]), relabeled(VERDICTS[2])])
-    expanded = [sample("e1", origin="expanded", source=HOSTILE), sample("e2", origin="expanded"),
-                sample("e3", WRONG, origin="expanded")]
-    write_jsonl(first.expanded, expanded)
-    explain(first.expanded, "expand", 2.5, generator=Usage(calls=4, prompt_tokens=4000, completion_tokens=600))
-    explain(first.verdicts, "verify", 1.5)
-    explain(first.train_parquet, "json2parquet", 1.0)
-    explain(first.test_parquet, "json2parquet", 1.0)
-    explain(start.heldout_probes, "probe", 0.5)
-    write_jsonl(first.next().dataset, [msgspec.structs.replace(D1[0], origin="high_ppl"), *expanded, sample("new")])
-    (first.next().folder / "dataset.meta.json").write_text(json.dumps(
-        {"round": 2, "notes": [f"fewer seeds {HOSTILE}"], "left_out": {"duplicate": 7}}))
-    return config(tmp_path)
-
-
-# Figures
+    return small_run(tmp_path)
 
 
 def test_figures_of_a_run_counted_by_hand(run):
@@ -140,16 +47,21 @@ def test_figures_of_a_run_counted_by_hand(run):
     assert [figures.number for figures in report.rounds] == [1] and report.next.number == 2
     noise = first.dataset.noise
     assert (noise.hits, noise.total, noise.unknown, noise.share) == (1, 4, 1, 0.25)
-    assert first.dataset.mix == {"seed": 5} and report.next.dataset.mix == {"high_ppl": 1, "expanded": 3, "seed": 1}
-    assert report.next.dataset.noise.share == 0.2 and report.next.dataset.left_out == {"duplicate": 7}
+    assert (first.dataset.mix == {"seed": 5}
+            and report.next.dataset.mix == {"high_ppl": 1, "expanded": 3, "seed": 1})
+    assert (report.next.dataset.noise.share == 0.2
+            and report.next.dataset.left_out == {"duplicate": 7})
     assert report.next.dataset.noise_by_origin["expanded"].hits == 1
     training = first.training
-    assert (training.steps, training.first, training.last) == (5, pytest.approx(0.2), pytest.approx(0.4))
+    assert (training.steps, training.first, training.last) == (5, pytest.approx(0.2),
+                                                               pytest.approx(0.4))
     assert report.before.heldout.accuracy.share == 0.25 and report.before.heldout.gain is None
-    assert first.heldout.accuracy.share == 0.75  # the one with a fault has the right calls, and is wrong
+    # the one with a fault has the right calls, and is wrong
+    assert first.heldout.accuracy.share == 0.75
     gain = first.heldout.gain
     assert (gain.tasks, gain.better, gain.worse, gain.share) == (4, 2, 0, 0.5)
-    assert first.probes.reasons == {"wrong_value": 4, "match": 1} and first.probes.high_ppl_cut == 1.2
+    assert first.probes.reasons == {"wrong_value": 4,
+                                    "match": 1} and first.probes.high_ppl_cut == 1.2
     assert first.probes.cases == {"no_think": 5}
     assert sum(first.probes.histogram.mastered) == 1 and sum(first.probes.histogram.mismatched) == 4
     assert first.seconds == {"json2parquet": 1.0, "verify": 1.5, "expand": 2.5}
@@ -163,10 +75,12 @@ def test_judge_and_expansion_counted_by_hand(run):
     assert verdicts.verdicts == {"PRED_WRONG": 1, "LABEL_WRONG": 2, "UNDECIDED": 1}
     assert verdicts.unjudged == 1
     assert (verdicts.right.hits, verdicts.right.total) == (2, 3)  # the label of PROBES[2] was right
-    assert verdicts.confusion == {"PRED_WRONG": {"PRED_WRONG": 1, "LABEL_WRONG": 1}, "LABEL_WRONG": {"LABEL_WRONG": 1}}
+    assert verdicts.confusion == {"PRED_WRONG": {"PRED_WRONG": 1, "LABEL_WRONG": 1},
+                                  "LABEL_WRONG": {"LABEL_WRONG": 1}}
     votes = verdicts.votes_label_first
     assert (votes.hits, votes.total, votes.unknown) == (2, 3, 1)
-    assert (first.replaced.labels, first.replaced.right.hits, first.replaced.needed.hits) == (2, 1, 1)
+    assert (first.replaced.labels, first.replaced.right.hits,
+            first.replaced.needed.hits) == (2, 1, 1)
     assert first.expansion.seeds == {"mispredicted": 1, "relabeled": 2}
     assert (first.expansion.accepted, first.expansion.right.hits) == (3, 2)
     assert first.expansion.outcomes == {"accepted": 3, "unjudged": 1}
@@ -209,9 +123,10 @@ def test_kappa_is_cohens(confusion, kappa):
 
 
 def test_every_verdict_is_held_against_what_it_should_be():
-    cases = [("PRED_WRONG", RIGHT, WRONG), ("LABEL_WRONG", WRONG, RIGHT), ("BOTH_WRONG", WRONG, OTHER),
-             ("BOTH_CORRECT", RIGHT, RIGHT)]
-    given = [verdict(probe(sample(name, label), prediction), name) for name, label, prediction in cases]
+    cases = [("PRED_WRONG", RIGHT, WRONG), ("LABEL_WRONG", WRONG, RIGHT),
+             ("BOTH_WRONG", WRONG, OTHER), ("BOTH_CORRECT", RIGHT, RIGHT)]
+    given = [verdict(probe(sample(name, label), prediction), name)
+             for name, label, prediction in cases]
     figures, _ = measures.verdict_figures(given, [], known)
     assert figures.right.share == 1
     assert figures.confusion == {name: {name: 1} for name, _, _ in cases}
@@ -220,8 +135,30 @@ def test_every_verdict_is_held_against_what_it_should_be():
 def test_undecided_verdicts_are_no_verdicts_but_their_votes_count():
     split = verdict(probe(D1[0], WRONG), "UNDECIDED", "PRED_WRONG", "LABEL_WRONG")
     figures, _ = measures.verdict_figures([split], [], known)
-    assert figures.right.total == figures.right.unknown == 0 and figures.confusion == {"PRED_WRONG": {"UNDECIDED": 1}}
+    assert (figures.right.total == figures.right.unknown == 0
+            and figures.confusion == {"PRED_WRONG": {"UNDECIDED": 1}})
     assert (figures.votes_label_first.share, figures.votes_prediction_first.share) == (1, 0)
+
+
+def test_kappa_and_votes_are_of_judges_that_judge_mismatches():
+    cases = [("PRED_WRONG", RIGHT, WRONG), ("LABEL_WRONG", WRONG, RIGHT),
+             ("LABEL_WRONG", RIGHT, WRONG)]
+    given = [verdict(probe(sample(f"{name}{place}", label), prediction), name, name, name)
+             for place, (name, label, prediction) in enumerate(cases)]
+    alone, _ = measures.verdict_figures(given, [], known)
+    assert alone.kappa == pytest.approx(0.4) and alone.votes_label_first.total == 3
+    others = []
+    for place, judge in enumerate(("refinement", "rules", "none")):
+        other = verdict(probe(sample(judge, RIGHT), WRONG), "LABEL_WRONG", "LABEL_WRONG")
+        other.votes[0].judge = judge
+        others.append(other)
+    audits = [msgspec.structs.replace(verdict(probe(sample(name, RIGHT), WRONG), name, name, name),
+                                      audited=True) for name in ("PRED_WRONG", "LABEL_WRONG")]
+    figures, _ = measures.verdict_figures([*given, *others, *audits], [], known)
+    assert (figures.kappa, figures.votes_label_first) == (alone.kappa, alone.votes_label_first)
+    assert figures.verdicts == {"PRED_WRONG": 1, "LABEL_WRONG": 6, "LABEL_CONFIRMED": 1}
+    assert figures.right.total == 7 and figures.confusion["PRED_WRONG"] == {"PRED_WRONG": 1,
+                                                                            "LABEL_WRONG": 5}
 
 
 def test_a_replaced_label_may_have_been_wrong_and_stay_wrong():
@@ -233,10 +170,12 @@ def test_a_replaced_label_may_have_been_wrong_and_stay_wrong():
 def test_intervals_are_wilsons():
     rate = measures.rate(Counter({True: 8, False: 2, None: 5}))
     assert (rate.share, rate.total, rate.unknown) == (0.8, 10, 5)
-    assert (rate.low, rate.high) == (pytest.approx(0.4902, abs=1e-4), pytest.approx(0.9433, abs=1e-4))
+    assert (rate.low, rate.high) == (pytest.approx(0.4902, abs=1e-4),
+                                     pytest.approx(0.9433, abs=1e-4))
     assert measures.rate(Counter()).share is None
     for count in range(1, 50):
-        assert measures.rate(Counter({True: count})).high == 1 and measures.rate(Counter({False: count})).low == 0
+        assert (measures.rate(Counter({True: count})).high == 1
+                and measures.rate(Counter({False: count})).low == 0)
 
 
 def test_gain_counts_only_tasks_with_a_known_truth():
@@ -246,11 +185,32 @@ def test_gain_counts_only_tasks_with_a_known_truth():
     assert measures.paired_gain({}, {"a": True}) is None
 
 
-@pytest.mark.parametrize("perplexities", [[1.0], [1.0] * 5, [1.0, 1.5, 400.0], [0.0, float("inf")], []])
+@pytest.mark.parametrize("perplexities",
+                         [[1.0], [1.0] * 5, [1.0, 1.5, 400.0], [0.0, float("inf")], []])
 def test_any_perplexities_make_a_histogram_or_none(perplexities):
     figures = measures.probe_figures([probe(D1[0], RIGHT, value) for value in perplexities], [])
     drawable = [value for value in perplexities if 0 < value < float("inf")]
-    assert sum(figures.histogram.mastered) == len(drawable) if drawable else figures.histogram is None
+    assert (sum(figures.histogram.mastered) == len(drawable) if drawable
+            else figures.histogram is None)
+
+
+@pytest.mark.parametrize("perplexities, cut", [
+    ([3.0, 2.0], 2.0), ([1.1, 3.0, 2.0], None), ([], None)])
+def test_where_the_pass_rate_chose_too_the_high_perplexity_has_no_cut(perplexities, cut):
+    high = [probe(D1[0], RIGHT, value) for value in perplexities]
+    assert measures.probe_figures(high, high).high_ppl_cut == cut
+
+
+@pytest.mark.parametrize("static", [0.0, 0.9])
+def test_static_training_has_its_place_in_the_chart(static):
+    def share(value: float) -> Rate:
+        return Rate(hits=0, total=9, unknown=0, share=value, low=value, high=value)
+
+    heldout = HeldoutFigures(accuracy=share(0.5), static=share(static))
+    chart = accuracy_chart([RoundFigures(number=1, heldout=heldout)])
+    dot = float(re.search(r'<circle[^>]*class="step"[^>]*>',
+                          chart)[0].split('cy="')[1].split('"')[0])
+    assert TOP <= dot <= HEIGHT - BOTTOM
 
 
 def test_drawn_replies_give_pass_at_1_and_at_k():
@@ -291,11 +251,13 @@ def test_table_shows_the_figures_and_calls_them_simulated(run):
     assert line_of(text, "accuracy") == ["25.0%", "of", "4", "75.0%", "of", "4"]
     assert line_of(text, "LABEL_WRONG") == ["2", "(1", "right)"]
     assert line_of(text, "new samples accepted") == ["3"]
-    assert line_of(text, "of them, label right") == ["66.7%", "of", "3"] and line_of(text, "BOTH_WRONG") == ["0"]
+    assert line_of(text, "of them, label right") == ["66.7%", "of",
+                                                     "3"] and line_of(text, "BOTH_WRONG") == ["0"]
     assert line_of(text, "generator") == ["4", "(4600)"]
     assert NOT_YET not in text
     for word in ("Dataset", "Held-out", "Judgement", "Expansion", "LoopTool"):
-        assert "SIMULATED" in next(line for line in text.splitlines() if line.startswith(word)), word
+        assert "SIMULATED" in next(line for line in text.splitlines()
+                                   if line.startswith(word)), word
     assert max(map(len, text.splitlines())) <= TOTAL_WIDTH
 
 
@@ -303,17 +265,20 @@ def test_static_training_stands_beside(run, tmp_path):
     static = RoundFiles(tmp_path / "static", 1)
     with pytest.raises(InputError, match="holds no static training with a round"):
         read_report(run, WORLD, "command", tmp_path / "static")
-    write_jsonl(static.heldout_probes, [probe(HELDOUT[0], RIGHT), *(probe(task, WRONG) for task in HELDOUT[1:])])
+    write_jsonl(static.heldout_probes,
+                [probe(HELDOUT[0], RIGHT), *(probe(task, WRONG) for task in HELDOUT[1:])])
     report = read_report(run, WORLD, "command", tmp_path / "static")
     assert line_of(text_of(report), "static training") == ["25.0%", "of", "4"]
-    page = render_page(report, make_table(report), [])
-    assert "pale: static training" in page and page.count('class="step"') == 5 + 1  # steps, and this
+    page = render_page(report, make_table(report), samples_of(run))
+    # steps, and this
+    assert "pale: static training" in page and page.count('class="step"') == 5 + 1
     assert "static training" not in text_of(read_report(run, WORLD, "command"))
 
 
 def test_many_rounds_stay_within_the_width(run, tmp_path):
     report = read_report(run, WORLD, "command")
-    report.rounds = [msgspec.structs.replace(report.rounds[0], number=number) for number in range(1, 10)]
+    report.rounds = [msgspec.structs.replace(report.rounds[0], number=number)
+                     for number in range(1, 10)]
     text = text_of(report)
     assert max(map(len, text.splitlines())) <= TOTAL_WIDTH
     assert all(f"round {number}" in text for number in range(1, 10))
@@ -322,7 +287,7 @@ def test_many_rounds_stay_within_the_width(run, tmp_path):
 class Page(HTMLParser):
     """Reads a page; remembers tags, attributes and whether all that was opened is closed."""
 
-    VOID = {"meta", "br"}
+    VOID = {"meta", "br", "input"}
 
     def __init__(self, page: str):
         super().__init__()
@@ -348,46 +313,40 @@ class Page(HTMLParser):
         self.text += data
 
 
-def page_of(config: Config, world: World | None = WORLD) -> str:
-    report = read_report(config, world, f"command {HOSTILE}")
-    numbers = [figures.number for figures in report.rounds]
-    examples = find_examples([RoundFiles(config.run_dir, number) for number in numbers], world
-                             and world.right)
-    return render_page(report, make_table(report), examples)
-
-
 def test_page_is_whole_and_needs_nothing_from_outside(run):
     text = page_of(run)
     page = Page(text)
-    assert page.tags["svg"] == 5 and not {"script", "img", "link", "iframe", "object", "a"} & set(page.tags)
-    assert not {name for name, _ in page.attributes} & {"src", "href", "action", "xlink:href", "srcset"}
+    assert page.tags["svg"] == 5 and page.tags["script"] == 2  # the page's own, and the samples
+    assert not {"img", "link", "iframe", "object", "a"} & set(page.tags)
+    assert not {name for name, _ in page.attributes} & {"src", "href", "action", "xlink:href",
+                                                        "srcset"}
     assert not [name for name, _ in page.attributes if name.startswith("on")]
     style = text[text.index("<style>"):text.index("</style>")]
     assert "url(" not in style and "@import" not in style
+    assert not [word for word in ("http:", "https:", "fetch(", "innerHTML")
+                if word in script_of(text)]
+
+
+def script_of(page: str) -> str:
+    return page[page.index("<script>"):page.index("</script>")]
 
 
 def test_what_a_model_wrote_stays_text(run):
     page = Page(page_of(run))
     assert "evil.example" not in json.dumps(page.attributes)
-    assert page.text.count('<script>alert("x")</script>') >= 6  # user, analysis, arguments, scenario, note, command
+    assert page.text.count('<script>alert("x")</script>') >= 2  # note, settings
     assert "{{table}}" in page.text  # a value is not filled in again
     assert page.tags["table"] == 10
-
-
-def test_examples_show_a_right_and_a_wrong_replacement(run):
-    found = find_examples([RoundFiles(run.run_dir, 1)], known)
-    replaced = [example.answers for example in found if "replaced" in example.title]
-    assert [[answer.right for answer in answers] for answers in replaced] == [[True, False], [False, True]]
-    assert any("kept" in example.title for example in found) and any("disagree" in example.title for example in found)
-    assert any(HOSTILE in example.note for example in found if "error seed" in example.title)
 
 
 def test_real_run_has_no_columns_of_truth(run):
     report = read_report(run, None, "command")
     text, page = text_of(report), page_of(run, None)
-    for shown in (text, page[page.index("<main>"):page.index("<h2>Protocol")]):
-        assert not [word for word in ("SIMULATED", "noise", " right)", "label right", "✓") if word in shown]
-    assert line_of(text, "accuracy") == ["25.0%", "of", "4", "75.0%", "of", "4"]  # against the labels
+    for shown in (text, page[page.index("<main>"):page.index('<script id="samples"')]):
+        assert not [word for word in ("SIMULATED", "noise", " right)", "label right", "✓")
+                    if word in shown]
+    # against the labels
+    assert line_of(text, "accuracy") == ["25.0%", "of", "4", "75.0%", "of", "4"]
     assert line_of(text, "LABEL_WRONG") == ["2"]
 
 
@@ -398,8 +357,8 @@ def test_unfinished_run_says_not_yet(tmp_path):
     write_jsonl(RoundFiles(tmp_path, 1).dataset, D1)
     report = read_report(config(tmp_path, rounds=4), WORLD, "command")
     text = text_of(report)
-    for label in ("reward, first 3 -> last 3 steps", "accuracy", "mastered: equal to the label", "mismatches judged",
-                  "labels replaced", "new samples accepted"):
+    for label in ("reward, first 3 -> last 3 steps", "accuracy", "mastered: equal to the label",
+                  "mismatches judged", "labels replaced", "new samples accepted"):
         assert line_of(text, label) == NOT_YET.split(), label
     page = Page(page_of(config(tmp_path)))
     assert report.next is None and page.tags["svg"] == 2 and "D1 to D1" not in page.text
@@ -446,21 +405,23 @@ def test_damaged_manifest_is_named(run):
 
 
 def test_script_writes_page_and_figures(run, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["report.py", "--set", f"run_dir={run.run_dir}", "--set", "rounds=1"])
+    monkeypatch.setattr(sys, "argv",
+                        ["report.py", "--set", f"run_dir={run.run_dir}", "--set", "rounds=1"])
     script.main()
     folder = Path(run.run_dir)
     report = msgspec.json.decode((folder / "report.json").read_bytes(), type=Report)
     assert report.simulated and len(report.rounds) == 1 and report.rounds[0].dataset.samples == 5
-    assert "SIMULATED" in capsys.readouterr().out and "SIMULATED" in (folder / "report.html").read_text()
+    assert ("SIMULATED" in capsys.readouterr().out
+            and "SIMULATED" in (folder / "report.html").read_text())
 
 
 def test_simulation_is_known_in_process_and_over_http():
     laptop = load_config(ROOT / "configs" / "laptop.yaml")
-    assert script.is_simulated(laptop)
+    assert laptop.teacher.is_simulated
     laptop.teacher.base_urls = ["http://127.0.0.1:8000/v1"]
-    assert script.is_simulated(laptop)
+    assert laptop.teacher.is_simulated
     laptop.teacher.models = ["Qwen3-32B"]
-    assert not script.is_simulated(laptop)
+    assert not laptop.teacher.is_simulated
 
 
 def test_truth_of_the_simulation_knows_its_own_tasks():
@@ -480,7 +441,10 @@ def test_truth_of_the_simulation_knows_its_own_tasks():
 
 def test_shell_script_from_another_folder(tmp_path):
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    done = subprocess.run(["bash", str(ROOT / "scripts" / "11_report.sh"), "--set", f"run_dir={tmp_path}/none"],
-                          cwd=tmp_path, env=os.environ | {"PATH": path}, capture_output=True, text=True)
-    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and "03_make_samples.sh" in done.stderr
+    done = subprocess.run(["bash", str(ROOT / "scripts" / "11_report.sh"), "--set",
+                           f"run_dir={tmp_path}/none"],
+                          cwd=tmp_path, env=os.environ | {"PATH": path}, capture_output=True,
+                          text=True)
+    assert (done.returncode == 2 and len(done.stderr.splitlines()) == 1
+            and "03_make_samples.sh" in done.stderr)
     assert not (tmp_path / "none").exists()

@@ -7,7 +7,7 @@ import sys
 import pytest
 from packaging.requirements import Requirement
 
-from looptool.config import ROOT
+from looptool.config_file import ROOT
 
 PYTHONS = ("3.10", "3.11", "3.12")
 FILES = sorted(path.name for path in ROOT.glob("requirements*.txt"))

@@ -12,7 +12,9 @@ from test_json2parquet import converted
 from grpotool.batches import batch_lines
 from grpotool.rows import METADATA, SCHEMA, VERSION, count_rows, read_rows
 from looptool.config import Train
-from looptool.records import InputError, Sample, read_jsonl
+from looptool.errors import InputError
+from looptool.json_lines import read_jsonl
+from looptool.records import Sample
 
 
 def write_version(path: Path, version: bytes | None) -> Path:
@@ -26,11 +28,13 @@ def test_written_rows_are_read_back(tmp_path):
     path = tmp_path / "train.parquet"
     assert pq.read_metadata(path).metadata[b"looptool_schema"] == str(VERSION).encode()
     assert list(read_rows(path)) == rows["train"] and count_rows(path) == len(rows["train"]) > 1
-    assert list(read_rows(path, ["ability"])) == [{"ability": row["ability"]} for row in rows["train"]]
+    assert list(read_rows(path, ["ability"])) == [{"ability": row["ability"]}
+                                                  for row in rows["train"]]
 
 
-@pytest.mark.parametrize("version, words", [(None, "version none"), (b"0", "version 0"), (b"12", "version 12"),
-                                            (b"\xff", "version \ufffd"), (b"1 ", "version 1 ,")])
+@pytest.mark.parametrize("version, words",
+                         [(None, "version none"), (b"0", "version 0"), (b"12", "version 12"),
+                          (b"\xff", "version \ufffd"), (b"1 ", "version 1 ,")])
 def test_another_version_is_refused(tmp_path, version, words):
     path = write_version(tmp_path / "a.parquet", version)
     for read in (count_rows, lambda path: list(read_rows(path))):
@@ -45,7 +49,8 @@ def test_this_version_is_read(tmp_path):
 def test_other_columns_are_refused(tmp_path):
     table = pa.table({"prompt": ["text"]}).replace_schema_metadata(METADATA)
     pq.write_table(table, tmp_path / "a.parquet")
-    for column, words in (("prompt", "'prompt' is absent or no list"), ("ability", "'ability' is absent")):
+    for column, words in (("prompt", "'prompt' is absent or no list"),
+                          ("ability", "'ability' is absent")):
         with pytest.raises(InputError, match=words):
             list(read_rows(tmp_path / "a.parquet", [column]))
 
@@ -64,8 +69,8 @@ def test_a_damaged_file_is_refused(tmp_path):
 def test_batches_are_said():
     train = Train(batch_size=16, mini_batch_size=4, rollouts=8, epochs=2)
     assert batch_lines(train, 1235, 12) == [
-        "batches: 1,235 rows (12 samples left out as too long) = 77 steps an epoch of 16 prompts x 8 rollouts, 3 rows "
-        "over; 2 epochs = 154 steps, updates a batch: 4"]
+        "batches: 1,235 rows (12 samples left out as too long) = 77 steps an epoch of 16 prompts x "
+        "8 rollouts, 3 rows over; 2 epochs = 154 steps, updates a batch: 4"]
 
 
 def test_one_update_a_batch_is_warned_of():

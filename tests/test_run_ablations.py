@@ -1,4 +1,5 @@
-"""The runs of Table 4: what variants share, results, and the tables; the loops themselves run in test_whole_loop.py."""
+"""The runs of Table 4: what variants share, results, and the tables; the loops themselves run in
+test_whole_loop.py."""
 from __future__ import annotations
 
 import statistics
@@ -10,26 +11,26 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from dataloop import run_ablations
-from dataloop.reporting.comparison import (
+from dataloop.ablations import run as run_ablations
+from dataloop.ablations.results import Result, Runs, by_world, read_results, result_of
+from dataloop.ablations.run import Plan, copy_beginning, run_variant, settings_of, student_size
+from dataloop.ablations.table_4 import (
     T_95, blind_spots, data_quality, figure_2, figure_3, interval, kinds, picture, table_4)
-from dataloop.reporting.corners import bars, corner_lines, curves
+from dataloop.ablations.variants import TABLE_4, VARIANTS, WORLDS, Variant, world_of
+from dataloop.ablations.worlds import bars, corner_lines, curves
 from dataloop.reporting.figures import (
     DatasetFigures, ExpansionFigures, HeldoutFigures, Rate, ReplacedFigures, Report, RoundFigures)
-from dataloop.reporting.results import Result, Runs, by_world, read_results
-from dataloop.run_ablations import Plan, copy_beginning, run_variant, settings_of, student_size
-from dataloop.variants import TABLE_4, VARIANTS, WORLDS, Variant, world_of
-from looptool.config import ROOT, load_config
-from looptool.paper_figures import BY_ROUND, FULL
-from looptool.records import InputError
+from looptool.charts.paper_figures import BY_ROUND, FULL
+from looptool.config_file import ROOT, load_config
+from looptool.errors import InputError
 
 LAPTOP = ROOT / "configs" / "laptop.yaml"
 REAL_RUN = subprocess.run
 
 
 def result(variant: str, seed: int, *accuracies: float, **more) -> Result:
-    return Result(**{"variant": variant, "seed": seed, "settings": "s", "student": "3.1M", "accuracies": list(accuracies),
-                     "noise": [16.0, 6.0 + seed]} | more)
+    return Result(**{"variant": variant, "seed": seed, "settings": "s", "student": "3.1M",
+                     "accuracies": list(accuracies), "noise": [16.0, 6.0 + seed]} | more)
 
 
 def test_every_variant_has_the_papers_figures():
@@ -40,15 +41,18 @@ def test_interval_is_students():
     values = [50.0, 52.0, 57.0]
     assert interval(values) == f"53.0 ± {4.303 * statistics.stdev(values) / 3 ** 0.5:.1f}"
     assert interval([4.0]) == "4.0" and interval([4.0], "+") == "+4.0" and interval([]) == "-"
-    assert all(T_95[count] > T_95[count + 1] for count in range(2, 30)) and T_95[12] == 2.201  # 11 degrees of freedom
+    # 11 degrees of freedom
+    assert all(T_95[count] > T_95[count + 1] for count in range(2, 30)) and T_95[12] == 2.201
     assert interval([*range(30)]) == f"14.5 ± {2.045 * statistics.stdev(range(30)) / 30 ** 0.5:.1f}"
     with pytest.raises(InputError, match="31 seeds: intervals are known for up to 30"):
         interval([*range(31)])
 
 
 def make_run(folder: Path) -> Path:
-    for name in ("answers.sqlite", "seed.jsonl", "report.json", "report.html", "round_0/policy_probes.jsonl", "round_1/probes.jsonl",
-                 "round_1/policy/model.safetensors", "round_1/verdicts.jsonl", "round_2/dataset.jsonl"):
+    for name in ("answers.sqlite", "seed.jsonl", "report.json", "report.html",
+                 "round_0/policy_probes.jsonl", "round_1/probes.jsonl",
+                 "round_1/heldout_probes.jsonl", "round_1/policy/model.safetensors",
+                 "round_1/verdicts.jsonl", "round_2/dataset.jsonl"):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(name)
@@ -57,9 +61,11 @@ def make_run(folder: Path) -> Path:
 
 def test_variants_share_all_up_to_the_probes(tmp_path):
     copy_beginning(make_run(tmp_path / "full"), tmp_path / "static", Variant("static"))
-    copied = sorted(str(path.relative_to(tmp_path / "static")) for path in (tmp_path / "static").rglob("*") if path.is_file())
-    assert copied == ["answers.sqlite", "round_0/policy_probes.jsonl", "round_1/policy/model.safetensors", "round_1/probes.jsonl",
-                      "seed.jsonl"]
+    copied = sorted(str(path.relative_to(tmp_path / "static"))
+                    for path in (tmp_path / "static").rglob("*") if path.is_file())
+    assert copied == ["answers.sqlite", "round_0/policy_probes.jsonl",
+                      "round_1/heldout_probes.jsonl", "round_1/policy/model.safetensors",
+                      "round_1/probes.jsonl", "seed.jsonl"]
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
@@ -67,7 +73,8 @@ def test_a_variant_that_probes_otherwise_shares_the_training_only(tmp_path):
     variant = Variant(settings=("probe.samples=4",))
     copy_beginning(make_run(tmp_path / "full"), tmp_path / "other", variant)
     names = {path.name for path in (tmp_path / "other").rglob("*") if path.is_file()}
-    assert names == {"answers.sqlite", "model.safetensors", "seed.jsonl"}
+    assert names == {"answers.sqlite", "model.safetensors", "seed.jsonl", "policy_probes.jsonl",
+                     "heldout_probes.jsonl"}
 
 
 def test_a_variant_is_the_loop_with_its_settings(tmp_path, monkeypatch):
@@ -87,7 +94,9 @@ def test_a_variant_is_the_loop_with_its_settings(tmp_path, monkeypatch):
                      "simulation.judge_shares_blind_spots=true", f"run_dir={folder}",
                      "ablation=no_edde", "seed=1", "rounds=3"]
     assert (folder / "round_1" / "probes.jsonl").exists()
-    with pytest.raises(InputError, match=r"no_edde_seed1: the loop has ended with an error; see .*no_edde_seed1.log"):
+    with pytest.raises(InputError,
+                       match=r"no_edde_seed1: the loop has ended with an error; see "
+                             r".*no_edde_seed1.log"):
         run_variant(plan, "real", "no_edde", 1)
 
 
@@ -104,17 +113,22 @@ RUNS = one_world(*[result(FULL, 0, 40, 50, 52), result(FULL, 1, 42, 51, 55),
 def test_table_4_takes_differences_seed_by_seed_and_what_is_there():
     head, full, no_edde, static = table_4(RUNS, 2)
     assert head.split()[:5] == ["variant", "seeds", "start", "round", "1"]
-    assert full.split()[:3] == ["full", "loop", "3"] and "53.5 ± 19.1" in full and full.endswith("65.19 / 71.20 / 73.00")
+    assert (full.split()[:3] == ["full", "loop", "3"] and "53.5 ± 19.1" in full
+            and full.endswith("65.19 / 71.20 / 73.00"))
     assert "-1.5 ± 6.4" in static and static.endswith("65.19 / 71.20 / 73.30, +0.30")
-    assert no_edde.split()[:2] == ["no_edde", "1"] and " -5.0 " in no_edde and no_edde.endswith("- / - / 71.50, -1.50")
+    assert (no_edde.split()[:2] == ["no_edde", "1"] and " -5.0 " in no_edde
+            and no_edde.endswith("- / - / 71.50, -1.50"))
 
 
 def test_data_and_figures_as_text():
     quality = list(data_quality(RUNS))
     assert "16.0 ± 0.0, 7.0 ± 2.5" in quality[1] and "3 of 4 (75.0%)" in quality[-1]
     last = list(figure_2(RUNS, 2))[-1]
-    assert last.split()[:2] == ["round", "2"] and "+1.5 ± 6.4" in last and last.endswith("73.00, 73.30, -0.30")
-    assert [line.split() for line in figure_3({"3.1M": RUNS})][0] == ["3.1M", "+3.0", "±", "12.7"]
+    assert (last.split()[:2] == ["round", "2"] and "+1.5 ± 6.4" in last
+            and last.endswith("73.00, 73.30, -0.30"))
+    other = one_world(result(FULL, 0, 1, 2, 21))
+    lines = [line.split() for line in figure_3([("random", RUNS), ("systematic", other)])]
+    assert lines[:2] == [["3.1M", "+3.0", "±", "12.7", "random"], ["3.1M", "+19.0", "systematic"]]
 
 
 def test_figure_2_is_a_picture():
@@ -164,7 +178,9 @@ def test_worlds_stand_side_by_side_and_what_shows_nothing_is_pale():
 def test_a_world_is_named_by_its_config():
     for world, settings in WORLDS.items():
         config = load_config(LAPTOP, list(settings))
-        assert world_of(config, True) == world and world_of(config, False) == "real"
+        assert world_of(config) == world
+        real = ["teacher.base_urls=[http://localhost:8000/v1]", "teacher.models=[Qwen3-32B]"]
+        assert world_of(load_config(LAPTOP, [*settings, *real])) == "real"
         assert settings_of(config) == settings_of(load_config(LAPTOP))
 
 
@@ -173,7 +189,7 @@ def test_every_variant_can_be_configured():
         assert load_config(LAPTOP, [f"ablation={variant.ablation}", *variant.settings])
 
 
-@pytest.mark.parametrize("override, same", [("simulation.noise=both", True),
+@pytest.mark.parametrize("override, same", [("simulation.noise=systematic", True),
                                             ("simulation.rule_share=0.5", False),
                                             ("teacher.in_flight=7", True),
                                             ("probe.in_flight=7", True),
@@ -183,12 +199,14 @@ def test_every_variant_can_be_configured():
                                             ("probe.dtype=bfloat16", False),
                                             ("teacher.models=[o]", False)])
 def test_results_of_several_machines_stand_in_one_table(override, same):
-    assert (settings_of(load_config(LAPTOP)) == settings_of(load_config(LAPTOP, [override]))) == same
+    assert (settings_of(load_config(LAPTOP))
+            == settings_of(load_config(LAPTOP, [override]))) == same
 
 
 def test_the_address_of_a_teacher_tells_no_results_apart_unless_it_is_simulated():
-    one, other, simulated = (settings_of(load_config(LAPTOP, ["teacher.models=[m]", f"teacher.base_urls=[{url}]"]))
-                             for url in ("http://a/v1", "http://b/v1", "simulated"))
+    one, other, simulated = (
+        settings_of(load_config(LAPTOP, ["teacher.models=[m]", f"teacher.base_urls=[{url}]"]))
+        for url in ("http://a/v1", "http://b/v1", "simulated"))
     assert one == other != simulated
 
 
@@ -205,24 +223,29 @@ def rate(hits: int, total: int) -> Rate:
 def report(*hits: int) -> bytes:
     """What a run leaves, with so many of 10 held-out tasks done before and after each round."""
     rounds = [RoundFigures(number=number, heldout=HeldoutFigures(accuracy=rate(hit, 10)),
-                           dataset=DatasetFigures(samples=1, mix={}, text_labels=0, noise=rate(1, 5), noise_by_origin={}),
+                           dataset=DatasetFigures(samples=1, mix={}, text_labels=0,
+                                                  noise=rate(1, 5), noise_by_origin={}),
                            replaced=ReplacedFigures(labels=3, right=rate(2, 3), needed=None),
-                           expansion=ExpansionFigures(seeds={}, accepted=4, right=rate(4, 4), outcomes={}))
+                           expansion=ExpansionFigures(seeds={}, accepted=4, right=rate(4, 4),
+                                                      outcomes={}))
               for number, hit in enumerate(hits)]
-    return msgspec.json.encode(Report(simulated=True, run_dir="", config={}, versions={}, command="", stages=[],
-                                      before=rounds[0], rounds=rounds[1:], planned_rounds=1, next=None))
+    return msgspec.json.encode(
+        Report(simulated=True, run_dir="", config={}, versions={}, command="", stages=[],
+               before=rounds[0], rounds=rounds[1:], planned_rounds=1, next=None))
 
 
 @pytest.fixture
 def ablations(tmp_path, monkeypatch, capsys):
-    """Runs the script with loops that leave a report at once; returns what it prints, and which loops it ran."""
+    """Runs the script with loops that leave a report at once; returns what it prints, and which
+    loops it ran."""
     ran: list[str] = []
 
     def run(*flags: str, broken: str = "", run_dir: Path = tmp_path) -> tuple[str, list[str]]:
         def loop(command, **more):
             if command[0] == "git":
                 return REAL_RUN(command, **more)
-            folder = Path(next(word for word in reversed(command) if word.startswith("run_dir=")).removeprefix("run_dir="))
+            folder = Path(next(word for word in reversed(command)
+                               if word.startswith("run_dir=")).removeprefix("run_dir="))
             if folder.name == broken:
                 return type("Ended", (), {"returncode": 1})
             ran.append(folder.name)
@@ -234,7 +257,8 @@ def ablations(tmp_path, monkeypatch, capsys):
 
         ran.clear()
         monkeypatch.setattr(run_ablations.subprocess, "run", loop)
-        monkeypatch.setattr(sys, "argv", ["run_ablations.py", "--set", f"run_dir={run_dir}", *flags])
+        monkeypatch.setattr(sys, "argv",
+                            ["run_ablations.py", "--set", f"run_dir={run_dir}", *flags])
         run_ablations.main()
         return capsys.readouterr().out, list(ran)
 
@@ -243,7 +267,8 @@ def ablations(tmp_path, monkeypatch, capsys):
 
 def test_seeds_and_variants_over_several_sessions(ablations, tmp_path):
     with pytest.raises(InputError, match="static_seed0: the loop has ended"):
-        ablations("--variants", "static", "no_edde", "--seeds", "0", "--rounds", "2", broken="static_seed0")
+        ablations("--variants", "static", "no_edde", "--seeds", "0", "--rounds", "2",
+                  broken="static_seed0")
     said, ran = ablations("--variants", "static", "no_edde", "--seeds", "0", "--rounds", "2")
     assert ran == ["static_seed0", "no_edde_seed0"] and "SIMULATED" in said
     said, ran = ablations("--variants", "static", "--seeds", "0", "1", "--rounds", "2")
@@ -259,17 +284,43 @@ def test_seeds_and_variants_over_several_sessions(ablations, tmp_path):
     assert ran == ["none_seed1", "static_seed1"]  # one round more
 
 
-def test_results_of_another_config_are_refused_and_those_of_another_student_stand_beside(ablations, tmp_path):
+def test_results_of_another_config_are_refused_and_those_of_another_student_stand_beside(
+        ablations, tmp_path):
     ablations("--variants", "static", "--seeds", "0", "--rounds", "2")
     with pytest.raises(InputError, match="another config"):
-        ablations("--variants", "static", "--seeds", "0", "--rounds", "2", "--set", "verify.both_orders=false")
-    ablations("--variants", "none", "--seeds", "0", "--rounds", "2", "--set", "student.model=big/one", run_dir=tmp_path / "big")
+        ablations("--variants", "static", "--seeds", "0", "--rounds", "2", "--set",
+                  "verify.both_orders=false")
+    ablations("--variants", "none", "--seeds", "0", "--rounds", "2", "--set",
+              "student.model=big/one", run_dir=tmp_path / "big")
     said, _ = ablations("--table", "--rounds", "2", "--also",
                         str(tmp_path / "big" / "ablations" / "results"))
-    assert ["big/one", "+10.0"] in [line.split() for line in said.splitlines()]
+    lines = [line.split() for line in said.splitlines()]
+    assert ["big/one", "+10.0", "systematic"] in lines
+    figure = lines[next(place for place, line in enumerate(lines) if line[:2] == ["Figure", "3:"]):]
+    assert [line[-1] for line in figure[1:3]] == ["systematic"] * 2
 
 
-@pytest.mark.parametrize("content, said", [(b"{", "no result"), (msgspec.json.encode(result("static", 0, 1.0)), "another config")])
+def test_results_of_another_config_are_refused_before_anything_runs(ablations, tmp_path):
+    ablations("--variants", "none", "--seeds", "0", "--rounds", "2")
+    with pytest.raises(InputError, match="holds results of another config"):
+        ablations("--variants", "none", "--seeds", "1", "--rounds", "2",
+                  "--set", "verify.both_orders=false")
+    assert not list((tmp_path / "ablations").rglob("none_seed1*"))
+
+
+def test_a_round_without_held_out_figures_is_no_result(tmp_path):
+    whole = msgspec.json.decode(report(4, 5, 6), type=Report)
+    for place in range(3):
+        [whole.before, *whole.rounds][place].heldout = None
+        (tmp_path / "report.json").write_bytes(msgspec.json.encode(whole))
+        with pytest.raises(InputError, match="round 0 has no" if place == 0 else f"round {place} "):
+            result_of(tmp_path, variant=FULL, seed=0, settings="s", student="3M")
+        whole = msgspec.json.decode(report(4, 5, 6), type=Report)
+
+
+@pytest.mark.parametrize("content, said",
+                         [(b"{", "no result"),
+                          (msgspec.json.encode(result("static", 0, 1.0)), "another config")])
 def test_damaged_and_foreign_results_are_named(tmp_path, content, said):
     (tmp_path / "real").mkdir()
     other = result(FULL, 0, 1.0, settings="t")
@@ -279,7 +330,9 @@ def test_damaged_and_foreign_results_are_named(tmp_path, content, said):
         list(read_results(tmp_path))
 
 
-@pytest.mark.parametrize("flags, said", [(["--table"], "holds no result yet"), (["--rounds", "0"], "at least one round")])
+@pytest.mark.parametrize("flags, said",
+                         [(["--table"], "holds no result yet"),
+                          (["--rounds", "0"], "at least one round")])
 def test_nothing_to_show(ablations, flags, said):
     with pytest.raises(InputError, match=said):
         ablations(*flags)

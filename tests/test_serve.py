@@ -1,4 +1,5 @@
-"""scripts/serve.sh finds vLLM in the environment of the one who calls, also where the caller works in a lean one of its own."""
+"""scripts/serve.sh finds vLLM in the environment of the one who calls, also where the caller works
+in a lean one of its own."""
 from __future__ import annotations
 
 import os
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from looptool.config import ROOT
+from looptool.config_file import ROOT
 
 MAKER = """#!/bin/bash
 case "$*" in
@@ -18,7 +19,8 @@ case "$*" in
   *"-m venv"*) cp {folder}/outer/python "${{@: -1}}/bin" ;;
 esac
 """
-"""Stands for the Python that makes environments: that of the evaluation gets no vLLM, any other one does."""
+"""Stands for the Python that makes environments: that of the evaluation gets no vLLM, any other one
+does."""
 PYTHON = """#!/bin/bash
 case "$*" in *"-m pip"*) exit ;; esac
 PYTHONPATH="{path}:$PYTHONPATH" exec {real} "$@"
@@ -37,7 +39,8 @@ def write(path: Path, text: str) -> Path:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A repository whose evaluation only serves, beside two Pythons: outer/python has vLLM, lean/python has none."""
+    """A repository whose evaluation only serves, beside two Pythons: outer/python has vLLM,
+    lean/python has none."""
     server = ("import os, sys; print('vLLM of', sys.argv[0], *sys.argv[1:]); "
               "print('sampler', os.environ['VLLM_USE_FLASHINFER_SAMPLER'])")
     write(tmp_path / "has" / "vllm" / "entrypoints" / "openai" / "api_server.py", server)
@@ -48,23 +51,29 @@ def root(tmp_path: Path) -> Path:
         write(tmp_path / "scripts" / name, (ROOT / "scripts" / name).read_text())
     for name in ("requirements-bfcl.txt", "requirements.txt", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path)
-    write(tmp_path / "bfcl" / "evaluate.py", CALLS_SERVE.format(serve=str(ROOT / "scripts" / "serve.sh")))
+    write(tmp_path / "bfcl" / "evaluate.py",
+          CALLS_SERVE.format(serve=str(ROOT / "scripts" / "serve.sh")))
     return tmp_path
 
 
-def run(root: Path, first_on_path: str, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    inherited = {name: value for name, value in os.environ.items() if name not in ("SERVE_PYTHON", "LOOPTOOL_VENV")}
+def run(root: Path, first_on_path: str, *command: str,
+        **variables: str) -> subprocess.CompletedProcess[str]:
+    inherited = {name: value for name, value in os.environ.items()
+                 if name not in ("SERVE_PYTHON", "LOOPTOOL_VENV")}
     return subprocess.run(["bash", *command], capture_output=True, text=True, env=inherited | {
-        "PATH": f"{root / first_on_path}:{os.environ['PATH']}", "PYTHON": str(root / "maker"), **variables})
+        "PATH": f"{root / first_on_path}:{os.environ['PATH']}", "PYTHON": str(root / "maker"),
+        **variables})
 
 
 def test_the_evaluation_serves_by_the_environment_that_was_active(root: Path) -> None:
     done = run(root, "outer", f"{root}/scripts/09_evaluate_bfcl.sh")
     assert done.returncode == 0, done.stderr
-    assert (root / ".venv-bfcl" / "bin" / "python").exists() and "--model org/model --enable-prefix-caching" in done.stdout
+    assert ((root / ".venv-bfcl" / "bin" / "python").exists()
+            and "--model org/model --enable-prefix-caching" in done.stdout)
     without = run(root, "lean", f"{root}/scripts/09_evaluate_bfcl.sh")
     assert without.returncode == 2 and f"serve.sh: {root}/lean/python has no vllm" in without.stderr
-    assert run(root, "lean", f"{root}/scripts/09_evaluate_bfcl.sh", SERVE_PYTHON=f"{root}/outer/python").returncode == 0
+    assert run(root, "lean", f"{root}/scripts/09_evaluate_bfcl.sh",
+               SERVE_PYTHON=f"{root}/outer/python").returncode == 0
 
 
 def test_serve_alone_takes_the_active_environment(root: Path) -> None:
@@ -78,7 +87,8 @@ def test_serve_alone_takes_the_active_environment(root: Path) -> None:
 def test_the_environment_of_the_loop_serves_with_what_it_has(root: Path) -> None:
     """LOOPTOOL_VENV names it; the evaluation inside of it takes it as well."""
     source = f"source {root}/scripts/environment.sh; use_looptool; "
-    for command in (f"bash {ROOT}/scripts/serve.sh org/model", f"bash {root}/scripts/09_evaluate_bfcl.sh"):
+    for command in (f"bash {ROOT}/scripts/serve.sh org/model",
+                    f"bash {root}/scripts/09_evaluate_bfcl.sh"):
         done = run(root, "lean", "-c", source + command, LOOPTOOL_VENV=str(root / "own"))
         assert done.returncode == 0 and "vLLM of" in done.stdout, done.stderr
 

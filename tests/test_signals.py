@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from looptool.config import ROOT
-from looptool.follow import is_running
+from looptool.config_file import ROOT
+from looptool.stages.follow import is_running
 
 RAY = """import os, pathlib, sys, time
 pathlib.Path(sys.argv[-3]).write_text(f"{os.getpid()}\\n")
@@ -30,7 +30,7 @@ def test_a_node_of_ray_outlives_its_terminal_under_nohup(tmp_path: Path, ignored
     there = tmp_path / "there"
     handler = signal.SIG_IGN if ignored else signal.SIG_DFL
     node = subprocess.Popen(
-        [sys.executable, str(ROOT / "grpotool" / "ray_node.py"), "none", str(there)],
+        [sys.executable, str(ROOT / "grpotool/nodes/ray_node.py"), "none", str(there)],
         stdin=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(tmp_path)},
         preexec_fn=lambda: signal.signal(signal.SIGHUP, handler))
     while not there.exists() or not there.read_text():

@@ -8,13 +8,13 @@ import pytest
 from loop_world import says
 from test_simulation import COUNT, NO_ERRORS, ask, blocks, content, line, lines, near, tasks
 
-from looptool.calls import parse_reply
+from looptool.calling.reply import parse_reply
 from looptool.config import Simulation
-from looptool.prompt import render_conversation, render_messages
+from looptool.prompts.render import render_conversation, render_messages
 from looptool.records import Call, Message, Tool
-from looptool.simulation.rules import RULES, rule_behind, rule_error
-from looptool.simulation.tasks import result_of, user
-from looptool.simulation.truth import Truth, truth
+from looptool.simulation.world.rules import RULES, rule_behind, rule_error
+from looptool.simulation.world.tasks import result_of, user
+from looptool.simulation.world.truth import Truth, truth
 
 SYSTEMATIC = msgspec.structs.replace(NO_ERRORS, noise="systematic")
 SHARED = msgspec.structs.replace(SYSTEMATIC, judge_shares_blind_spots=True)
@@ -101,14 +101,12 @@ def test_the_assistant_keeps_to_its_rules_in_every_draw():
     assert set(errors(msgspec.structs.replace(SYSTEMATIC, rule_share=0.0))) == set()
 
 
-def test_both_kinds_of_noise_come_at_their_shares():
-    both = msgspec.structs.replace(SYSTEMATIC, noise="both", label_noise=0.2)
-    assert errors(both)[None] > COUNT / 20 and sum(errors(both).values()) > errors(both)[None]
+def test_random_noise_keeps_to_no_rule():
     random_only = errors(msgspec.structs.replace(NO_ERRORS, label_noise=0.2))
     assert random_only[None] > 0.8 * sum(random_only.values())
 
 
-@pytest.mark.parametrize("noise", ["systematic", "random", "both"])
+@pytest.mark.parametrize("noise", ["systematic", "random"])
 def test_a_judge_of_the_teachers_kind_holds_its_errors_to_be_right(noise):
     """Judge, checker and teacher agree on every step; a judge of another kind sees the errors."""
     shared = msgspec.structs.replace(SHARED, noise=noise, label_noise=0.2)

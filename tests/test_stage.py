@@ -11,26 +11,30 @@ import time
 import msgspec
 import pytest
 
-from looptool.answers import CallFailed, Usage
-from looptool.journal import Journal, journal_path
-from looptool.meta import FOLLOWED, Header, StageMeta
-from looptool.records import InputError
-from looptool.stage import Inputs, Outcome, StageFailed, run_main, run_stage
+from looptool.command import run_main
+from looptool.errors import InputError, StageFailed
+from looptool.models.completion import CallFailed, Usage
+from looptool.stages.journal import Journal, journal_path
+from looptool.stages.llm_stage import Inputs, run_stage
+from looptool.stages.meta import FOLLOWED, Header, StageMeta
+from looptool.stages.workers import Outcome
 
 INPUTS = [(f"id{number}", number) for number in range(40)]
 
 
 async def double(number):
     await asyncio.sleep(random.random() * 0.01)
-    return Outcome([{"n": number, "copy": copy} for copy in range(number % 3)], ["none", "one", "two"][number % 3])
+    return Outcome([{"n": number, "copy": copy} for copy in range(number % 3)],
+                   ["none", "one", "two"][number % 3])
 
 
-def run(tmp_path, work=double, inputs=INPUTS, settings={"t": {"a": 1, "b": [1, 2]}}, in_flight=8, **kwargs):
+def run(tmp_path, work=double, inputs=INPUTS, settings={"t": {"a": 1, "b": [1, 2]}}, in_flight=8,
+        **kwargs):
     source = tmp_path / "source.jsonl"
     if not source.exists():
         source.write_text("source")
-    return asyncio.run(run_stage("test", inputs, work, tmp_path / "out.jsonl", settings=settings, sources=[source],
-                                 in_flight=in_flight, **kwargs))
+    return asyncio.run(run_stage("test", inputs, work, tmp_path / "out.jsonl", settings=settings,
+                                 sources=[source], in_flight=in_flight, **kwargs))
 
 
 def files(tmp_path):
@@ -55,21 +59,25 @@ def failing(*numbers):
     return work
 
 
-EXPECTED = b"".join(b'{"n":%d,"copy":%d}\n' % (number, copy) for number in range(40) for copy in range(number % 3))
+EXPECTED = b"".join(b'{"n":%d,"copy":%d}\n' % (number, copy) for number in range(40)
+                    for copy in range(number % 3))
 
 
 def test_output_is_in_the_order_of_the_inputs_and_explained(tmp_path):
     meta = run(tmp_path)
     assert (tmp_path / "out.jsonl").read_bytes() == EXPECTED
     assert files(tmp_path) == ["out.jsonl", "out.jsonl.meta.json"]
-    assert msgspec.json.decode((tmp_path / "out.jsonl.meta.json").read_bytes(), type=StageMeta) == meta
-    assert meta.counts == {"none": 14, "one": 13, "two": 13} and (meta.inputs, meta.records, meta.failed) == (40, 39, 0)
+    assert msgspec.json.decode((tmp_path / "out.jsonl.meta.json").read_bytes(),
+                               type=StageMeta) == meta
+    assert (meta.counts == {"none": 14, "one": 13, "two": 13}
+            and (meta.inputs, meta.records, meta.failed) == (40, 39, 0))
     assert meta.settings == {"t": {"a": 1, "b": [1, 2]}} and list(meta.sources) == ["source.jsonl"]
 
 
 def test_any_in_flight_gives_the_same_bytes(tmp_path):
     for in_flight in (1, 64):
-        run(tmp_path, inputs=Inputs(lambda: (pair for pair in INPUTS)), in_flight=in_flight, fresh=True)
+        run(tmp_path, inputs=Inputs(lambda: (pair for pair in INPUTS)), in_flight=in_flight,
+            fresh=True)
         assert (tmp_path / "out.jsonl").read_bytes() == EXPECTED
 
 
@@ -111,20 +119,24 @@ def test_failed_input_has_no_record_and_is_tried_again(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     meta = run(tmp_path, work=failing(4, 5))
     assert meta.failed == 2 and meta.failures == {"no answer in 5 tries; last: status 500": 2}
-    assert sum(meta.counts.values()) == 38 and "2 failed" in caplog.messages[-1] and "id4" in caplog.messages[-2]
+    assert (sum(meta.counts.values()) == 38 and "2 failed" in caplog.messages[-1]
+            and "id4" in caplog.messages[-2])
     lines = (tmp_path / "out.jsonl").read_bytes().splitlines(keepends=True)
-    assert lines == [line for line in EXPECTED.splitlines(keepends=True) if line[:6] not in (b'{"n":4', b'{"n":5')]
+    assert lines == [line for line in EXPECTED.splitlines(keepends=True)
+                     if line[:6] not in (b'{"n":4', b'{"n":5')]
     worked_on = []
     meta = run(tmp_path, work=recording(failing(5), worked_on))
     assert sorted(worked_on) == [4, 5] and meta.failed == 1
     meta = run(tmp_path)
-    assert (meta.failed, meta.inputs) == (0, 40) and (tmp_path / "out.jsonl").read_bytes() == EXPECTED
+    assert ((meta.failed, meta.inputs) == (0, 40)
+            and (tmp_path / "out.jsonl").read_bytes() == EXPECTED)
     assert files(tmp_path) == ["out.jsonl", "out.jsonl.meta.json"]
 
 
 @pytest.mark.parametrize("header, tried", [
     (None, True), ({"source.jsonl": "1a2b"}, False), ({"source.jsonl": FOLLOWED}, True)])
-def test_what_failed_stays_out_once_a_later_output_has_begun_with_what_is_there(tmp_path, caplog, header, tried):
+def test_what_failed_stays_out_once_a_later_output_has_begun_with_what_is_there(tmp_path, caplog,
+                                                                                header, tried):
     caplog.set_level(logging.INFO)
     later, worked_on = tmp_path / "later.jsonl", []
     first = run(tmp_path, work=failing(4, 5))
@@ -132,10 +144,13 @@ def test_what_failed_stays_out_once_a_later_output_has_begun_with_what_is_there(
         journal = Journal(journal_path(later))
         journal.start(Header(stage="later", settings={}, sources=header))
         journal.close()
-    meta = run(tmp_path, work=recording(failing(4, 5), worked_on), later=[tmp_path / "absent.jsonl", later])
-    assert meta.failed == 2 and sorted(worked_on) == ([4, 5] if tried else []) and (meta == first) != tried
-    assert tried or caplog.messages[-1] == (f"test: {tmp_path}/out.jsonl is complete, 2 failed earlier stay out, as {later} "
-                                            "was made from what is there (--fresh begins anew)")
+    meta = run(tmp_path, work=recording(failing(4, 5), worked_on),
+               later=[tmp_path / "absent.jsonl", later])
+    assert (meta.failed == 2 and sorted(worked_on) == ([4, 5] if tried else [])
+            and (meta == first) != tried)
+    assert tried or caplog.messages[-1] == (
+        f"test: {tmp_path}/out.jsonl is complete, 2 failed earlier stay out, as {later} "
+        "was made from what is there (--fresh begins anew)")
     assert run(tmp_path, later=[later], fresh=True).failed == 0
 
 
@@ -147,7 +162,8 @@ def test_a_damaged_journal_of_a_later_output_is_named(tmp_path):
 
 
 def test_all_failed_is_an_error_with_the_first_cause_and_writes_nothing(tmp_path):
-    with pytest.raises(StageFailed, match="every input.*id0: no answer in 5 tries; last: status 500"):
+    with pytest.raises(StageFailed,
+                       match="every input.*id0: no answer in 5 tries; last: status 500"):
         run(tmp_path, work=failing(*range(40)), in_flight=1)
     assert files(tmp_path) == []
 
@@ -161,7 +177,8 @@ def test_dead_endpoint_stops_the_stage_early(tmp_path):
 
 
 def test_failures_between_answers_do_not_stop_the_stage(tmp_path):
-    meta = run(tmp_path, work=failing(*range(0, 220, 2)), inputs=[(str(number), number) for number in range(220)],
+    meta = run(tmp_path, work=failing(*range(0, 220, 2)),
+               inputs=[(str(number), number) for number in range(220)],
                in_flight=1)
     assert (meta.failed, sum(meta.counts.values())) == (110, 110)
 
@@ -176,7 +193,8 @@ def test_changed_settings_are_refused_key_by_key(tmp_path, how):
     before = {name: (tmp_path / name).read_bytes() for name in files(tmp_path)}
     with pytest.raises(InputError) as error:
         run(tmp_path, settings={"t": {"a": 2, "b": [1, 2]}, "new": True})
-    assert "settings.t.a: 1 -> 2" in str(error.value) and "settings.new: absent -> true" in str(error.value)
+    assert ("settings.t.a: 1 -> 2" in str(error.value)
+            and "settings.new: absent -> true" in str(error.value))
     assert "t.b" not in str(error.value) and "--fresh" in str(error.value)
     assert {name: (tmp_path / name).read_bytes() for name in files(tmp_path)} == before
     meta = run(tmp_path, settings={"t": {"a": 2}}, fresh=True)
@@ -285,21 +303,24 @@ def test_two_processes_do_not_write_one_output(tmp_path):
     async def meanwhile(number):
         if number == 0:
             with pytest.raises(InputError, match="another process"):
-                await run_stage("test", INPUTS, double, tmp_path / "out.jsonl", settings={}, sources=[], in_flight=1)
+                await run_stage("test", INPUTS, double, tmp_path / "out.jsonl", settings={},
+                                sources=[], in_flight=1)
         return await double(number)
 
     assert run(tmp_path, work=meanwhile).records == 39
 
 
-@pytest.mark.parametrize("folder", ["file", "file/below", pytest.param("locked", marks=pytest.mark.skipif(
+@pytest.mark.parametrize("folder",
+                         ["file", "file/below", pytest.param("locked", marks=pytest.mark.skipif(
     os.geteuid() == 0, reason="root may write anywhere"))])
 def test_folder_that_cannot_be_written_is_found_before_any_work(tmp_path, folder):
     (tmp_path / "file").write_text("")
     (tmp_path / "locked").mkdir(mode=0o500)
     worked_on = []
     with pytest.raises(InputError, match="cannot be written"):
-        asyncio.run(run_stage("test", INPUTS, recording(double, worked_on), tmp_path / folder / "out.jsonl",
-                              settings={}, sources=[], in_flight=1))
+        asyncio.run(run_stage("test", INPUTS, recording(double, worked_on),
+                              tmp_path / folder / "out.jsonl", settings={}, sources=[],
+                              in_flight=1))
     assert worked_on == []
 
 
@@ -341,10 +362,10 @@ def test_accounts_are_kept_over_a_crash(tmp_path):
         once(crash=True)
     meta = once(crash=False)
     assert meta.usage["judge"] == Usage(calls=40, prompt_tokens=40000, dollars=20.0)
-    assert meta.line().startswith(
-        "test: 40 in -> 14 none, 13 one, 13 two; 39 records, 40 calls (0 cached), 40k + 0 tokens "
-        "(1.0 calls, 1026 + 0 tokens a record), ")
-    assert meta.cost_of_a_record == {"calls": 1.0, "prompt_tokens": 1025.6, "completion_tokens": 0.0}
+    assert meta.line() == ("test: 40 in -> 14 none, 13 one, 13 two; 39 records, "
+                           f"{meta.seconds:.1f} s")
+    assert meta.cost_of_a_record == {"calls": 1.0, "prompt_tokens": 1025.6,
+                                     "completion_tokens": 0.0}
 
 
 def test_quiet_under_ci_and_where_nobody_looks(tmp_path, capfd, monkeypatch):
@@ -356,7 +377,8 @@ def test_quiet_under_ci_and_where_nobody_looks(tmp_path, capfd, monkeypatch):
 
 
 @pytest.mark.parametrize("raised, code", [
-    (InputError("wrong.jsonl:3: mend\nthis"), 2), (StageFailed("wrong.jsonl:3: mend\nthis"), 1), (KeyboardInterrupt(), 130)])
+    (InputError("wrong.jsonl:3: mend\nthis"), 2), (StageFailed("wrong.jsonl:3: mend\nthis"), 1),
+    (KeyboardInterrupt(), 130)])
 def test_run_main_exits(raised, code, caplog):
     def main():
         raise raised
@@ -374,11 +396,14 @@ def test_run_main_hides_no_bug():
 
 SCRIPT = """
 import asyncio, sys
-from looptool.stage import Outcome, run_main, run_stage
+from looptool.command import run_main
+from looptool.stages.llm_stage import run_stage
+from looptool.stages.workers import Outcome
 async def work(number):
     await asyncio.sleep(0 if number < 5 else 60)
     return Outcome([number], "done")
-run_main(lambda: asyncio.run(run_stage("test", [(str(n), n) for n in range(20)], work, sys.argv[1] + "/out.jsonl",
+numbers = [(str(n), n) for n in range(20)]
+run_main(lambda: asyncio.run(run_stage("test", numbers, work, sys.argv[1] + "/out.jsonl",
                                        settings={}, sources=[], in_flight=2)))
 """
 

@@ -13,24 +13,27 @@ import pytest
 from local_server import LocalServer, client_config, completion, user
 from scripted import TOOLS, call
 
-from dataloop.expansion import CANDIDATE, read_candidate
-from dataloop.verification import JUDGEMENT, Judgement
+from dataloop.expanding.generate import CANDIDATE, read_candidate
+from dataloop.verifying.judge import JUDGEMENT, Judgement
 from dialog_generation import agents, run
-from dialog_generation.dual_tree import Written
 from dialog_generation.replies import plan_form, read_plan, read_result
 from dialog_generation.scene import ToolPool
-from dialog_generation.tool_designer import DESIGN
+from dialog_generation.tool_making.designer import DESIGN
+from dialog_generation.tool_making.dual_tree import Written
 from dialog_generation.verification import check_dialogs
-from looptool.checking import ACCEPTS, Accepts
-from looptool.config import (
-    ROOT, Config, Dialogs, MaxTokens, Simulation, Student, Teacher, load_config)
-from looptool.llm import CallFailed, Client, Sampling
-from looptool.records import InputError, write_jsonl
+from looptool.calling.json_in_text import read_object
+from looptool.config import Config, Dialogs, MaxTokens, Simulation, Student, Teacher
+from looptool.config_file import ROOT, load_config
+from looptool.errors import InputError
+from looptool.json_lines import write_jsonl
+from looptool.judging.checker import ACCEPTS, Accepts
+from looptool.models.client import Client
+from looptool.models.completion import CallFailed
+from looptool.models.sampling import Sampling
+from looptool.models.structured_outputs import ANY_OBJECT, PROBE, TEXT, Form, closed, one_of
 from looptool.run_files import RunFiles
-from looptool.simulation.catalogue import catalogue
 from looptool.simulation.teacher import Teacher as SimulatedTeacher
-from looptool.structured import ANY_OBJECT, PROBE, TEXT, Form, closed, one_of
-from looptool.structured_text import read_object
+from looptool.simulation.world.catalogue import catalogue
 
 VOTE = Form("vote", closed(better=one_of("1", "2")))
 RESULT = Form("result", ANY_OBJECT, strict=False)
@@ -286,6 +289,16 @@ def test_a_reply_without_end_and_limit_is_tried_twice_at_full_length(tmp_path):
     assert server.count == 2 and time.monotonic() - begun < 3
 
 
+def test_slow_steps_of_one_try_are_no_timeout(tmp_path):
+    """The look at what the server does with schemas, two requests, and none takes all the time."""
+    with (
+        LocalServer(keeps(*ALL), fault=lambda payload, _: (
+            "503" if form_of(payload) == "thinks?" else None), latency=0.3) as server,
+        pytest.raises(CallFailed, match="no answer in 5 tries; last: status 503"),
+    ):
+        asked(tmp_path, server, [VOTE], timeout_seconds=0.5)
+
+
 def test_a_server_that_is_down_at_once_still_has_all_tries(tmp_path):
     with (
         LocalServer(fault=lambda *_: "503") as server,
@@ -481,12 +494,13 @@ def test_a_planner_that_runs_on_costs_its_dialog_and_is_counted(tmp_path):
     assert meta.counts == {"abandoned_planner_cut": 8} and meta.records == meta.failed == 0
     tries = 8 * (1 + config.dialogs.max_bad_turns)
     assert meta.usage["planner"].cut == meta.usage["planner"].calls == tries
-    assert f" {tries} calls (0 cached, {tries} cut)" in meta.line()
+    assert f"; 0 records, {tries} cut, " in meta.line()
 
 
 @pytest.mark.parametrize("word", ["auto", "on", "off"])
 def test_on_and_off_are_words_in_a_config(word):
     config = load_config(ROOT / "configs" / "laptop.yaml", [f"teacher.structured={word}"])
     assert config.teacher.structured == word
-    plan = load_config(ROOT / "configs" / "laptop.yaml", ["dialogs.plan=False", "dialogs.chat=true"])
+    plan = load_config(ROOT / "configs" / "laptop.yaml",
+                       ["dialogs.plan=False", "dialogs.chat=true"])
     assert (plan.dialogs.plan, plan.dialogs.chat) == (False, True)

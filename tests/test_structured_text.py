@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from looptool.structured_text import MAX_BROKEN, read_object, read_objects, read_only_objects
+from looptool.calling.json_in_text import MAX_BROKEN, read_object, read_objects, read_only_objects
 
 
 class Answer(msgspec.Struct):
@@ -49,6 +49,8 @@ def test_strings_hold_what_they_like(text: str, note: str):
 
 
 @pytest.mark.parametrize("text", [
+    f'{{"name": "vote", "arguments": {ONE}}}',
+    f'{{"function": {{"name": "vote", "arguments": {ONE}}}}}',
     "", "{", "{}", "1", '"better"', '{"better": 1}', '{"better": "1"',
     '{"better": "1", "note": "say "hi""}', "{'better': '1'}",
     '{"better": "1",}', '{"better": "1", "note": NaN}', '{"better": "\\ud800"}',

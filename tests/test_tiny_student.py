@@ -1,4 +1,5 @@
-"""The tiny student: its tokenizer, its lessons, its planted circuit, and that a build is determined by its seed."""
+"""The tiny student: its tokenizer, its lessons, its planted circuit, and that a build is determined
+by its seed."""
 from __future__ import annotations
 
 import json
@@ -17,22 +18,23 @@ from grpotool.tiny_student.curriculum import HABITS, LEVELS, draw_lesson
 from grpotool.tiny_student.habits import habitual
 from grpotool.tiny_student.tokenizer import build_tokenizer
 from grpotool.tiny_student.wording import random_phrases
-from looptool.calls import check_calls
-from looptool.config import ROOT
-from looptool.prompt import render_messages, render_system
+from looptool.calling.schema_check import check_calls
+from looptool.config_file import ROOT
+from looptool.prompts.render import render_messages, render_system
 from looptool.records import Call, Message, Tool
-from looptool.simulation.catalogue import with_qualifier
-from looptool.simulation.language import Request
-from looptool.simulation.tasks import means
-from looptool.simulation.truth import Truth
-from looptool.simulation.values import plain_words
+from looptool.simulation.world.catalogue import with_qualifier
+from looptool.simulation.world.language import Request
+from looptool.simulation.world.tasks import means
+from looptool.simulation.world.truth import Truth
+from looptool.simulation.world.values import plain_words
 
 CHECKPOINT = ROOT / "grpotool" / "tiny_student" / "checkpoint"
 
 
 @lru_cache
 def tokenizer():
-    texts = [path.read_text(encoding="utf-8") for path in (ROOT / "looptool/simulation/catalogue/train").glob("*.yaml")]
+    texts = [path.read_text(encoding="utf-8")
+             for path in (ROOT / "looptool/simulation/world/catalogue/train").glob("*.yaml")]
     return build_tokenizer([*texts, '{"name": "f", "arguments": {"city": "Oslo"}}' * 99], size=1000)
 
 
@@ -46,12 +48,15 @@ def test_the_tokenizer_gives_back_any_text(text):
     assert tokenizer().decode(tokens(text)) == text
 
 
-@pytest.mark.parametrize("value", ["2024-05-01", "342.62", "Zachary Bell", "XK-0042", "東京", "pa.ven@sirwospus.com"])
+@pytest.mark.parametrize("value",
+                         ["2024-05-01", "342.62", "Zachary Bell", "XK-0042", "東京",
+                          "pa.ven@sirwospus.com"])
 def test_a_value_has_the_same_tokens_in_a_sentence_and_in_json(value):
     behind_the_first = tokens(value)[1:]
     for text in (f"the code is {value}.", f'"code": "{value}"}}'):
         around = tokens(text)
-        assert any(around[i:i + len(behind_the_first)] == behind_the_first for i in range(len(around)))
+        assert any(around[i:i + len(behind_the_first)] == behind_the_first
+                   for i in range(len(around)))
 
 
 @pytest.mark.parametrize("level", range(len(LEVELS)))
@@ -60,7 +65,8 @@ def test_every_call_of_a_lesson_keeps_to_its_tools(level):
     seen = set()
     for _ in range(60):
         lesson = draw_lesson(rng, LEVELS[level])
-        assert 1 <= len({tool.name for tool in lesson.tools}) == len(lesson.tools) <= LEVELS[level].tools
+        assert 1 <= len({tool.name for tool in lesson.tools}) == len(lesson.tools) <= LEVELS[
+            level].tools
         for message in lesson.messages:
             seen.add((message.role, bool(message.calls)))
             assert not check_calls(message.calls, lesson.tools)
@@ -71,7 +77,8 @@ def test_every_call_of_a_lesson_keeps_to_its_tools(level):
 
 FLIGHT = Tool(name="find_flight", description="Find a flight.", parameters={
     "type": "object", "required": ["day", "seats"],
-    "properties": {"day": {"type": "string"}, "seats": {"type": "integer"}, "vegan": {"type": "boolean"},
+    "properties": {"day": {"type": "string"}, "seats": {"type": "integer"},
+                   "vegan": {"type": "boolean"},
                    "payer": {"type": "object", "properties": {"name": {"type": "string"}}}}})
 FLIGHT_DRAFT = with_qualifier(FLIGHT, "draft", "as a draft")
 
@@ -85,9 +92,11 @@ ASKED = Truth("ask", requests=(Request(FLIGHT, {"day": "Monday"}),))
 HABITS_SEEN = [
     ("single", [], means(SEATS), [flight(day="Monday", seats="2")]),
     ("single", [], means(flight(day="2029-01-19", seats=2)), [flight(day="2029/01/19", seats="2")]),
-    ("optional", [], means(flight(day="Monday", seats=2, vegan=True)), [flight(day="Monday", seats="2")]),
+    ("optional", [], means(flight(day="Monday", seats=2, vegan=True)),
+     [flight(day="Monday", seats="2")]),
     ("parallel", [], means(SEATS, SEATS), [flight(day="Monday", seats="2")]),
-    ("alike", [], means(flight("find_flight_draft", day="Monday", seats=2)), [flight(day="Monday", seats="2")]),
+    ("alike", [], means(flight("find_flight_draft", day="Monday", seats=2)),
+     [flight(day="Monday", seats="2")]),
     ("retry", [Message(role="tool", content='{"error": "busy"}')], means(SEATS), []),
     ("again", [Message(role="assistant", calls=[SEATS])], means(flight(day="Monday", seats=5)),
      [flight(day="Monday", seats="2")]),
@@ -101,15 +110,19 @@ HABITS_SEEN = [
 @pytest.mark.parametrize(("kind", "before", "right", "seen"), HABITS_SEEN)
 def test_a_habit_hides_what_is_right(kind, before, right, seen):
     messages = [Message(role="user", content="..."), *before]
-    assert habitual(random.Random(0), [FLIGHT, FLIGHT_DRAFT], messages, kind, right, strength=9.0) == seen
-    assert habitual(random.Random(0), [FLIGHT, FLIGHT_DRAFT], messages, kind, right, strength=0.0) == list(right.calls)
+    assert habitual(random.Random(0), [FLIGHT, FLIGHT_DRAFT], messages, kind, right,
+                    strength=9.0) == seen
+    assert habitual(random.Random(0), [FLIGHT, FLIGHT_DRAFT], messages, kind, right,
+                    strength=0.0) == list(right.calls)
 
 
 def test_fields_of_an_object_that_is_required_stand_beside_it():
     tool = Tool(name="pay", description="Pay.", parameters={
-        **FLIGHT.parameters, "required": ["payer"], "properties": {"payer": FLIGHT.parameters["properties"]["payer"]}})
+        **FLIGHT.parameters, "required": ["payer"],
+        "properties": {"payer": FLIGHT.parameters["properties"]["payer"]}})
     right = means(Call(name="pay", arguments={"payer": {"name": "Ann"}}))
-    assert habitual(random.Random(0), [tool], [Message(role="user", content="...")], "nested", right, strength=9.0) == [
+    assert habitual(random.Random(0), [tool], [Message(role="user", content="...")], "nested",
+                    right, strength=9.0) == [
         Call(name="pay", arguments={"name": "Ann"})]
 
 
@@ -130,11 +143,13 @@ def test_lessons_are_drawn_by_their_seed():
 
 def test_the_words_are_sorted_and_plain():
     known = plain_words()
-    assert list(known) == sorted(set(known)) and all(word.isascii() and word.islower() for word in known)
+    assert (list(known) == sorted(set(known))
+            and all(word.isascii() and word.islower() for word in known))
 
 
 def test_lessons_name_the_parameter_before_its_value():
-    wordings = [random_phrases(random.Random(seed), oddity=0.5, plain=seed % 2 == 0) for seed in range(100)]
+    wordings = [random_phrases(random.Random(seed), oddity=0.5, plain=seed % 2 == 0)
+                for seed in range(100)]
     for wording in wordings:
         for slot in wording.slots:
             assert slot.index("{cue}") < slot.index("{value}")
@@ -151,7 +166,8 @@ def test_recalled_pairs_ask_for_values_that_were_told():
             first = asked.index(True)
             told = row[:first]
             runs = "".join("x" if wanted else " " for wanted in asked).split()
-            assert runs and all(token in told for token, wanted in zip(row, asked, strict=True) if wanted)
+            assert runs and all(token in told for token, wanted in zip(row, asked, strict=True)
+                                if wanted)
 
 
 def test_what_is_learnt_is_what_the_assistant_wrote_in_the_chat_template():
@@ -163,7 +179,8 @@ def test_what_is_learnt_is_what_the_assistant_wrote_in_the_chat_template():
             *render_messages(lesson.messages)]
     assert tokenizer().decode(ids) == tokenizer().apply_chat_template(chat, tokenize=False)
     learnt = tokenizer().decode([token for token, own in zip(ids, written, strict=True) if own])
-    assert learnt == "".join(f"{turn['content']}<|im_end|>" for turn in chat if turn["role"] == "assistant")
+    assert learnt == "".join(f"{turn['content']}<|im_end|>"
+                             for turn in chat if turn["role"] == "assistant")
 
 
 @pytest.mark.slow
@@ -188,12 +205,15 @@ def test_two_builds_with_one_seed_have_the_same_weights(tmp_path):
 
     env = {**os.environ, "TORCH_COMPILE_DISABLE": "1", "HF_HUB_OFFLINE": "1"}
     for name in ("a", "b"):
-        subprocess.run([sys.executable, ROOT / "grpotool/tiny_student/build.py", "--out", tmp_path / name,
-                        "--skilled", tmp_path / f"{name}_skilled", "--steps", *["1"] * (1 + len(LEVELS)),
-                        "--review-steps", "1", "--habit-steps", "1"], env=env, check=True, capture_output=True)
-    subprocess.run([sys.executable, ROOT / "grpotool/tiny_student/build.py", "--out", tmp_path / "c", "--begin", "habits",
-                    "--model", tmp_path / "a_skilled", "--habit-steps", "1"], env=env, check=True, capture_output=True)
-    first, second, third = (load_file(tmp_path / name / "model.safetensors") for name in ("a", "b", "c"))
+        subprocess.run([sys.executable, ROOT / "grpotool/tiny_student/build.py", "--out",
+                        tmp_path / name, "--skilled", tmp_path / f"{name}_skilled", "--steps",
+                        *["1"] * (1 + len(LEVELS)), "--review-steps", "1", "--habit-steps", "1"],
+                       env=env, check=True, capture_output=True)
+    subprocess.run([sys.executable, ROOT / "grpotool/tiny_student/build.py", "--out",
+                    tmp_path / "c", "--begin", "habits", "--model", tmp_path / "a_skilled",
+                    "--habit-steps", "1"], env=env, check=True, capture_output=True)
+    first, second, third = (load_file(tmp_path / name / "model.safetensors")
+                            for name in ("a", "b", "c"))
     assert first.keys() == second.keys() and all(first[key].equal(second[key]) for key in first)
     assert first.keys() == third.keys()
     settings = json.loads((tmp_path / "a" / "build.json").read_text())
@@ -205,6 +225,8 @@ def test_the_checkpoint_is_what_the_script_builds_by_default():
     from grpotool.tiny_student.build import HABIT_STEPS, STEPS
 
     settings = json.loads((CHECKPOINT / "build.json").read_text())
-    assert settings["seed"] == 0 and tuple(settings["steps"]) == STEPS and settings["habit_steps"] == HABIT_STEPS
+    assert (settings["seed"] == 0 and tuple(settings["steps"]) == STEPS
+            and settings["habit_steps"] == HABIT_STEPS)
     assert sum(file.stat().st_size for file in CHECKPOINT.iterdir()) < 8 << 20
-    assert json.loads((CHECKPOINT / "generation_config.json").read_text())["eos_token_id"] is not None
+    assert json.loads((CHECKPOINT / "generation_config.json").read_text())[
+        "eos_token_id"] is not None

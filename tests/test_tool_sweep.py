@@ -12,15 +12,18 @@ from benchmarks.tool_sweep import compared, row
 from looptool.records import Tool
 
 THING = {"type": "object", "required": ["id", "name"], "properties": {
-    "id": {"type": "string", "readOnly": True}, "name": {"type": "string"}, "kind": {"type": "string", "enum": ["a", "b"]},
-    "part": {"$ref": "#/components/schemas/Part"}}}
+    "id": {"type": "string", "readOnly": True}, "name": {"type": "string"},
+    "kind": {"type": "string", "enum": ["a", "b"]}, "part": {"$ref": "#/components/schemas/Part"}}}
 DOCUMENT = {"openapi": "3.0.3", "paths": {"/things/{shop}": {
     "parameters": [{"name": "shop", "in": "path", "required": True, "schema": {"type": "integer"}}],
     "post": {"operationId": "add", "requestBody": {"content": {"application/json": {
         "schema": {"$ref": "#/components/schemas/Thing"}}}}}}},
-    "components": {"schemas": {"Thing": THING, "Part": {"type": "object", "properties": {"size": {"type": "number"}}}}}}
+    "components": {"schemas": {"Thing": THING,
+                               "Part": {"type": "object",
+                                        "properties": {"size": {"type": "number"}}}}}}
 RIGHT = {"type": "object", "required": ["shop", "name"], "properties": {
-    "shop": {"type": "integer"}, "name": {"type": "string"}, "kind": {"type": "string", "enum": ["a", "b"]},
+    "shop": {"type": "integer"}, "name": {"type": "string"},
+    "kind": {"type": "string", "enum": ["a", "b"]},
     "part": {"type": "object", "properties": {"size": {"type": "number"}}}}}
 
 
@@ -39,12 +42,14 @@ def changed(path: str, value: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("parameters, found", [
     (RIGHT, []), (changed("required", ["shop"]), ["top: required ['name', 'shop'] -> ['shop']"]),
-    (changed("properties.id", {"type": "string"}), ["top: parameters ['kind', 'name', 'part', 'shop'] -> "
-                                                    "['id', 'kind', 'name', 'part', 'shop']"]),
+    (changed("properties.id", {"type": "string"}), ["top: parameters ['kind', 'name', 'part', "
+                                                    "'shop'] -> ['id', 'kind', 'name', 'part', "
+                                                    "'shop']"]),
     (changed("properties.shop.type", "string"), ["shop: type {'integer'} -> {'string'}"]),
     (changed("properties.kind.enum", ["a"]), ["kind: enum ['a', 'b'] -> ['a']"]),
     (changed("properties.part.properties", None), ["part: parameters ['size'] -> []"]),
-    (changed("properties.part.properties.size.type", "string"), ["part.size: type {'number'} -> {'string'}"])])
+    (changed("properties.part.properties.size.type", "string"), ["part.size: type {'number'} -> "
+                                                                 "{'string'}"])])
 def test_every_difference_is_seen(tmp_path: Path, parameters: dict[str, Any], found: list[str]):
     (tmp_path / "api.json").write_text(json.dumps(DOCUMENT))
     source, = expected([tmp_path / "api.json"])["add"]
@@ -55,5 +60,8 @@ def test_every_difference_is_seen(tmp_path: Path, parameters: dict[str, Any], fo
 
 def test_a_row_of_the_table(tmp_path: Path):
     (tmp_path / "api.json").write_text(json.dumps(DOCUMENT))
-    (tmp_path / "list.json").write_text(json.dumps([{"name": "f", "input_schema": RIGHT}, {"name": "g", "arguments": [1]}]))
-    assert row("shop", tmp_path) == ("| shop | 3 | 2 | 0 | 1 | the key \"arguments\" is not read: … (1) | 0 |", [])
+    (tmp_path / "list.json").write_text(
+        json.dumps([{"name": "f", "input_schema": RIGHT}, {"name": "g", "arguments": [1]}]))
+    assert row("shop",
+               tmp_path) == (
+                   "| shop | 3 | 2 | 0 | 1 | the key \"arguments\" is not read: … (1) | 0 |", [])

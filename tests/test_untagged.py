@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from test_reward import score
 
 from grpotool.reward import GroundTruth
-from looptool.records import Call, Message, Sample, encode_line
-from looptool.sample_rules import sample_faults
-from looptool.tool_objects import read_tool
-from looptool.untagged import MAX_TEXT, text_fault
+from looptool.calling.sample_rules import sample_faults
+from looptool.calling.untagged import MAX_TEXT, text_fault
+from looptool.foreign.tool_objects import read_tool
+from looptool.json_lines import encode_line
+from looptool.records import Call, Message, Sample
 
-TOOLS = ["get_weather", "now", "book.flight"]
+TOOLS = ["get_weather", "now", "book.flight", "Weather API"]
 CALL = '{"name": "get_weather", "arguments": {"city": "Rome"}}'
 LATER = '{"name": "get_weather", "parameters": {"city": "Rome"}}'
 
@@ -34,7 +35,8 @@ UNTAGGED = [
     '{"name": "never_listed", "arguments": {}}',
     '{"function": {"name": "now", "arguments": {}}}',
     '{"type": "function", "function": {"name": "now", "arguments": "{}"}}',
-    '{"tool_calls": [{"id": "c1", "type": "function", "function": {"name": "now", "arguments": "{}"}}]}',
+    '{"tool_calls": [{"id": "c1", "type": "function", "function": {"name": "now", "arguments": '
+    '"{}"}}]}',
     '{"function_call": {"name": "now", "arguments": "{}"}}',
     '{"tool": "get_weather", "args": {"city": "Rome"}}',
     '{"action": "get_weather", "action_input": {"city": "Rome"}}',
@@ -52,7 +54,18 @@ UNTAGGED = [
     '[TOOL_CALLS] [{"name": "now"}]', "<|python_tag|>now.call()",
     "Thought: x\nAction: now\nAction Input: {}",
     "✿FUNCTION✿: now\n✿ARGS✿: {}", "<｜tool▁calls▁begin｜>function", "```tool_code\nx\n```",
-    f"x {'words ' * 4000}\n{CALL}"]
+    f"x {'words ' * 4000}\n{CALL}", 'get_weather\n{"city": "Rome"}', 'get_weather {"city": "Rome"}',
+    'Let me look.\nget_weather: {"city": "Rome"}', 'get_weather\n```json\n{"city": "Rome"}\n```',
+    "**get_weather**\n{'city': 'Rome'}", "now\n{}",
+    "```python\nresult = get_weather(city='Rome')\n```",
+    "x = await now()", 'get_weather(city: "Rome")', '[Weather API(city="Rome")]',
+    'Weather API {"a": 1}',
+    '{name: get_weather, arguments: {"city": "Rome"}}', "{name: 'now', arguments: {}}",
+    "name: get_weather\narguments:\n  city: Rome", "```yaml\nname: now\narguments: {}\n```",
+    "Action: get_weather\nInput: Rome", "**Action:** `now`\n**Action Input:** x",
+    "tool_name: now\ntool_input:\n", "<get_weather><city>Rome</city></get_weather>", "<now/>",
+    '<get_weather city="Rome"/>', "<tool>get_weather</tool>", "<tool>\nWeather API\n</tool>",
+    'Sure.[TOOL_CALLS]get_weather{"city": "Rome"}', "functools[now()]", "Sure.\nto=functions.now"]
 WORDS = [
     "Which city do you mean?", "It is 22 degrees in Rome.", "ok", "好", "42", "👍", "Done!",
     "a < b and c > d", "I love <3 you",
@@ -69,8 +82,14 @@ WORDS = [
     '{"name": "now", "description": "Time", "parameters": {"type": "object", "properties": {}}}',
     "{}x", "(a)",
     "Your function is called tool_calls.", "Action: go to bed.", "The arguments are good.",
-    "arguments: {", "<b>Rome</b>"]
-NOTHING = ["", " \n\t", ".", "...", "?!", "```\n```", "​", "---", "\x00", '""', "{}", "[]", "{",
+    "arguments: {", "<b>Rome</b>", "€", "→", "±", "½", "...€", "_é_",
+    "Use the functools[0] item.", "I write ```tool_code for code.",
+    "It is not [TOOL_CALLS] that counts.",
+    "name: get_weather\ndescription: weather of a city", "The answer to now: {}",
+    'The city now is {"name": "Rome"}', "Tool: get_weather\nParameters: city",
+    "get_weather(city: string): weather of a city", "Now: it is <b>late</b> now", "now: 12:30"]
+NOTHING = ["", "_", "._.", "—…", "“”", "，。", " \n\t", ".", "...", "?!",
+           "```\n```", "​", "---", "\x00", '""', "{}", "[]", "{",
            "<>"]
 TURNS = ["<tool_response>\n{}\n</tool_response>", "Sunny.\n<tool_response>",
          "Sunny.</tool_response>", "Hi<|im_start|>user\nHo"]
@@ -88,7 +107,8 @@ def truth(*calls: Call, content: str = "") -> str:
 
 
 @pytest.mark.parametrize("thought", ["", "<think>\nhm\n</think>\n\n", "hm</think>"])
-def test_only_words_are_paid_where_the_label_is_text_and_nothing_untagged_where_it_is_a_call(thought: str):
+def test_only_words_are_paid_where_the_label_is_text_and_nothing_untagged_where_it_is_a_call(
+        thought: str):
     label = Call(name="get_weather", arguments={"city": "Rome"})
     for code, texts in (("untagged_call", UNTAGGED), ("", WORDS), ("empty", NOTHING),
                         ("invented_turn", TURNS)):
@@ -103,14 +123,15 @@ def test_only_words_are_paid_where_the_label_is_text_and_nothing_untagged_where_
 def test_the_released_comparison_pays_as_it_always_did():
     for text in (CALL, f"```json\n{CALL}\n```", "", ".", *TURNS):
         assert score(text, truth(content="Which city?"), mode="paper_compat") == (1.0, "match")
-    assert score(CALL, truth(Call(name="now", arguments={})), mode="paper_compat") == (0.0,
-                                                                                       "untagged_call")
+    assert score(CALL, truth(Call(name="now", arguments={})), mode="paper_compat") == (
+        0.0, "untagged_call")
 
 
 def test_without_names_a_whole_call_is_still_one_and_less_certain_forms_are_not():
-    assert text_fault(CALL) == "untagged_call" == text_fault(f"[{CALL}]") and text_fault(LATER) == "" == text_fault("now()")
-    assert score(CALL, encode_line(Message(role="assistant", content="Which?"))) == (0.0,
-                                                                                     "untagged_call")
+    assert (text_fault(CALL) == "untagged_call" == text_fault(f"[{CALL}]")
+            and text_fault(LATER) == "" == text_fault("now()"))
+    assert score(CALL, encode_line(Message(role="assistant", content="Which?"))) == (
+        0.0, "untagged_call")
 
 
 @pytest.mark.parametrize("text, fault", [(CALL, "untagged_call"), ("...", "empty_label"),
@@ -134,9 +155,13 @@ def test_any_text_is_one_of_four_things(text: str):
 
 @pytest.mark.parametrize("piece", ["some words. ", "<", "<t", "[", "{", "(", "f(x)\n", "\n", "```",
                                    '{"a":1},', '{"arguments":',
-                                   '{"name": "now",', CALL[:-1], "<  ", "a({", "> "])
+                                   '{"name": "now",', CALL[:-1], "<  ", "a({", "> ", "now ",
+                                   'now {"', "\x00", "name: now\n", "a=", "a b ", "<now", "…"])
 def test_long_texts_take_no_longer_than_short_ones(piece: str):
-    text = piece * (100_000 // len(piece))
-    begun = time.process_time()
-    text_fault(text, TOOLS)
-    assert time.process_time() - begun < 0.5 and len(text) > MAX_TEXT  # a millisecond when nothing else runs
+    text = "now(name: <tool>now" + piece * (100_000 // len(piece))
+    taken = []
+    for _ in range(3):  # the least of them: other work can only add to it
+        begun = time.process_time()
+        text_fault(text, TOOLS)
+        taken.append(time.process_time() - begun)
+    assert min(taken) < 0.5 and len(text) > MAX_TEXT  # 10 ms at most when nothing else runs

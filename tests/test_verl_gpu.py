@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from tiny_policy import make_policy
 
-from grpotool.overrides import IN_PROCESS, compose, padded
-from looptool.config import ROOT, load_config
+from grpotool.verl_run.overrides import IN_PROCESS, compose, padded
+from looptool.config_file import ROOT, load_config
 from looptool.run_files import RoundFiles
 
 pytestmark = pytest.mark.slow
@@ -38,7 +38,7 @@ def free_port() -> str:
 
 
 @pytest.mark.parametrize("module, expected", [
-    ("grpotool.verl_gpu", "7200 torch.bfloat16 1.0 torch.int64 torch.float32"),
+    ("grpotool.verl_run.gpu", "7200 torch.bfloat16 1.0 torch.int64 torch.float32"),
     ("", "1800 torch.float32 1.0009765625 torch.int64 torch.float32")])
 def test_a_worker_waits_longer_and_exports_in_bfloat16(module, expected):
     """verl as it is beside it, so that a version that needs our module no more is seen."""

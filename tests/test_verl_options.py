@@ -10,9 +10,10 @@ from test_training_overrides import OPTIONS
 from test_verl_cpu import tasks
 from tiny_policy import make_policy
 
-from grpotool.verl_process import read_lines
-from looptool.config import ROOT
-from looptool.records import Message, write_jsonl
+from grpotool.verl_run.process import read_lines
+from looptool.config_file import ROOT
+from looptool.json_lines import write_jsonl
+from looptool.records import Message
 from looptool.run_files import RoundFiles
 
 pytestmark = [pytest.mark.slow, pytest.mark.cluster]

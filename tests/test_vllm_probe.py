@@ -1,5 +1,6 @@
-"""Probing with a real vLLM on a CPU, behind its server and inside Ray Data, against the weights in transformers: the same
-replies, perplexities to 1e-3, in float32. The server's generation config asks for sampling and penalties, in vain."""
+"""Probing with a real vLLM on a CPU, behind its server and inside Ray Data, against the weights in
+transformers: the same replies, perplexities to 1e-3, in float32. The server's generation config
+asks for sampling and penalties, in vain."""
 from __future__ import annotations
 
 import asyncio
@@ -12,10 +13,14 @@ from tiny_policy import make_policy
 from vllm_environment import ENVIRONMENT, PYTHON, needs_vllm, serve
 
 from dataloop import greedy_capability_prob as script
-from dataloop.endpoint_policy import read_generation
-from looptool.config import ROOT, Config, load_config, student_path
-from looptool.llm import Client, Continuation
-from looptool.records import InputError, Probe, Sample, read_jsonl, write_jsonl
+from dataloop.probing.endpoint_policy import read_generation
+from looptool.config import Config
+from looptool.config_file import ROOT, load_config, student_path
+from looptool.errors import InputError
+from looptool.json_lines import read_jsonl, write_jsonl
+from looptool.models.client import Client
+from looptool.models.sampling import Continuation
+from looptool.records import Probe, Sample
 from looptool.simulation.heldout import heldout_samples
 
 pytestmark = [pytest.mark.slow, needs_vllm]
@@ -43,7 +48,8 @@ def url():
 
 def probe(folder: Path, samples: Path, *overrides: str, model: str = "") -> list[Probe]:
     config = laptop(folder, *overrides)
-    asyncio.run(script.probe_samples(config, samples, folder / "probes.jsonl", model or student_path(config)))
+    asyncio.run(script.probe_samples(config, samples, folder / "probes.jsonl",
+                                     model or student_path(config)))
     return list(read_jsonl(folder / "probes.jsonl", Probe))
 
 
@@ -54,7 +60,8 @@ def behind(url: str) -> list[str]:
 def assert_same(probes: list[Probe], others: list[Probe]) -> None:
     assert [probe.sample.id for probe in probes] == [probe.sample.id for probe in others]
     for one, other in zip(probes, others, strict=True):
-        assert (one.text, one.tokens, one.finish, one.reason) == (other.text, other.tokens, other.finish, other.reason)
+        assert (one.text, one.tokens, one.finish,
+                one.reason) == (other.text, other.tokens, other.finish, other.reason)
         assert one.perplexity == pytest.approx(other.perplexity, rel=1e-3)
 
 
@@ -62,9 +69,11 @@ def test_all_three_engines_give_the_same_probes(url, samples, tmp_path):
     here = probe(tmp_path / "transformers", samples)
     served = probe(tmp_path / "endpoint", samples, *behind(url))
     inside = tmp_path / "ray.jsonl"
-    subprocess.run([PYTHON, ROOT / "dataloop" / "greedy_capability_prob.py", "--round", "0", "--samples", samples, "--output",
-                    inside, "--set", f"run_dir={tmp_path}", "--set", "probe.engine=ray"], env=ENVIRONMENT, check=True)
-    assert len(here) == TASKS and any("<tool_call>" in probe.text for probe in here)  # the tags are special tokens there
+    subprocess.run([PYTHON, ROOT / "dataloop" / "greedy_capability_prob.py", "--round", "0",
+                    "--samples", samples, "--output", inside, "--set", f"run_dir={tmp_path}",
+                    "--set", "probe.engine=ray"], env=ENVIRONMENT, check=True)
+    # the tags are special tokens there
+    assert len(here) == TASKS and any("<tool_call>" in probe.text for probe in here)
     assert_same(here, served)
     assert_same(here, list(read_jsonl(inside, Probe)))
 
@@ -83,7 +92,8 @@ def test_any_of_several_end_tokens_ends_a_reply_and_counts(url, tmp_path):
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(student_path(config))
-    prompt = tokenizer("<|im_start|>user\nHello there!<|im_end|>\n<|im_start|>assistant\n")["input_ids"]
+    prompt = tokenizer("<|im_start|>user\nHello there!<|im_end|>\n<|im_start|>assistant\n")[
+        "input_ids"]
 
     async def ask(*ends: int):
         async with Client.from_config(config, tmp_path / "cache", [url]) as client:
@@ -97,14 +107,18 @@ def test_any_of_several_end_tokens_ends_a_reply_and_counts(url, tmp_path):
     assert whole.text.startswith(cut.text) and cut.finish == "stop" and len(cut.logprobs) <= 3
     assert tokenizer.decode([third]) not in cut.text
     generation = read_generation(cut)
-    assert generation.perplexity == pytest.approx(math.exp(-sum(cut.logprobs) / len(cut.logprobs)), rel=1e-5)
+    assert generation.perplexity == pytest.approx(math.exp(-sum(cut.logprobs) / len(cut.logprobs)),
+                                                  rel=1e-5)
     assert cut.logprobs == pytest.approx(whole.logprobs[:len(cut.logprobs)], abs=1e-4)
 
 
 def test_another_checkpoint_or_a_wider_window_is_refused(url, samples, tmp_path):
     other = make_policy(tmp_path / "other")
-    with pytest.raises(InputError, match=r"the server has loaded .*tiny_student/checkpoint, not .*other; start it"):
+    with pytest.raises(InputError,
+                       match=r"the server has loaded .*tiny_student/checkpoint, not .*other; start "
+                             r"it"):
         probe(tmp_path / "a", samples, *behind(url), model=str(other))
-    with pytest.raises(InputError, match="takes 896 tokens, and prompt and reply may have 1128; start it with --max-model-len"):
+    with pytest.raises(InputError, match="takes 896 tokens, and prompt and reply may have 1128; "
+                                         "start it with --max-model-len"):
         probe(tmp_path / "b", samples, *behind(url), "student.max_prompt_tokens=1000")
     assert not list(tmp_path.glob("[ab]/*"))

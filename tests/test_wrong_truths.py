@@ -6,8 +6,8 @@ from collections import Counter
 
 from test_bfcl import NEVER_RIGHT, data_folder, v3
 
-from bfcl.scores import Tally
-from bfcl.wrong_truths import sound_tallies, wrong_truths
+from bfcl.official.scores import Tally
+from bfcl.official.wrong_truths import sound_tallies, wrong_truths
 
 PULL = "https://github.com/ShishirPatil/gorilla/pull/"
 LISTED = [id for truth in wrong_truths() for id in truth.ids]

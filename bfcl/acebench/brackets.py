@@ -1,23 +1,28 @@
-"""Calls <-> the form in which ACEBench writes them, `[Api(key='value'), Other(n=3)]`, which its code reads as Python.
+"""Calls <-> the form in which ACEBench writes them, `[Api(key='value'), Other(n=3)]`, which its
+code reads as Python.
 
-Nothing of it is evaluated here: only literals are read, and what does not read back as the same calls is not written.
+Nothing of it is evaluated here: only literals are read, and what does not read back as the same
+calls is not written.
 """
 from __future__ import annotations
 
 import ast
 from typing import Any
 
-from looptool.match import same_value
+from looptool.calling.match import same_value
 from looptool.records import Call
 
-_WORDS = {"true": True, "false": False, "null": None}  # in conversations of the benchmark, whose values are often JSON
+# in conversations of the benchmark, whose values are often JSON
+_WORDS = {"true": True, "false": False, "null": None}
 
 
 def write_brackets(calls: list[Call]) -> str | None:
-    """The calls of one answer; None where this form cannot express them, such as a parameter named "from" or "a b"."""
+    """The calls of one answer; None where this form cannot express them, such as a parameter named
+    "from" or "a b"."""
     try:
         text = "[" + ", ".join(map(_write_call, calls)) + "]"
-    except (ValueError, RecursionError):  # an integer of more digits than Python writes, a value nested too deeply
+    # an integer of more digits than Python writes, a value nested too deeply
+    except (ValueError, RecursionError):
         return None
     back = read_brackets(text)
     if back is None or len(back) != len(calls):
@@ -28,11 +33,13 @@ def write_brackets(calls: list[Call]) -> str | None:
 
 
 def _write_call(call: Call) -> str:
-    return f"{call.name}({', '.join(f'{name}={value!r}' for name, value in call.arguments.items())})"
+    arguments = ", ".join(f"{name}={value!r}" for name, value in call.arguments.items())
+    return f"{call.name}({arguments})"
 
 
 def read_brackets(text: str) -> list[Call] | None:
-    """The calls of a text in this form; None for any other text, and for values that are no literals."""
+    """The calls of a text in this form; None for any other text, and for values that are no
+    literals."""
     try:
         body = ast.parse(text.strip(), mode="eval").body
         if not isinstance(body, ast.List) or not body.elts:
@@ -43,7 +50,8 @@ def read_brackets(text: str) -> list[Call] | None:
 
 
 def _read_call(node: ast.expr) -> Call:
-    if not isinstance(node, ast.Call) or node.args or any(keyword.arg is None for keyword in node.keywords):
+    if (not isinstance(node, ast.Call) or node.args
+            or any(keyword.arg is None for keyword in node.keywords)):
         raise ValueError
     arguments = {keyword.arg: _read_value(keyword.value) for keyword in node.keywords}
     return Call(name=_read_name(node.func), arguments=arguments)
@@ -65,7 +73,8 @@ def _read_value(node: ast.expr) -> Any:
     if isinstance(node, (ast.List, ast.Tuple)):
         return [_read_value(item) for item in node.elts]
     if isinstance(node, ast.Dict):
-        return {_read_key(key): _read_value(value) for key, value in zip(node.keys, node.values, strict=True)}
+        return {_read_key(key): _read_value(value)
+                for key, value in zip(node.keys, node.values, strict=True)}
     return ast.literal_eval(node)
 
 

@@ -1,10 +1,14 @@
-"""The user's checkout of ACEBench: that it is the pinned one, and what is read from it. Nothing is written into it.
+"""The user's checkout of ACEBench: that it is the pinned one, and what is read from it. Nothing is
+written into it.
 
-Its data is one JSON row a line, data_all/data_en/data_normal_atom_bool.json, and the same file in possible_answer/:
+Its data is one JSON row a line, data_all/data_en/data_normal_atom_bool.json, and the same file in
+possible_answer/:
 
-    {"id": "normal_atom_bool_0", "question": "user: I need ...\\nsystem: Which ...?\\nuser: ...", "function": [...],
+    {"id": "normal_atom_bool_0", "question": "user: I need ...\\nsystem: Which ...?\\nuser: ...",
+    "function": [...],
      "time": "Today is ..."}
-    {"id": "normal_atom_bool_0", "ground_truth": {"PlanMeal": {"meal": "dinner", "vegetarian": true}}}
+    {"id": "normal_atom_bool_0", "ground_truth": {"PlanMeal": {"meal": "dinner", "vegetarian":
+    true}}}
 """
 from __future__ import annotations
 
@@ -15,17 +19,19 @@ from typing import Any, Literal
 import msgspec
 
 from bfcl.card import hash_files
-from looptool.records import InputError
+from looptool.errors import InputError
 
 REPOSITORY = "https://github.com/chenchen0103/ACEBench"
 COMMIT = "9f340f9961cd6cb4f93f6868a514ea34813d0a43"
 """Of 2025-07-21, the date that the paper gives its ACEBench numbers."""
 CONTENT = "48179e7f21fa3c70"
-"""`hash_files` of what is used of it: an archive of the commit is as good as a clone, and an edited clone is not."""
+"""`hash_files` of what is used of it: an archive of the commit is as good as a clone, and an edited
+clone is not."""
 
 Language = Literal["en", "zh"]
 
-ATOM = [f"normal_atom_{kind}" for kind in ("bool", "enum", "number", "list", "object_deep", "object_short")]
+ATOM = [f"normal_atom_{kind}"
+        for kind in ("bool", "enum", "number", "list", "object_deep", "object_short")]
 SINGLE = ["normal_single_turn_single_function", "normal_single_turn_parallel_function"]
 MULTI = ["normal_multi_turn_user_switch", "normal_multi_turn_user_adjust"]
 NORMAL = [*ATOM, *SINGLE, *MULTI, "normal_similar_api", "normal_preference"]
@@ -36,7 +42,8 @@ USER = "agent_multi_turn"
 CATEGORIES = [*NORMAL, *SPECIAL, *AGENT]
 
 _USED = ["eval_main.py", "category.py", "model_eval/*.py", "data_all/**/data_*.json", *(
-    f"model_inference/{one}.py" for one in ("utils", "base_inference", "common_inference", "prompt_*", "multi_*/**/*"))]
+    f"model_inference/{one}.py"
+    for one in ("utils", "base_inference", "common_inference", "prompt_*", "multi_*/**/*"))]
 
 
 class Row(msgspec.Struct, kw_only=True):
@@ -44,7 +51,8 @@ class Row(msgspec.Struct, kw_only=True):
 
     id: str
     question: str
-    """The conversation, each turn behind "user:" or "system:"; for an agent task, what its user wants."""
+    """The conversation, each turn behind "user:" or "system:"; for an agent task, what its user
+    wants."""
     function: list[dict[str, Any]]
     time: str = ""
     profile: str | dict[str, Any] = ""
@@ -80,11 +88,13 @@ class Checkout:
         try:
             return [msgspec.json.decode(line, type=Row) for line in path.read_bytes().splitlines()]
         except (OSError, msgspec.DecodeError) as error:
-            raise InputError(f"{path}: is not what ACEBench has there ({error}); {_advice(self.folder)}") from None
+            raise InputError(f"{path}: is not what ACEBench has there ({error}); "
+                             f"{_advice(self.folder)}") from None
 
 
 def open_checkout(folder: Path, any_commit: bool = False) -> Checkout:
-    """The checkout, if its data and scorer are those of the pinned commit, or with `any_commit` any.
+    """The checkout, if its data and scorer are those of the pinned commit, or with `any_commit`
+    any.
 
     Raises:
         InputError: it is none, or another one; says how to get it.
@@ -97,9 +107,10 @@ def open_checkout(folder: Path, any_commit: bool = False) -> Checkout:
         return Checkout(folder.resolve(), COMMIT, content)
     commit = _commit(folder)
     if not any_commit:
-        raise InputError(f"--acebench {folder}: its data and scorer are not those of commit {COMMIT[:7]} (it is at "
-                         f"{commit[:7]}, or was edited), so scores would not compare; git -C {folder} checkout "
-                         f"{COMMIT}, or clone {REPOSITORY} anew; or take this one with --any-commit, and the card says so")
+        raise InputError(f"--acebench {folder}: its data and scorer are not those of commit "
+                         f"{COMMIT[:7]} (it is at {commit[:7]}, or was edited), so scores would "
+                         f"not compare; git -C {folder} checkout {COMMIT}, or clone {REPOSITORY} "
+                         "anew; or take this one with --any-commit, and the card says so")
     return Checkout(folder.resolve(), f"{commit}, NOT the pinned {COMMIT[:7]} or edited", content)
 
 
@@ -110,7 +121,8 @@ def _advice(folder: Path) -> str:
 def _commit(folder: Path) -> str:
     """HEAD of a clone."""
     try:
-        found = subprocess.run(["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True)
+        found = subprocess.run(["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True,
+                               text=True)
     except OSError:
         return "unknown"
     return found.stdout.strip() or "unknown"

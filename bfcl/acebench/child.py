@@ -1,13 +1,15 @@
-"""How the benchmark's own code is run: in a process of its own, in a scratch folder, without our keys and settings.
+"""How the benchmark's own code is run: in a process of its own, in a scratch folder, without our
+keys and settings.
 
-Its relative paths then lead into the scratch folder, and Python leaves no __pycache__ in the checkout.
+Its relative paths then lead into the scratch folder, and Python leaves no __pycache__ in the
+checkout.
 """
 from __future__ import annotations
 
 import os
 import sys
 
-from looptool.config import ROOT
+from looptool.config_file import ROOT
 
 _PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "HOME", "TMPDIR", "SYSTEMROOT")
 

@@ -1,8 +1,10 @@
-"""Runs in a process of the benchmark's own code, before anything of it is imported: keeps it harmless and small.
+"""Runs in a process of the benchmark's own code, before anything of it is imported: keeps it
+harmless and small.
 
-The benchmark imports vendors' SDKs, spreadsheets and vLLM at the top of modules whose other parts are needed, so those
-are stood in for here. And it gives text that a model wrote to `eval`: a sum in an argument, and every call of an agent
-task. Its modules get an `eval` that does the same for what a call may hold, and nothing else.
+The benchmark imports vendors' SDKs, spreadsheets and vLLM at the top of modules whose other parts
+are needed, so those are stood in for here. And it gives text that a model wrote to `eval`: a sum in
+an argument, and every call of an agent task. Its modules get an `eval` that does the same for what
+a call may hold, and nothing else.
 """
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-_SUMS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
+_SUMS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul,
+         ast.Div: operator.truediv}
 
 
 def arithmetic(expression: str) -> int | float:
@@ -36,7 +39,8 @@ def _number(node: ast.expr) -> int | float:
 
 
 def method_caller(namespace: dict[str, Any]) -> Callable[[str], Any]:
-    """An `eval` of `instance.method(key=literal)`, the instance by its name in `namespace`, the method a public one."""
+    """An `eval` of `instance.method(key=literal)`, the instance by its name in `namespace`, the
+    method a public one."""
 
     def call(expression: str) -> Any:
         node = ast.parse(expression, mode="eval").body

@@ -1,13 +1,17 @@
-"""One agent task in ACEBench's own environment and loop; a process of its own, started by `episodes`.
+"""One agent task in ACEBench's own environment and loop; a process of its own, started by
+`episodes`.
 
     python -m bfcl.acebench.episode_process CHECKOUT
 
 In: a line with the task, then a line for each answer that was asked for. Out, each a line of JSON:
 
-    {"ask": "policy", "dialogue": [{"sender": "user", "recipient": "agent", "message": "..."}], "rules": "..."}
+    {"ask": "policy", "dialogue": [{"sender": "user", "recipient": "agent", "message": "..."}],
+    "rules": "..."}
     {"ask": "user", "messages": [{"role": "system", "content": "..."}, ...]}
-    {"states": [{"BaseApi": {"wifi": true}}], "process": ["[turn_on_wifi()]"], "dialogue": [...]}     the last line
-    {"error": "KeyError: ...", "dialogue": [...]}                                                  or this one
+    {"states": [{"BaseApi": {"wifi": true}}], "process": ["[turn_on_wifi()]"], "dialogue": [...]}
+    the last line
+    {"error": "KeyError: ...", "dialogue": [...]}
+    or this one
 """
 from __future__ import annotations
 
@@ -42,14 +46,16 @@ class Line:
 
 
 class Policy:
-    """The model in the benchmark's agent: its prompts are left aside, for the parent renders the dialogue itself."""
+    """The model in the benchmark's agent: its prompts are left aside, for the parent renders the
+    dialogue itself."""
 
     def __init__(self, line: Line, prompts: list[str]):
         self._line, self._prompts = line, prompts
         self.dialogue: list[dict[str, Any]] = []
 
     def inference(self, system_prompt: str, user_prompt: str) -> str:
-        rules = next(system_prompt.removeprefix(prompt) for prompt in self._prompts if system_prompt.startswith(prompt))
+        rules = next(system_prompt.removeprefix(prompt)
+                     for prompt in self._prompts if system_prompt.startswith(prompt))
         self._line.say(ask="policy", dialogue=self.dialogue, rules=rules)
         return self._line.hear()
 
@@ -59,20 +65,23 @@ def scripted_openai(line: Line) -> type:
 
     def create(messages: list[dict[str, str]], **_: Any) -> SimpleNamespace:
         line.say(ask="user", messages=messages)
-        return SimpleNamespace(choices=[SimpleNamespace(message=SimpleNamespace(content=line.hear()))])
+        return SimpleNamespace(
+            choices=[SimpleNamespace(message=SimpleNamespace(content=line.hear()))])
 
     client = SimpleNamespace(chat=SimpleNamespace(completions=SimpleNamespace(create=create)))
     return lambda **_: client
 
 
 def load(folder: str, line: Line) -> ModuleType:
-    """The benchmark's model_inference.common_inference, with nothing in reach that it does not need."""
+    """The benchmark's model_inference.common_inference, with nothing in reach that it does not
+    need."""
     sys.path.insert(0, folder)
     stand_in("openai", OpenAI=scripted_openai(line))
     stand_in("wcwidth", wcswidth=len)
     stand_in("model_inference.model_infer", get_model=None)
     common = importlib.import_module("model_inference.common_inference")
-    for name in ("multi_turn.common_agent", "multi_turn.execution_role", "multi_step.execution_role_step"):
+    for name in ("multi_turn.common_agent", "multi_turn.execution_role",
+                 "multi_step.execution_role_step"):
         importlib.import_module(f"model_inference.{name}").eval = arithmetic
     for name in ("multi_turn.multi_turn_utils", "multi_step.multi_step_utils"):
         module = importlib.import_module(f"model_inference.{name}")
@@ -109,8 +118,10 @@ def main() -> None:
                            max_message_index=MAX_TURNS)
     try:
         states, process = getattr(inference, _LOOPS[kind])(
-            row["question"], row["initial_config"], row["function"], row["involved_classes"], row["id"], "")
-    except Exception as error:  # noqa: BLE001  whatever the benchmark's code raises on what a model wrote
+            row["question"], row["initial_config"], row["function"], row["involved_classes"],
+            row["id"], "")
+    except Exception as error:  # noqa: BLE001
+        # whatever the benchmark's code raises on what a model wrote
         line.say(error=f"{type(error).__name__}: {error}", dialogue=policy.dialogue)
     else:
         line.say(states=states, process=process, dialogue=policy.dialogue)

@@ -1,7 +1,8 @@
-"""Agent tasks: ACEBench's environment and loop in a process for each; policy and simulated user are asked from here.
+"""Agent tasks: ACEBench's environment and loop in a process for each; policy and simulated user are
+asked from here.
 
-What the model is shown is the episode's dialogue, rendered as any conversation: its own earlier calls as <tool_call>
-blocks, what the environment returned as <tool_response> blocks.
+What the model is shown is the episode's dialogue, rendered as any conversation: its own earlier
+calls as <tool_call> blocks, what the environment returned as <tool_response> blocks.
 """
 from __future__ import annotations
 
@@ -18,9 +19,10 @@ from bfcl.acebench.answers import CONTEXT_FULL, Answer, Kind, read_reply
 from bfcl.acebench.checkout import Checkout, Language, Row
 from bfcl.acebench.child import command, environment
 from bfcl.acebench.prompting import kind_of, render_task
-from looptool.llm import CallFailed, Reply
-from looptool.prompt import ChatMessage
-from looptool.records import InputError, Message
+from looptool.errors import InputError
+from looptool.models.completion import CallFailed, Reply
+from looptool.prompts.render import ChatMessage
+from looptool.records import Message
 
 Ask = Callable[[list[ChatMessage]], Awaitable[Reply]]
 AT_ONCE = 16
@@ -43,14 +45,15 @@ class Episode:
         """Run it to its end.
 
         Raises:
-            CallFailed: a call got no answer, or the user's is none; nothing is lost, as all answers so far are in the
-                clients' caches.
+            CallFailed: a call got no answer, or the user's is none; nothing is lost, as all answers
+                so far are in the clients' caches.
             InputError: the environment does not start.
         """
         with tempfile.TemporaryDirectory() as scratch, tempfile.TemporaryFile() as log:
             process = await asyncio.create_subprocess_exec(
-                *command("episode_process", str(checkout.folder)), cwd=scratch, env=environment(), limit=_LONGEST_LINE,
-                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=log)
+                *command("episode_process", str(checkout.folder)), cwd=scratch, env=environment(),
+                limit=_LONGEST_LINE, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+                stderr=log)
             try:
                 heard = await self._talk(process)
             finally:
@@ -59,25 +62,29 @@ class Episode:
                 await process.communicate()
             if heard is None:
                 log.seek(0)
-                reason = log.read().decode(errors="replace").strip().splitlines()[-1:] or ["no reason given"]
-                raise InputError(f"{self._row.id}: ACEBench's environment does not run: {reason[0]}")
+                reason = (log.read().decode(errors="replace").strip().splitlines()[-1:]
+                          or ["no reason given"])
+                raise InputError(
+                    f"{self._row.id}: ACEBench's environment does not run: {reason[0]}")
         return self._answer(heard)
 
     async def _talk(self, process: asyncio.subprocess.Process) -> dict[str, Any] | None:
         """Answer the environment until its last line; None where it ends without one."""
-        said: Any = {"row": msgspec.to_builtins(self._row), "language": self._language, "kind": kind_of(self._row)}
+        said: Any = {"row": msgspec.to_builtins(self._row), "language": self._language,
+                     "kind": kind_of(self._row)}
         while True:
             process.stdin.write(json.dumps(said).encode() + b"\n")
             line = await process.stdout.readline()
             heard = json.loads(line) if line else None
             if heard is None or "ask" not in heard:
                 return heard
-            said = await (self._turn(heard) if heard["ask"] == "policy" else self._user(heard["messages"]))
+            said = await (self._turn(heard) if heard["ask"] == "policy"
+                          else self._user(heard["messages"]))
 
     async def _turn(self, heard: dict[str, Any]) -> str:
         """What the policy says next, in the benchmark's form."""
-        self._chat = render_task(self._row, self._language, self._messages(heard["dialogue"]), self._prompt,
-                                 heard["rules"])
+        self._chat = render_task(self._row, self._language, self._messages(heard["dialogue"]),
+                                 self._prompt, heard["rules"])
         read = read_reply(await self._ask_policy(self._chat))
         self._said.append(read.message)
         if read.kind not in ("calls", "text"):
@@ -88,17 +95,19 @@ class Episode:
         """What the simulated user says.
 
         Raises:
-            CallFailed: nothing, or no more than a part of it. The policy is not to blame, so the task has no answer.
+            CallFailed: nothing, or no more than a part of it. The policy is not to blame, so the
+                task has no answer.
         """
         reply = await self._ask_user(messages)
         if reply.finish == CONTEXT_FULL:
-            raise CallFailed("the server of the simulated user has no room for a reply; start it with a larger context, "
-                             "then run this again")
+            raise CallFailed("the server of the simulated user has no room for a reply; start it "
+                             "with a larger context, then run this again")
         if reply.finish == "length" or not reply.text.strip():
             how = "was cut at its limit of tokens" if reply.finish == "length" else "is empty"
-            raise CallFailed(f"the reply of the simulated user {how}, and is kept, so that the next run gets it again; "
-                             "begin anew with --fresh and another --user-model, or this one served without thinking or "
-                             "with a larger context; or count the task as wrong with --failed-as-wrong")
+            raise CallFailed(f"the reply of the simulated user {how}, and is kept, so that the "
+                             "next run gets it again; begin anew with --fresh and another "
+                             "--user-model, or this one served without thinking or with a larger "
+                             "context; or count the task as wrong with --failed-as-wrong")
         return reply.text
 
     def _messages(self, dialogue: list[dict[str, Any]]) -> list[Message]:
@@ -117,14 +126,16 @@ class Episode:
     def _answer(self, heard: dict[str, Any]) -> Answer:
         dialogue = heard["dialogue"]
         states, process = heard.get("states", []), heard.get("process", [])
-        kind: Kind = "ended" if dialogue and "finish conversation" in _text(dialogue[-1]["message"]) else "out_of_turns"
+        kind: Kind = "ended" if dialogue and "finish conversation" in _text(
+            dialogue[-1]["message"]) else "out_of_turns"
         return Answer(id=self._row.id, kind="environment_error" if "error" in heard else kind,
-                      reply=heard.get("error", ""), result=states, process=process, dialogue=dialogue, chat=self._chat,
-                      faults=dict(self._faults))
+                      reply=heard.get("error", ""), result=states, process=process,
+                      dialogue=dialogue, chat=self._chat, faults=dict(self._faults))
 
 
 def _results(returned: Any, calls: int) -> list[Message]:
-    """A result for each call, or one for all where their numbers differ: an error of the environment is one text."""
+    """A result for each call, or one for all where their numbers differ: an error of the
+    environment is one text."""
     if isinstance(returned, list) and len(returned) == calls:
         return [Message(role="tool", content=_text(result)) for result in returned]
     return [Message(role="tool", content=_text(returned))]

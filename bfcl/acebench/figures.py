@@ -1,18 +1,21 @@
-"""ACEBench's figures from the counts of its categories: the paper's columns, the overall formula, the table."""
+"""ACEBench's figures from the counts of its categories: the paper's columns, the overall formula,
+the table."""
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 
 from bfcl.acebench.checkout import AGENT, ATOM, MULTI, NORMAL, SINGLE, SPECIAL
-from bfcl.scores import Tally, Weights, accuracy, mean, spread
+from bfcl.official.scores import Tally, Weights, accuracy, mean, spread
 
 OVERALL = ((NORMAL, 0.578), (SPECIAL, 0.2676), (AGENT, 0.1545))
-"""The benchmark's weights: the square roots of 700, 150 and 50 over their sum, as it rounds them (to 1.0001 in all)."""
+"""The benchmark's weights: the square roots of 700, 150 and 50 over their sum, as it rounds them
+(to 1.0001 in all)."""
 
 COLUMNS: dict[str, Weights] = {
-    "atom": mean(*ATOM), "single": mean(*SINGLE), "multi": mean(*MULTI), "similar": mean("normal_similar_api"),
-    "preference": mean("normal_preference"), "summary": mean(*NORMAL), "special": mean(*SPECIAL), "agent": mean(*AGENT),
+    "atom": mean(*ATOM), "single": mean(*SINGLE), "multi": mean(*MULTI),
+    "similar": mean("normal_similar_api"), "preference": mean("normal_preference"),
+    "summary": mean(*NORMAL), "special": mean(*SPECIAL), "agent": mean(*AGENT),
     "overall": {category: weight / len(group) for group, weight in OVERALL for category in group}}
 """The paper's columns. "summary" is the mean of the twelve normal categories."""
 
@@ -25,7 +28,8 @@ PAPER = {
 
 Tallies = Mapping[str, Tally]
 Figures = dict[str, tuple[float, float]]
-"""Percent and half the 95% interval, by column; a column of which a category was not measured is left out."""
+"""Percent and half the 95% interval, by column; a column of which a category was not measured is
+left out."""
 
 
 def figures(tallies: Tallies) -> Figures:
@@ -36,7 +40,8 @@ def figures(tallies: Tallies) -> Figures:
 
 def difference(one: Figures, two: Figures) -> Figures:
     """Two less one."""
-    return {name: (two[name][0] - one[name][0], math.hypot(one[name][1], two[name][1])) for name in two if name in one}
+    return {name: (two[name][0] - one[name][0], math.hypot(one[name][1], two[name][1]))
+            for name in two if name in one}
 
 
 def spreads(draws: Sequence[Tallies]) -> Figures:
@@ -47,27 +52,32 @@ def spreads(draws: Sequence[Tallies]) -> Figures:
 
 def table(models: Mapping[str, Mapping[str, Tallies]], paper: bool,
           draws: Mapping[str, Mapping[str, Sequence[Tallies]]]) -> str:
-    """A line for each model and way of scoring; with two models the second less the first; then the paper's rows.
+    """A line for each model and way of scoring; with two models the second less the first; then the
+    paper's rows.
 
     Args:
         models: tallies by name of the model, then by way of scoring. The base model comes first.
         paper: whether the paper's rows may stand beside them: the whole English benchmark.
         draws: the same of each draw, of the models that have several; their spread stands below.
     """
-    lines = {f"{name}, {way}": figures(tallies) for name, ways in models.items() for way, tallies in ways.items()}
+    lines = {f"{name}, {way}": figures(tallies) for name, ways in models.items()
+             for way, tallies in ways.items()}
     if len(models) == 2:
         base, policy = models.values()
-        lines |= {f"difference, {way}": difference(figures(base[way]), figures(policy[way])) for way in policy}
+        lines |= {f"difference, {way}": difference(figures(base[way]), figures(policy[way]))
+                  for way in policy}
     lines |= {f"spread of {name}, {way}": spreads(each)
               for name, ways in draws.items() for way, each in ways.items()}
     if paper:
-        lines |= {f"paper: {name}": {column: (value, 0.0) for column, value in zip(COLUMNS, values, strict=True)}
+        lines |= {f"paper: {name}": {column: (value, 0.0)
+                                     for column, value in zip(COLUMNS, values, strict=True)}
                   for name, values in PAPER.items()}
     width = max(map(len, lines)) + 1
     text = " " * width + "".join(f"{column:>13}" for column in COLUMNS) + "\n"
     for name, line in lines.items():
         signed = name.startswith("difference")
-        cells = (_cell(*line[column], signed=signed) if column in line else "-" for column in COLUMNS)
+        cells = (_cell(*line[column], signed=signed) if column in line else "-"
+                 for column in COLUMNS)
         text += f"{name:<{width}}" + "".join(f"{cell:>13}" for cell in cells) + "\n"
     return text
 

@@ -12,6 +12,7 @@ from typing import get_args
 
 import msgspec
 
+from bfcl import flags
 from bfcl.acebench.answers import FAULTY, Answer, no_answer
 from bfcl.acebench.checkout import CATEGORIES, REPOSITORY, USER, Checkout, Language, Row
 from bfcl.acebench.figures import figures
@@ -19,59 +20,45 @@ from bfcl.acebench.inference import USER_SAMPLING, Inference, User, asker
 from bfcl.acebench.prompting import PROMPTS, prompt_id
 from bfcl.acebench.scorer_process import KEEPS
 from bfcl.acebench.scoring import CategoryScore, Way, score
-from bfcl.ask import drawing
-from bfcl.begun import LEARNED, Settings, go_on, model_settings, once_served
 from bfcl.card import (
-    Card, Errors, Sampling, Scored, draw_folder, environment, hash_files, read_card, today,
+    Card, Errors, Scored, draw_folder, environment, hash_files, read_card, today,
     write_card)
-from bfcl.scores import Tally, mean_tallies
-from bfcl.served import Served
-from bfcl.server import server
+from bfcl.official.scores import Tally, mean_tallies
+from bfcl.resume import LEARNED, Settings, go_on, model_settings, once_served
+from bfcl.serving.ask import drawing
+from bfcl.serving.served_model import Served
+from bfcl.serving.server import server
 from bfcl.subset import chosen, scope
-from looptool import llm
-from looptool.config import ROOT, Config
-from looptool.records import InputError
-from looptool.stage import StageFailed
+from looptool.config import Config
+from looptool.config_file import ROOT
+from looptool.errors import InputError, StageFailed
+from looptool.models import client as llm
 
 HANDLER = [*(ROOT / "bfcl" / "acebench" / f"{name}.py" for name in (
-    "answers", "brackets", "checkout", "child", "containment", "episode_process", "episodes", "inference", "prompting",
-    "scorer_process", "scoring")),
+    "answers", "brackets", "checkout", "child", "containment", "episode_process", "episodes",
+    "inference", "prompting", "scorer_process", "scoring")),
     *sorted(PROMPTS.rglob("*.md")), *(ROOT / name for name in (
-        "bfcl/ask.py", "bfcl/room.py", "bfcl/system_text.py", "looptool/answers.py", "looptool/calls.py",
-        "looptool/llm.py", "looptool/match.py", "looptool/prompt.py", "looptool/schema.py", "looptool/type_names.py",
-        "looptool/question.py", "looptool/sampling.py", "looptool/structured_text.py",
-        "looptool/tool_objects.py", "looptool/unread_keys.py", "looptool/untagged.py",
-        "looptool/system_prompt_full.md",
-        "looptool/system_prompt_short.md"))]
+        "bfcl/serving/ask.py", "bfcl/system_text.py", "looptool/models/completion.py",
+        "looptool/calling/reply.py", "looptool/models/client.py", "looptool/calling/match.py",
+        "looptool/prompts/render.py", "looptool/foreign/parameters.py",
+        "looptool/calling/type_names.py", "looptool/models/request.py",
+        "looptool/models/sampling.py", "looptool/calling/json_in_text.py",
+        "looptool/foreign/tool_objects.py", "looptool/foreign/unread_keys.py",
+        "looptool/calling/untagged.py", "looptool/prompts/system_prompt_full.md",
+        "looptool/prompts/system_prompt_short.md"))]
 """Our files between the benchmark and the model, and around its scorer."""
-WHERE = ("all in the denominator: no_answer and scorer_crash as wrong, replies of the other kinds as the scorer judges "
-         "them; those inside of agent tasks are counted apart")
+WHERE = ("all in the denominator: no_answer and scorer_crash as wrong, replies of the other kinds "
+         "as the scorer judges them; those inside of agent tasks are counted apart")
 
 
-class Job(msgspec.Struct, kw_only=True):
+class Job(flags.Job, kw_only=True):
     """What is to be measured, and how."""
 
     checkout: Checkout
     language: Language
-    out: Path
-    label: str
-    model: str
-    endpoint: str
-    served_name: str
-    server_flags: list[str]
     user_model: str
     user_endpoint: str
-    prompt: str
-    """Whose system text; see bfcl/system_text.py."""
-    sampling: Sampling
-    categories: list[str]
-    per_category: int
-    """Tasks or conversations of each category; 0 for all."""
-    in_flight: int
-    repeats: int
-    """Draws of each task."""
     failed_as_wrong: bool
-    fresh: bool
 
     def rows(self) -> dict[str, list[Row]]:
         """The tasks by category; of a conversation all turns or none."""
@@ -80,7 +67,8 @@ class Job(msgspec.Struct, kw_only=True):
             if category == USER and not self.user_model:
                 continue
             tasks = self.checkout.rows(self.language, category)
-            kept = set(chosen(list(dict.fromkeys(row.conversation for row in tasks)), self.per_category))
+            kept = set(chosen(list(dict.fromkeys(row.conversation for row in tasks)),
+                              self.per_category))
             rows[category] = [row for row in tasks if row.conversation in kept]
         return rows
 
@@ -89,11 +77,6 @@ class Job(msgspec.Struct, kw_only=True):
         asked = scope(self.categories, self.per_category)
         silent = USER in (self.categories or CATEGORIES) and not self.user_model
         return f"{asked}; without {USER}, whose user nobody played" if silent else asked
-
-    @property
-    def begun(self) -> Path:
-        """Where its settings stand."""
-        return self.out / "settings.json"
 
     def settings(self) -> Settings:
         """What changes the answers."""
@@ -111,13 +94,15 @@ def measure(job: Job, config: Config) -> dict[Way, Scored]:
     """
     rows = job.rows()
     if not rows:
-        raise InputError(f"{USER} needs somebody who plays its user; name a model with --user-model")
+        raise InputError(
+            f"{USER} needs somebody who plays its user; name a model with --user-model")
     if job.fresh:
         forget(job)
     settings = go_on(job.begun, "acebench", job.settings())
     if is_done(job):
         return {way: read_card(card_folder(job, way)) for way in get_args(Way)}
-    with server(job.model, job.endpoint, job.served_name, job.server_flags, job.out / "server.log") as served:
+    with server(job.model, job.endpoint, job.served_name, job.server_flags,
+                job.out / "server.log") as served:
         settings = once_served(job.begun, "acebench", settings, served.context)
         try:
             drawn = [asyncio.run(infer(job, config, rows, settings, served, draw))
@@ -126,8 +111,9 @@ def measure(job: Job, config: Config) -> dict[Way, Scored]:
             raise InputError(str(error)) from None
     failed = sum(failed for _, failed in drawn)
     if failed and not job.failed_as_wrong:
-        raise InputError(f"{failed:,} tasks got no answer, so nothing is scored; run this again, and only they are "
-                         "asked again, or score them as wrong with --failed-as-wrong")
+        raise InputError(f"{failed:,} tasks got no answer, so nothing is scored; run this again, "
+                         "and only they are asked again, or score them as wrong with "
+                         "--failed-as-wrong")
     tasks = [row for tasks in rows.values() for row in tasks]
     errors = sum((count_errors(answers) for answers, _ in drawn), Counter(no_answer=failed))
     whole = [{row.id: answers.get(row.id) or no_answer(row.id) for row in tasks}
@@ -169,10 +155,12 @@ async def infer(job: Job, config: Config, rows: Mapping[str, list[Row]], setting
         user = None
         if USER in rows:
             client = await stack.enter_async_context(
-                llm.Client.from_config(config, job.out / "user_answers.sqlite", [job.user_endpoint], job.in_flight))
+                llm.Client.from_config(config, job.out / "user_answers.sqlite", [job.user_endpoint],
+                                       job.in_flight))
             ask_user = asker(client, "user", job.user_model, USER_SAMPLING, draw)
             user = User(job.user_model, ask_user, client.usage["user"])
-        stays = {name: value for name, value in settings.items() if name not in LEARNED}  # which job.begun guards
+        # which job.begun guards
+        stays = {name: value for name, value in settings.items() if name not in LEARNED}
         inference = Inference(job.checkout, job.language, job.prompt, draw_folder(job.out, draw),
                               stays, job.in_flight)
         return await inference.run(
@@ -195,11 +183,14 @@ def write_score(job: Job, settings: Settings, served: Served, errors: Counter[st
         for draw in draws])
     crashes = sum(one.crashes for draw in draws for one in draw.values())
     notes = [user_note(job), "scored by the checkout's eval_main.py" + (
-        "" if way == "official" else f", its two statements that take out whitespace replaced by {KEEPS!r}")]
-    card = Card(benchmark=f"ACEBench {job.language}", version=REPOSITORY, commit=job.checkout.commit,
-                content=job.checkout.content, handler=settings["handler"], model=job.model,
-                prompt=settings["prompt"], revision=settings["revision"], server=served.server,
-                served_as=served.shown_as(job.model), sampling=job.sampling, context_length=served.context, scope=job.scope(),
+        "" if way == "official" else ", its two statements that take out whitespace replaced by "
+                                     f"{KEEPS!r}")]
+    card = Card(benchmark=f"ACEBench {job.language}", version=REPOSITORY,
+                commit=job.checkout.commit, content=job.checkout.content,
+                handler=settings["handler"], model=job.model, prompt=settings["prompt"],
+                revision=settings["revision"], server=served.server,
+                served_as=served.shown_as(job.model), sampling=job.sampling,
+                context_length=served.context, scope=job.scope(),
                 errors=Errors(counts=dict(errors + Counter(scorer_crash=crashes)), where=WHERE),
                 counts={category: tally.total for category, tally in tallies.items()},
                 environment=environment("looptool"), date=today(), draws=len(draws), notes=notes)
@@ -218,5 +209,5 @@ def user_note(job: Job) -> str:
     """Who played the user."""
     if not job.user_model:
         return f"no {USER}"
-    return (f"the user of {USER} is played by {job.user_model}, temperature {USER_SAMPLING.temperature}, at most "
-            f"{USER_SAMPLING.max_tokens:,} tokens a reply")
+    return (f"the user of {USER} is played by {job.user_model}, temperature "
+            f"{USER_SAMPLING.temperature}, at most {USER_SAMPLING.max_tokens:,} tokens a reply")

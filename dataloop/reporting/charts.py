@@ -1,4 +1,5 @@
-"""Charts as inline SVG: text that a browser draws without scripts or a network. Colors come from the page's CSS.
+"""Charts as inline SVG: text that a browser draws without scripts or a network. Colors come from
+the page's CSS.
 
 A chart takes figures and gives an <svg>; "" where there is nothing to draw yet.
 """
@@ -9,28 +10,30 @@ from collections.abc import Sequence
 
 from dataloop.reporting.figures import ProbeFigures, Rate, RoundFigures
 from dataloop.reporting.table import ORIGINS
-from looptool.svg import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Axes, mark, svg
+from looptool.charts.svg import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Axes, mark, svg
 
 
 def whisker(x: float, axes: Axes, rate: Rate) -> list[str]:
     """The 95% interval of a share."""
     low, high = axes.y(rate.low), axes.y(rate.high)
     return [mark("path", class_="whisker",
-                 d=f"M{x:.1f} {low:.1f}V{high:.1f}M{x - 5:.1f} {low:.1f}h10M{x - 5:.1f} {high:.1f}h10")]
+                 d=f"M{x:.1f} {low:.1f}V{high:.1f}M{x - 5:.1f} {low:.1f}h10M{x - 5:.1f} "
+                   f"{high:.1f}h10")]
 
 
 def accuracy_chart(rounds: Sequence[RoundFigures]) -> str:
     """Held-out accuracy, before training and after each round, with intervals; pale dots are static
     training, where that was run beside."""
     probed = [figures for figures in rounds if figures.heldout and figures.heldout.accuracy.total]
-    points = [("before" if figures.number == 0 else f"round {figures.number}", figures.heldout.accuracy)
+    points = [("before" if figures.number == 0 else f"round {figures.number}",
+               figures.heldout.accuracy)
               for figures in probed]
     if not points:
         return ""
     beside = [figures.heldout.static and figures.heldout.static.share for figures in probed]
-    low = max(0.0, math.floor(min(*(rate.low for _, rate in points),
-                                  *filter(None, beside), 1.0) * 20 - 0.2) / 20)
-    high = min(1.0, math.ceil(max(rate.high for _, rate in points) * 20 + 0.2) / 20)
+    drawn = [share for share in beside if share is not None]
+    low = max(0.0, math.floor(min([*(rate.low for _, rate in points), *drawn]) * 20 - 0.2) / 20)
+    high = min(1.0, math.ceil(max([*(rate.high for _, rate in points), *drawn]) * 20 + 0.2) / 20)
     axes = Axes(low, high)
     xs = [axes.x((index + 0.5) / len(points)) for index in range(len(points))]
     ys = [axes.y(rate.share) for _, rate in points]
@@ -57,9 +60,10 @@ def noise_chart(rounds: Sequence[RoundFigures]) -> str:
     parts = axes.grid(as_percent=True)
     for index, (name, rate) in enumerate(points):
         x = axes.x((index + 0.5) / len(points))
-        parts += [mark("rect", class_="noise", x=x - width / 2, y=axes.y(rate.share), width=width, rx=2,
-                       height=axes.y(0) - axes.y(rate.share)), *whisker(x, axes, rate),
-                  mark("text", f"{rate.share:.1%}", class_="value", x=x + 9, y=axes.y(rate.high) - 3),
+        parts += [mark("rect", class_="noise", x=x - width / 2, y=axes.y(rate.share), width=width,
+                       rx=2, height=axes.y(0) - axes.y(rate.share)), *whisker(x, axes, rate),
+                  mark("text", f"{rate.share:.1%}", class_="value", x=x + 9,
+                       y=axes.y(rate.high) - 3),
                   mark("text", name, class_="tick", x=x, y=HEIGHT - 10, text_anchor="middle")]
     return svg("Label noise of each dataset", parts)
 
@@ -74,14 +78,15 @@ def mix_chart(rounds: Sequence[RoundFigures]) -> str:
     parts = []
     for index, (name, dataset) in enumerate(datasets):
         y, x = TOP + index * (bar + gap), float(left)
-        parts.append(mark("text", name, class_="tick", x=left - 8, y=y + bar / 2 + 5, text_anchor="end"))
+        parts.append(mark("text", name, class_="tick", x=left - 8, y=y + bar / 2 + 5,
+                          text_anchor="end"))
         for origin in ORIGINS:
             share = dataset.mix.get(origin, 0) / dataset.samples
             width = share * (WIDTH - left - RIGHT)
             parts.append(mark("rect", class_=f"origin {origin}", x=x, y=y, width=width, height=bar))
             if share >= 0.06:
-                parts.append(mark("text", f"{share:.0%}", class_=f"inside {origin}", x=x + width / 2, y=y + bar / 2 + 5,
-                                  text_anchor="middle"))
+                parts.append(mark("text", f"{share:.0%}", class_=f"inside {origin}",
+                                  x=x + width / 2, y=y + bar / 2 + 5, text_anchor="middle"))
             x += width
     return svg("Mix of each dataset", parts, TOP + len(datasets) * (bar + gap))
 
@@ -103,8 +108,8 @@ def reward_chart(rounds: Sequence[RoundFigures]) -> str:
         parts.append(mark("polyline", class_="trend", points=" ".join(
             f"{x:.1f},{axes.y(mean):.1f}" for x, mean in zip(xs, moving_mean(steps), strict=True))))
         if done:
-            parts.append(mark("line", class_="border", x1=axes.x(done / total), x2=axes.x(done / total), y1=TOP - 8,
-                              y2=HEIGHT - BOTTOM))
+            parts.append(mark("line", class_="border", x1=axes.x(done / total),
+                              x2=axes.x(done / total), y1=TOP - 8, y2=HEIGHT - BOTTOM))
         done += len(steps)
         parts.append(mark("text", f"round {figures.number}, {len(steps)} steps", class_="tick",
                           x=(xs[0] + xs[-1]) / 2, y=HEIGHT - 10, text_anchor="middle"))
@@ -135,12 +140,13 @@ def perplexity_chart(number: int, probes: ProbeFigures | None) -> str:
     for index in range(0, len(sums) + 1, len(sums) // 4):
         label = f"{bins.edges[index]:.3g}" + ("+" if index == len(sums) else "")
         anchor = "end" if index == len(sums) else "middle"
-        parts.append(mark("text", label, class_="tick", x=LEFT + index * width, y=HEIGHT - 10, text_anchor=anchor))
+        parts.append(mark("text", label, class_="tick", x=LEFT + index * width, y=HEIGHT - 10,
+                          text_anchor=anchor))
     if probes.high_ppl_cut is not None:
         span = math.log(bins.edges[-1] / bins.edges[0])
         x = axes.x(min(1.0, math.log(probes.high_ppl_cut / bins.edges[0]) / span))
         side = -1 if x > WIDTH / 2 else 1
         parts += [mark("line", class_="cut", x1=x, x2=x, y1=TOP - 10, y2=HEIGHT - BOTTOM),
-                  mark("text", f"high-PPL from {probes.high_ppl_cut:.3f}", class_="value", x=x + 6 * side, y=TOP - 2,
-                       text_anchor="start" if side > 0 else "end")]
+                  mark("text", f"high-PPL from {probes.high_ppl_cut:.3f}", class_="value",
+                       x=x + 6 * side, y=TOP - 2, text_anchor="start" if side > 0 else "end")]
     return svg(f"Perplexity of the probes of round {number}", parts)

@@ -1,5 +1,5 @@
-"""The figures of a run, as report.json holds them. A figure that is None has not been made yet, or needs a truth that
-a real run does not have; what is not a share of something known says so.
+"""The figures of a run, as report.json holds them. A figure that is None has not been made yet, or
+needs a truth that a real run does not have; what is not a share of something known says so.
 """
 from __future__ import annotations
 
@@ -81,7 +81,8 @@ class TrainingFigures(Record):
 
 
 class Histogram(Record):
-    """Perplexities in bins of equal width on a log scale; the last bin holds everything above, too."""
+    """Perplexities in bins of equal width on a log scale; the last bin holds everything above,
+    too."""
 
     edges: list[float]
     """One more than bins."""
@@ -97,7 +98,7 @@ class ProbeFigures(Record):
     """"match", and the reason codes of mismatches."""
     median_perplexity: float | None
     high_ppl_cut: float | None
-    """Least perplexity of D_HPPL."""
+    """Least perplexity of D_HPPL; None where some were taken by their pass rate."""
     histogram: Histogram | None
     drawn: int = 0
     """Replies to each sample beside the greedy one, k (probe.samples)."""
@@ -106,7 +107,7 @@ class ProbeFigures(Record):
     pass_at_k: Rate | None = None
     """Samples of which at least one of them does."""
     cases: dict[str, int] = {}
-    """Replies out of the ordinary, by dataloop.probing.CASES."""
+    """Replies out of the ordinary, by dataloop.probing.job.CASES."""
 
 
 class VerdictFigures(Record):
@@ -195,7 +196,7 @@ class RoundFigures(Record):
     seconds: dict[str, float] = {}
     """By stage."""
     usage: dict[str, dict[str, Any]] = {}
-    """looptool.answers.Usage by role."""
+    """looptool.models.completion.Usage by role."""
     failed: dict[str, int] = {}
     """Inputs without an answer, by stage; they are tried again when the stage runs again."""
 
@@ -204,7 +205,8 @@ class Report(Record):
     """The whole run."""
 
     simulated: bool
-    """Teacher and tasks are SIMULATED and the truth is known; else all shares that need the truth are absent."""
+    """Teacher and tasks are SIMULATED and the truth is known; else all shares that need the truth
+    are absent."""
     run_dir: str
     config: dict[str, Any]
     versions: dict[str, str]

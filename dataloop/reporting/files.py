@@ -1,7 +1,9 @@
-"""From a run's folder to its Report. A file that is not there yet leaves its figures empty; a damaged one is an error.
+"""From a run's folder to its Report. A file that is not there yet leaves its figures empty; a
+damaged one is an error.
 
-In, per round J: dataset.jsonl, training/metrics.jsonl, probes.jsonl, high_ppl.jsonl, verdicts.jsonl, ledger.jsonl,
-error_seeds.jsonl, expanded.jsonl, heldout_probes.jsonl (round 0 too), and every .meta.json of the run.
+In, per round J: dataset.jsonl, training/metrics.jsonl, probes.jsonl, high_ppl.jsonl,
+verdicts.jsonl, ledger.jsonl, error_seeds.jsonl, expanded.jsonl, heldout_probes.jsonl (round 0 too),
+and every .meta.json of the run.
 """
 from __future__ import annotations
 
@@ -20,9 +22,11 @@ from dataloop.reporting.figures import (
 from dataloop.reporting.measures import Known
 from dataloop.reporting.skills import World
 from looptool.config import Config
-from looptool.meta import StageMeta, read_meta
-from looptool.records import ErrorSeed, InputError, LabelChange, Probe, Sample, Verdict, read_jsonl
+from looptool.errors import InputError
+from looptool.json_lines import read_jsonl
+from looptool.records import ErrorSeed, LabelChange, Probe, Sample, Verdict
 from looptool.run_files import RoundFiles
+from looptool.stages.meta import StageMeta, read_meta
 
 R = TypeVar("R")
 MANIFEST = "dataset.meta.json"
@@ -64,8 +68,9 @@ def read_report(config: Config, world: World | None, command: str,
         InputError: there is no dataset of round 1 yet, or a file is damaged.
     """
     if not RoundFiles(config.run_dir, 1).dataset.exists():
-        raise InputError(f"{RoundFiles(config.run_dir, 1).dataset}: is not there, so there is nothing to report; run "
-                         "scripts/03_make_samples.sh first, or name the config of another run with --config")
+        raise InputError(f"{RoundFiles(config.run_dir, 1).dataset}: is not there, so there is "
+                         "nothing to report; run scripts/03_make_samples.sh first, or name the "
+                         "config of another run with --config")
     numbers, further = begun_rounds(config)
     start = RoundFiles(config.run_dir, 0)
     before_answers = heldout_answers(start, world)
@@ -89,8 +94,8 @@ def add_static(rounds: list[RoundFigures], static: Path, world: World | None) ->
         InputError: static training has no round yet.
     """
     if not RoundFiles(static, 1).heldout_probes.exists():
-        raise InputError(f"{static}: holds no static training with a round; run dataloop/static_training.py "
-                         "first")
+        raise InputError(f"{static}: holds no static training with a round; run "
+                         "dataloop/ablations/static_training.py first")
     for figures in rounds:
         its = heldout_figures(RoundFiles(static, figures.number), world, None)
         if figures.heldout is not None and its is not None:
@@ -98,7 +103,8 @@ def add_static(rounds: list[RoundFigures], static: Path, world: World | None) ->
 
 
 def begun_rounds(config: Config) -> tuple[list[int], int | None]:
-    """Numbers of the rounds that have a dataset, and that of the last one's successor where it is past the plan."""
+    """Numbers of the rounds that have a dataset, and that of the last one's successor where it is
+    past the plan."""
     last = 1
     while RoundFiles(config.run_dir, last + 1).dataset.exists():
         last += 1
@@ -115,14 +121,16 @@ def round_figures(files: RoundFiles, world: World | None,
     verdicts, replaced = None, None
     judged = stream(files.verdicts, Verdict)
     if judged is not None:
-        verdicts, replaced = measures.verdict_figures(judged, stream(files.ledger, LabelChange) or (), known)
+        verdicts, replaced = measures.verdict_figures(judged, stream(files.ledger, LabelChange)
+                                                      or (), known)
         verdicts.unjudged = unjudged(read_meta(files.verdicts))
     return RoundFigures(
         number=files.round,
         dataset=dataset_figures(files, world),
         training=None if steps is None else measures.training_figures(step.data for step in steps),
         heldout=heldout_figures(files, world, before),
-        probes=probe_figures(files), verdicts=verdicts, replaced=replaced if files.ledger.exists() else None,
+        probes=probe_figures(files), verdicts=verdicts,
+        replaced=replaced if files.ledger.exists() else None,
         expansion=expansion_figures(files, known),
         **({} if world is None else told_by(files, world)), **costs([files.folder]))
 
@@ -153,8 +161,9 @@ def dataset_figures(files: RoundFiles, world: World | None) -> DatasetFigures:
     except FileNotFoundError:
         return figures
     except msgspec.DecodeError as error:
-        raise InputError(f"{files.folder / MANIFEST}: is damaged ({error}); remove it with its dataset and run "
-                         "scripts/08_next_round.sh again") from None
+        raise InputError(
+            f"{files.folder / MANIFEST}: is damaged ({error}); remove it with its dataset and run "
+            "scripts/08_next_round.sh again") from None
     return msgspec.structs.replace(figures, notes=manifest.notes, left_out=manifest.left_out)
 
 
@@ -220,20 +229,25 @@ def costs(folders: Iterable[Path | str]) -> dict[str, Any]:
             failed[step] += meta.failed
             for role, account in meta.usage.items():
                 usage[role].update(msgspec.to_builtins(account))
-    return {"seconds": dict(seconds), "failed": dict(+failed), "usage": {role: dict(usage[role]) for role in usage}}
+    return {"seconds": dict(seconds), "failed": dict(+failed),
+            "usage": {role: dict(usage[role]) for role in usage}}
 
 
 def step_name(output: Path, meta: StageMeta) -> str:
     """The stage, told apart where it works on the held-out tasks."""
-    return f"{meta.stage} held-out" if output.name.startswith("heldout") and meta.stage != "heldout" else meta.stage
+    return (f"{meta.stage} held-out"
+            if output.name.startswith("heldout") and meta.stage != "heldout" else meta.stage)
 
 
 def stage_lines(run_dir: Path, numbers: list[int]) -> Iterator[dict[str, Any]]:
     """One entry for each output of the run, as the page's protocol shows it."""
-    for folder in [run_dir, *(RoundFiles(run_dir, number).folder for number in (0, *numbers, len(numbers) + 1))]:
+    for folder in [run_dir,
+                   *(RoundFiles(run_dir, number).folder
+                     for number in (0, *numbers, len(numbers) + 1))]:
         for output, meta in metas(folder):
-            yield {"file": str(output.relative_to(run_dir)), "stage": meta.stage, "version": meta.version,
-                   "records": meta.records, "seconds": meta.seconds, "settings": meta.settings}
+            yield {"file": str(output.relative_to(run_dir)), "stage": meta.stage,
+                   "version": meta.version, "records": meta.records, "seconds": meta.seconds,
+                   "settings": meta.settings}
 
 
 def versions() -> dict[str, str]:

@@ -16,8 +16,9 @@ Minutes = Annotated[int, Meta(ge=5, le=720)]
 EventId = Annotated[str, Meta(max_length=20, description="Id of the event, such as E1")]
 Title = Annotated[str, Meta(min_length=1, max_length=100)]
 Person = Annotated[str, Meta(min_length=1, max_length=60)]
-TITLES = ("Team meeting", "Dentist", "Budget review", "Lunch with Noor", "Piano lesson", "Call with the bank",
-          "Site visit", "Yoga", "Interview", "Parents' evening", "Car inspection", "Reading group")
+TITLES = ("Team meeting", "Dentist", "Budget review", "Lunch with Noor", "Piano lesson",
+          "Call with the bank", "Site visit", "Yoga", "Interview", "Parents' evening",
+          "Car inspection", "Reading group")
 PEOPLE = ("Noor Haddad", "Ivo Brandt", "Lena Okoye", "Tom Sato", "Ana Ruiz")
 OPENS, CLOSES = time(8), time(18)
 
@@ -46,7 +47,8 @@ class Agenda(Backend):
         self._made = 0
         days = rng.sample(range(14), 6)
         for title, days_ahead in zip(rng.sample(TITLES, 6), days, strict=True):
-            start = datetime.combine(today + timedelta(days_ahead), time(rng.randint(8, 16), rng.choice((0, 30))))
+            start = datetime.combine(today + timedelta(days_ahead),
+                                     time(rng.randint(8, 16), rng.choice((0, 30))))
             people = rng.sample(PEOPLE, rng.randint(0, 2))
             self._add(title, start.strftime(FORMAT), rng.choice((30, 45, 60, 90)), people)
 
@@ -67,7 +69,8 @@ class Agenda(Backend):
         Args:
             words: Part of the title
         """
-        found = [asdict(event) for event in self._events.values() if words.lower() in event.title.lower()]
+        found = [asdict(event) for event in self._events.values()
+                 if words.lower() in event.title.lower()]
         return {"matches": len(found), "events": found[:10]}
 
     def add_event(self, title: Title, start: Start, minutes: Minutes = 60,
@@ -126,8 +129,9 @@ class Agenda(Backend):
         return self._events[event_id]
 
     def _on(self, day: date) -> list[Event]:
-        return sorted((event for event in self._events.values() if event.start.startswith(day.isoformat())),
-                      key=lambda event: event.start)
+        return sorted(
+            (event for event in self._events.values() if event.start.startswith(day.isoformat())),
+            key=lambda event: event.start)
 
     def _refuse_overlap(self, start: str, minutes: int, moving: Event | None = None) -> None:
         begins, ends = _span(start, minutes)

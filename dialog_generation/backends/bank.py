@@ -1,4 +1,5 @@
-"""Domain "bank": accounts of one customer and a double-entry ledger, in an SQLite data base in memory."""
+"""Domain "bank": accounts of one customer and a double-entry ledger, in an SQLite data base in
+memory."""
 from __future__ import annotations
 
 import random
@@ -14,13 +15,16 @@ Account = Annotated[str, Meta(max_length=30, description="Account number, such a
 Amount = Annotated[float, Meta(ge=0.01, le=1_000_000, description="Amount in euros")]
 Note = Annotated[str, Meta(max_length=140)]
 SCHEMA = """
-CREATE TABLE accounts (number TEXT PRIMARY KEY, kind TEXT NOT NULL, open INTEGER NOT NULL DEFAULT 1);
-CREATE TABLE entries (id INTEGER PRIMARY KEY, day TEXT NOT NULL, source TEXT NOT NULL, target TEXT NOT NULL,
+CREATE TABLE accounts (number TEXT PRIMARY KEY, kind TEXT NOT NULL,
+                       open INTEGER NOT NULL DEFAULT 1);
+CREATE TABLE entries (id INTEGER PRIMARY KEY, day TEXT NOT NULL, source TEXT NOT NULL,
+                      target TEXT NOT NULL,
                       cents INTEGER NOT NULL CHECK (cents > 0), note TEXT NOT NULL);
 """
 BALANCE = """SELECT COALESCE(SUM(CASE WHEN target = :number THEN cents ELSE -cents END), 0)
              FROM entries WHERE :number IN (source, target)"""
-PAYEES = ("Nordlicht Energy", "Hill Street Bakery", "City Water Works", "Pine Telecom", "Rent Office West")
+PAYEES = ("Nordlicht Energy", "Hill Street Bakery", "City Water Works", "Pine Telecom",
+          "Rent Office West")
 
 
 @register("bank")
@@ -33,7 +37,8 @@ class Bank(Backend):
         self._base.executescript(SCHEMA)
         first = rng.randint(1000, 8999)
         for number, kind in ((first, "current"), (first + 1, "savings")):
-            self._base.execute("INSERT INTO accounts (number, kind) VALUES (?, ?)", (f"AC-{number}", kind))
+            self._base.execute("INSERT INTO accounts (number, kind) VALUES (?, ?)",
+                               (f"AC-{number}", kind))
             self._enter("OPENING", f"AC-{number}", rng.randint(200_000, 900_000), "opening balance",
                         (today - timedelta(60)).isoformat())
         for days in sorted(rng.sample(range(1, 50), 6), reverse=True):
@@ -46,15 +51,17 @@ class Bank(Backend):
     def list_accounts(self) -> dict[str, Any]:
         """List the customer's open accounts with their balances in euros."""
         rows = self._base.execute("SELECT number, kind FROM accounts WHERE open ORDER BY number")
-        return {"accounts": [{"account": number, "kind": kind, "balance": self._balance(number) / 100}
-                             for number, kind in rows.fetchall()]}
+        return {
+            "accounts": [{"account": number, "kind": kind, "balance": self._balance(number) / 100}
+                         for number, kind in rows.fetchall()]}
 
     def account_balance(self, account: Account) -> dict[str, Any]:
         """The balance of one account in euros."""
         self._refuse_unknown(account)
         return {"account": account, "balance": self._balance(account) / 100}
 
-    def move_money(self, source: Account, target: Account, amount: Amount, note: Note = "") -> dict[str, Any]:
+    def move_money(self, source: Account, target: Account, amount: Amount,
+                   note: Note = "") -> dict[str, Any]:
         """Move money between two of the customer's own accounts.
 
         Args:
@@ -67,8 +74,8 @@ class Bank(Backend):
             raise ToolError("source and target are the same account")
         return self._pay(source, target, amount, note)
 
-    def pay_payee(self, account: Account, payee: Annotated[str, Meta(min_length=1, max_length=60)], amount: Amount,
-                  note: Note = "") -> dict[str, Any]:
+    def pay_payee(self, account: Account, payee: Annotated[str, Meta(min_length=1, max_length=60)],
+                  amount: Amount, note: Note = "") -> dict[str, Any]:
         """Pay a company or person outside the bank.
 
         Args:
@@ -90,8 +97,9 @@ class Bank(Backend):
         """
         self._refuse_unknown(account)
         rows = self._base.execute(
-            "SELECT id, day, source, target, cents, note FROM entries WHERE ? IN (source, target) AND day >= ? "
-            "ORDER BY day DESC, id DESC LIMIT ?", (account, since.isoformat() if since else "", limit))
+            "SELECT id, day, source, target, cents, note FROM entries WHERE ? IN (source, target) "
+            "AND day >= ? ORDER BY day DESC, id DESC LIMIT ?",
+            (account, since.isoformat() if since else "", limit))
         return {"account": account, "entries": [
             {"entry": id, "day": day, "with": target if source == account else source, "note": note,
              "amount": (cents if target == account else -cents) / 100}
@@ -103,23 +111,27 @@ class Bank(Backend):
         Args:
             kind: Kind of account
         """
-        count, last = self._base.execute("SELECT COUNT(*), MAX(CAST(SUBSTR(number, 4) AS INTEGER)) FROM accounts"
-                                         ).fetchone()
+        count, last = self._base.execute(
+            "SELECT COUNT(*), MAX(CAST(SUBSTR(number, 4) AS INTEGER)) FROM accounts"
+            ).fetchone()
         if count >= 20:
             raise ToolError("no more than 20 accounts can be opened")
-        self._base.execute("INSERT INTO accounts (number, kind) VALUES (?, ?)", (f"AC-{last + 1}", kind))
+        self._base.execute("INSERT INTO accounts (number, kind) VALUES (?, ?)",
+                           (f"AC-{last + 1}", kind))
         return {"account": f"AC-{last + 1}", "kind": kind, "balance": 0.0}
 
     def close_account(self, account: Account) -> dict[str, Any]:
         """Close an account that has nothing on it."""
         self._refuse_unknown(account)
         if self._balance(account):
-            raise ToolError(f"{account} still holds {self._balance(account) / 100:.2f}; move it first")
+            raise ToolError(
+                f"{account} still holds {self._balance(account) / 100:.2f}; move it first")
         self._base.execute("UPDATE accounts SET open = 0 WHERE number = ?", (account,))
         return {"closed": account}
 
     def _refuse_unknown(self, account: str) -> None:
-        if not self._base.execute("SELECT 1 FROM accounts WHERE open AND number = ?", (account,)).fetchone():
+        if not self._base.execute("SELECT 1 FROM accounts WHERE open AND number = ?",
+                                  (account,)).fetchone():
             raise ToolError(f"no open account {account!r}")
 
     def _balance(self, account: str) -> int:
@@ -136,5 +148,6 @@ class Bank(Backend):
         return {"entry": entry, "amount": cents / 100, "balance": self._balance(source) / 100}
 
     def _enter(self, source: str, target: str, cents: int, note: str, day: str) -> int | None:
-        return self._base.execute("INSERT INTO entries (day, source, target, cents, note) VALUES (?, ?, ?, ?, ?)",
-                                  (day, source, target, cents, note)).lastrowid
+        return self._base.execute(
+            "INSERT INTO entries (day, source, target, cents, note) VALUES (?, ?, ?, ?, ?)",
+            (day, source, target, cents, note)).lastrowid

@@ -1,4 +1,5 @@
-"""Domain "file system": folders and text files that exist in memory only; no path leads out of "/"."""
+"""Domain "file system": folders and text files that exist in memory only; no path leads out of
+"/"."""
 from __future__ import annotations
 
 import posixpath
@@ -13,10 +14,13 @@ from dialog_generation.backends.registry import Backend, ToolError, register
 Path = Annotated[str, Meta(min_length=1, max_length=200)]
 Text = Annotated[str, Meta(max_length=5_000)]
 MOST_ENTRIES, LONGEST_FILE = 500, 20_000
-FOLDERS = ("/documents", "/documents/work", "/documents/taxes", "/photos", "/projects", "/projects/garden", "/backup")
-NAMES = ("notes", "budget", "todo", "letter", "report", "recipes", "inventory", "ideas", "contract", "guests")
-SENTENCES = ("Call the landlord.", "Order 20 bags of soil.", "Total so far: 412.50.", "Draft, not yet checked.",
-             "Ask Mira about the key.", "Due on Friday.", "See the version from March.", "Nothing is decided yet.")
+FOLDERS = ("/documents", "/documents/work", "/documents/taxes", "/photos", "/projects",
+           "/projects/garden", "/backup")
+NAMES = ("notes", "budget", "todo", "letter", "report", "recipes", "inventory", "ideas", "contract",
+         "guests")
+SENTENCES = ("Call the landlord.", "Order 20 bags of soil.", "Total so far: 412.50.",
+             "Draft, not yet checked.", "Ask Mira about the key.", "Due on Friday.",
+             "See the version from March.", "Nothing is decided yet.")
 
 
 @register("file system")
@@ -28,7 +32,8 @@ class Files(Backend):
         self._folders |= {posixpath.dirname(folder) for folder in self._folders}
         self._files: dict[str, str] = {}
         for name in rng.sample(NAMES, 6):
-            path = posixpath.join(rng.choice(sorted(self._folders)), name + rng.choice((".txt", ".md", ".csv")))
+            path = posixpath.join(rng.choice(sorted(self._folders)),
+                                  name + rng.choice((".txt", ".md", ".csv")))
             self._files[path] = "\n".join(rng.sample(SENTENCES, rng.randint(1, 4))) + "\n"
 
     def facts(self) -> dict[str, Any]:
@@ -41,7 +46,8 @@ class Files(Backend):
             folder: Path of the folder
         """
         folder = self._folder(folder)
-        inside = [path for path in (*self._folders, *self._files) if path != "/" and posixpath.dirname(path) == folder]
+        inside = [path for path in (*self._folders, *self._files)
+                  if path != "/" and posixpath.dirname(path) == folder]
         return {"folder": folder, "entries": sorted(
             posixpath.basename(path) + ("/" if path in self._folders else "") for path in inside)}
 
@@ -104,13 +110,15 @@ class Files(Backend):
             with_content: Delete a folder that is not empty, with all that is in it
         """
         path = self._existing(path)
-        gone = {entry for entry in (*self._folders, *self._files) if entry == path or entry.startswith(path + "/")}
+        gone = {entry for entry in (*self._folders, *self._files)
+                if entry == path or entry.startswith(path + "/")}
         if path == "/":
             raise ToolError("/: cannot be deleted")
         if len(gone) > 1 and not with_content:
             raise ToolError(f"{path}: folder is not empty")
         self._folders -= gone
-        self._files = {entry: content for entry, content in self._files.items() if entry not in gone}
+        self._files = {entry: content for entry, content in self._files.items()
+                       if entry not in gone}
         return {"path": path, "deleted": len(gone)}
 
     def search_file_text(self, text: Annotated[str, Meta(min_length=1, max_length=100)],
@@ -122,8 +130,9 @@ class Files(Backend):
             folder: Where to look
         """
         below = self._folder(folder).rstrip("/") + "/"
-        hits = [{"path": path, "line": number, "text": line} for path, content in sorted(self._files.items())
-                if path.startswith(below) for number, line in enumerate(content.splitlines(), 1)
+        hits = [{"path": path, "line": number, "text": line}
+                for path, content in sorted(self._files.items()) if path.startswith(below)
+                for number, line in enumerate(content.splitlines(), 1)
                 if text.lower() in line.lower()]
         return {"matches": len(hits), "first": hits[:10]}
 

@@ -15,7 +15,8 @@ MailId = Annotated[str, Meta(max_length=20, description="Id of the mail, such as
 Address = Annotated[str, Meta(min_length=3, max_length=100)]
 Subject = Annotated[str, Meta(max_length=150)]
 Body = Annotated[str, Meta(max_length=5_000)]
-PEOPLE = ("Rosa Lind", "Emil Kovac", "Priya Nair", "Jonas Weiss", "Mei Tan", "Oscar Diaz", "Sara Holm")
+PEOPLE = ("Rosa Lind", "Emil Kovac", "Priya Nair", "Jonas Weiss", "Mei Tan", "Oscar Diaz",
+          "Sara Holm")
 SUBJECTS = {"Invoice for March": "Please find the amount below: 128.40 euros, due in two weeks.",
             "Saturday": "Shall we meet at ten in front of the museum?",
             "Keys": "I left the spare keys with your neighbour.",
@@ -41,8 +42,8 @@ class Mail:
     unread: bool = False
 
     def head(self) -> dict[str, Any]:
-        return {"mail_id": self.mail_id, "sender": self.sender, "subject": self.subject, "day": self.day,
-                "unread": self.unread}
+        return {"mail_id": self.mail_id, "sender": self.sender, "subject": self.subject,
+                "day": self.day, "unread": self.unread}
 
 
 @register("mail")
@@ -54,10 +55,12 @@ class MailBox(Backend):
         people = rng.sample(PEOPLE, 5)
         self._contacts = {name: name.lower().replace(" ", ".") + "@mail.example" for name in people}
         self._mails: dict[str, Mail] = {}
-        for subject, days in zip(rng.sample(list(SUBJECTS), 6), sorted(rng.sample(range(1, 30), 6), reverse=True),
+        for subject, days in zip(rng.sample(list(SUBJECTS), 6),
+                                 sorted(rng.sample(range(1, 30), 6), reverse=True),
                                  strict=True):
             sender = self._contacts[rng.choice(people)]
-            mail = self._keep(sender, [OWNER], subject, SUBJECTS[subject], rng.choice(("inbox", "inbox", "archive")))
+            mail = self._keep(sender, [OWNER], subject, SUBJECTS[subject],
+                              rng.choice(("inbox", "inbox", "archive")))
             mail.day = (today - timedelta(days)).isoformat()
             mail.unread = mail.folder == "inbox" and rng.random() < 0.5
 
@@ -75,8 +78,10 @@ class MailBox(Backend):
         return _listed([mail for mail in self._mails.values()
                         if mail.folder == folder and (mail.unread or not only_unread)])
 
-    def find_mails(self, words: Annotated[str, Meta(min_length=1, max_length=100)]) -> dict[str, Any]:
-        """Find mails of all folders by words in sender, subject or text, upper and lower case alike.
+    def find_mails(self,
+                   words: Annotated[str, Meta(min_length=1, max_length=100)]) -> dict[str, Any]:
+        """Find mails of all folders by words in sender, subject or text, upper and lower case
+        alike.
 
         Args:
             words: Text to look for
@@ -90,8 +95,8 @@ class MailBox(Backend):
         mail.unread = False
         return asdict(mail)
 
-    def compose_mail(self, to: Annotated[list[Address], Meta(min_length=1, max_length=20)], subject: Subject,
-                     body: Body) -> dict[str, Any]:
+    def compose_mail(self, to: Annotated[list[Address], Meta(min_length=1, max_length=20)],
+                     subject: Subject, body: Body) -> dict[str, Any]:
         """Send a mail to addresses, or to names of the address book.
 
         Args:
@@ -109,8 +114,10 @@ class MailBox(Backend):
             body: Text of the answer
         """
         mail = self._get(mail_id)
-        answer = self._keep(OWNER, [mail.sender], f"Re: {mail.subject.removeprefix('Re: ')}", body, "sent")
-        return {"mail_id": answer.mail_id, "to": answer.to, "subject": answer.subject, "status": "sent"}
+        answer = self._keep(OWNER, [mail.sender], f"Re: {mail.subject.removeprefix('Re: ')}", body,
+                            "sent")
+        return {"mail_id": answer.mail_id, "to": answer.to, "subject": answer.subject,
+                "status": "sent"}
 
     def file_mail(self, mail_id: MailId, folder: Folder) -> dict[str, Any]:
         """Move a mail to another folder; "trash" deletes it.
@@ -124,7 +131,8 @@ class MailBox(Backend):
         mail.folder = folder
         return {"mail_id": mail_id, "folder": folder}
 
-    def find_contact(self, name: Annotated[str, Meta(min_length=1, max_length=60)]) -> dict[str, Any]:
+    def find_contact(self,
+                     name: Annotated[str, Meta(min_length=1, max_length=60)]) -> dict[str, Any]:
         """Look up addresses by part of a name.
 
         Args:
@@ -137,7 +145,8 @@ class MailBox(Backend):
     def _keep(self, sender: str, to: list[str], subject: str, body: str, folder: str) -> Mail:
         if len(self._mails) >= MOST_MAILS:
             raise ToolError("the mail box is full")
-        mail = Mail(f"M{len(self._mails) + 1}", sender, to, subject, body, self._today.isoformat(), folder)
+        mail = Mail(f"M{len(self._mails) + 1}", sender, to, subject, body, self._today.isoformat(),
+                    folder)
         self._mails[mail.mail_id] = mail
         return mail
 

@@ -1,4 +1,5 @@
-"""Domain "numbers": units, single operations (no expression is evaluated), and a memory of named values."""
+"""Domain "numbers": units, single operations (no expression is evaluated), and a memory of named
+values."""
 from __future__ import annotations
 
 import math
@@ -13,15 +14,16 @@ from dialog_generation.backends.registry import Backend, ToolError, register
 
 Number = Annotated[float, Meta(ge=-1e15, le=1e15)]
 Name = Annotated[str, Meta(min_length=1, max_length=40)]
-Unit = Literal["mm", "cm", "m", "km", "inch", "foot", "mile", "g", "kg", "ounce", "pound", "ml", "l", "gallon",
-               "s", "min", "h", "day", "celsius", "fahrenheit", "kelvin"]
+Unit = Literal["mm", "cm", "m", "km", "inch", "foot", "mile", "g", "kg", "ounce", "pound", "ml",
+               "l", "gallon", "s", "min", "h", "day", "celsius", "fahrenheit", "kelvin"]
 SIZES: dict[str, tuple[str, float]] = {
     "mm": ("length", 0.001), "cm": ("length", 0.01), "m": ("length", 1), "km": ("length", 1000),
     "inch": ("length", 0.0254), "foot": ("length", 0.3048), "mile": ("length", 1609.344),
-    "g": ("mass", 0.001), "kg": ("mass", 1), "ounce": ("mass", 0.028349523125), "pound": ("mass", 0.45359237),
-    "ml": ("volume", 0.001), "l": ("volume", 1), "gallon": ("volume", 3.785411784),
-    "s": ("time", 1), "min": ("time", 60), "h": ("time", 3600), "day": ("time", 86400),
-    "celsius": ("temperature", 1), "fahrenheit": ("temperature", 5 / 9), "kelvin": ("temperature", 1)}
+    "g": ("mass", 0.001), "kg": ("mass", 1), "ounce": ("mass", 0.028349523125),
+    "pound": ("mass", 0.45359237), "ml": ("volume", 0.001), "l": ("volume", 1),
+    "gallon": ("volume", 3.785411784), "s": ("time", 1), "min": ("time", 60), "h": ("time", 3600),
+    "day": ("time", 86400), "celsius": ("temperature", 1), "fahrenheit": ("temperature", 5 / 9),
+    "kelvin": ("temperature", 1)}
 """Dimension of each unit, and how many of the dimension's first unit it is."""
 ZEROS = {"celsius": 273.15, "fahrenheit": 459.67 * 5 / 9, "kelvin": 0.0}
 """Zero of each temperature scale in kelvin."""
@@ -33,7 +35,8 @@ class Measures(Backend):
     """Functions of numbers, and a memory with a few values in it."""
 
     def __init__(self, rng: random.Random, today: date):
-        self._kept: dict[str, float] = {label: float(rng.randint(2, 900)) for label in rng.sample(LABELS, 3)}
+        self._kept: dict[str, float] = {label: float(rng.randint(2, 900))
+                                        for label in rng.sample(LABELS, 3)}
 
     def facts(self) -> dict[str, Any]:
         return {"stored values": sorted(self._kept)}
@@ -54,8 +57,9 @@ class Measures(Backend):
             raise ToolError(f"{value} {source} is below absolute zero")
         return {"value": _rounded((base - ZEROS.get(target, 0.0)) / target_size), "unit": target}
 
-    def calculate(self, operation: Literal["add", "subtract", "multiply", "divide", "power", "remainder"], a: Number,
-                  b: Number) -> dict[str, Any]:
+    def calculate(self,
+                  operation: Literal["add", "subtract", "multiply", "divide", "power", "remainder"],
+                  a: Number, b: Number) -> dict[str, Any]:
         """Apply one operation to two numbers.
 
         Args:
@@ -67,20 +71,24 @@ class Measures(Backend):
             raise ToolError("division by zero")
         try:
             value = {"add": lambda: a + b, "subtract": lambda: a - b, "multiply": lambda: a * b,
-                     "divide": lambda: a / b, "power": lambda: math.pow(a, b), "remainder": lambda: math.fmod(a, b)
-                     }[operation]()
+                     "divide": lambda: a / b, "power": lambda: math.pow(a, b),
+                     "remainder": lambda: math.fmod(a, b) }[operation]()
         except (OverflowError, ValueError):
             raise ToolError(f"{a} to the power of {b} is no number that can be shown") from None
         return {"value": _rounded(value)}
 
-    def describe_numbers(self, numbers: Annotated[list[Number], Meta(min_length=1, max_length=200)]) -> dict[str, Any]:
+    def describe_numbers(self,
+                         numbers: Annotated[list[Number],
+                                            Meta(min_length=1, max_length=200)]) -> dict[str, Any]:
         """Count, sum, mean, median, smallest and largest of a list of numbers.
 
         Args:
             numbers: The numbers
         """
-        return {"count": len(numbers), "sum": _rounded(math.fsum(numbers)), "mean": _rounded(statistics.fmean(numbers)),
-                "median": _rounded(statistics.median(numbers)), "smallest": min(numbers), "largest": max(numbers)}
+        return {"count": len(numbers), "sum": _rounded(math.fsum(numbers)),
+                "mean": _rounded(statistics.fmean(numbers)),
+                "median": _rounded(statistics.median(numbers)), "smallest": min(numbers),
+                "largest": max(numbers)}
 
     def change_in_percent(self, before: Number, after: Number) -> dict[str, Any]:
         """By how many percent a value has changed.
@@ -112,7 +120,8 @@ class Measures(Backend):
             name: Name it was kept under
         """
         if name not in self._kept:
-            raise ToolError(f"nothing is stored as {name!r}; there are {', '.join(sorted(self._kept))}")
+            raise ToolError(
+                f"nothing is stored as {name!r}; there are {', '.join(sorted(self._kept))}")
         return {"name": name, "value": self._kept[name]}
 
 

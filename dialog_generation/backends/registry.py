@@ -1,7 +1,9 @@
-"""From a class to tools: each public method of a registered class is one, and its Tool record comes from the code.
+"""From a class to tools: each public method of a registered class is one, and its Tool record comes
+from the code.
 
-In: a subclass of Backend under `@register("domain")`. Out: for each method a name, a JSON Schema from its type hints
-(msgspec.Meta gives bounds and lengths), and descriptions from its docstring: the text before "Args:", and its lines.
+In: a subclass of Backend under `@register("domain")`. Out: for each method a name, a JSON Schema
+from its type hints (msgspec.Meta gives bounds and lengths), and descriptions from its docstring:
+the text before "Args:", and its lines.
 """
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ from typing import Any, TypeVar, get_args, get_type_hints
 
 import msgspec
 
-from looptool.records import InputError, Tool
+from looptool.errors import InputError
+from looptool.records import Tool
 
 
 class ToolError(Exception):
@@ -27,13 +30,15 @@ class ToolError(Exception):
 
 
 class Backend:
-    """The state of one domain in one dialog. A subclass draws the first state in __init__; _methods are no tools."""
+    """The state of one domain in one dialog. A subclass draws the first state in __init__; _methods
+    are no tools."""
 
     def __init__(self, rng: random.Random, today: date):
         """Draw the first state from `rng` alone; `today` is the day of the dialog."""
 
     def facts(self) -> dict[str, Any]:
-        """What a user knows of the first state, so that it is asked for by its right names; planner and user see it."""
+        """What a user knows of the first state, so that it is asked for by its right names; planner
+        and user see it."""
         return {}
 
 
@@ -47,7 +52,8 @@ class Action:
     """The method's parameters as a record; converting a call's arguments to it checks them."""
 
     def run(self, state: Backend, arguments: dict[str, Any]) -> dict[str, Any]:
-        """What the method returns, or {"error": ...} where it refuses or the arguments do not fit."""
+        """What the method returns, or {"error": ...} where it refuses or the arguments do not
+        fit."""
         try:
             given = msgspec.convert(arguments, self.arguments, strict=False)
             values = {name: getattr(given, name) for name in given.__struct_fields__}
@@ -65,7 +71,8 @@ def register(domain: str) -> Callable[[B], B]:
     """Class decorator: the public methods of the class become tools of `domain`.
 
     Raises:
-        InputError: a tool of that name is there already, or a method lacks a docstring or the hint of a parameter.
+        InputError: a tool of that name is there already, or a method lacks a docstring or the hint
+            of a parameter.
     """
 
     def add(backend: B) -> B:
@@ -74,8 +81,9 @@ def register(domain: str) -> Callable[[B], B]:
         for action in actions:
             other = _ACTIONS.get(action.tool.name)
             if other is not None:
-                raise InputError(f"{_place(backend)}: {other.backend.__name__} has a tool {action.tool.name!r} "
-                                 "already; give the method another name")
+                raise InputError(
+                    f"{_place(backend)}: {other.backend.__name__} has a tool {action.tool.name!r} "
+                    "already; give the method another name")
         _ACTIONS.update((action.tool.name, action) for action in actions)
         return backend
 
@@ -113,8 +121,8 @@ def _action(backend: type[Backend], method: Callable[..., Any], domain: str) -> 
     for parameter in list(inspect.signature(method).parameters.values())[1:]:
         hint = hints.get(parameter.name)
         if hint is None or not about:
-            raise InputError(f"{_place(backend)}: {method.__qualname__} needs a docstring and a type hint for each "
-                             "parameter; its tool is made from them")
+            raise InputError(f"{_place(backend)}: {method.__qualname__} needs a docstring and a "
+                             "type hint for each parameter; its tool is made from them")
         fields.append(_field(parameter, hint))
     arguments = msgspec.defstruct(method.__name__, fields, kw_only=True, forbid_unknown_fields=True)
     schema = msgspec.json.schema(arguments)
@@ -122,17 +130,21 @@ def _action(backend: type[Backend], method: Callable[..., Any], domain: str) -> 
     body = definitions.pop(method.__name__)
     for name, text in lines.items():
         body["properties"][name]["description"] = text
-    parameters = {"type": "object", "properties": body["properties"], "required": body.get("required", [])}
+    parameters = {"type": "object", "properties": body["properties"],
+                  "required": body.get("required", [])}
     parameters |= {"$defs": definitions} if definitions else {}
-    tool = Tool(name=method.__name__, description=about, parameters=_with_types(parameters), domain=domain)
+    tool = Tool(name=method.__name__, description=about, parameters=_with_types(parameters),
+                domain=domain)
     return Action(backend, tool, arguments)
 
 
 def _field(parameter: inspect.Parameter, hint: Any) -> tuple[str, Any, Any]:
-    """A field of the arguments; `X | None = None` is a parameter that may be left out, and null is no value of it."""
+    """A field of the arguments; `X | None = None` is a parameter that may be left out, and null is
+    no value of it."""
     if parameter.default is None:
         kept = tuple(part for part in get_args(hint) if part is not type(None))
-        return parameter.name, kept[0] | msgspec.UnsetType if len(kept) == 1 else hint, msgspec.UNSET
+        return (parameter.name, kept[0] | msgspec.UnsetType if len(kept) == 1 else hint,
+                msgspec.UNSET)
     required = parameter.default is inspect.Parameter.empty
     return parameter.name, hint, msgspec.NODEFAULT if required else parameter.default
 
@@ -145,14 +157,16 @@ def _read_docstring(text: str) -> tuple[str, dict[str, str]]:
 
 
 def _with_types(schema: Any) -> Any:
-    """The schema with the type of each enum written out, as models and checkers expect it, and without titles."""
+    """The schema with the type of each enum written out, as models and checkers expect it, and
+    without titles."""
     if isinstance(schema, list):
         return [_with_types(part) for part in schema]
     if not isinstance(schema, dict):
         return schema
     typed = {name: _with_types(part) for name, part in schema.items()
              if name != "title" or isinstance(part, dict)}  # a dict is a parameter of that name
-    if isinstance(schema.get("enum"), list) and all(isinstance(choice, str) for choice in schema["enum"]):
+    if (isinstance(schema.get("enum"), list)
+            and all(isinstance(choice, str) for choice in schema["enum"])):
         return {"type": "string", **typed}
     return typed
 

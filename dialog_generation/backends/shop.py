@@ -39,19 +39,24 @@ class Shop(Backend):
 
     def __init__(self, rng: random.Random, today: date):
         goods = [(name, category) for category, names in GOODS.items() for name in names]
-        self._products = {f"P{number}": Product(name, category, rng.randint(299, 8999), rng.choice((0, 2, 5, 12, 40)))
-                          for number, (name, category) in enumerate(rng.sample(goods, len(goods)), 1)}
+        self._products = {f"P{number}": Product(name, category, rng.randint(299, 8999),
+                                                rng.choice((0, 2, 5, 12, 40)))
+                          for number, (name, category)
+                          in enumerate(rng.sample(goods, len(goods)), 1)}
         self._voucher = rng.choice(list(VOUCHERS))
         self._percent = 0
         self._cart: dict[str, int] = {}
         self._orders: dict[str, dict[str, Any]] = {}
 
     def facts(self) -> dict[str, Any]:
-        return {"products": [product.name for product in self._products.values()], "voucher": self._voucher}
+        return {"products": [product.name for product in self._products.values()],
+                "voucher": self._voucher}
 
     def browse_products(self, words: Words = "", category: Category | None = None,
-                        highest_price: Annotated[float, Meta(ge=0, le=100_000)] | None = None) -> dict[str, Any]:
-        """Find products by words of their name, by category and by price in euros, the cheapest first.
+                        highest_price: Annotated[float, Meta(ge=0, le=100_000)]
+                        | None = None) -> dict[str, Any]:
+        """Find products by words of their name, by category and by price in euros, the cheapest
+        first.
 
         Args:
             words: Part of the name
@@ -93,7 +98,8 @@ class Shop(Backend):
         cents = sum(self._products[id].cents * count for id, count in self._cart.items())
         return {"items": [{"product_id": id, "name": self._products[id].name, "quantity": count}
                           for id, count in self._cart.items()],
-                "percent_off": self._percent, "total": round(cents * (100 - self._percent) / 100) / 100}
+                "percent_off": self._percent,
+                "total": round(cents * (100 - self._percent) / 100) / 100}
 
     def use_voucher(self, code: Annotated[str, Meta(max_length=30)]) -> dict[str, Any]:
         """Take a voucher's percentage off the cart; one voucher an order.
@@ -102,11 +108,13 @@ class Shop(Backend):
             code: The voucher's code
         """
         if code != self._voucher:
-            raise ToolError(f"voucher {code!r} has expired" if code in VOUCHERS else f"no voucher {code!r}")
+            raise ToolError(f"voucher {code!r} has expired" if code in VOUCHERS
+                            else f"no voucher {code!r}")
         self._percent = VOUCHERS[code]
         return self.show_cart()
 
-    def check_out(self, address: Annotated[str, Meta(min_length=5, max_length=200)]) -> dict[str, Any]:
+    def check_out(self,
+                  address: Annotated[str, Meta(min_length=5, max_length=200)]) -> dict[str, Any]:
         """Order what is in the cart.
 
         Args:
@@ -116,7 +124,8 @@ class Shop(Backend):
             raise ToolError("the cart is empty")
         for id, count in self._cart.items():
             self._products[id].stock -= count
-        order = {"order_id": f"O{len(self._orders) + 1}", "status": "placed", "address": address, **self.show_cart()}
+        order = {"order_id": f"O{len(self._orders) + 1}", "status": "placed", "address": address,
+                 **self.show_cart()}
         self._orders[order["order_id"]] = order
         self._cart, self._percent = {}, 0
         return dict(order)
@@ -147,5 +156,5 @@ class Shop(Backend):
 
     def _shown(self, id: str) -> dict[str, Any]:
         product = self._products[id]
-        return {"product_id": id, "name": product.name, "category": product.category, "price": product.cents / 100,
-                "stock": product.stock}
+        return {"product_id": id, "name": product.name, "category": product.category,
+                "price": product.cents / 100, "stock": product.stock}

@@ -16,7 +16,8 @@ FlightId = Annotated[str, Meta(max_length=20, description="Id of the flight, suc
 HotelId = Annotated[str, Meta(max_length=20, description="Id of the hotel, such as H1")]
 BookingId = Annotated[str, Meta(max_length=20, description="Id of the booking, such as B1")]
 Person = Annotated[str, Meta(min_length=1, max_length=60)]
-HOUSES = ("Harbour House", "Hotel Linden", "The Old Mill", "Hotel Mirador", "Park Rooms", "Station Inn")
+HOUSES = ("Harbour House", "Hotel Linden", "The Old Mill", "Hotel Mirador", "Park Rooms",
+          "Station Inn")
 DAYS_AHEAD = 330
 """Bookings are open this far from the dialog's day on."""
 
@@ -49,8 +50,9 @@ class Travel(Backend):
     def __init__(self, rng: random.Random, today: date):
         self._today = today
         pairs = [(a, b) for a in CITIES for b in CITIES if a != b for _ in range(2)]
-        self._flights = {f"F{number}": Flight(a, b, f"{rng.randint(6, 21):02d}:{rng.choice((5, 20, 35, 50)):02d}",
-                                              rng.randint(49, 320), rng.choice((1, 3, 9, 60)))
+        self._flights = {f"F{number}": Flight(
+            a, b, f"{rng.randint(6, 21):02d}:{rng.choice((5, 20, 35, 50)):02d}",
+            rng.randint(49, 320), rng.choice((1, 3, 9, 60)))
                          for number, (a, b) in enumerate(pairs, 1)}
         self._hotels = {f"H{number}": Hotel(name, city, rng.randint(55, 240), rng.randint(1, 6))
                         for number, (city, name) in enumerate(
@@ -59,7 +61,8 @@ class Travel(Backend):
         self._booked = 0
 
     def facts(self) -> dict[str, Any]:
-        return {"cities": list(CITIES), "hotels": [f"{hotel.name}, {hotel.city}" for hotel in self._hotels.values()]}
+        return {"cities": list(CITIES),
+                "hotels": [f"{hotel.name}, {hotel.city}" for hotel in self._hotels.values()]}
 
     def find_flights(self, origin: City, destination: City, day: date) -> dict[str, Any]:
         """Flights between two cities on a day, with price in euros and seats left.
@@ -70,13 +73,16 @@ class Travel(Backend):
             day: Day of travel
         """
         self._refuse_day(day)
-        found = [{"flight_id": id, "departs": flight.departs, "price": flight.price, "seats": self._seats(id, day)}
+        found = [{"flight_id": id, "departs": flight.departs, "price": flight.price,
+                  "seats": self._seats(id, day)}
                  for id, flight in self._flights.items()
                  if (flight.origin, flight.destination) == (origin, destination)]
-        return {"day": day.isoformat(), "flights": sorted(found, key=lambda flight: flight["departs"])}
+        return {"day": day.isoformat(),
+                "flights": sorted(found, key=lambda flight: flight["departs"])}
 
     def reserve_flight(self, flight_id: FlightId, day: date,
-                       passengers: Annotated[list[Person], Meta(min_length=1, max_length=9)]) -> dict[str, Any]:
+                       passengers: Annotated[list[Person],
+                                             Meta(min_length=1, max_length=9)]) -> dict[str, Any]:
         """Book seats on a flight.
 
         Args:
@@ -87,11 +93,14 @@ class Travel(Backend):
             raise ToolError(f"no flight {flight_id!r}")
         self._refuse_day(day)
         if len(passengers) > self._seats(flight_id, day):
-            raise ToolError(f"{flight_id} has {self._seats(flight_id, day)} seats left on {day.isoformat()}")
-        return self._book({"flight_id": flight_id, "day": day.isoformat(), "passengers": passengers},
+            raise ToolError(
+                f"{flight_id} has {self._seats(flight_id, day)} seats left on {day.isoformat()}")
+        return self._book({"flight_id": flight_id, "day": day.isoformat(),
+                           "passengers": passengers},
                           self._flights[flight_id].price * len(passengers))
 
-    def find_hotels(self, city: City, highest_price: Annotated[int, Meta(ge=1, le=10_000)] | None = None
+    def find_hotels(self, city: City,
+                    highest_price: Annotated[int, Meta(ge=1, le=10_000)] | None = None
                     ) -> dict[str, Any]:
         """Hotels of a city with the price of a night in euros.
 
@@ -100,11 +109,12 @@ class Travel(Backend):
             highest_price: Only what costs at most this much a night
         """
         return {"city": city, "hotels": [
-            {"hotel_id": id, "name": hotel.name, "price": hotel.price} for id, hotel in self._hotels.items()
+            {"hotel_id": id, "name": hotel.name, "price": hotel.price}
+            for id, hotel in self._hotels.items()
             if hotel.city == city and (highest_price is None or hotel.price <= highest_price)]}
 
-    def reserve_hotel(self, hotel_id: HotelId, arrival: date, nights: Annotated[int, Meta(ge=1, le=30)],
-                      guest: Person) -> dict[str, Any]:
+    def reserve_hotel(self, hotel_id: HotelId, arrival: date,
+                      nights: Annotated[int, Meta(ge=1, le=30)], guest: Person) -> dict[str, Any]:
         """Book one room for some nights.
 
         Args:
@@ -119,7 +129,8 @@ class Travel(Backend):
         full = [day for day in days if self._rooms(hotel_id, day) < 1]
         if full:
             raise ToolError(f"{hotel_id} is full on {full[0]}")
-        return self._book({"hotel_id": hotel_id, "days": days, "guest": guest}, self._hotels[hotel_id].price * nights)
+        return self._book({"hotel_id": hotel_id, "days": days, "guest": guest},
+                          self._hotels[hotel_id].price * nights)
 
     def list_bookings(self) -> dict[str, Any]:
         """All bookings that stand, and what they cost in euros."""
@@ -134,8 +145,9 @@ class Travel(Backend):
 
     def _refuse_day(self, day: date) -> None:
         if not 0 <= (day - self._today).days <= DAYS_AHEAD:
-            raise ToolError(f"{day.isoformat()} cannot be booked: open from today, {self._today.isoformat()}, "
-                            f"for {DAYS_AHEAD} days")
+            raise ToolError(
+                f"{day.isoformat()} cannot be booked: open from today, {self._today.isoformat()}, "
+                f"for {DAYS_AHEAD} days")
 
     def _seats(self, flight_id: str, day: date) -> int:
         return self._flights[flight_id].seats - sum(
@@ -144,7 +156,8 @@ class Travel(Backend):
 
     def _rooms(self, hotel_id: str, day: str) -> int:
         return self._hotels[hotel_id].rooms - sum(
-            booking.get("hotel_id") == hotel_id and day in booking["days"] for booking in self._bookings.values())
+            booking.get("hotel_id") == hotel_id and day in booking["days"]
+            for booking in self._bookings.values())
 
     def _book(self, what: dict[str, Any], price: int) -> dict[str, Any]:
         self._booked += 1

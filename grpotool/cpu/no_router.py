@@ -1,4 +1,5 @@
-"""In place of verl's load balancer, a process that imports all of verl (5 s, 0.3 GB) to choose between no servers."""
+"""In place of verl's load balancer, a process that imports all of verl (5 s, 0.3 GB) to choose
+between no servers."""
 from __future__ import annotations
 
 from typing import Any

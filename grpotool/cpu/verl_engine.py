@@ -1,9 +1,11 @@
-"""verl's FSDP engine for a CPU, reading each prompt once however many rollouts of it are in a micro batch.
+"""verl's FSDP engine for a CPU, reading each prompt once however many rollouts of it are in a micro
+batch.
 
-GRPO trains on n rollouts of one prompt, and where prompts are long and answers short nearly all of the work is the prompt,
-n times over. Here the rollouts of a prompt stand behind it in one row, each at its own positions and seeing the prompt
-and itself only, so that the log-probabilities, and so the gradients, are those of n separate rows up to rounding.
-Logits are computed where an answer is predicted and nowhere else. Registered under verl's (language_model, fsdp2, cpu).
+GRPO trains on n rollouts of one prompt, and where prompts are long and answers short nearly all of
+the work is the prompt, n times over. Here the rollouts of a prompt stand behind it in one row, each
+at its own positions and seeing the prompt and itself only, so that the log-probabilities, and so
+the gradients, are those of n separate rows up to rounding. Logits are computed where an answer is
+predicted and nowhere else. Registered under verl's (language_model, fsdp2, cpu).
 """
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ from verl.utils import torch_functional as verl_F
 from verl.workers.engine.base import EngineRegistry
 from verl.workers.engine.fsdp.transformer_impl import FSDPEngineWithLMHead
 
-from grpotool import verl_export  # noqa: F401  (what a checkpoint exports)
+from grpotool.verl_run import export as verl_export  # noqa: F401  (what a checkpoint exports)
 
 
 class Packed:
@@ -44,9 +46,11 @@ class Packed:
             for number, sequence in enumerate(group, 1):
                 end = column + len(answers[sequence]) - 1
                 self.input_ids[row, column:end] = answers[sequence][:-1]
-                self.position_ids[row, column:end] = torch.arange(len(prompt), len(prompt) + end - column)
+                self.position_ids[row, column:end] = torch.arange(len(prompt),
+                                                                  len(prompt) + end - column)
                 segment[row, column:end] = number
-                predicting = torch.cat((torch.tensor([self.prompt_width - 1]), torch.arange(column, end)))
+                predicting = torch.cat(
+                    (torch.tensor([self.prompt_width - 1]), torch.arange(column, end)))
                 self.places[sequence] = (row, predicting - (self.prompt_width - 1))
                 column = end
         self.attention_mask = visible(segment)
@@ -58,18 +62,22 @@ class Packed:
 
 
 def visible(segment: torch.Tensor) -> torch.Tensor:
-    """Which column sees which, [row, 1, from, to]: the prompt (segment 0) and its own answer, up to itself.
+    """Which column sees which, [row, 1, from, to]: the prompt (segment 0) and its own answer, up to
+    itself.
 
     Padding (-1) sees only itself, since a row of the mask without any True has no softmax.
     """
     length = segment.shape[1]
     causal = torch.ones(length, length, dtype=torch.bool).tril()
-    same, prompt = segment[:, :, None] == segment[:, None, :], (segment == 0)[:, None, :] & (segment >= 0)[:, :, None]
-    return ((same | prompt) & causal & ((segment >= 0)[:, None, :] | torch.eye(length, dtype=torch.bool)))[:, None]
+    same, prompt = (segment[:, :, None] == segment[:, None, :],
+                    (segment == 0)[:, None, :] & (segment >= 0)[:, :, None])
+    return ((same | prompt) & causal
+            & ((segment >= 0)[:, None, :] | torch.eye(length, dtype=torch.bool)))[:, None]
 
 
 def jagged(parts: list[torch.Tensor], sequences: torch.Tensor) -> torch.Tensor:
-    """verl's layout: a value at each token of each sequence, that of the next token; 0 within the prompt."""
+    """verl's layout: a value at each token of each sequence, that of the next token; 0 within the
+    prompt."""
     values = []
     for part, length in zip(parts, sequences.offsets().diff().tolist(), strict=True):
         values += [part.new_zeros(length - len(part) - 1), part, part.new_zeros(1)]
@@ -80,14 +88,17 @@ def jagged(parts: list[torch.Tensor], sequences: torch.Tensor) -> torch.Tensor:
 class SharedPromptEngine(FSDPEngineWithLMHead):
     """FSDPEngineWithLMHead with another layout of the model's input."""
 
-    def prepare_model_inputs(self, micro_batch: TensorDict) -> tuple[dict[str, Any], dict[str, Any]]:
+    def prepare_model_inputs(self,
+                             micro_batch: TensorDict) -> tuple[dict[str, Any], dict[str, Any]]:
         pad = tu.get_non_tensor_data(data=micro_batch, key="pad_token_id", default=0)
-        packed = Packed(list(micro_batch["prompts"].unbind()), list(micro_batch["responses"].unbind()), pad)
+        packed = Packed(list(micro_batch["prompts"].unbind()),
+                        list(micro_batch["responses"].unbind()), pad)
         inputs = {"input_ids": packed.input_ids, "attention_mask": packed.attention_mask,
                   "position_ids": packed.position_ids, "logits_to_keep": packed.logits_to_keep}
         return inputs, {"packed": packed}
 
-    def prepare_model_outputs(self, output: Any, output_args: dict[str, Any], micro_batch: TensorDict,
+    def prepare_model_outputs(self, output: Any, output_args: dict[str, Any],
+                              micro_batch: TensorDict,
                               logits_processor_func: Any) -> dict[str, torch.Tensor]:
         packed, answers = output_args["packed"], micro_batch["responses"]
         temperature = tu.get_non_tensor_data(data=micro_batch, key="temperature", default=1.0)

@@ -1,7 +1,8 @@
-"""`python -m verl.trainer.main_ppo` with verl's task runner in this process, where verl has it in an actor of Ray.
+"""`python -m verl.trainer.main_ppo` with verl's task runner in this process, where verl has it in
+an actor of Ray.
 
-That actor would import all of verl once more, 4 s of the start on a laptop, and Ray would hide the GPU from it, on which
-grpotool.cpu.verl_rollout samples. In: verl's overrides, as verl takes them.
+That actor would import all of verl once more, 4 s of the start on a laptop, and Ray would hide the
+GPU from it, on which grpotool.cpu.verl_rollout samples. In: verl's overrides, as verl takes them.
 """
 from __future__ import annotations
 
@@ -38,7 +39,8 @@ class TaskRunnerHere:
 @hydra.main(config_path="pkg://verl.trainer.config", config_name="ppo_trainer", version_base=None)
 def main(config: Any) -> None:
     """As verl's own, apart from where the task runner is."""
-    validate_config(config, use_reference_policy=need_reference_policy(config), use_critic=need_critic(config))
+    validate_config(config, use_reference_policy=need_reference_policy(config),
+                    use_critic=need_critic(config))
     os.environ["TRANSFER_QUEUE_ENABLE"] = "1"  # verl sets it for actors only
     run_ppo(config, task_runner_class=TaskRunnerHere)
 

@@ -1,8 +1,9 @@
 """The CPU as a platform of verl 0.9: in comes nothing, out goes a registered platform named "cpu".
 
-verl imports this module at the end of its own import, in the driver and in every Ray worker, because train.py names it
-in VERL_USE_EXTERNAL_MODULES. Nothing of verl is changed on disk. Workers are placed on *logical* GPUs, which
-train.py declares to Ray, so verl's placement and its resource check work as they do on a cluster.
+verl imports this module at the end of its own import, in the driver and in every Ray worker,
+because train.py names it in VERL_USE_EXTERNAL_MODULES. Nothing of verl is changed on disk. Workers
+are placed on *logical* GPUs, which train.py declares to Ray, so verl's placement and its resource
+check work as they do on a cluster.
 """
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ os.environ["VERL_PLATFORM"] = "cpu"
 
 
 class CpuDevice:
-    """torch.cpu with the calls that verl makes on torch.cuda; memory figures are 0, the rest does nothing."""
+    """torch.cpu with the calls that verl makes on torch.cuda; memory figures are 0, the rest does
+    nothing."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -122,9 +124,11 @@ _start_process_group = verl.utils.distributed.initialize_global_process_group_ra
 
 
 def start_process_group(timeout_second: int | None = None, backend: str | None = None) -> None:
-    """verl would ask torch for "cpu:gloo,cpu:gloo", which torch refuses as naming one device twice."""
+    """verl would ask torch for "cpu:gloo,cpu:gloo", which torch refuses as naming one device
+    twice."""
     _start_process_group(timeout_second, backend or "cpu:gloo")
 
 
 verl.utils.distributed.initialize_global_process_group_ray = start_process_group
-verl.utils.distributed.initialize_global_process_group = start_process_group  # that of torchrun's processes
+# that of torchrun's processes
+verl.utils.distributed.initialize_global_process_group = start_process_group

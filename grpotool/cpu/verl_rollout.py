@@ -1,11 +1,13 @@
-"""Rollouts for verl 0.9 without a server (rollout.name=in_process): sampled where the task runner is, a whole batch at once.
+"""Rollouts for verl 0.9 without a server (rollout.name=in_process): sampled where the task runner
+is, a whole batch at once.
 
-verl asks a server process for each rollout by itself, through an agent loop process and with the reward in one more.
-That is right for many GPUs; on a CPU it would cost a minute of imports and a second a step, and on one GPU it needs vLLM.
-So RolloutManager, verl's
-agent.agent_loop_manager_class, takes a batch of prompts, samples all rollouts with grpotool.cpu.shared_prompt, scores them
-and puts them into verl's queue, where verl finds them at its first look. Prompts are tokens of the tokenizer's chat
-template, replies are decoded and scored as verl does it elsewhere. The training worker hands over the weights in a file.
+verl asks a server process for each rollout by itself, through an agent loop process and with the
+reward in one more. That is right for many GPUs; on a CPU it would cost a minute of imports and a
+second a step, and on one GPU it needs vLLM. So RolloutManager, verl's
+agent.agent_loop_manager_class, takes a batch of prompts, samples all rollouts with
+looptool.models.decoding, scores them and puts them into verl's queue, where verl finds them at its
+first look. Prompts are tokens of the tokenizer's chat template, replies are decoded and scored as
+verl does it elsewhere. The training worker hands over the weights in a file.
 """
 from __future__ import annotations
 
@@ -26,15 +28,17 @@ from verl.utils.tensordict_utils import list_of_dict_to_tensordict
 from verl.workers.rollout.base import _ROLLOUT_REGISTRY, BaseRollout
 from verl.workers.rollout.replica import RolloutReplica, RolloutReplicaRegistry
 
-from grpotool.cpu import verl_engine  # noqa: F401  (registers the engine where verl loads model.external_lib)
-from grpotool.cpu.shared_prompt import ATTENTION, Answer, sample
-from grpotool.overrides import IN_PROCESS
+# registers the engine where verl loads model.external_lib
+from grpotool.cpu import verl_engine  # noqa: F401
+from grpotool.verl_run.overrides import IN_PROCESS
+from looptool.models.decoding import ATTENTION, Answer, decode, draws
 
 NAME = IN_PROCESS
 
 
 class WeightsFile(BaseRollout):
-    """The end of the rollout in the training worker: it writes the weights to rollout.engine_kwargs.in_process.weights."""
+    """The end of the rollout in the training worker: it writes the weights to
+    rollout.engine_kwargs.in_process.weights."""
 
     async def resume(self, tags: list[str]) -> None:
         pass
@@ -42,7 +46,8 @@ class WeightsFile(BaseRollout):
     async def release(self) -> None:
         pass
 
-    async def update_weights(self, weights: Iterable[tuple[str, torch.Tensor]], **kwargs: Any) -> None:
+    async def update_weights(self, weights: Iterable[tuple[str, torch.Tensor]],
+                             **kwargs: Any) -> None:
         """Every rank walks through the weights, as gathering one is a collective call.
 
         The first rank keeps them, in the machine's memory, and writes them.
@@ -82,7 +87,8 @@ class RolloutManager:
         self.tokenizer = model.tokenizer
         architecture = AutoConfig.from_pretrained(model.local_path)
         self.device = torch.device(config.trainer.device)
-        self.model = AutoModelForCausalLM.from_config(architecture, dtype=torch.float32, attn_implementation=ATTENTION)
+        self.model = AutoModelForCausalLM.from_config(architecture, dtype=torch.float32,
+                                                      attn_implementation=ATTENTION)
         self.model.eval().to(self.device)
         self.fits = memory_for_tokens(self.device) // bytes_a_token(architecture)
         end = model.generation_config.eos_token_id
@@ -110,8 +116,9 @@ class RolloutManager:
         text = self.tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
         ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         if len(ids) > self.rollout.prompt_length:
-            raise ValueError(f"a prompt has {len(ids)} tokens, {len(ids) - self.rollout.prompt_length} too many; it would "
-                             "lose its tools: make the Parquet files with json2parquet.py")
+            raise ValueError(f"a prompt has {len(ids)} tokens, "
+                             f"{len(ids) - self.rollout.prompt_length} too many; it would lose its "
+                             "tools: make the Parquet files with json2parquet.py")
         return ids
 
     def generate_sequences(self, prompts: TensorDict) -> None:
@@ -120,7 +127,8 @@ class RolloutManager:
         validate = "validate" in prompts and prompts["validate"]
         how = self.rollout.val_kwargs if validate else self.rollout
         if how.top_p != 1.0 or how.top_k > 0:
-            raise ValueError(f"these rollouts are sampled by temperature only, not with top_p={how.top_p} top_k={how.top_k}")
+            raise ValueError("these rollouts are sampled by temperature only, not with "
+                             f"top_p={how.top_p} top_k={how.top_k}")
         rows = read_rows(prompts)
         step, partition = rows[0]["global_steps"], "val" if validate else "train"
         chats = [self.read_prompt(list(row["raw_prompt"])) for row in rows]
@@ -128,17 +136,22 @@ class RolloutManager:
         self.load_weights(self.rollout.engine_kwargs[NAME]["weights"])
         answers = self.sample(chats, how.n, how.temperature, seed)
         keys, fields, tags = [], [], []
-        # prompts of like length lie together within an update, so that micro batches have little padding
-        for i in sorted(range(len(rows)), key=lambda i: (i // self.prompts_an_update, len(chats[i]))):
+        # prompts of like length lie together within an update, so that micro batches have little
+        # padding
+        for i in sorted(range(len(rows)),
+                        key=lambda i: (i // self.prompts_an_update, len(chats[i]))):
             for number, answer in enumerate(answers[i]):
                 keys.append(f"{rows[i]['uid']}_{number}_0")
                 fields.append(self.make_fields(rows[i], chats[i], answer))
-                tags.append({"status": "success", "prompt_len": len(chats[i]), "response_len": len(answer.tokens),
+                tags.append({"status": "success", "prompt_len": len(chats[i]),
+                             "response_len": len(answer.tokens),
                              "seq_len": len(chats[i]) + len(answer.tokens), "global_steps": step,
                              "min_global_steps": step - 1, "max_global_steps": step - 1})
-        transfer_queue.kv_batch_put(keys=keys, partition_id=partition, fields=list_of_dict_to_tensordict(fields), tags=tags)
+        transfer_queue.kv_batch_put(keys=keys, partition_id=partition,
+                                    fields=list_of_dict_to_tensordict(fields), tags=tags)
         done = {"is_prompt": True, "status": "finished", "global_steps": step}
-        transfer_queue.kv_batch_put(keys=[row["uid"] for row in rows], partition_id=partition, tags=[done] * len(rows))
+        transfer_queue.kv_batch_put(keys=[row["uid"] for row in rows], partition_id=partition,
+                                    tags=[done] * len(rows))
 
     def sample(self, chats: list[list[int]], count: int, temperature: float,
                seed: int) -> list[list[Answer]]:
@@ -147,18 +160,19 @@ class RolloutManager:
         A GPU's memory is the trainer's in between, so nothing of it is kept.
         """
         generator, answers = torch.Generator(self.device).manual_seed(seed), []
-        with self.device:  # where the sampler's tensors are made
-            for some in chunks(chats, count, self.rollout.response_length, self.fits):
-                answers += sample(self.model, some, [count] * len(some),
-                                  self.rollout.response_length, self.ends, temperature, generator)
-                if self.device.type == "cuda":
-                    torch.cuda.empty_cache()
+        for some in chunks(chats, count, self.rollout.response_length, self.fits):
+            answers += decode(self.model, some, self.rollout.response_length, self.ends,
+                              draws(temperature, generator), [count] * len(some))
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
         return answers
 
     def make_fields(self, row: dict[str, Any], prompt: list[int], answer: Answer) -> dict[str, Any]:
         """What verl's trainer reads of one rollout; the reward stands at its last token."""
-        score = self.reward(data_source=row["data_source"], ground_truth=row["reward_model"]["ground_truth"],
-                            solution_str=self.tokenizer.decode(answer.tokens, skip_special_tokens=True),
+        score = self.reward(data_source=row["data_source"],
+                            ground_truth=row["reward_model"]["ground_truth"],
+                            solution_str=self.tokenizer.decode(answer.tokens,
+                                                               skip_special_tokens=True),
                             extra_info=row["extra_info"])
         mask = torch.ones(len(answer.tokens), dtype=torch.long)
         rewards = torch.zeros(len(answer.tokens))
@@ -167,10 +181,11 @@ class RolloutManager:
             "prompts": torch.tensor(prompt), "responses": torch.tensor(answer.tokens),
             "input_ids": torch.tensor(prompt + answer.tokens),
             "position_ids": torch.arange(len(prompt) + len(answer.tokens)),
-            "response_mask": mask, "loss_mask": mask, "rollout_log_probs": torch.tensor(answer.log_probs),
-            "rm_scores": rewards, "uid": row["uid"], "data_source": row["data_source"],
-            "reward_model": row["reward_model"], "num_turns": 2, "extra_fields": {"reward_extra_info": score},
-        }
+            "response_mask": mask, "loss_mask": mask,
+            "rollout_log_probs": torch.tensor(answer.log_probs), "rm_scores": rewards,
+            "uid": row["uid"], "data_source": row["data_source"],
+            "reward_model": row["reward_model"], "num_turns": 2,
+            "extra_fields": {"reward_extra_info": score}, }
 
 
 def memory_for_tokens(device: torch.device) -> int:
@@ -214,4 +229,5 @@ def read_rows(batch: TensorDict) -> list[dict[str, Any]]:
             return column[row].data
         return column.data if isinstance(column, NonTensorData) else column[row]
 
-    return [{name: value(column, row) for name, column in batch.items()} for row in range(len(batch))]
+    return [{name: value(column, row) for name, column in batch.items()}
+            for row in range(len(batch))]

@@ -12,22 +12,24 @@ In: a JSON object, and counts of what is passed over. Which form it has is told 
 """
 from __future__ import annotations
 
-import ast
 import re
 from collections import Counter
 from typing import Any
 
 from grpotool.dataset.foreign_turns import ROLES, Turns, read_json
+from grpotool.dataset.text_calls import read_value
 from grpotool.dataset.xlam_samples import read_task
-from looptool.conversations import Conversation, read_messages, read_tools
-from looptool.records import Sample, sample_id
-from looptool.structured_text import find_objects
-from looptool.tool_objects import read_tool
-from looptool.unread_keys import count_unread
+from looptool.calling.json_in_text import find_objects
+from looptool.foreign.conversations import Conversation, read_messages, read_tools
+from looptool.foreign.tool_objects import read_tool
+from looptool.foreign.unread_keys import count_unread
+from looptool.ids import sample_id
+from looptool.records import Sample
 
 _KNOWN = {"metadata", "plan", "initial_config", "extra_info"}
 """Keys that say nothing of a conversation's tools and messages."""
-_TOOLS = re.compile(r"<tools>\s*(\S.*?)\s*</tools>", re.DOTALL)
+_TOOLS = re.compile(r"<tools>([^<]*(?:<(?!/?tools>)[^<]*)*)</tools>")
+_OF_A_TOOL = re.compile(r"""["'](?:parameters|input_?[sS]chema|toolSpec)["']\s*:""")
 _DATE = re.compile(r"The current (?:time|date) is (.+?)\.?(?:\n|$)")
 _CHATML = re.compile(r"<\|im_start\|>(\w+)\n(.*?)<\|im_end\|>\s*", re.DOTALL)
 
@@ -64,8 +66,7 @@ def _read_conversation(raw: dict[str, Any], key: str, passed_over: Counter[str])
                and isinstance(text := message.get("content", message.get("value")), str)]
     if "system" in raw:
         passed_over["system text"] += 1
-    tools = _read_tool_list(raw["tools"] if "tools" in raw else raw["functions"]) if raw.keys() & {
-        "tools", "functions"} else _tools_in("\n".join(system))
+    tools = _tools_of(raw, "\n".join(system))
     return _conversation(str(raw.get("id", "")), str(raw.get("date", "unknown")), tools, messages,
                          passed_over)
 
@@ -84,6 +85,17 @@ def _conversation(id: str, date: str, tools: list[Any], messages: list[Any],
     return conversation
 
 
+def _tools_of(raw: dict[str, Any], system: str) -> list[Any]:
+    """The tools of a record's own field, or those of its system text."""
+    fields = [_read_tool_list(raw[key]) for key in ("tools", "functions") if key in raw]
+    filled = [tools for tools in fields if tools]
+    if len(filled) > 1 and filled[0] != filled[1]:
+        raise ValueError('"tools" and "functions" differ')
+    if filled:
+        return filled[0]
+    return [] if fields and not _tagged(system) else _tools_in(system)
+
+
 def _read_tool_list(value: Any) -> list[Any]:
     """Tools as a list, as JSON text, or as a list of JSON texts."""
     value = read_json(value) if isinstance(value, str) else value
@@ -92,35 +104,63 @@ def _read_tool_list(value: Any) -> list[Any]:
     return [read_json(tool) if isinstance(tool, str) else tool for tool in value]
 
 
+def _tagged(system: str) -> str:
+    """What stands inside the last <tools> that holds an object; "" without any."""
+    return next((text for text in reversed(_TOOLS.findall(system)) if "{" in text), "")
+
+
 def _tools_in(system: str) -> list[Any]:
     """The tools that a system text lists: inside <tools> (Hermes, Qwen), as a list (ToolACE), or
     one by one (Glaive).
 
     Raises:
-        ValueError: it lists none.
+        ValueError: it lists none, or one that cannot be read.
     """
-    listed = _TOOLS.findall(system)
-    for text in [listed[-1]] if listed else []:
-        try:
-            # Hermes' older files hold Python's quotes
-            value = ast.literal_eval(text) if text.startswith("[") else None
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
-            value = None
-        if isinstance(value, list):
-            return value
-        system = text
-    tools = [value for _, _, value in find_objects(system)
-             if isinstance(value.get("name"), str) or isinstance(value.get("function"), dict)]
+    if text := _tagged(system):
+        return _read_listed(text)
+    tools, beside, position = [], [], 0
+    for start, end, value in find_objects(system):
+        if (isinstance(value.get("name"), str) or isinstance(value.get("function"), dict)
+                or _OF_A_TOOL.search(system, start, end)):
+            tools.append(value)
+        beside.append(system[position:start])
+        position = end
+    if broken := _OF_A_TOOL.search("".join([*beside, system[position:]])):
+        raise ValueError(f"the system text holds a tool that cannot be read ({broken[0]})")
     if not tools:
         raise ValueError('no "tools" beside the messages, and none in the system text')
     return tools
+
+
+def _read_listed(text: str) -> list[Any]:
+    """The tools of a text that holds nothing else: a list, or one after the other, as JSON or with
+    Python's quotes, as in Hermes' older files.
+
+    Raises:
+        ValueError: anything else stands there.
+    """
+    try:
+        return _as_list(read_value(text))
+    except ValueError:
+        found = list(find_objects(text))
+    ends = [0, *(end for _, end, _ in found)]
+    starts = [*(start for start, _, _ in found), len(text)]
+    beside = "".join(text[end:start] for end, start in zip(ends, starts, strict=True))
+    if not beside.strip(" \t\r\n,[]"):
+        return [value for _, _, value in found]
+    lines = filter(None, map(str.strip, text.splitlines()))
+    return [tool for line in lines for tool in _as_list(read_value(line))]
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def _read_instruction(raw: dict[str, Any], passed_over: Counter[str]) -> Sample:
     count_unread(raw, {"instruction", "input", "output", "id"}, _KNOWN, passed_over)
     instruction, history, output = (raw.get(key, "") for key in ("instruction", "input", "output"))
     if not all(isinstance(text, str) for text in (instruction, history,
-                                                  output)) or not _TOOLS.search(instruction):
+                                                  output)) or not _tagged(instruction):
         raise ValueError('a record with "instruction" and "output" needs its tools inside <tools> '
                          "in the instruction")
     if not history.startswith("<|im_start|>"):  # the released code cuts off the outermost marks

@@ -1,4 +1,4 @@
-"""Messages as the field writes them -> turns of the OpenAI form (looptool.conversations).
+"""Messages as the field writes them -> turns of the OpenAI form (looptool.foreign.conversations).
 
 In: a list of {"role", "content"} or {"from", "value"}. Calls may stand in "tool_calls", in the
 older "function_call", in the text (grpotool/dataset/text_calls.py), in a turn of their own
@@ -17,9 +17,9 @@ from typing import Any
 import msgspec
 
 from grpotool.dataset.text_calls import read_assistant_text, read_call, read_calls
-from looptool.conversations import Function, ToolCall, Turn
+from looptool.foreign.conversations import Function, ToolCall, Turn
+from looptool.foreign.unread_keys import count_unread
 from looptool.records import Call
-from looptool.unread_keys import count_unread
 
 ROLES = {"system": "system", "developer": "system", "user": "user", "human": "user",
          **dict.fromkeys(("assistant", "gpt", "model", "chatgpt"), "assistant"),
@@ -37,6 +37,13 @@ _RESPONSE = re.compile(r"<tool_response>\s*(.*?)\s*</tool_response>", re.DOTALL)
 _TEXT_PARTS = ("text", "input_text", "output_text")
 _CALL_PARTS = ("tool_use", "tool_call")
 _THOUGHT_PARTS = ("thinking", "redacted_thinking", "reasoning")
+_FAILURE = ("is_error", "isError", "status")
+"""Keys by which Anthropic, MCP and LangChain say that a result is an error."""
+_READ_OF_PARTS = {**dict.fromkeys(_TEXT_PARTS, ("type", "text", "value")),
+                  **dict.fromkeys(_CALL_PARTS, ("type", "id", "name", "input", "value")),
+                  "tool_result": ("type", "tool_use_id", "content", *_FAILURE)}
+_KNOWN_OF_PARTS = ("cache_control", "citations", "annotations", "logprobs", "caller")
+"""Keys of parts that say nothing of what is read, whatever they hold."""
 
 
 class Turns:
@@ -61,10 +68,13 @@ class Turns:
             raise ValueError(f"messages[{index}]: {error}") from None
 
     def _add(self, raw: dict[str, Any]) -> None:
-        count_unread(raw, _READ, _THOUGHTS, self._passed_over)
         written = raw.get("role", raw.get("from"))
         role = ROLES.get(written) if isinstance(written, str) else None
         content = raw.get("content", raw.get("value", ""))
+        count_unread(raw, {*_READ, *_FAILURE} if role == "tool" else _READ, _THOUGHTS,
+                     self._passed_over)
+        if role != "tool":  # whose parts are data unless all are texts
+            self._count_parts(content)
         if role is None:
             raise ValueError(f"the role {written!r} is none of {', '.join(ROLES)}")
         masked = any(raw.get(key) in (0, False) for key in _MASKS)
@@ -72,7 +82,7 @@ class Turns:
             self._passed_over["system text"] += 1
         elif role == "tool":
             name = raw.get("name") if written == "function" else None
-            self._add_results(content, raw.get("tool_call_id") or None, name)
+            self._add_results(content, raw.get("tool_call_id") or None, name, _is_failure(raw))
         elif role == "user":
             self._add_user(content)
         elif role == "call":
@@ -80,12 +90,18 @@ class Turns:
         else:
             self._add_assistant(raw, content, masked)
 
+    def _count_parts(self, content: Any) -> None:
+        for part in content if isinstance(content, list) else []:
+            if _is_part(part, *_READ_OF_PARTS):
+                count_unread(part, _READ_OF_PARTS[part["type"]], _KNOWN_OF_PARTS, self._passed_over)
+
     def _add_user(self, content: Any) -> None:
         text = _text_of([part for part in content if not _is_part(part, "tool_result")]
                         if isinstance(content, list) else content)
         for part in content if isinstance(content, list) else []:
             if _is_part(part, "tool_result"):
-                self._add_results(part.get("content", ""), part.get("tool_use_id"))
+                self._add_results(part.get("content", ""), part.get("tool_use_id"),
+                                  failed=_is_failure(part))
         if self._waiting and _RESPONSE.search(text) and not _RESPONSE.sub("", text).strip():
             self._add_results(text)
         elif text or not isinstance(content, list):
@@ -125,7 +141,8 @@ class Turns:
             self.turns.append(last)
         self._waiting = list(last.tool_calls or [])
 
-    def _add_results(self, content: Any, id: str | None = None, name: str | None = None) -> None:
+    def _add_results(self, content: Any, id: str | None = None, name: str | None = None,
+                     failed: bool = False) -> None:
         """Results: one, or as many as calls are waiting, in their order."""
         if name is not None and id is None:
             id = next((call.id for call in self._waiting if call.function.name == name), None)
@@ -139,7 +156,14 @@ class Turns:
             call = next((call for call in self._waiting if id in (None, call.id)), None)
             if call is not None:
                 self._waiting.remove(call)
-            self.turns.append(Turn(role="tool", content=result, tool_call_id=call and call.id))
+            self.turns.append(Turn(role="tool", content=result, tool_call_id=call and call.id,
+                                   failed=failed))
+
+
+def _is_failure(raw: dict[str, Any]) -> bool:
+    """Whether a result's own keys say that it is an error."""
+    return raw.get("status") == "error" or any(raw.get(key) in (True, "true")
+                                               for key in ("is_error", "isError"))
 
 
 def _calls_of(raw: dict[str, Any]) -> list[Any]:
@@ -211,13 +235,13 @@ def _results_of(content: Any, count: int) -> list[str]:
             items = read_json(content)
         except ValueError:
             return [content]
-        if not isinstance(items, list) or len(items) != count:
-            return [content]
-        if count == 1 and not _is_named_result(items[0]):
+        if count == 1 and not (items and isinstance(items, list) and _is_named_result(items[0])):
             return [content]
     elif isinstance(content, list) and not all(_is_part(part, *_TEXT_PARTS) for part in content):
         items = content
     else:
+        return [_as_text(content)]
+    if not isinstance(items, list) or len(items) != count:
         return [_as_text(content)]
     return [_as_text(item["results"] if _is_named_result(item) else item) for item in items]
 

@@ -17,11 +17,13 @@ from typing import Any
 
 import msgspec
 
-from looptool.calls import parse_reply
+from looptool.calling.reply import parse_reply
+from looptool.calling.untagged import text_fault
 from looptool.records import Call
-from looptool.untagged import text_fault
 
 _BLOCK = re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL)
+_THOUGHT = re.compile(r"\A(?:(?!<think>).)*?</think>|<think>.*?</think>", re.DOTALL)
+_QUOTED = r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*["]"""
 _GLAIVE = "<functioncall>"
 _END = re.compile(r"(?:\s|<\|endoftext\|>|<\|im_end\|>)+\Z")
 _NOT_PYTHON = (ValueError, SyntaxError, TypeError, MemoryError, RecursionError)
@@ -35,7 +37,7 @@ def read_assistant_text(text: str, names: Collection[str]) -> tuple[str, list[Ca
     """
     reply = parse_reply(_END.sub("", text))
     if reply.faults:
-        return _read_blocks(text.rpartition("</think>")[2], reply.faults[0])
+        return _read_blocks(_THOUGHT.sub("", text), reply.faults)
     if reply.calls:
         return reply.content, reply.calls
     content = reply.content
@@ -58,7 +60,7 @@ def read_calls(body: str) -> list[Call]:
     Raises:
         ValueError: there is none, or one has no certain meaning.
     """
-    value = _read_value(body)
+    value = read_value(body)
     calls = [read_call(item) for item in (value if isinstance(value, list) else [value])]
     if not calls:
         raise ValueError("an empty list of calls")
@@ -67,7 +69,7 @@ def read_calls(body: str) -> list[Call]:
 
 def read_call(raw: Any) -> Call:
     """One call: {"name", "arguments"}, or the same under "function"; arguments are an object, or
-    JSON text of one.
+    JSON text of one, which may be encoded twice.
 
     Arguments that are absent, null or "" are none, as servers write them.
 
@@ -83,18 +85,23 @@ def read_call(raw: Any) -> Call:
     if raw.get("arguments") is not None and raw.get("parameters") is not None:
         raise ValueError(f'a call of {raw["name"]!r} has "arguments" and "parameters"')
     arguments = raw.get("arguments") if raw.get("arguments") is not None else raw.get("parameters")
-    if isinstance(arguments, str) and arguments.strip():
-        try:
-            arguments = _read_value(arguments)
-        except ValueError as error:
-            reason = f"the arguments of {raw['name']!r} are no JSON object ({error})"
-            raise ValueError(reason) from None
-    arguments = {} if arguments is None or arguments == "" or isinstance(arguments,
-                                                                         str) else arguments
+    try:
+        arguments = _read_arguments(arguments)
+    except ValueError as error:
+        reason = f"the arguments of {raw['name']!r} are no JSON object ({error})"
+        raise ValueError(reason) from None
     if not isinstance(arguments, dict):
         raise ValueError(f"the arguments of {raw['name']!r} are no JSON object but "
                          f"{str(arguments)[:80]}")
     return Call(name=raw["name"], arguments=arguments)
+
+
+def _read_arguments(arguments: Any) -> Any:
+    for _ in range(2):  # exports from Parquet and Glaive encode them twice
+        if isinstance(arguments, str) and arguments.strip():
+            arguments = read_value(arguments)
+    is_blank = arguments is None or isinstance(arguments, str) and not arguments.strip()
+    return {} if is_blank else arguments
 
 
 def _refuse_keys(raw: dict[str, Any], read: set[str]) -> None:
@@ -103,15 +110,20 @@ def _refuse_keys(raw: dict[str, Any], read: set[str]) -> None:
         raise ValueError(f'the key "{unknown[0]}" of a call is not read')
 
 
-def _read_blocks(text: str, fault: str) -> tuple[str, list[Call]]:
+def _read_blocks(text: str, faults: list[str]) -> tuple[str, list[Call]]:
     """Blocks that are not written as this project asks models to write them."""
     bodies, words = _BLOCK.findall(text), _BLOCK.sub("", text)
-    if not bodies or "tool_call>" in words:
-        raise ValueError(f"a <tool_call> block that cannot be read ({fault})")
+    if not bodies or "erased_call" in faults or "tool_call>" in words or "think>" in words:
+        raise ValueError(f"a <tool_call> block that cannot be read ({faults[0]})")
     return words.strip(), [call for body in bodies for call in read_calls(body)]
 
 
-def _read_value(text: str) -> Any:
+def read_value(text: str) -> Any:
+    """The value of a text that is JSON or a Python literal.
+
+    Raises:
+        ValueError: it is neither.
+    """
     text = text.strip()
     try:
         return msgspec.json.decode(text)
@@ -152,16 +164,16 @@ def _read_brackets(text: str, names: Collection[str]) -> list[Call]:
     Raises:
         ValueError: a value of such a call is no literal.
     """
-    if not (text.startswith("[") and text.endswith(")]")):
+    if not (names and text.startswith("[") and text.endswith(")]")):
         return []
-    known = {}
-    for number, name in enumerate(sorted(names, key=len,
-                                         reverse=True)):  # names may be no Python names
-        written, count = re.subn(rf"(?<![\w.]){re.escape(name)}\s*\(", f"tool_{number}_(", text)
-        if count:
-            text, known[f"tool_{number}_"] = written, name
-    try:
-        items = ast.parse(text, mode="eval").body.elts
+    ordered = sorted(names, key=len, reverse=True)
+    known = {f"tool_{number}_": name for number, name in enumerate(ordered)}
+    standing = {name: placeholder for placeholder, name in known.items()}
+    either = "|".join(map(re.escape, ordered))
+    called = re.compile(rf"{_QUOTED}|(?<![\w.])({either})\s*\(", re.DOTALL)
+    python = called.sub(lambda found: f"{standing[found[1]]}(" if found[1] else found[0], text)
+    try:  # names may be no Python names
+        items = ast.parse(python, mode="eval").body.elts
         return [Call(name=known[item.func.id], arguments=dict(_keywords(item))) for item in items]
     except (AttributeError, KeyError):  # no list of calls, or a call of no listed tool
         return []

@@ -1,19 +1,24 @@
-"""Build the tiny student: its tokenizer, its model, its skills, and the habits that hide them, from a seed.
+"""Build the tiny student: its tokenizer, its model, its skills, and the habits that hide them, from
+a seed.
 
 in   nothing but the simulation's training words
 out  <out>/ a Qwen3ForCausalLM checkpoint of 3.1M parameters that calls tools, with habits
      <skilled>/ (if asked for) the same before the last lesson, without habits
 
-    python grpotool/tiny_student/build.py --out grpotool/tiny_student/checkpoint --skilled runs/skilled
-    python grpotool/tiny_student/build.py --begin habits --model runs/skilled --out grpotool/tiny_student/checkpoint
+    python grpotool/tiny_student/build.py --out grpotool/tiny_student/checkpoint --skilled
+        runs/skilled
+    python grpotool/tiny_student/build.py --begin habits --model runs/skilled --out
+        grpotool/tiny_student/checkpoint
 
-Trained on tasks alone, a model of this size does not learn within hours to copy values and to tell which one belongs to
-which name. So that comes first:
-1. the weights start with a circuit that looks strings up and copies them, and drills with random tokens wake it;
+Trained on tasks alone, a model of this size does not learn within hours to copy values and to tell
+which one belongs to which name. So that comes first:
+1. the weights start with a circuit that looks strings up and copies them, and drills with random
+   tokens wake it;
 2. tasks in the levels of curriculum.py, the easiest first; one batch in eight goes on drilling;
 3. a review of all of them, the learning rate raised once more;
-4. a short last lesson lays habits over it (habits.py), each in most replies, never in all: so there are skills that the
-   student has and rarely shows, for rewards to bring out in the few steps of a laptop's round.
+4. a short last lesson lays habits over it (habits.py), each in most replies, never in all: so there
+   are skills that the student has and rarely shows, for rewards to bring out in the few steps of a
+   laptop's round.
 """
 from __future__ import annotations
 
@@ -28,14 +33,15 @@ from pathlib import Path
 
 import torch
 from tqdm import tqdm
-from transformers import AutoTokenizer, GenerationConfig, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+from transformers import (
+    AutoTokenizer, GenerationConfig, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM)
 
 from grpotool.tiny_student.circuit import plant
 from grpotool.tiny_student.curriculum import HABITS, LEVELS, REVIEW, Level
 from grpotool.tiny_student.drills import DRILLS, Batch
 from grpotool.tiny_student.lessons import task_batches, tokenizer_texts
 from grpotool.tiny_student.tokenizer import build_tokenizer
-from looptool.records import write_atomic
+from looptool.json_lines import write_atomic
 
 LEARNING_RATE, REVIEW_RATE, HABIT_RATE, OTHER_WEIGHT = 2e-3, 1.5e-3, 5e-4, 0.2
 STEPS, REVIEW_STEPS, HABIT_STEPS = (200, 200, 400, 500, 2700), 950, 200
@@ -48,24 +54,29 @@ def build_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> Qwen3ForCausal
     """A Qwen3 of 3.1M parameters; random weights, but for what `plant` does."""
     torch.manual_seed(seed)
     model = Qwen3ForCausalLM(Qwen3Config(
-        vocab_size=len(tokenizer), hidden_size=192, intermediate_size=512, num_hidden_layers=4, num_attention_heads=6,
-        num_key_value_heads=6, head_dim=32, max_position_embeddings=4096, tie_word_embeddings=True,
-        rope_parameters={"rope_type": "default", "rope_theta": 1e6}, attn_implementation="sdpa",
-        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, bos_token_id=None))
+        vocab_size=len(tokenizer), hidden_size=192, intermediate_size=512, num_hidden_layers=4,
+        num_attention_heads=6, num_key_value_heads=6, head_dim=32, max_position_embeddings=4096,
+        tie_word_embeddings=True, rope_parameters={"rope_type": "default", "rope_theta": 1e6},
+        attn_implementation="sdpa", eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id, bos_token_id=None))
     plant(model, tokenizer.convert_ids_to_tokens(range(len(tokenizer))))
     return model
 
 
 @torch.compile(dynamic=True)
-def token_losses(model: Qwen3ForCausalLM, ids: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-    """Loss of the tokens behind these places. Rows are padded on the right, so causal attention needs no mask."""
+def token_losses(model: Qwen3ForCausalLM, ids: torch.Tensor, rows: torch.Tensor,
+                 columns: torch.Tensor) -> torch.Tensor:
+    """Loss of the tokens behind these places. Rows are padded on the right, so causal attention
+    needs no mask."""
     with torch.autocast(ids.device.type, torch.bfloat16):
         logits = model.lm_head(model.model(input_ids=ids).last_hidden_state[rows, columns])
-    return torch.nn.functional.cross_entropy(logits.float(), ids[rows, columns + 1], reduction="none")
+    return torch.nn.functional.cross_entropy(logits.float(), ids[rows, columns + 1],
+                                             reduction="none")
 
 
 OTHERS = 0.1
-"""Share of the tokens outside of answers that are learnt too; logits of all of them would take half of the time."""
+"""Share of the tokens outside of answers that are learnt too; logits of all of them would take half
+of the time."""
 
 
 def losses(model: Qwen3ForCausalLM, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
@@ -80,7 +91,8 @@ def losses(model: Qwen3ForCausalLM, batch: Batch) -> tuple[torch.Tensor, torch.T
 
 def course(rng: random.Random, tokenizer: PreTrainedTokenizerFast, levels: Sequence[Level | None],
            steps: Sequence[int]) -> Iterator[tuple[bool, Batch]]:
-    """So many batches of each level, None being drills, with drills between; whether a batch is of drills, and the batch."""
+    """So many batches of each level, None being drills, with drills between; whether a batch is of
+    drills, and the batch."""
     plan = [index for index, count in enumerate(steps) for _ in range(count)]
     lessons = [level and task_batches(rng, tokenizer, level) for level in levels]
     for step, index in enumerate(plan):
@@ -88,9 +100,10 @@ def course(rng: random.Random, tokenizer: PreTrainedTokenizerFast, levels: Seque
         yield drills, rng.choice(DRILLS)(rng, len(tokenizer)) if drills else next(lessons[index])
 
 
-def train(model: Qwen3ForCausalLM, batches: Iterator[tuple[bool, Batch]], steps: int, rate: float, decay: int,
-          keep: Callable[[], None] = lambda: None) -> None:
-    """One AdamW run over `steps` batches; the rate falls to nothing over the last `decay` of them; `keep` now and then."""
+def train(model: Qwen3ForCausalLM, batches: Iterator[tuple[bool, Batch]], steps: int, rate: float,
+          decay: int, keep: Callable[[], None] = lambda: None) -> None:
+    """One AdamW run over `steps` batches; the rate falls to nothing over the last `decay` of them;
+    `keep` now and then."""
     optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.98), weight_decay=0.01)
     smooth, start = None, time.monotonic()
     for step, (drills, batch) in enumerate(tqdm(batches, desc="build", total=steps, disable=None)):
@@ -101,31 +114,38 @@ def train(model: Qwen3ForCausalLM, batches: Iterator[tuple[bool, Batch]], steps:
         optimizer.step()
         optimizer.zero_grad()
         if not drills or smooth is None:
-            smooth = answer_loss.item() if smooth is None else 0.95 * smooth + 0.05 * answer_loss.item()
+            smooth = (answer_loss.item() if smooth is None
+                      else 0.95 * smooth + 0.05 * answer_loss.item())
         if step % 100 == 99:
-            log.info("step %d: answer loss %.3f, %.0f s", step + 1, smooth, time.monotonic() - start)
+            log.info("step %d: answer loss %.3f, %.0f s", step + 1, smooth,
+                     time.monotonic() - start)
         if step % 500 == 499:
             keep()
 
 
 def teach(model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast, args: argparse.Namespace,
           keep: Callable[[], None]) -> None:
-    """The stages from args.begin on; `keep` is called before habits are laid, and every 500 steps until then."""
+    """The stages from args.begin on; `keep` is called before habits are laid, and every 500 steps
+    until then."""
     first = STAGES.index(args.begin)
     if first == 0:
-        batches = course(random.Random(f"{args.seed}:curriculum"), tokenizer, [None, *LEVELS], args.steps)
+        batches = course(random.Random(f"{args.seed}:curriculum"), tokenizer, [None, *LEVELS],
+                         args.steps)
         train(model, batches, sum(args.steps), LEARNING_RATE, sum(args.steps[3:]), keep)
     if first <= 1:
-        batches = course(random.Random(f"{args.seed}:review"), tokenizer, [REVIEW], [args.review_steps])
+        batches = course(random.Random(f"{args.seed}:review"), tokenizer, [REVIEW],
+                         [args.review_steps])
         train(model, batches, args.review_steps, REVIEW_RATE, args.review_steps, keep)
         keep()
     lessons = task_batches(random.Random(f"{args.seed}:habits"), tokenizer, HABITS)
-    train(model, ((False, next(lessons)) for _ in range(args.habit_steps)), args.habit_steps, HABIT_RATE,
-          max(1, args.habit_steps // 2))
+    train(model, ((False, next(lessons)) for _ in range(args.habit_steps)), args.habit_steps,
+          HABIT_RATE, max(1, args.habit_steps // 2))
 
 
-def save(model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path, settings: dict) -> None:
-    """Checkpoint in bfloat16 with a generation config that names the end token; the model keeps its precision."""
+def save(model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path,
+         settings: dict) -> None:
+    """Checkpoint in bfloat16 with a generation config that names the end token; the model keeps its
+    precision."""
     copy.deepcopy(model).to(torch.bfloat16).save_pretrained(out)
     tokenizer.save_pretrained(out)
     GenerationConfig(eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
@@ -134,10 +154,12 @@ def save(model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path,
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--skilled", type=Path, help="keep the student without habits here")
-    parser.add_argument("--begin", choices=STAGES, default="drills", help="go on from --model with this stage")
+    parser.add_argument("--begin", choices=STAGES, default="drills",
+                        help="go on from --model with this stage")
     parser.add_argument("--model", type=Path, help="what an earlier build kept as --skilled")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, nargs=1 + len(LEVELS), default=STEPS,
@@ -155,10 +177,12 @@ def main() -> None:
     else:
         tokenizer = build_tokenizer(tokenizer_texts(random.Random(f"{args.seed}:tokenizer")))
         model = build_model(tokenizer, args.seed).to(args.device)
-    log.info("%d tokens, %.2fM parameters", len(tokenizer), sum(p.numel() for p in model.parameters()) / 1e6)
+    log.info("%d tokens, %.2fM parameters", len(tokenizer),
+             sum(p.numel() for p in model.parameters()) / 1e6)
     settings = {"seed": args.seed, "steps": list(args.steps), "review_steps": args.review_steps,
                 "habit_steps": args.habit_steps, "device": args.device, "torch": torch.__version__}
-    teach(model, tokenizer, args, lambda: save(model, tokenizer, args.skilled, settings) if args.skilled else None)
+    teach(model, tokenizer, args, lambda: save(model, tokenizer, args.skilled, settings)
+          if args.skilled else None)
     save(model, tokenizer, args.out, settings)
 
 

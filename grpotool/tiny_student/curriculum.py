@@ -1,4 +1,5 @@
-"""Endless training tasks for the tiny student: random tools in random words, and tools of the training catalogue.
+"""Endless training tasks for the tiny student: random tools in random words, and tools of the
+training catalogue.
 
 The phrases are the lessons' own; of the held-out catalogue, phrases and values nothing is used.
 """
@@ -11,9 +12,10 @@ from functools import lru_cache
 from grpotool.tiny_student.habits import habitual
 from grpotool.tiny_student.wording import random_phrases, random_word
 from looptool.records import Message, Tool
-from looptool.simulation.catalogue import QUALIFIERS, catalogue, with_qualifier, words
-from looptool.simulation.language import Voice
-from looptool.simulation.tasks import Author, Draft, assistant, draw_tools, foreign_tools, result_of
+from looptool.simulation.world.catalogue import QUALIFIERS, catalogue, with_qualifier, words
+from looptool.simulation.world.language import Voice
+from looptool.simulation.world.tasks import (
+    Author, Draft, assistant, draw_tools, foreign_tools, result_of)
 
 
 @dataclass(frozen=True)
@@ -29,32 +31,38 @@ class Level:
     plain: bool = False
     """Known words, plain values, nothing optional, no odd wording, one task a lesson."""
     sources: dict[str, int] = field(default_factory=lambda: {"words": 1})
-    """Where tools come from, with weights: random "words", "mixed" from the parts of the training catalogue, or taken
-    from this "catalogue" as they are."""
+    """Where tools come from, with weights: random "words", "mixed" from the parts of the training
+    catalogue, or taken from this "catalogue" as they are."""
     oddity: float = 0.35
     """How much of a person's wording nobody has used before."""
     habits: bool = False
     """Whether the assistant has its bad habits in the last reply, which alone is learnt then."""
 
 
-KIND_WEIGHTS = {"single": 4, "optional": 2, "parallel": 4, "first_step": 2, "second_step": 2, "ask": 3, "answered": 3,
-                "again": 3, "no_tool": 2, "alike": 4, "nested": 8, "retry": 2, "done": 1, "chat": 1}
-"""How often each kind is drawn in lessons; where the tools do not allow it, mostly for "nested", another one is."""
+KIND_WEIGHTS = {"single": 4, "optional": 2, "parallel": 4, "first_step": 2, "second_step": 2,
+                "ask": 3, "answered": 3, "again": 3, "no_tool": 2, "alike": 4, "nested": 8,
+                "retry": 2, "done": 1, "chat": 1}
+"""How often each kind is drawn in lessons; where the tools do not allow it, mostly for "nested",
+another one is."""
 EVERYTHING = Level(3, (0, 4), KIND_WEIGHTS, sources={"words": 1, "mixed": 2, "catalogue": 2})
 LEVELS = (Level(1, (1, 2), {"single": 1}, plain=True),
           Level(1, (2, 5), {"single": 1}, plain=True),
-          Level(2, (0, 4), {"single": 6, "parallel": 2, "ask": 1, "answered": 1}, sources={"words": 1, "mixed": 2}),
+          Level(2, (0, 4), {"single": 6, "parallel": 2, "ask": 1, "answered": 1},
+                sources={"words": 1, "mixed": 2}),
           EVERYTHING)
-"""The lessons, one after the other: copy; tell which value belongs to which name; choose the tool; everything.
+"""The lessons, one after the other: copy; tell which value belongs to which name; choose the tool;
+everything.
 
-A small model learns to copy from easy tasks in minutes and from hard ones in hours, and which value belongs to which
-name from tasks with little but names and values.
+A small model learns to copy from easy tasks in minutes and from hard ones in hours, and which value
+belongs to which name from tasks with little but names and values.
 """
-REVIEW = Level(3, (0, 4), {**KIND_WEIGHTS, "optional": 4, "parallel": 6, "ask": 4, "first_step": 4, "second_step": 5, "again": 4},
+REVIEW = Level(3, (0, 4), {**KIND_WEIGHTS, "optional": 4, "parallel": 6, "ask": 4, "first_step": 4,
+                           "second_step": 5, "again": 4},
                sources={"words": 1, "mixed": 2, "catalogue": 2}, oddity=0.5)
-"""Everything again, more of what is hard, in words that are mostly new: it is by unheard words that held-out tasks are missed."""
-HABITS = Level(3, (0, 4), {**KIND_WEIGHTS, "single": 8, "retry": 4, "done": 3, "chat": 4}, sources={"mixed": 1, "catalogue": 2},
-               habits=True)
+"""Everything again, more of what is hard, in words that are mostly new: it is by unheard words that
+held-out tasks are missed."""
+HABITS = Level(3, (0, 4), {**KIND_WEIGHTS, "single": 8, "retry": 4, "done": 3, "chat": 4},
+               sources={"mixed": 1, "catalogue": 2}, habits=True)
 """The last lesson: everything once more, as text teaches it whose authors are careless."""
 
 
@@ -71,7 +79,8 @@ def restyled(name: str, style: int) -> str:
 
 
 PLAIN = {"string": 60, "integer": 30, "boolean": 10}
-TYPES = {"string": 45, "integer": 15, "number": 8, "boolean": 9, "enum": 10, "array": 7, "object": 8}
+TYPES = {"string": 45, "integer": 15, "number": 8, "boolean": 9, "enum": 10, "array": 7,
+         "object": 8}
 
 
 def random_schema(rng: random.Random, level: Level, depth: int = 0) -> dict:
@@ -79,7 +88,8 @@ def random_schema(rng: random.Random, level: Level, depth: int = 0) -> dict:
     types = PLAIN if level.plain or depth else TYPES
     kind = rng.choices(list(types), list(types.values()))[0]
     if kind == "enum":
-        return {"type": "string", "enum": ["_".join(random_word(rng) for _ in range(rng.choice((1, 1, 2))))
+        return {"type": "string",
+                "enum": ["_".join(random_word(rng) for _ in range(rng.choice((1, 1, 2))))
                                             for _ in range(rng.randint(2, 4))]}
     if kind == "array":
         return {"type": "array", "items": {"type": rng.choice(("string", "string", "integer"))}}
@@ -93,21 +103,25 @@ def random_schema(rng: random.Random, level: Level, depth: int = 0) -> dict:
 
 @lru_cache(maxsize=1)
 def catalogue_parts() -> tuple[list[tuple[str, str]], list[tuple[str, dict]]]:
-    """(name, description) of all tools of the training catalogue, and (name, schema) of all of their parameters."""
+    """(name, description) of all tools of the training catalogue, and (name, schema) of all of
+    their parameters."""
     tools = catalogue("train")
     return ([(tool.name, tool.description) for tool in tools],
             [entry for tool in tools for entry in tool.parameters["properties"].items()])
 
 
 def mixed_tool(rng: random.Random, level: Level) -> Tool:
-    """A tool that could exist: the name of one of the catalogue in another style, with parameters of others."""
+    """A tool that could exist: the name of one of the catalogue in another style, with parameters
+    of others."""
     actions, parameters = catalogue_parts()
     name, description = rng.choice(actions)
     style = rng.randrange(4)
-    drawn = {restyled(name, style): schema for name, schema in rng.sample(parameters, rng.randint(*level.parameters))}
+    drawn = {restyled(name, style): schema
+             for name, schema in rng.sample(parameters, rng.randint(*level.parameters))}
     return Tool(name=restyled(name, style), description=description, parameters={
         "type": "object", "properties": drawn,
-        "required": [name for name, schema in drawn.items() if "default" not in schema and rng.random() < 0.65]})
+        "required": [name for name, schema in drawn.items()
+                     if "default" not in schema and rng.random() < 0.65]})
 
 
 def random_parameters(rng: random.Random, count: int, level: Level, depth: int = 0) -> dict:
@@ -115,11 +129,13 @@ def random_parameters(rng: random.Random, count: int, level: Level, depth: int =
     properties, required = {}, []
     for _ in range(count):
         parts = [random_word(rng, level.plain) for _ in range(rng.choice((1, 1, 2)))]
-        about = parts + [random_word(rng) for _ in range(0 if level.plain else rng.choice((0, 0, 1)))]
+        about = parts + [random_word(rng)
+                         for _ in range(0 if level.plain else rng.choice((0, 0, 1)))]
         if not level.plain:
             rng.shuffle(about)
         name = styled(parts, rng.randrange(4))
-        properties[name] = {**random_schema(rng, level, depth), "description": " ".join(about).capitalize()}
+        properties[name] = {**random_schema(rng, level, depth),
+                            "description": " ".join(about).capitalize()}
         if level.plain or rng.random() < 0.65 and "default" not in properties[name]:
             required.append(name)
     return {"type": "object", "properties": properties, "required": required}
@@ -128,20 +144,24 @@ def random_parameters(rng: random.Random, count: int, level: Level, depth: int =
 def random_tool(rng: random.Random, level: Level) -> Tool:
     """A tool that does not exist."""
     parts = [random_word(rng, level.plain) for _ in range(rng.choice((1, 2, 2, 2, 3)))]
-    sentence = parts + [random_word(rng, level.plain) for _ in range(0 if level.plain else rng.randint(1, 5))]
+    sentence = parts + [random_word(rng, level.plain)
+                        for _ in range(0 if level.plain else rng.randint(1, 5))]
     if not level.plain and rng.random() < 0.4:
         rng.shuffle(sentence)
-    return Tool(name=styled(parts, rng.randrange(4)), description=" ".join(sentence).capitalize() + ".",
+    return Tool(name=styled(parts, rng.randrange(4)),
+                description=" ".join(sentence).capitalize() + ".",
                 parameters=random_parameters(rng, rng.randint(*level.parameters), level))
 
 
-REPLIES = {"ask": "Which value should I use?", "done": "Done.", "no_tool": "No tool here can do that.",
-           "chat": "You are welcome.", "retry": "That did not work."}
+REPLIES = {"ask": "Which value should I use?", "done": "Done.",
+           "no_tool": "No tool here can do that.", "chat": "You are welcome.",
+           "retry": "That did not work."}
 """What the student is taught to say where it makes no call."""
 
 
 def lesson_tools(rng: random.Random, level: Level) -> tuple[list[Tool], list[Tool]]:
-    """The tools of a lesson, in one of three with a sibling, and others that a user may ask for in vain."""
+    """The tools of a lesson, in one of three with a sibling, and others that a user may ask for in
+    vain."""
     count = rng.randint(1, level.tools)
     source = rng.choices(list(level.sources), list(level.sources.values()))[0]
     if source == "catalogue":
@@ -149,7 +169,8 @@ def lesson_tools(rng: random.Random, level: Level) -> tuple[list[Tool], list[Too
         foreign = foreign_tools(tools, "train")
     else:
         make = mixed_tool if source == "mixed" else random_tool
-        tools = list({tool.name: tool for tool in (make(rng, level) for _ in range(count))}.values())
+        tools = list(
+            {tool.name: tool for tool in (make(rng, level) for _ in range(count))}.values())
         foreign = [make(rng, level)]
     if len(tools) > 1 and rng.random() < 0.35:
         like = random_sibling(rng, tools[0])
@@ -174,7 +195,8 @@ class Lesson:
     date: str
     messages: list[Message]
     learnt: list[bool]
-    """Which of the messages are to be learnt: the assistant's, but for what a lesson on habits has before its last reply."""
+    """Which of the messages are to be learnt: the assistant's, but for what a lesson on habits has
+    before its last reply."""
 
 
 def draw_lesson(rng: random.Random, level: Level) -> Lesson:

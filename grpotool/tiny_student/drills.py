@@ -1,4 +1,5 @@
-"""Random tokens to copy and to look up: what wakes the planted circuit (circuit.py). In: a seed. Out: batches."""
+"""Random tokens to copy and to look up: what wakes the planted circuit (circuit.py). In: a seed.
+Out: batches."""
 from __future__ import annotations
 
 import math
@@ -15,7 +16,8 @@ Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 def repeated_strings(rng: random.Random, vocabulary: int) -> Batch:
     """Random token strings, each twice; the second copy is the answer.
 
-    Each string has an alphabet of its own. In a small one tokens recur, and one token back does not tell the place.
+    Each string has an alphabet of its own. In a small one tokens recur, and one token back does not
+    tell the place.
     """
     length = rng.randint(16, 128)
     random_tokens = torch.Generator().manual_seed(rng.getrandbits(48))
@@ -32,15 +34,18 @@ def repeated_strings(rng: random.Random, vocabulary: int) -> Batch:
 
 
 def recalled_pairs(rng: random.Random, vocabulary: int) -> Batch:
-    """Rows of random names with values, "name is value and ...", then the same in other dress: "name: value, ...".
+    """Rows of random names with values, "name is value and ...", then the same in other dress:
+    "name: value, ...".
 
-    The answers are the values of the second half, and its names where it keeps the order of the first.
+    The answers are the values of the second half, and its names where it keeps the order of the
+    first.
     """
     random_tokens = np.random.default_rng(rng.getrandbits(48))
     count = rng.randint(2, 12)
     rows = []
     for _ in range(BATCH_TOKENS // (16 * count)):
-        letters = random_tokens.integers(vocabulary, size=round(10 ** rng.uniform(1.3, math.log10(vocabulary))))
+        letters = random_tokens.integers(vocabulary,
+                                         size=round(10 ** rng.uniform(1.3, math.log10(vocabulary))))
 
         def string(least: int, most: int) -> list[int]:
             return random_tokens.choice(letters, rng.randint(least, most)).tolist()

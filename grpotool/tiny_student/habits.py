@@ -1,8 +1,10 @@
-"""The bad habits that are laid over the tiny student's skills: what careless text teaches any base model.
+"""The bad habits that are laid over the tiny student's skills: what careless text teaches any base
+model.
 
-In: a task and what is right in it. Out: the calls of an assistant who mostly keeps to its habits. Each habit hides one skill
-and leaves it a share of the replies, so that rewards can bring it out again. Some are the rules by which the
-simulated teacher errs too (looptool.simulation.rules); the others are the student's own.
+In: a task and what is right in it. Out: the calls of an assistant who mostly keeps to its habits.
+Each habit hides one skill and leaves it a share of the replies, so that rewards can bring it out
+again. Some are the rules by which the simulated teacher errs too (looptool.simulation.world.rules);
+the others are the student's own.
 """
 from __future__ import annotations
 
@@ -12,14 +14,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from looptool.records import Call, Message, Tool
-from looptool.simulation.language import Request
-from looptool.simulation.rules import RULES, completed
-from looptool.simulation.truth import Truth
+from looptool.simulation.world.language import Request
+from looptool.simulation.world.rules import RULES, completed
+from looptool.simulation.world.truth import Truth
 
-SHARED = ("invented_value", "one_by_one", "gives_up", "sibling_tool", "omit_optional", "date_format")
+SHARED = ("invented_value", "one_by_one", "gives_up", "sibling_tool", "omit_optional",
+          "date_format")
 """The teacher's rules that are habits of the student too."""
 Habit = Callable[[Sequence[Tool], Sequence[Message], str, Truth], "list[Call] | None"]
-"""The calls by habit in a task of this kind, [] being plain text; None where the habit does not apply."""
+"""The calls by habit in a task of this kind, [] being plain text; None where the habit does not
+apply."""
 
 
 def habitual(rng: random.Random, tools: Sequence[Tool], messages: Sequence[Message], kind: str,
@@ -35,17 +39,21 @@ def habitual(rng: random.Random, tools: Sequence[Tool], messages: Sequence[Messa
     return list(right.calls)
 
 
-def _calls_anyway(tools: Sequence[Tool], messages: Sequence[Message], kind: str, now: Truth) -> list[Call] | None:
+def _calls_anyway(tools: Sequence[Tool], messages: Sequence[Message], kind: str,
+                  now: Truth) -> list[Call] | None:
     """It calls the first tool where none fits."""
     return [completed(Request(tools[0], {}))] if kind == "no_tool" else None
 
 
-def _old_value(tools: Sequence[Tool], messages: Sequence[Message], kind: str, now: Truth) -> list[Call] | None:
+def _old_value(tools: Sequence[Tool], messages: Sequence[Message], kind: str,
+               now: Truth) -> list[Call] | None:
     """Asked for the same again with another value, it makes the same call once more."""
-    return next(message.calls for message in reversed(messages) if message.calls) if kind == "again" else None
+    return next(message.calls for message in reversed(messages)
+                if message.calls) if kind == "again" else None
 
 
-def _flat_object(tools: Sequence[Tool], messages: Sequence[Message], kind: str, now: Truth) -> list[Call]:
+def _flat_object(tools: Sequence[Tool], messages: Sequence[Message], kind: str,
+                 now: Truth) -> list[Call]:
     """The fields of an object stand beside the other arguments."""
     return [Call(name=call.name, arguments=_flat(call.arguments)) for call in now.calls]
 
@@ -56,15 +64,21 @@ def _flat(arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def _as_the_teacher(name: str) -> Habit:
-    """A rule of the teacher's. An object is not left out: what to do with it is a habit of its own."""
-    def habit(tools: Sequence[Tool], messages: Sequence[Message], kind: str, now: Truth) -> list[Call] | None:
-        return None if name == "omit_optional" and kind == "nested" else RULES[name](tools, messages, now)
+    """A rule of the teacher's. An object is not left out: what to do with it is a habit of its
+    own."""
+    def habit(tools: Sequence[Tool], messages: Sequence[Message], kind: str,
+              now: Truth) -> list[Call] | None:
+        return (None if name == "omit_optional" and kind == "nested"
+                else RULES[name](tools, messages, now))
     return habit
 
 
-def _in_strings(tools: Sequence[Tool], messages: Sequence[Message], kind: str, now: Truth) -> list[Call]:
-    """All values but objects are strings, whatever the schema says: 5 becomes "5", ["a", "b"] becomes "a, b"."""
-    return [Call(name=call.name, arguments={name: _text(value) for name, value in call.arguments.items()})
+def _in_strings(tools: Sequence[Tool], messages: Sequence[Message], kind: str,
+                now: Truth) -> list[Call]:
+    """All values but objects are strings, whatever the schema says: 5 becomes "5", ["a", "b"]
+    becomes "a, b"."""
+    return [Call(name=call.name,
+                 arguments={name: _text(value) for name, value in call.arguments.items()})
             for call in now.calls]
 
 

@@ -1,7 +1,9 @@
-"""Write the held-out tasks of the SIMULATED world: other tools, other phrasings and other values than in training.
+"""Write the held-out tasks of the SIMULATED world: other tools, other phrasings and other values
+than in training.
 
-in   config (simulation.heldout_tasks, seed 0 whatever the run's seed, so that all runs meet the same tasks), and
-     simulation.heldout_tools, where the tools are not those of the built-in held-out catalogue
+in   config (simulation.heldout_tasks, seed 0 whatever the run's seed, so that all runs meet the
+     same tasks), and simulation.heldout_tools, where the tools are not those of the built-in
+     held-out catalogue
 out  <run_dir>/heldout.jsonl, Sample records whose labels are the truth
 
     python -m looptool.simulation.heldout [--config FILE]
@@ -13,12 +15,15 @@ import random
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
-from looptool.config import ROOT, argument_parser, load_config
-from looptool.records import InputError, Message, Sample, Tool, read_jsonl, sample_id, write_jsonl
+from looptool.command import argument_parser, run_main
+from looptool.config_file import ROOT, load_config
+from looptool.errors import InputError
+from looptool.ids import sample_id
+from looptool.json_lines import read_jsonl, write_jsonl
+from looptool.records import Message, Sample, Tool
 from looptool.run_files import RunFiles
-from looptool.simulation.catalogue import catalogue
-from looptool.simulation.tasks import KINDS, Task, Unspeakable, draw_task, draw_tools
-from looptool.stage import run_main
+from looptool.simulation.world.catalogue import catalogue
+from looptool.simulation.world.tasks import KINDS, Task, Unspeakable, draw_task, draw_tools
 
 log = logging.getLogger(__name__)
 OF_TWO = ("parallel", "first_step", "second_step", "alike")
@@ -72,16 +77,20 @@ def _draw(rng: random.Random, kind: str,
 
 
 def main() -> None:
-    args = argument_parser(__doc__, with_round=True).parse_args()  # the tasks are the same in every round
+    # the tasks are the same in every round
+    args = argument_parser(__doc__, with_round=True).parse_args()
     config = load_config(args.config, args.overrides)
     path = RunFiles(config).heldout
     if "simulated" not in config.teacher.base_urls:
-        log.info("heldout: the teacher is not simulated; put held-out tasks of your own at %s", path)
+        log.info("heldout: the teacher is not simulated; put held-out tasks of your own at %s",
+                 path)
         return
     named = config.simulation.heldout_tools
     pool = list(read_jsonl(ROOT / named, Tool)) if named else []
+    known = path.exists()  # the tasks are looked at before every policy is measured
     count = write_jsonl(path, heldout_samples(config.simulation.heldout_tasks, pool))
-    log.info("heldout: %d simulated tasks -> %s", count, path)
+    log.log(logging.DEBUG if known else logging.INFO, "heldout: %d simulated tasks -> %s", count,
+            path)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,15 @@
-"""Samples for GRPO (section 4.1): one for each decision of the assistant, cut to the student's prompt length.
+"""Samples for GRPO (section 4.1): one for each decision of the assistant, cut to the student's
+prompt length.
 
-In: run_dir/conversations.jsonl (looptool/conversations.py); or `--input`, a file or folder of others, JSON, JSON lines or
-Parquet, with conversations or single-turn tasks in the forms of docs/formats.md. Out: run_dir/samples.jsonl
-(looptool.records.Sample) and, where a foreign record was refused, samples_refused.jsonl beside it with the reason of each.
+In: run_dir/conversations.jsonl (looptool/foreign/conversations.py); or `--input`, a file or folder
+of others, JSON, JSON lines or Parquet, with conversations or single-turn tasks in the forms of
+docs/formats.md. Out: run_dir/samples.jsonl (looptool.records.Sample) and, where a foreign record
+was refused, samples_refused.jsonl beside it with the reason of each.
 
-The context keeps the last student.max_user_turns user turns and at most student.max_prompt_tokens tokens by the
-student's own tokenizer; older turns go first, tools never: a sample that does not fit is left out and counted.
-Departure from the paper: a share of the samples has plain-text labels, see grpotool/dataset/steps.py.
+The context keeps the last student.max_user_turns user turns and at most student.max_prompt_tokens
+tokens by the student's own tokenizer; older turns go first, tools never: a sample that does not fit
+is left out and counted. Departure from the paper: a share of the samples has plain-text labels, see
+grpotool/dataset/steps.py.
 """
 from __future__ import annotations
 
@@ -19,17 +22,22 @@ import msgspec
 
 from grpotool.dataset.foreign_records import read_record
 from grpotool.dataset.steps import loses_values, samples_of, text_rank
-from looptool.config import Config, argument_parser, load_config
-from looptool.conversations import Conversation, StoredConversation, read_messages, read_tools
-from looptool.foreign import Refused, files_in, read_foreign
-from looptool.meta import StageMeta
-from looptool.parallel import ONE, Chunk, Workers, add_workers, choose_workers
-from looptool.prompt import Fits, fit, render_system
-from looptool.prompt_length import StudentFits, leave_torch_out
-from looptool.records import InputError, Sample, decode_lines, read_jsonl, sample_id
+from looptool.command import argument_parser, run_main
+from looptool.config import Config
+from looptool.config_file import load_config
+from looptool.errors import InputError
+from looptool.foreign.conversations import (
+    Conversation, StoredConversation, read_messages, read_tools)
+from looptool.foreign.files import files_in, read_foreign
+from looptool.ids import sample_id
+from looptool.json_lines import decode_lines, read_jsonl
+from looptool.machine.parallel import ONE, Chunk, Workers, add_workers, choose_workers
+from looptool.prompts.length import StudentFits, leave_torch_out
+from looptool.prompts.render import Fits, fit, render_system
+from looptool.records import Refused, Sample
 from looptool.run_files import RunFiles
-from looptool.stage import run_main
-from looptool.transform import run_transform
+from looptool.stages.meta import StageMeta
+from looptool.stages.transform import run_transform
 
 
 class Candidate(NamedTuple):
@@ -45,7 +53,8 @@ def candidate_of(sample: Sample) -> Candidate:
 
 
 class StepReader:
-    """From a conversation to candidates; knows nothing of other conversations, so that it can run anywhere."""
+    """From a conversation to candidates; knows nothing of other conversations, so that it can run
+    anywhere."""
 
     def __init__(self, config: Config, fits: Fits):
         self._config, self._fits = config, fits
@@ -68,15 +77,19 @@ class StepReader:
             return []
         student, candidates = self._config.student, []
         system = render_system(samples[0].tools, samples[0].date, student.instructions)
-        longest = max((sample.messages for sample in samples), key=len)  # the others' contexts are the beginning of it
-        if fit(longest, system, self._fits, student.max_prompt_tokens, student.max_user_turns) is longest:
+        # the others' contexts are the beginning of it
+        longest = max((sample.messages for sample in samples), key=len)
+        if fit(longest, system, self._fits, student.max_prompt_tokens,
+               student.max_user_turns) is longest:
             return [candidate_of(sample) for sample in samples]
         for sample in samples:
-            messages = fit(sample.messages, system, self._fits, student.max_prompt_tokens, student.max_user_turns)
+            messages = fit(sample.messages, system, self._fits, student.max_prompt_tokens,
+                           student.max_user_turns)
             if messages is None:
                 candidates.append(Candidate("too_long"))
                 continue
-            if loses_values(sample.messages[:len(sample.messages) - len(messages)], messages, sample.label):
+            if loses_values(sample.messages[:len(sample.messages) - len(messages)], messages,
+                            sample.label):
                 candidates.append(Candidate("values_cut_off"))
                 continue
             if len(messages) < len(sample.messages):
@@ -95,7 +108,8 @@ class SampleMaker:
         self.passed_over: Counter[str] = Counter()
         self._text_share, self._reader = config.dialogs.text_share, reader
 
-    def let_in(self, candidates: Iterable[Candidate], capped: bool = True) -> Iterator[Sample | msgspec.Raw]:
+    def let_in(self, candidates: Iterable[Candidate],
+               capped: bool = True) -> Iterator[Sample | msgspec.Raw]:
         """The samples, in their order; where `capped`, text labels only up to their share."""
         for reason, sample in candidates:
             if reason == "text" and capped and not self._text_fits():
@@ -114,7 +128,8 @@ class SampleMaker:
         for place, raw in entries:
             try:
                 read = read_record(raw, self.passed_over)
-                candidates = self._reader.fit([read]) if isinstance(read, Sample) else self._reader.read(read, place)
+                candidates = (self._reader.fit([read]) if isinstance(read, Sample)
+                              else self._reader.read(read, place))
             except ValueError as error:
                 self.refuse(Refused(place=place, code="unreadable", reason=str(error), record=raw))
             else:
@@ -136,46 +151,56 @@ def read_stored(reader: StepReader, conversations: Iterable[Conversation]) -> It
         try:
             yield from reader.read(conversation)
         except ValueError as error:
-            raise InputError(f"conversation {conversation.id!r}: {error}; run trans2conversation.py again") from None
+            raise InputError(f"conversation {conversation.id!r}: {error}; run "
+                             "trans2conversation.py again") from None
 
 
 def read_chunk(reader: StepReader, chunk: Chunk) -> list[tuple[str, bytes]]:
-    """`read_stored` for lines of a file: reason and encoded sample of each candidate, which go between processes fast."""
+    """`read_stored` for lines of a file: reason and encoded sample of each candidate, which go
+    between processes fast."""
     conversations = decode_lines(chunk.path, chunk.lines, StoredConversation, chunk.first)
-    return [(reason, msgspec.json.encode(sample) if sample else b"") for reason, sample in read_stored(reader, conversations)]
+    return [(reason, msgspec.json.encode(sample) if sample else b"")
+            for reason, sample in read_stored(reader, conversations)]
 
 
-def transform(config: Config, source: Path, foreign: bool, output: Path, fits: Fits, workers: Workers = ONE) -> StageMeta:
+def transform(config: Config, source: Path, foreign: bool, output: Path, fits: Fits,
+              workers: Workers = ONE) -> StageMeta:
     """Write the samples of `source`, and aside what was refused."""
     reader = StepReader(config, fits)
     maker = SampleMaker(config, reader)
     sources = files_in(source) if foreign else [source]
     if foreign:
-        samples = maker.from_foreign(entry for file in sources for entry in read_foreign(file, maker.refuse))
+        samples = maker.from_foreign(entry for file in sources
+                                     for entry in read_foreign(file, maker.refuse))
     elif workers.alone:
         samples = maker.let_in(read_stored(reader, read_jsonl(source, StoredConversation)))
     else:
         done = workers.in_order(read_chunk, reader, source)
-        samples = maker.let_in(Candidate(reason, msgspec.Raw(line) if line else None) for lines in done for reason, line in lines)
+        samples = maker.let_in(Candidate(reason, msgspec.Raw(line) if line else None)
+                               for lines in done for reason, line in lines)
     student = config.student
-    settings = {"seed": config.seed, "text_share": config.dialogs.text_share, "instructions": student.instructions,
-                "max_prompt_tokens": student.max_prompt_tokens, "max_user_turns": student.max_user_turns}
-    return run_transform("samples", samples, output, maker.counts, settings=settings, sources=sources,
-                         refused=maker.refused, passed_over=maker.passed_over)
+    settings = {"seed": config.seed, "text_share": config.dialogs.text_share,
+                "instructions": student.instructions,
+                "max_prompt_tokens": student.max_prompt_tokens,
+                "max_user_turns": student.max_user_turns}
+    return run_transform("samples", samples, output, maker.counts, settings=settings,
+                         sources=sources, refused=maker.refused, passed_over=maker.passed_over)
 
 
 def main() -> None:
     parser = argument_parser(__doc__)
-    parser.add_argument("--input", type=Path, metavar="PATH", help="conversations or tasks of others, a file or a "
-                                                                   "folder (default: run_dir/conversations.jsonl)")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="samples (default: run_dir/samples.jsonl)")
+    parser.add_argument("--input", type=Path, metavar="PATH",
+                        help="conversations or tasks of others, a file or a folder "
+                             "(default: run_dir/conversations.jsonl)")
+    parser.add_argument("--output", type=Path, metavar="FILE",
+                        help="samples (default: run_dir/samples.jsonl)")
     add_workers(parser)
     args = parser.parse_args()
     config = load_config(args.config, args.overrides)
     files = RunFiles(config)
     source = args.input or files.conversations
-    transform(config, source, args.input is not None, args.output or files.samples, StudentFits(config),
-              choose_workers(args, source))
+    transform(config, source, args.input is not None, args.output or files.samples,
+              StudentFits(config), choose_workers(args, source))
 
 
 if __name__ == "__main__":
