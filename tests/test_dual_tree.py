@@ -216,7 +216,7 @@ def test_tuples_can_be_spoken_of():
     for seed in range(50):
         rng = random.Random(seed)
         value = draw_value(rng, slot)
-        style = Style(False, words.yes_no[0], words.lists[0], words.joiners)
+        style = Style(words.yes_no[0], words.lists[0])
         assert len(value) == 2 and read_value(say_value(value, slot, style), slot,
                                               words.ear) == value
 

@@ -4,6 +4,7 @@ a seed.
 in   nothing but the simulation's training words
 out  <out>/ a Qwen3ForCausalLM checkpoint of 3.1M parameters that calls tools, with habits
      <skilled>/ (if asked for) the same before the last lesson, without habits
+     <out>.state.pt while it runs: a build that was killed goes on from there
 
     python grpotool/tiny_student/build.py --out grpotool/tiny_student/checkpoint --skilled
         runs/skilled
@@ -26,15 +27,19 @@ import argparse
 import copy
 import json
 import logging
+import os
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from tqdm import tqdm
 from transformers import (
-    AutoTokenizer, GenerationConfig, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM)
+    AttentionInterface, AutoTokenizer, GenerationConfig, PreTrainedTokenizerFast, Qwen3Config,
+    Qwen3ForCausalLM)
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from grpotool.tiny_student.circuit import plant
 from grpotool.tiny_student.curriculum import HABITS, LEVELS, REVIEW, Level
@@ -44,9 +49,11 @@ from grpotool.tiny_student.tokenizer import build_tokenizer
 from looptool.json_lines import write_atomic
 
 LEARNING_RATE, REVIEW_RATE, HABIT_RATE, OTHER_WEIGHT = 2e-3, 1.5e-3, 5e-4, 0.2
-STEPS, REVIEW_STEPS, HABIT_STEPS = (200, 200, 400, 500, 2700), 950, 200
+STEPS, REVIEW_STEPS, HABIT_STEPS = (200, 200, 400, 700, 8500), 1000, 200
 """Of drills and of each level of the curriculum; of the review; of the lesson on habits."""
 STAGES = ("drills", "review", "habits")
+LEG = 500
+"""Steps after which a build is kept."""
 log = logging.getLogger("build")
 
 
@@ -61,6 +68,15 @@ def build_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> Qwen3ForCausal
         pad_token_id=tokenizer.pad_token_id, bos_token_id=None))
     plant(model, tokenizer.convert_ids_to_tokens(range(len(tokenizer))))
     return model
+
+
+def _attention(module: torch.nn.Module, *tensors: torch.Tensor | None,
+               **options) -> tuple[torch.Tensor, None]:
+    """PyTorch's attention in float32: on a CPU its backward takes half the time that it does in
+    bfloat16."""
+    with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+        return sdpa_attention_forward(module, *(tensor if tensor is None else tensor.float()
+                                                for tensor in tensors), **options)
 
 
 @torch.compile(dynamic=True)
@@ -89,57 +105,94 @@ def losses(model: Qwen3ForCausalLM, batch: Batch) -> tuple[torch.Tensor, torch.T
     return loss[is_answer].mean(), loss[~is_answer].mean()
 
 
-def course(rng: random.Random, tokenizer: PreTrainedTokenizerFast, levels: Sequence[Level | None],
-           steps: Sequence[int]) -> Iterator[tuple[bool, Batch]]:
-    """So many batches of each level, None being drills, with drills between; whether a batch is of
-    drills, and the batch."""
-    plan = [index for index, count in enumerate(steps) for _ in range(count)]
-    lessons = [level and task_batches(rng, tokenizer, level) for level in levels]
-    for step, index in enumerate(plan):
-        drills = lessons[index] is None or step % 8 == 0
-        yield drills, rng.choice(DRILLS)(rng, len(tokenizer)) if drills else next(lessons[index])
+def course(rng: random.Random, tokenizer: PreTrainedTokenizerFast, plan: Sequence[Level | None],
+           drills_every: int) -> Iterator[tuple[bool, Batch]]:
+    """A batch for each level of the plan, None being drills, with drills between; whether a batch is
+    of drills, and the batch."""
+    lessons = {id(level): level and task_batches(rng, tokenizer, level) for level in plan}
+    for step, level in enumerate(plan):
+        drills = level is None or drills_every and step % drills_every == 0
+        yield bool(drills), (rng.choice(DRILLS)(rng, len(tokenizer)) if drills
+                             else next(lessons[id(level)]))
 
 
-def train(model: Qwen3ForCausalLM, batches: Iterator[tuple[bool, Batch]], steps: int, rate: float,
-          decay: int, keep: Callable[[], None] = lambda: None) -> None:
-    """One AdamW run over `steps` batches; the rate falls to nothing over the last `decay` of them;
-    `keep` now and then."""
+@dataclass(frozen=True)
+class Stage:
+    """One AdamW run; the rate falls to nothing over its last `decay` steps."""
+
+    name: str
+    plan: list[Level | None]
+    rate: float
+    decay: int
+    drills_every: int = 8
+
+
+def stages(args: argparse.Namespace) -> list[Stage]:
+    drills = [level for level, count in zip([None, *LEVELS], args.steps, strict=True)
+              for _ in range(count)]
+    return [Stage("drills", drills, LEARNING_RATE, sum(args.steps[3:])),
+            Stage("review", [REVIEW] * args.review_steps, REVIEW_RATE, args.review_steps),
+            Stage("habits", [HABITS] * args.habit_steps, HABIT_RATE, max(1, args.habit_steps // 2),
+                  drills_every=0)]
+
+
+def train(model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast, stage: Stage, seed: int,
+          state: Path) -> None:
+    """The stage in legs of LEG steps, each with randomness of its own and kept at its end, so that
+    a build that was killed goes on with its next leg as if nothing had been."""
     optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.98), weight_decay=0.01)
-    smooth, start = None, time.monotonic()
-    for step, (drills, batch) in enumerate(tqdm(batches, desc="build", total=steps, disable=None)):
-        answer_loss, other_loss = losses(model, batch)
-        (answer_loss + (0.0 if drills else OTHER_WEIGHT) * other_loss).backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.param_groups[0]["lr"] = rate * min(1.0, (step + 1) / 50, (steps - step) / decay)
-        optimizer.step()
-        optimizer.zero_grad()
-        if not drills or smooth is None:
-            smooth = (answer_loss.item() if smooth is None
-                      else 0.95 * smooth + 0.05 * answer_loss.item())
-        if step % 100 == 99:
-            log.info("step %d: answer loss %.3f, %.0f s", step + 1, smooth,
-                     time.monotonic() - start)
-        if step % 500 == 499:
-            keep()
+    first, smooth, start = 0, None, time.monotonic()
+    if state.exists():
+        kept = torch.load(state, weights_only=True)
+        model.load_state_dict(kept["model"])
+        if kept["stage"] == stage.name:
+            first = kept["step"]
+            optimizer.load_state_dict(kept["optimizer"])
+    steps = len(stage.plan)
+    bar = tqdm(desc=stage.name, total=steps, initial=first, disable=None)
+    for leg in range(first, steps, LEG):
+        torch.manual_seed(seed + leg)
+        batches = course(random.Random(f"{seed}:{stage.name}:{leg}"), tokenizer,
+                         stage.plan[leg:leg + LEG], stage.drills_every)
+        for step, (drills, batch) in enumerate(batches, leg):
+            answer_loss, other_loss = losses(model, batch)
+            (answer_loss + (0.0 if drills else OTHER_WEIGHT) * other_loss).backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.param_groups[0]["lr"] = stage.rate * min(1.0, (step + 1) / 50,
+                                                               (steps - step) / stage.decay)
+            optimizer.step()
+            optimizer.zero_grad()
+            bar.update()
+            if not drills or smooth is None:
+                smooth = (answer_loss.item() if smooth is None
+                          else 0.95 * smooth + 0.05 * answer_loss.item())
+            if step % 100 == 99:
+                log.info("%s, step %d of %d: answer loss %.3f, %.0f s", stage.name, step + 1, steps,
+                         smooth, time.monotonic() - start)
+        keep(state, {"stage": stage.name, "step": min(leg + LEG, steps),
+                     "model": model.state_dict(), "optimizer": optimizer.state_dict()})
+
+
+def keep(path: Path, state: dict) -> None:
+    """Write the state so that a kill leaves the old one or the new one."""
+    written = path.with_suffix(".new")
+    torch.save(state, written)
+    os.replace(written, path)
 
 
 def teach(model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast, args: argparse.Namespace,
-          keep: Callable[[], None]) -> None:
-    """The stages from args.begin on; `keep` is called before habits are laid, and every 500 steps
-    until then."""
-    first = STAGES.index(args.begin)
-    if first == 0:
-        batches = course(random.Random(f"{args.seed}:curriculum"), tokenizer, [None, *LEVELS],
-                         args.steps)
-        train(model, batches, sum(args.steps), LEARNING_RATE, sum(args.steps[3:]), keep)
-    if first <= 1:
-        batches = course(random.Random(f"{args.seed}:review"), tokenizer, [REVIEW],
-                         [args.review_steps])
-        train(model, batches, args.review_steps, REVIEW_RATE, args.review_steps, keep)
-        keep()
-    lessons = task_batches(random.Random(f"{args.seed}:habits"), tokenizer, HABITS)
-    train(model, ((False, next(lessons)) for _ in range(args.habit_steps)), args.habit_steps,
-          HABIT_RATE, max(1, args.habit_steps // 2))
+          settings: dict) -> None:
+    """The stages from args.begin on, or from where a killed build stood; the student without habits
+    is saved on the way."""
+    state = args.out.with_name(f"{args.out.name}.state.pt")
+    state.parent.mkdir(parents=True, exist_ok=True)
+    names = [stage.name for stage in stages(args)]
+    kept = torch.load(state, weights_only=True)["stage"] if state.exists() else args.begin
+    for stage in stages(args)[max(names.index(args.begin), names.index(kept)):]:
+        train(model, tokenizer, stage, args.seed, state)
+        if stage.name == "review" and args.skilled:
+            save(model, tokenizer, args.skilled, settings)
+    state.unlink()
 
 
 def save(model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path,
@@ -177,12 +230,13 @@ def main() -> None:
     else:
         tokenizer = build_tokenizer(tokenizer_texts(random.Random(f"{args.seed}:tokenizer")))
         model = build_model(tokenizer, args.seed).to(args.device)
+    AttentionInterface.register("sdpa_float32", _attention)
+    model.set_attn_implementation("sdpa_float32")
     log.info("%d tokens, %.2fM parameters", len(tokenizer),
              sum(p.numel() for p in model.parameters()) / 1e6)
     settings = {"seed": args.seed, "steps": list(args.steps), "review_steps": args.review_steps,
                 "habit_steps": args.habit_steps, "device": args.device, "torch": torch.__version__}
-    teach(model, tokenizer, args, lambda: save(model, tokenizer, args.skilled, settings)
-          if args.skilled else None)
+    teach(model, tokenizer, args, settings)
     save(model, tokenizer, args.out, settings)
 
 

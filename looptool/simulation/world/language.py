@@ -79,8 +79,7 @@ class Voice:
 
     def __init__(self, rng: random.Random, words: Phrases):
         self.rng, self.words = rng, words
-        self.style = Style(rng.random() < 0.25, rng.choice(words.yes_no), rng.choice(words.lists),
-                           words.joiners)
+        self.style = Style(rng.choice(words.yes_no), rng.choice(words.lists))
         self.connector, self.joiner = rng.choice(words.connectors), rng.choice(words.joiners)
 
     def say_single(self, request: Request) -> str:

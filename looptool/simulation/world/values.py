@@ -60,15 +60,11 @@ def draw_kind(rng: random.Random, kind: dict[str, Any]) -> Any:
 
 @dataclass(frozen=True)
 class Style:
-    """How one person writes values."""
+    """How one person writes values; strings stand in double quotes."""
 
-    quote: bool
-    """Every string in double quotes; otherwise only those that would be misread."""
     yes_no: tuple[str, str]
     separator: str
     """Between the items of a list."""
-    joiners: tuple[str, ...]
-    """What may stand between two parameters; a string that holds one is quoted."""
 
 
 @dataclass(frozen=True)
@@ -122,10 +118,7 @@ def say_value(value: Any, slot: Slot, style: Style) -> str:
 def _say_plain(value: Any, style: Style) -> str:
     if isinstance(value, bool):
         return style.yes_no[0 if value else 1]
-    if isinstance(value, str) and (style.quote or not value
-                                   or any(mark in value for mark in (*',;"()&+|', *style.joiners))):
-        return json.dumps(value, ensure_ascii=False)
-    return str(value)
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else str(value)
 
 
 def read_value(text: str, slot: Slot, ear: Ear) -> Any:
