@@ -3,18 +3,17 @@ by its seed."""
 from __future__ import annotations
 
 import json
-import os
 import random
-import subprocess
 import sys
 from collections import Counter
 from functools import lru_cache
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grpotool.tiny_student.curriculum import HABITS, LEVELS, draw_lesson
+from grpotool.tiny_student.curriculum import EVERYTHING, HABITS, LEVELS, draw_lesson
 from grpotool.tiny_student.habits import habitual
 from grpotool.tiny_student.tokenizer import build_tokenizer
 from grpotool.tiny_student.wording import random_phrases
@@ -91,29 +90,33 @@ SEATS = flight(day="Monday", seats=2)
 ASKED = Truth("ask", requests=(Request(FLIGHT, {"day": "Monday"}),))
 HABITS_SEEN = [
     ("single", [], means(SEATS), [flight(day="Monday", seats="2")]),
-    ("single", [], means(flight(day="2029-01-19", seats=2)), [flight(day="2029/01/19", seats="2")]),
-    ("optional", [], means(flight(day="Monday", seats=2, vegan=True)),
-     [flight(day="Monday", seats="2")]),
-    ("parallel", [], means(SEATS, SEATS), [flight(day="Monday", seats="2")]),
-    ("alike", [], means(flight("find_flight_draft", day="Monday", seats=2)),
-     [flight(day="Monday", seats="2")]),
+    ("single", [], means(flight(day="2029-01-19", seats=2)), [flight(day="2029/01/19", seats=2)]),
+    ("optional", [], means(flight(day="Monday", seats=2, vegan=True)), [SEATS]),
+    ("parallel", [], means(SEATS, SEATS), [SEATS]),
+    ("alike", [], means(flight("find_flight_draft", day="Monday", seats=2)), [SEATS]),
     ("retry", [Message(role="tool", content='{"error": "busy"}')], means(SEATS), []),
     ("again", [Message(role="assistant", calls=[SEATS])], means(flight(day="Monday", seats=5)),
-     [flight(day="Monday", seats="2")]),
-    ("ask", [], ASKED, [flight(day="Monday", seats="1")]),
-    ("no_tool", [], Truth("no_tool"), [flight(day="unknown", seats="1")]),
+     [SEATS]),
+    ("ask", [], ASKED, [flight(day="Monday", seats=1)]),
+    ("no_tool", [], Truth("no_tool"), [flight(day="unknown", seats=1)]),
     ("done", [], Truth("done"), []),
     ("chat", [], Truth("chat"), []),
 ]
 
 
+def drawing(value: float) -> random.Random:
+    """Randomness that draws this number only."""
+    rng = random.Random(0)
+    rng.random = lambda: value
+    return rng
+
+
 @pytest.mark.parametrize(("kind", "before", "right", "seen"), HABITS_SEEN)
 def test_a_habit_hides_what_is_right(kind, before, right, seen):
     messages = [Message(role="user", content="..."), *before]
-    assert habitual(random.Random(0), [FLIGHT, FLIGHT_DRAFT], messages, kind, right,
-                    strength=9.0) == seen
-    assert habitual(random.Random(0), [FLIGHT, FLIGHT_DRAFT], messages, kind, right,
-                    strength=0.0) == list(right.calls)
+    tools = [FLIGHT, FLIGHT_DRAFT]
+    assert habitual(drawing(0.0), tools, messages, kind, right) == seen
+    assert habitual(drawing(0.99), tools, messages, kind, right) == list(right.calls)
 
 
 def test_fields_of_an_object_that_is_required_stand_beside_it():
@@ -121,8 +124,8 @@ def test_fields_of_an_object_that_is_required_stand_beside_it():
         **FLIGHT.parameters, "required": ["payer"],
         "properties": {"payer": FLIGHT.parameters["properties"]["payer"]}})
     right = means(Call(name="pay", arguments={"payer": {"name": "Ann"}}))
-    assert habitual(random.Random(0), [tool], [Message(role="user", content="...")], "nested",
-                    right, strength=9.0) == [
+    messages = [Message(role="user", content="...")]
+    assert habitual(drawing(0.0), [tool], messages, "nested", right) == [
         Call(name="pay", arguments={"name": "Ann"})]
 
 
@@ -200,24 +203,43 @@ def test_the_planted_heads_look_back_as_far_as_they_say():
 
 
 @pytest.mark.slow
-def test_two_builds_with_one_seed_have_the_same_weights(tmp_path):
+def test_a_build_that_was_killed_ends_with_the_weights_of_its_seed(tmp_path, monkeypatch):
     from safetensors.torch import load_file
 
-    env = {**os.environ, "TORCH_COMPILE_DISABLE": "1", "HF_HUB_OFFLINE": "1"}
-    for name in ("a", "b"):
-        subprocess.run([sys.executable, ROOT / "grpotool/tiny_student/build.py", "--out",
-                        tmp_path / name, "--skilled", tmp_path / f"{name}_skilled", "--steps",
-                        *["1"] * (1 + len(LEVELS)), "--review-steps", "1", "--habit-steps", "1"],
-                       env=env, check=True, capture_output=True)
-    subprocess.run([sys.executable, ROOT / "grpotool/tiny_student/build.py", "--out",
-                    tmp_path / "c", "--begin", "habits", "--model", tmp_path / "a_skilled",
-                    "--habit-steps", "1"], env=env, check=True, capture_output=True)
-    first, second, third = (load_file(tmp_path / name / "model.safetensors")
-                            for name in ("a", "b", "c"))
+    from grpotool.tiny_student import build
+
+    def run(name: str, *more: str) -> Path:
+        monkeypatch.setattr(sys, "argv", ["build.py", "--out", str(tmp_path / name),
+                                          "--habit-steps", "3", *more])
+        build.main()
+        assert not (tmp_path / f"{name}.state.pt").exists()
+        return tmp_path / name
+
+    def killed_later(path: Path, state: dict) -> None:
+        kept(path, state)
+        if state["stage"] == "review":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(build, "LEG", 2)
+    monkeypatch.setattr(build, "token_losses", build.token_losses._torchdynamo_orig_callable)
+    monkeypatch.setattr(build, "tokenizer_texts", lambda rng: [
+        render_system(lesson.tools, lesson.date, "short")
+        for lesson in (draw_lesson(rng, EVERYTHING) for _ in range(40))])
+    sizes = ["--steps", *["1"] * (1 + len(LEVELS)), "--review-steps", "3"]
+    whole = run("whole", *sizes, "--skilled", str(tmp_path / "skilled"))
+    kept = build.keep
+    monkeypatch.setattr(build, "keep", killed_later)
+    with pytest.raises(KeyboardInterrupt):
+        run("killed", *sizes)
+    monkeypatch.setattr(build, "keep", kept)
+    again = run("killed", *sizes)
+    last = run("last", "--begin", "habits", "--model", str(tmp_path / "skilled"))
+    first, second, third = (load_file(folder / "model.safetensors")
+                            for folder in (whole, again, last))
     assert first.keys() == second.keys() and all(first[key].equal(second[key]) for key in first)
     assert first.keys() == third.keys()
-    settings = json.loads((tmp_path / "a" / "build.json").read_text())
-    assert settings["steps"] == [1] * (1 + len(LEVELS)) and settings["habit_steps"] == 1
+    settings = json.loads((whole / "build.json").read_text())
+    assert settings["steps"] == [1] * (1 + len(LEVELS)) and settings["habit_steps"] == 3
 
 
 @pytest.mark.skipif(not CHECKPOINT.exists(), reason="the checkpoint is still to be built")

@@ -16,7 +16,7 @@ which one belongs to which name. So that comes first:
 1. the weights start with a circuit that looks strings up and copies them, and drills with random
    tokens wake it;
 2. tasks in the levels of curriculum.py, the easiest first; one batch in eight goes on drilling;
-3. a review of all of them, the learning rate raised once more;
+3. a review of all of them, the learning rate raised once more, and a lesson on what is still hard;
 4. a short last lesson lays habits over it (habits.py), each in most replies, never in all: so there
    are skills that the student has and rarely shows, for rewards to bring out in the few steps of a
    laptop's round.
@@ -42,16 +42,17 @@ from transformers import (
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from grpotool.tiny_student.circuit import plant
-from grpotool.tiny_student.curriculum import HABITS, LEVELS, REVIEW, Level
+from grpotool.tiny_student.curriculum import HABITS, HARD, LEVELS, REVIEW, Level
 from grpotool.tiny_student.drills import DRILLS, Batch
 from grpotool.tiny_student.lessons import task_batches, tokenizer_texts
 from grpotool.tiny_student.tokenizer import build_tokenizer
 from looptool.json_lines import write_atomic
 
 LEARNING_RATE, REVIEW_RATE, HABIT_RATE, OTHER_WEIGHT = 2e-3, 1.5e-3, 5e-4, 0.2
-STEPS, REVIEW_STEPS, HABIT_STEPS = (200, 200, 400, 700, 8500), 1000, 200
-"""Of drills and of each level of the curriculum; of the review; of the lesson on habits."""
-STAGES = ("drills", "review", "habits")
+STEPS, REVIEW_STEPS, HARD_STEPS, HABIT_STEPS = (200, 200, 400, 700, 8500), 1000, 3000, 200
+"""Of drills and of each level of the curriculum; of the review; of the hard
+kinds; of the lesson on habits."""
+STAGES = ("drills", "review", "hard", "habits")
 LEG = 500
 """Steps after which a build is kept."""
 log = logging.getLogger("build")
@@ -132,6 +133,7 @@ def stages(args: argparse.Namespace) -> list[Stage]:
               for _ in range(count)]
     return [Stage("drills", drills, LEARNING_RATE, sum(args.steps[3:])),
             Stage("review", [REVIEW] * args.review_steps, REVIEW_RATE, args.review_steps),
+            Stage("hard", [HARD] * args.hard_steps, REVIEW_RATE, args.hard_steps),
             Stage("habits", [HABITS] * args.habit_steps, HABIT_RATE, max(1, args.habit_steps // 2),
                   drills_every=0)]
 
@@ -190,7 +192,7 @@ def teach(model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast, args: arg
     kept = torch.load(state, weights_only=True)["stage"] if state.exists() else args.begin
     for stage in stages(args)[max(names.index(args.begin), names.index(kept)):]:
         train(model, tokenizer, stage, args.seed, state)
-        if stage.name == "review" and args.skilled:
+        if stage.name in ("review", "hard") and args.skilled:
             save(model, tokenizer, args.skilled, settings)
     state.unlink()
 
@@ -218,6 +220,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, nargs=1 + len(LEVELS), default=STEPS,
                         help="of drills and of each level of the curriculum")
     parser.add_argument("--review-steps", type=int, default=REVIEW_STEPS)
+    parser.add_argument("--hard-steps", type=int, default=HARD_STEPS)
     parser.add_argument("--habit-steps", type=int, default=HABIT_STEPS)
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
@@ -235,7 +238,7 @@ def main() -> None:
     log.info("%d tokens, %.2fM parameters", len(tokenizer),
              sum(p.numel() for p in model.parameters()) / 1e6)
     settings = {"seed": args.seed, "steps": list(args.steps), "review_steps": args.review_steps,
-                "habit_steps": args.habit_steps, "device": args.device, "torch": torch.__version__}
+                "hard_steps": args.hard_steps, "habit_steps": args.habit_steps, "device": args.device, "torch": torch.__version__}
     teach(model, tokenizer, args, settings)
     save(model, tokenizer, args.out, settings)
 

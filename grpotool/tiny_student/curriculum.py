@@ -35,6 +35,8 @@ class Level:
     catalogue, or taken from this "catalogue" as they are."""
     oddity: float = 0.35
     """How much of a person's wording nobody has used before."""
+    objects: float = 0.0
+    """Share of the parameters that are objects, beside those that come by themselves."""
     habits: bool = False
     """Whether the assistant has its bad habits in the last reply, which alone is learnt then."""
 
@@ -61,6 +63,10 @@ REVIEW = Level(3, (0, 4), {**KIND_WEIGHTS, "optional": 4, "parallel": 6, "ask": 
                sources={"words": 1, "mixed": 2, "catalogue": 2}, oddity=0.5)
 """Everything again, more of what is hard, in words that are mostly new: it is by unheard words that
 held-out tasks are missed."""
+HARD = Level(3, (1, 5), {**KIND_WEIGHTS, "optional": 6, "parallel": 6, "nested": 30, "alike": 10,
+                         "second_step": 5, "again": 5},
+             sources={"words": 2, "mixed": 3, "catalogue": 2}, oddity=0.5, objects=0.15)
+"""What is still missed after the review, most of all objects and the kinds with many values."""
 HABITS = Level(3, (0, 4), {**KIND_WEIGHTS, "single": 8, "retry": 4, "done": 3, "chat": 4},
                sources={"mixed": 1, "catalogue": 2}, habits=True)
 """The last lesson: everything once more, as text teaches it whose authors are careless."""
@@ -86,7 +92,8 @@ TYPES = {"string": 45, "integer": 15, "number": 8, "boolean": 9, "enum": 10, "ar
 def random_schema(rng: random.Random, level: Level, depth: int = 0) -> dict:
     """The JSON Schema of one parameter."""
     types = PLAIN if level.plain or depth else TYPES
-    kind = rng.choices(list(types), list(types.values()))[0]
+    kind = ("object" if level.objects and not depth and rng.random() < level.objects
+            else rng.choices(list(types), list(types.values()))[0])
     if kind == "enum":
         return {"type": "string",
                 "enum": ["_".join(random_word(rng) for _ in range(rng.choice((1, 1, 2))))
@@ -118,6 +125,10 @@ def mixed_tool(rng: random.Random, level: Level) -> Tool:
     style = rng.randrange(4)
     drawn = {restyled(name, style): schema
              for name, schema in rng.sample(parameters, rng.randint(*level.parameters))}
+    if level.objects and rng.random() < level.objects * len(drawn):
+        name_of_object, schema = rng.choice([entry for entry in parameters
+                                             if entry[1].get("type") == "object"])
+        drawn[restyled(name_of_object, style)] = schema
     return Tool(name=restyled(name, style), description=description, parameters={
         "type": "object", "properties": drawn,
         "required": [name for name, schema in drawn.items()

@@ -88,10 +88,11 @@ def _text(value: Any) -> Any:
     return value if isinstance(value, (str, dict)) else json.dumps(value)
 
 
-SHARE = 0.85
+SHARES = {"invented_value": 0.7, "flat_object": 0.6}
+"""How often a habit is kept to where it applies, 0.85 where nothing else is said: less where the
+skill behind it is weak in itself, so that 10 to 20% of the sampled replies are right there too."""
 HABITS: dict[str, tuple[Habit, float]] = {
-    "calls_anyway": (_calls_anyway, SHARE), "old_value": (_old_value, SHARE),
-    "flat_object": (_flat_object, SHARE),
-    **{name: (_as_the_teacher(name), SHARE) for name in SHARED},
-    "in_strings": (_in_strings, SHARE)}
-"""Each habit, and how often it is kept to where it applies, the rarest first."""
+    name: (habit, SHARES.get(name, 0.85)) for name, habit in {
+        "calls_anyway": _calls_anyway, "old_value": _old_value, "flat_object": _flat_object,
+        **{name: _as_the_teacher(name) for name in SHARED}, "in_strings": _in_strings}.items()}
+"""Each habit with its share, the rarest first."""
