@@ -108,8 +108,8 @@ def losses(model: Qwen3ForCausalLM, batch: Batch) -> tuple[torch.Tensor, torch.T
 
 def course(rng: random.Random, tokenizer: PreTrainedTokenizerFast, plan: Sequence[Level | None],
            drills_every: int) -> Iterator[tuple[bool, Batch]]:
-    """A batch for each level of the plan, None being drills, with drills between; whether a batch is
-    of drills, and the batch."""
+    """A batch for each level of the plan, None being drills, with drills between; whether a batch
+    is of drills, and the batch."""
     lessons = {id(level): level and task_batches(rng, tokenizer, level) for level in plan}
     for step, level in enumerate(plan):
         drills = level is None or drills_every and step % drills_every == 0
@@ -238,7 +238,8 @@ def main() -> None:
     log.info("%d tokens, %.2fM parameters", len(tokenizer),
              sum(p.numel() for p in model.parameters()) / 1e6)
     settings = {"seed": args.seed, "steps": list(args.steps), "review_steps": args.review_steps,
-                "hard_steps": args.hard_steps, "habit_steps": args.habit_steps, "device": args.device, "torch": torch.__version__}
+                "hard_steps": args.hard_steps, "habit_steps": args.habit_steps,
+                "device": args.device, "torch": torch.__version__}
     teach(model, tokenizer, args, settings)
     save(model, tokenizer, args.out, settings)
 

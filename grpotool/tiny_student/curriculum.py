@@ -22,8 +22,8 @@ from looptool.simulation.world.tasks import (
 class Level:
     """How hard the lessons are."""
 
-    tools: int
-    """At most so many a task."""
+    tools: tuple[int, int]
+    """From so few to so many a lesson."""
     parameters: tuple[int, int]
     """From so few to so many a tool."""
     kinds: dict[str, int]
@@ -46,10 +46,10 @@ KIND_WEIGHTS = {"single": 4, "optional": 2, "parallel": 4, "first_step": 2, "sec
                 "retry": 2, "done": 1, "chat": 1}
 """How often each kind is drawn in lessons; where the tools do not allow it, mostly for "nested",
 another one is."""
-EVERYTHING = Level(3, (0, 4), KIND_WEIGHTS, sources={"words": 1, "mixed": 2, "catalogue": 2})
-LEVELS = (Level(1, (1, 2), {"single": 1}, plain=True),
-          Level(1, (2, 5), {"single": 1}, plain=True),
-          Level(2, (0, 4), {"single": 6, "parallel": 2, "ask": 1, "answered": 1},
+EVERYTHING = Level((1, 3), (0, 4), KIND_WEIGHTS, sources={"words": 1, "mixed": 2, "catalogue": 2})
+LEVELS = (Level((1, 1), (1, 2), {"single": 1}, plain=True),
+          Level((1, 1), (2, 5), {"single": 1}, plain=True),
+          Level((1, 2), (0, 4), {"single": 6, "parallel": 2, "ask": 1, "answered": 1},
                 sources={"words": 1, "mixed": 2}),
           EVERYTHING)
 """The lessons, one after the other: copy; tell which value belongs to which name; choose the tool;
@@ -58,16 +58,18 @@ everything.
 A small model learns to copy from easy tasks in minutes and from hard ones in hours, and which value
 belongs to which name from tasks with little but names and values.
 """
-REVIEW = Level(3, (0, 4), {**KIND_WEIGHTS, "optional": 4, "parallel": 6, "ask": 4, "first_step": 4,
-                           "second_step": 5, "again": 4},
+REVIEW = Level((1, 3), (0, 4),
+               {**KIND_WEIGHTS, "optional": 4, "parallel": 6, "ask": 4, "first_step": 4,
+                "second_step": 5, "again": 4},
                sources={"words": 1, "mixed": 2, "catalogue": 2}, oddity=0.5)
 """Everything again, more of what is hard, in words that are mostly new: it is by unheard words that
 held-out tasks are missed."""
-HARD = Level(3, (1, 5), {**KIND_WEIGHTS, "optional": 6, "parallel": 6, "nested": 30, "alike": 10,
-                         "second_step": 5, "again": 5},
+HARD = Level((2, 3), (1, 5),
+             {**KIND_WEIGHTS, "optional": 6, "parallel": 14, "nested": 30, "alike": 10,
+              "second_step": 5, "again": 5},
              sources={"words": 2, "mixed": 3, "catalogue": 2}, oddity=0.5, objects=0.15)
-"""What is still missed after the review, most of all objects and the kinds with many values."""
-HABITS = Level(3, (0, 4), {**KIND_WEIGHTS, "single": 8, "retry": 4, "done": 3, "chat": 4},
+"""What is still missed after the review, most of all objects and calls of two tools at once."""
+HABITS = Level((1, 3), (0, 4), {**KIND_WEIGHTS, "single": 8, "retry": 4, "done": 3, "chat": 4},
                sources={"mixed": 1, "catalogue": 2}, habits=True)
 """The last lesson: everything once more, as text teaches it whose authors are careless."""
 
@@ -173,7 +175,7 @@ REPLIES = {"ask": "Which value should I use?", "done": "Done.",
 def lesson_tools(rng: random.Random, level: Level) -> tuple[list[Tool], list[Tool]]:
     """The tools of a lesson, in one of three with a sibling, and others that a user may ask for in
     vain."""
-    count = rng.randint(1, level.tools)
+    count = rng.randint(*level.tools)
     source = rng.choices(list(level.sources), list(level.sources.values()))[0]
     if source == "catalogue":
         tools = draw_tools(rng, catalogue("train"), count)
