@@ -620,6 +620,6 @@ def test_conversations_keep_every_message(crawled, tmp_path):
 @pytest.mark.parametrize("language", ["en", "zh"])
 @pytest.mark.parametrize("name", ["planner", "user", "assistant", "assistant_native", "tool"])
 def test_what_all_dialogs_share_stands_first_in_a_prompt(name, language):
-    """A server with a prefix cache computes it once; see benchmarks/prefix_cost.py."""
+    """A server with a prefix cache computes it once."""
     text = prompt_file(name, language).read_text(encoding="utf-8")
     assert text.index("{{") > 0.8 * len(text)
