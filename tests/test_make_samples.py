@@ -26,8 +26,6 @@ from looptool.foreign.conversations import Conversation, read_messages
 from looptool.foreign.files import read_foreign
 from looptool.ids import sample_id
 from looptool.json_lines import read_jsonl, write_jsonl
-from looptool.machine import parallel
-from looptool.machine.parallel import ONE, Workers
 from looptool.prompts.length import StudentFits
 from looptool.prompts.render import ChatMessage, render_sample
 from looptool.records import Message, Refused, Sample
@@ -189,36 +187,6 @@ def test_texts_keep_to_their_share(share):
     assert calls == 120 and texts == pytest.approx(share / (1 - share) * 120,
                                                    abs=2 if share < 0.2 else 30)
     assert maker.counts["text"] == texts and texts + maker.counts["text_left_out"] == 150
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("workers", [Workers(2), Workers(ray=True)], ids=["cores", "ray"])
-def test_workers_write_the_same_bytes(tmp_path, monkeypatch, workers):
-    monkeypatch.setattr(parallel, "LINES", 7)
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))  # where the workers find `fits`
-    source, options = tmp_path / "conversations.jsonl", config(max_prompt_tokens=2500)
-    write_jsonl(source,
-                [msgspec.structs.replace(dialog_of(turns % 9), id=f"d{turns}")
-                 for turns in range(60)])
-    metas = [transform(options, source, False, tmp_path / name, fits, how)
-             for name, how in (("a", ONE), ("b", workers))]
-    assert ((tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
-            and metas[0].counts == metas[1].counts)
-    assert metas[0].counts["text_left_out"] and metas[0].counts["call"]
-    source.write_bytes(source.read_bytes() + b"{}\n")
-    with pytest.raises(InputError,
-                       match="conversations.jsonl.*: not a valid StoredConversation record"):
-        transform(options, source, False, tmp_path / "b", fits, workers)
-
-
-@pytest.mark.parametrize("flags, said",
-                         [(["--workers", "-1"], "--workers -1: give"),
-                          (["--workers", "2"], "is empty")])
-def test_bad_workers_and_an_empty_file(tmp_path, monkeypatch, flags, said):
-    (tmp_path / "conversations.jsonl").touch()
-    with pytest.raises(InputError, match=said):
-        script(monkeypatch, conversation_transform_grpo_qwen, tmp_path, *flags)
-    assert [path.name for path in tmp_path.iterdir()] == ["conversations.jsonl"]
 
 
 # What others wrote
