@@ -42,13 +42,14 @@ from dialog_generation.flags import parse_arguments, with_flags
 from dialog_generation.needs import log_served
 from dialog_generation.orchestrator import play
 from dialog_generation.scene import GroupPool, Scene, ToolPool, draw_scene
-from dialog_generation.tool_making.files import read_tool_files, tool_files
+from dialog_generation.tool_making.files import read_tool_files
 from dialog_generation.tool_making.groups import read_groups
 from dialog_generation.verification import check_dialogs, write_verified
 from looptool.command import run_main
 from looptool.config import Config
 from looptool.config_file import load_config
 from looptool.errors import InputError
+from looptool.foreign.files import files_in
 from looptool.json_lines import read_jsonl, write_jsonl
 from looptool.models.client import Client
 from looptool.models.completion import Reply
@@ -95,7 +96,7 @@ def read_pool(path: Path | None, files: RunFiles,
     if not pool.tools:
         raise InputError(
             f"{path}: holds no tool that can be read; synthesize_tools.py --tools says why of each")
-    return pool, tool_files(path)
+    return pool, files_in(path)
 
 
 def make_ask(client: Client, models: Sequence[str], sampling: Sampling, id: str, seed: int) -> Ask:

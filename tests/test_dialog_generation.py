@@ -442,7 +442,7 @@ def test_bad_tool_lists(tmp_path, monkeypatch, content, message):
 
 
 def test_a_folder_without_tools_is_named(tmp_path):
-    with pytest.raises(InputError, match="holds no .json"):
+    with pytest.raises(InputError, match="holds no file with records"):
         run.read_pool(tmp_path, RunFiles(small_config(tmp_path)))
     (tmp_path / "x.json").write_text("[3]")
     with pytest.raises(InputError, match="holds no tool that can be read"):
