@@ -129,8 +129,7 @@ async def verify_probes(config: Config, probes: Path, verdicts: Path, fresh: boo
                     "both_orders": options.both_orders,
                     "votes_per_order": options.votes_per_order,
                     "confirming_votes": options.confirming_votes,
-                    "rules_first": options.rules_first, "judging": judging,
-                    "temperature": options.temperature,
+                    "judging": judging, "temperature": options.temperature,
                     **{key: value for key, value in options.recorded().items()
                        if key in options.beyond_paper}}
         earlier = [earlier_probes(config, round)] if before else []

@@ -123,9 +123,6 @@ class Simulation(Section):
     do."""
     judge_error: Share = 0.1
     """Share of judgements with another verdict than the true one."""
-    judge_stubborn: Share = 0.0
-    """Share of these errors that a judge makes again in every vote on a sample, in either order;
-    another judge does not."""
     judge_first_bias: Share = 0.1
     """Share of judgements that prefer whatever candidate stands first."""
     generator_error: Share = 0.1
@@ -280,8 +277,7 @@ class Probing(Section):
 
 VERIFY_PRESETS: dict[str, dict[str, Any]] = {
     "both_orders": {},
-    "paper": {"both_orders": False, "votes_per_order": 1, "confirming_votes": 0,
-              "rules_first": False}}
+    "paper": {"both_orders": False, "votes_per_order": 1, "confirming_votes": 0}}
 """What each preset sets otherwise than the defaults of Verify; a config's own keys win."""
 
 
@@ -301,9 +297,6 @@ class Verify(Section):
     confirming_votes: Count = 2
     """Further votes of every judge in each order where the label is about to be replaced; all votes
     then count."""
-    rules_first: bool = False
-    """A candidate that cannot be read or breaks its tool's schema loses to one that does neither,
-    without a judge."""
     temperature: Amount = 0.6
     audit_mastered: Share = 0.0
     """Beyond the paper: this share of the mastered samples is judged too, those of high perplexity

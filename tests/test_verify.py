@@ -226,20 +226,6 @@ def test_any_reply_is_read_without_an_exception(text):
     assert judgement is None or judgement.better in ("1", "2", "both", "neither", 1, 2)
 
 
-@pytest.mark.parametrize("label, prediction, faults, verdict", [
-    (weather("Rome"), weather("Roma", days="two"), [], P),
-    (weather("Rome"), weather("Roma"), ["bad_json"], P),
-    (weather("Rome", days="two"), weather("Rome"), [], L),
-    (weather("Rome", days="two"), weather("Roma", days="two"), [], None),
-    (weather("Rome"), weather("Roma"), [], None)])
-def test_rules_speak_first_where_one_candidate_is_no_label(label, prediction, faults, verdict):
-    probe = probed(task("Rome", label=says("", label)), says("", prediction), faults=faults)
-    ask = Written(lambda *_: better("both"))
-    assert verify(ask, probe, rules_first=True).verdict == (verdict or B)
-    assert bool(ask.asked["judge"]) == (verdict is None)
-    assert verify(ask, probe).verdict == B
-
-
 # What follows
 
 
