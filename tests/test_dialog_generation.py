@@ -574,32 +574,6 @@ def test_conversations_golden(tmp_path):
     check_golden(tmp_path / "conversations.jsonl", "conversations.jsonl")
 
 
-def test_conversations_in_the_released_form(tmp_path):
-    asked = Message(role="assistant",
-                    calls=[call("getMenu", restaurant="A"), call("getMenu", restaurant="B")],
-                    reasoning="Both.")
-    dialog = Dialog(id="d", tools=TOOLS, date="2024-05-01", plan=[THANKS], messages=[
-        Message(role="user", content="Menus?"), asked, Message(role="tool", content="{}"),
-        Message(role="tool", content="[]"), Message(role="assistant", content="Here.")])
-    masked = msgspec.structs.replace(dialog, id="e", messages=[
-        *dialog.messages[:-1], msgspec.structs.replace(dialog.messages[-1], suspect=True)])
-    write_jsonl(tmp_path / "in.jsonl", [dialog, masked])
-    for keep, thought in ((False, ""), (True, "<think>\nBoth.\n</think>\n\n")):
-        meta = trans2conversation.convert(tmp_path / "in.jsonl", tmp_path / "out.jsonl", "release",
-                                          keep)
-        assert meta.counts == {"converted": 1, "masked_turn": 1}
-        made = json.loads((tmp_path / "out.jsonl").read_text())
-        calls_text = ('[{"name": "getMenu", "arguments": {"restaurant": "A"}}, {"name": "getMenu", '
-                      '"arguments": {"restaurant": "B"}}]')
-        assert made["conversations"] == [
-            {"from": "user", "value": "Menus?"},
-            {"from": "assistant", "value": thought + calls_text},
-            {"from": "tool", "value": ["{}", "[]"]}, {"from": "assistant", "value": "Here."}]
-        assert (made["date"], made["user_turns"],
-                made["plan"]) == ("2024-05-01", 1, [msgspec.to_builtins(THANKS)])
-        assert [tool["name"] for tool in made["tools"]] == [tool.name for tool in TOOLS]
-
-
 def test_reasoning_is_kept_on_request(crawled, tmp_path):
     trans2conversation.convert(crawled, tmp_path / "out.jsonl", keep_reasoning=True)
     dialogs = list(read_jsonl(crawled, Dialog))
