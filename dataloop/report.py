@@ -26,8 +26,6 @@ import shutil
 import sys
 from pathlib import Path
 
-import msgspec
-
 from dataloop.reporting.files import read_report
 from dataloop.reporting.page.render import render_page
 from dataloop.reporting.page.samples import collect_samples
@@ -35,7 +33,7 @@ from dataloop.reporting.skills import World
 from dataloop.reporting.table import TOTAL_WIDTH, in_brief, make_table, render_text
 from looptool.command import argument_parser, run_main
 from looptool.config_file import ROOT, load_config
-from looptool.json_lines import write_atomic
+from looptool.json_lines import write_atomic, write_json
 from looptool.records import Message, Sample
 from looptool.run_files import RoundFiles, RunFiles
 from looptool.terminal import has_colors
@@ -85,8 +83,7 @@ def main() -> None:
                               world and world.right)
     table = make_table(report)
     page = RunFiles(config).report
-    write_atomic(page.with_suffix(".json"),
-                 [msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n"])
+    write_json(page.with_suffix(".json"), report)
     write_atomic(page, [render_page(report, table, samples).encode()])
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else TOTAL_WIDTH
     print("\n".join(render_text(table if args.full else in_brief(table), has_colors(sys.stdout),

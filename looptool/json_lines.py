@@ -115,6 +115,11 @@ def write_atomic(path: Path | str, chunks: Iterable[bytes]) -> None:
         Path(temporary).unlink(missing_ok=True)
 
 
+def write_json(path: Path, value: Any) -> None:
+    """Write one value as a whole file for people to read, atomically."""
+    write_atomic(path, [msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"])
+
+
 def write_jsonl(path: Path | str, records: Iterable[Any]) -> int:
     """Write records as JSON lines, atomically; returns how many."""
     count = 0

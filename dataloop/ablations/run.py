@@ -38,7 +38,7 @@ from looptool.config import Config
 from looptool.config_file import ROOT, load_config, student_path
 from looptool.errors import InputError
 from looptool.ids import content_id
-from looptool.json_lines import write_atomic
+from looptool.json_lines import write_atomic, write_json
 from looptool.models.checkpoint import count_parameters
 from looptool.run_files import RoundFiles
 
@@ -158,8 +158,7 @@ def run_all(args: argparse.Namespace, plan: Plan, worlds: list[str], config: Con
             kept = without(msgspec.to_builtins(own), {"": ("run_dir",)}, MACHINE)
             known = result_of(folder, variant=variant, seed=seed, settings=settings,
                               student=student, world=world, config=kept)
-            write_atomic(plan.results / world / f"{variant}_seed{seed}.json",
-                         [msgspec.json.format(msgspec.json.encode(known), indent=1) + b"\n"])
+            write_json(plan.results / world / f"{variant}_seed{seed}.json", known)
         shown = " -> ".join(f"{share:.1f}%" for share in known.accuracies)
         _log.info("ablations: %s, seed %d, %s: %s", world, seed, variant, shown)
 

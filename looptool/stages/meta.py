@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from looptool.errors import InputError
+from looptool.json_lines import write_json
 from looptool.models.completion import Usage
 from looptool.terminal import WIDTH
 
@@ -41,13 +43,13 @@ class StageMeta(Header, kw_only=True):
     passed_over: dict[str, int] = {}
     """How often each key of foreign records was there and was not read; see
     looptool.foreign.unread_keys."""
-    failed: int
+    failed: int = 0
     """Inputs whose call failed: without records, tried again by the next run, unless a later step
     has been run since."""
-    failures: dict[str, int]
+    failures: dict[str, int] = {}
     """Failed inputs by cause."""
     records: int
-    usage: dict[str, Usage]
+    usage: dict[str, Usage] = {}
     """By role."""
     cost_of_a_record: dict[str, float] = {}
     """Calls, and prompt and completion tokens paid, for each record, also for what became of no
@@ -106,6 +108,16 @@ def make_header(stage: str, settings: Any, sources: Sequence[Path | str], output
 
 def meta_path(output: Path) -> Path:
     return output.with_name(output.name + ".meta.json")
+
+
+def write_meta(output: Path, header: Header, *, inputs: int, counts: Mapping[str, int],
+               records: int, seconds: float, **more: Any) -> StageMeta:
+    """Write the .meta.json of an output; `more` are further fields of StageMeta."""
+    meta = StageMeta(**msgspec.structs.asdict(header), version=version("looptool"), inputs=inputs,
+                     counts=dict(sorted(counts.items())), records=records,
+                     seconds=round(seconds, 3), **more)
+    write_json(meta_path(output), meta)
+    return meta
 
 
 def read_meta(output: Path) -> StageMeta | None:

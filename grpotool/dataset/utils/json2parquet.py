@@ -24,7 +24,6 @@ import hashlib
 import logging
 import time
 from array import array
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +38,12 @@ from looptool.command import argument_parser, run_main
 from looptool.config import Config
 from looptool.config_file import load_config
 from looptool.errors import InputError
-from looptool.json_lines import read_jsonl, write_atomic
+from looptool.json_lines import read_jsonl
 from looptool.prompts.length import StudentFits, leave_torch_out
 from looptool.prompts.render import Fits, render_sample
 from looptool.records import Sample
 from looptool.run_files import RoundFiles, check_made, round_files
-from looptool.stages.meta import Header, StageMeta, make_header, meta_path
+from looptool.stages.meta import Header, StageMeta, make_header, write_meta
 
 STAGE = "json2parquet"
 _log = logging.getLogger(__name__)
@@ -148,15 +147,9 @@ def convert(dataset: Path, train: Path, test: Path, config: Config, fits: Fits) 
         file.finish()
     counts = {**{split: file.count for split, file in written.items()},
               "too long": len(fitting) - len(ranks)}
-    meta = None
-    for path, header in headers.items():
-        meta = StageMeta(**msgspec.structs.asdict(header), version=version("looptool"),
-                         inputs=len(fitting), counts=counts, failed=0,
-                         failures={}, records=len(ranks), usage={},
-                         seconds=round(time.monotonic() - begun, 2))
-        write_atomic(meta_path(path),
-                     [msgspec.json.format(msgspec.json.encode(meta), indent=2) + b"\n"])
-    return meta
+    metas = [write_meta(path, header, inputs=len(fitting), counts=counts, records=len(ranks),
+                        seconds=time.monotonic() - begun) for path, header in headers.items()]
+    return metas[-1]
 
 
 def is_trained(files: RoundFiles, train: Path, test: Path) -> bool:
