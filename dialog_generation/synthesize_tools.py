@@ -10,18 +10,13 @@ and one of the constraint tree (tool_making/trees/*.yaml, made to be edited).
 
 Out: run_dir/tools.jsonl, tools with distinct names, of two of one name the first; beside it, where
 a tool was refused, tools_refused.jsonl with the reason of each; and with N > 0
-designed_tools.jsonl, what was written for which paths, and tool_coverage.csv, for every leaf how
-often it was drawn, accepted, refused and why. A line of tools.jsonl and of tools_refused.jsonl:
-
-    {"name": "list_orders", "description": "...", "parameters": {"type": "object", ...}, "domain":
-    "shopping"}
-    {"place": "tools.jsonl:7", "code": "unreadable", "reason": "tool 'x': ...", "record": {...}}
+designed_tools.jsonl, what was written for which paths, or why nothing; docs/formats.md shows a line
+of each.
 """
 from __future__ import annotations
 
 import argparse
 import asyncio
-import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -29,7 +24,6 @@ from pathlib import Path
 import msgspec
 
 from dialog_generation.backends import backend_tools
-from dialog_generation.tool_making.coverage import coverage, coverage_lines, write_coverage
 from dialog_generation.tool_making.designer import Design, design_tools
 from dialog_generation.tool_making.dual_tree import CONSTRAINTS, CONTEXTS, Trees, read_trees
 from dialog_generation.tool_making.files import file_entries, import_tools
@@ -39,13 +33,11 @@ from looptool.config import Config
 from looptool.config_file import load_config
 from looptool.foreign.files import files_in
 from looptool.json_lines import read_jsonl
-from looptool.records import Refused
 from looptool.run_files import RunFiles
 from looptool.simulation.world.catalogue import catalogue
 from looptool.stages.transform import run_transform
 
 BUILT_IN = {"catalogue": lambda: catalogue("train"), "backends": backend_tools, "none": lambda: []}
-_log = logging.getLogger(__name__)
 
 
 def find_entries(sources: Sequence[str], designs: Sequence[Design],
@@ -75,16 +67,6 @@ def synthesize(config: Config, trees: Trees, args: argparse.Namespace, count: in
     asyncio.run(design_tools(config, trees, [args.contexts, args.constraints], count, output,
                              args.fresh))
     return list(read_jsonl(output, Design))
-
-
-def report_coverage(designs: list[Design], refused: list[Refused], trees: Trees,
-                    path: Path) -> None:
-    """Write the table of the trees' leaves, and log it in short."""
-    later = {entry.place: entry.code for entry in refused}
-    table = coverage(((design, later.get(design.id, design.reason)) for design in designs), trees)
-    write_coverage(table, path)
-    for line in coverage_lines(table):
-        _log.info("%s", line)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -124,8 +106,6 @@ def main() -> None:
     run_transform("tools", tools, output, counts, settings={"tools": sources},
                   sources=[*read, files.designed_tools] if designs else read, refused=refused,
                   passed_over=passed_over)
-    if designs:
-        report_coverage(designs, refused, trees, output.with_name("tool_coverage.csv"))
 
 
 if __name__ == "__main__":
