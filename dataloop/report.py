@@ -78,7 +78,7 @@ def main() -> None:
     static = run.with_name(f"{run.name}_static") if args.static else None
     made_by = command(args.config, args.overrides) + (" --static" if args.static else "")
     report = read_report(config, world, made_by, static)
-    rounds = [*report.rounds, *([report.next] if report.next else [])]
+    rounds = report.datasets
     samples = collect_samples([RoundFiles(config.run_dir, figures.number) for figures in rounds],
                               world and world.right)
     table = make_table(report)

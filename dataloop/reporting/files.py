@@ -26,7 +26,7 @@ from looptool.config import Config
 from looptool.errors import InputError
 from looptool.json_lines import read_jsonl
 from looptool.records import ErrorSeed, LabelChange, Probe, Sample, Verdict
-from looptool.run_files import RoundFiles
+from looptool.run_files import RoundFiles, newest_unfinished_round
 from looptool.stages.meta import StageMeta, read_meta
 
 R = TypeVar("R")
@@ -99,9 +99,7 @@ def add_static(rounds: list[RoundFigures], static: Path, world: World | None) ->
 def begun_rounds(config: Config) -> tuple[list[int], int | None]:
     """Numbers of the rounds that have a dataset, and that of the last one's successor where it is
     past the plan."""
-    last = 1
-    while RoundFiles(config.run_dir, last + 1).dataset.exists():
-        last += 1
+    last = newest_unfinished_round(config)
     files = RoundFiles(config.run_dir, last)
     is_further = last > config.rounds and not files.training.exists() and not files.probes.exists()
     return list(range(1, last + (not is_further))), last if is_further else None
