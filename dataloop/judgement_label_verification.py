@@ -21,11 +21,6 @@ files) waits for them. --rollback undoes the round's replacements: the ledger's 
 the samples leave error_seeds.jsonl, and stay out until --replace. What was made of them
 (expanded.jsonl and D_{j+1}) is removed, for 07 and 08 to make it again; once D_{j+1} was trained on
 it is too late, and refused. No judge is asked again for either.
-
-Departures from the paper: every mismatch is shown in both orders, as a judge prefers a place, and
-votes have to agree across them; a label is replaced only if further votes confirm it
-(verify.preset: paper gives its single vote, label first); and a prediction that breaks its tool's
-schema never becomes a label, whatever the judge says.
 """
 from __future__ import annotations
 

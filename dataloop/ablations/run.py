@@ -7,9 +7,9 @@ results that are there, Table 4 and the figures beside the paper's, with 95% int
 The same as pictures: <results>/*.svg.
 
 Killed and run again, it goes on. What has a result is not run again, so that seeds can be run on
-several days and machines and their results put into one folder. --table runs nothing and makes all
-tables and pictures again from the results that are there: so those in docs/results are made.
-Figure 3 is the gain by size of the student: --also names the results of other ones.
+several days and machines and their results put into one folder. --table makes all tables and
+pictures again from the results that are there. Figure 3 is the gain by size of the student: --also
+names the results of other ones.
 
 Up to the probing of round 1 the variants of a seed do the same, so that is run once and copied.
 With the simulated teacher all figures are SIMULATED: accuracy on the held-out tasks, where the

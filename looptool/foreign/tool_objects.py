@@ -70,11 +70,7 @@ def read_tool(raw: Any, passed_over: Counter[str] | None = None) -> Tool:
 
 
 def _unwrapped(raw: dict[str, Any], passed_over: Counter[str]) -> dict[str, Any]:
-    """The tool inside OpenAI's {"function": ...} or Bedrock's {"toolSpec": ...}, else `raw` itself.
-
-    Raises:
-        ValueError: a key beside it is not read.
-    """
+    """The tool inside OpenAI's {"function": ...} or Bedrock's {"toolSpec": ...}, else `raw`."""
     if isinstance(raw.get("function"), dict):
         count_unread(raw, ("function", "type"), KNOWN, passed_over)
         return {"type": "function", **raw["function"]}
@@ -88,12 +84,7 @@ def _unwrapped(raw: dict[str, Any], passed_over: Counter[str]) -> dict[str, Any]
 
 
 def _parameters(raw: dict[str, Any], passed_over: Counter[str]) -> Schema:
-    """The parameters of an unwrapped tool as a JSON Schema.
-
-    Raises:
-        ValueError: they are under no key of `READERS` or under two, their meaning is not certain,
-            or a key is not read.
-    """
+    """The parameters of an unwrapped tool as a JSON Schema."""
     count_unread(raw, (*READ, *READERS), KNOWN, passed_over)
     if raw.get("type") not in (None, "function", "custom"):
         passed_over["type"] += 1

@@ -8,8 +8,7 @@ was refused, samples_refused.jsonl beside it with the reason of each.
 
 The context keeps the last student.max_user_turns user turns and at most student.max_prompt_tokens
 tokens by the student's own tokenizer; older turns go first, tools never: a sample that does not fit
-is left out and counted. Departure from the paper: a share of the samples has plain-text labels, see
-grpotool/dataset/steps.py.
+is left out and counted.
 """
 from __future__ import annotations
 

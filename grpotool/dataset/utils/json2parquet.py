@@ -1,15 +1,7 @@
 """A round's dataset as the two Parquet files that verl reads.
 
 In: round_J/dataset.jsonl (looptool.records.Sample). Out: round_J/train.parquet and
-round_J/test.parquet, and beside each a .meta.json. A row of either:
-
-    prompt        [{"role": "system", "content": "..."}, {"role": "user", "content": "..."}]
-    data_source   "looptool"
-    ability       "call", or "text" where the label has no call
-    reward_model  {"style": "rule", "ground_truth":
-    "{\\"role\\":\\"assistant\\",\\"calls\\":[...],\\"tools\\":[...]}"}
-    extra_info    {"index": 0, "id": "0c63e0dd8e2ef3a5", "origin": "seed", "round": 0, "split":
-                  "train"}
+round_J/test.parquet, and beside each a .meta.json; docs/formats.md shows a row.
 
 A label is a JSON string, for Parquet gives dictionaries with differing keys the union of all keys.
 verl cuts long prompts from the left, where the tools are, so a sample with more than
