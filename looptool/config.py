@@ -228,7 +228,7 @@ class Train(Section):
     nodes: AtLeastOne = 1
     tensor_parallel: AtLeastOne = 1
     """GPUs of one vLLM engine; there are as many engines as fit, each with 256 places."""
-    gpu_memory_share: Share = 0.7
+    gpu_memory_utilization: Share = 0.7
     optimizer_offload: bool = True
     """On GPUs: keep Adam's moments in the machine's memory between updates. They are 8 bytes a
     parameter, shared by all GPUs; 8 GPUs of 80 GB have room for those of an 8B model."""
@@ -274,7 +274,7 @@ class Probing(Section):
     """For engine "ray", as all below: how many engines; 0 is as many as the cluster's GPUs hold."""
     tensor_parallel: Count = 0
     """GPUs of an engine, all in one node; 0 is train.tensor_parallel."""
-    gpu_memory_share: Share = 0.9
+    gpu_memory_utilization: Share = 0.9
     """Part of each GPU's memory; nothing else runs there while probing."""
 
 
@@ -337,7 +337,7 @@ class Expand(Section):
 class Mix(Section):
     """Equation 5: D_{j+1} = D_ES + D_EE + D_HPPL + D_Seed-new. The defaults are Table 3."""
 
-    beyond_paper = ("middling_share",)
+    beyond_paper = ("medium_difficulty_share",)
 
     size: AtLeastOne = 18304
     """Samples of every D_j."""
@@ -353,7 +353,7 @@ class Mix(Section):
     0.25."""
     high_ppl_threshold: Amount = 0.0
     """And none with a lower perplexity."""
-    middling_share: Share = 0.0
+    medium_difficulty_share: Share = 0.0
     """Beyond the paper: up to this share of the high-perplexity samples are those whose pass rate
     over probe.samples replies is nearest to one half."""
     benchmarks: list[str] = []
