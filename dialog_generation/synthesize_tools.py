@@ -38,7 +38,7 @@ from dialog_generation.tool_making.formats import AUTO, FORMATS
 from dialog_generation.tool_making.formats.entry import Entry, PassedOver
 from looptool.command import argument_parser, run_main
 from looptool.config import Config
-from looptool.config_file import load_config
+from looptool.config_file import ROOT, load_config
 from looptool.json_lines import read_jsonl
 from looptool.records import Refused
 from looptool.run_files import RunFiles
@@ -68,6 +68,12 @@ def find_entries(sources: Sequence[str], tool_format: str, designs: Sequence[Des
     for design in designs:
         if design.tool:
             yield Entry(design.id, msgspec.to_builtins(design.tool))
+
+
+def configured_source(config: Config) -> str:
+    """dialogs.tools as `find_entries` takes it."""
+    source = config.dialogs.tools
+    return source if source in BUILT_IN else str(ROOT / source)
 
 
 def synthesize(config: Config, trees: Trees, args: argparse.Namespace, count: int) -> list[Design]:
@@ -116,7 +122,7 @@ def main() -> None:
     args = parse_arguments()
     config = load_config(args.config, args.overrides)
     files = RunFiles(config)
-    output, sources = args.output or files.tools, args.tools or [config.dialogs.tools]
+    output, sources = args.output or files.tools, args.tools or [configured_source(config)]
     count = config.dialogs.synthesized_tools if args.synthesize is None else args.synthesize
     read = [file for source in sources if source not in BUILT_IN
             for file in tool_files(Path(source))]

@@ -147,7 +147,7 @@ class Dialogs(Section):
 
     tools: str = "catalogue"
     """Where 01_synthesize_tools.sh takes tools from: "catalogue" (the built-in one), "backends"
-    (those that code runs), "none", or a file or folder of tools."""
+    (those that code runs), "none", or a file or folder of tools, relative to the repository."""
     synthesized_tools: Count = 0
     """Tools that a model writes by the dual tree, on top of them."""
     count: AtLeastOne = 1000
