@@ -5,9 +5,8 @@ In: round_j/dataset.jsonl (D_j) and round_j/policy (pi_j). Out: round_j/probes.j
 line: the greedy reply to each sample, its perplexity (equation 3) and whether it matches the label.
 A line of the output, shortened:
 
-    {"sample":{"id":"43d0...",...},"text":"<tool_call>\\n{\\"name\\":
-    ...","prediction":{...},"faults":[],
-     "reason":"wrong_value","perplexity":1.0384,"tokens":41,"finish":"stop"}
+    {"sample":{"id":"43d0...",...},"text":"<tool_call>\\n{\\"name\\": ...","prediction":{...},
+     "faults":[],"reason":"wrong_value","perplexity":1.0384,"tokens":41,"finish":"stop"}
 
 With --samples, --output and --model it probes any file of samples with any checkpoint; --heldout
 stands for the held-out tasks, and in round 0 the policy is pi_0:

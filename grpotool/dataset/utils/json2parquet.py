@@ -6,10 +6,9 @@ round_J/test.parquet, and beside each a .meta.json. A row of either:
     prompt        [{"role": "system", "content": "..."}, {"role": "user", "content": "..."}]
     data_source   "looptool"
     ability       "call", or "text" where the label has no call
-    reward_model  {"style": "rule", "ground_truth":
-    "{\\"role\\":\\"assistant\\",\\"calls\\":[...],\\"tools\\":[...]}"}
-    extra_info    {"index": 0, "id": "0c63e0dd8e2ef3a5", "origin": "seed", "round": 0, "split":
-                  "train"}
+    reward_model  {"style": "rule", "ground_truth": JSON text of label and names of tools}
+    extra_info    {"index": 0, "id": "0c63e0dd8e2ef3a5", "origin": "seed", "round": 0,
+                   "split": "train"}
 
 A label is a JSON string, for Parquet gives dictionaries with differing keys the union of all keys.
 verl cuts long prompts from the left, where the tools are, so a sample with more than
