@@ -1,5 +1,4 @@
-"""Curves from the cards of runs: accuracy by round (Figure 2), and the gain of a round by model
-size (Figure 4).
+"""Curves from the cards of runs: accuracy by round (Figure 2), gain by model size (Figure 4).
 
 In: run folders, in which scripts/09_evaluate_bfcl.sh has measured rounds. Out: tables, printed;
 with --out an SVG too.
