@@ -207,6 +207,8 @@ class Train(Section):
 
     profile: Literal["cpu", "gpu"] = "gpu"
     preset: Literal["paper", "released_8b", "released_32b"] = "paper"
+    """Whose settings hold where the config has none of its own: the paper's Table 6, or those of
+    the released scripts."""
     batch_size: AtLeastOne = 128
     """Prompts a step."""
     mini_batch_size: AtLeastOne = 128

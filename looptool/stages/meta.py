@@ -133,10 +133,10 @@ def refuse_imported(samples: Path, conversations: Path) -> None:
     meta, own = read_meta(samples), os.path.relpath(conversations, samples.parent)
     imported = [source for source in meta.sources if source != own] if meta else []
     if imported:
-        raise InputError(f"{samples}: holds imported samples (of {imported[0]}), which dialogs "
-                         "would replace; go on with scripts/run_round.sh --round 1, 2 and so on, "
-                         "after cold_start.sh if the config has a cold start, or set another "
-                         "run_dir for dialogs")
+        raise InputError(f"{samples}: holds imported samples (of {Path(imported[0]).name}), which "
+                         "dialogs would replace; go on with scripts/run_round.sh --round 1, 2 and "
+                         "so on, after cold_start.sh if the config has a cold start, or set "
+                         "another run_dir for dialogs")
 
 
 def refuse_changes(before: Header, now: Header, output: Path) -> None:
