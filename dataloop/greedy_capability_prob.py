@@ -1,5 +1,5 @@
-"""Greedy capability probing, GCP (section 4.2): what the policy can do by itself, and how sure it
-is.
+"""Greedy capability probing, GCP (section 4.2; "prob" is the released code's name): what the policy
+can do by itself, and how sure it is.
 
 In: round_j/dataset.jsonl (D_j) and round_j/policy (pi_j). Out: round_j/probes.jsonl, one Probe a
 line: the greedy reply to each sample, its perplexity (equation 3) and whether it matches the label.

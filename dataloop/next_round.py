@@ -28,7 +28,7 @@ from dataloop.mixing.equation_5 import Mixture, Supply, is_used, mix_parts
 from dataloop.mixing.manifest import Manifest
 from dataloop.reporting.card import card_path, render_card
 from dataloop.verifying.auditing import refuted
-from dataloop.verifying.relabel import near_boundary
+from dataloop.verifying.relabel import select_high_perplexity
 from looptool.command import argument_parser, run_main
 from looptool.config import Config
 from looptool.config_file import ROOT, load_config
@@ -179,7 +179,7 @@ def round_supply(args: argparse.Namespace, config: Config,
         mastered = listing.add(paths["probes"], Probe, lambda probe: (
             check.probe(probe) and probe.matches and is_short and probe.sample.id not in wrong))
         check.all_found(listing.records(supply.high_ppl))
-        supply.mastered = near_boundary(listing, mastered)
+        supply.mastered = select_high_perplexity(listing, mastered)
     if config.mix.benchmarks:
         seen = benchmark_files(ROOT / place for place in config.mix.benchmarks)
         benchmark = Benchmark(seen)

@@ -1,7 +1,7 @@
 """The report of a run: one table in the terminal, a page and a file of figures.
 
-in   every file of the run that exists (dataloop/reporting/files.py); at least round_1/dataset.jsonl
-out  the table on standard output, <run_dir>/report.html and <run_dir>/report.json
+In: every file of the run that exists (dataloop/reporting/files.py); at least round_1/dataset.jsonl.
+Out: the table on standard output, run_dir/report.html and run_dir/report.json.
 
 The page is one file that any browser opens. It has the figures, and a browser of all samples: each
 with its label and prediction side by side, the judges' votes, and what it was made from and became.

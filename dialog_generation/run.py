@@ -60,7 +60,7 @@ from looptool.prompts.render import ChatMessage
 from looptool.records import Dialog, Tool
 from looptool.run_files import RunFiles
 from looptool.stages.llm_stage import Inputs, run_stage
-from looptool.stages.meta import StageMeta
+from looptool.stages.meta import StageMeta, refuse_imported
 from looptool.stages.workers import Outcome
 
 LENGTHS = {"short": (1, 8), "medium": (9, 20), "long": (21, 1_000_000)}
@@ -189,6 +189,7 @@ def main() -> None:
         post_process(config, dialog_file(args.raw_data_path or files.dialogs), output,
                      args.processed_data_extreme_split, args.fresh)
         return
+    refuse_imported(files.samples, files.conversations)  # said before any dialog is paid for
     pool, sources = read_pool(args.tools_path, files, args.group_tool)
     asyncio.run(crawl(config, pool, sources, files.dialogs, thinking=True if args.use_cot else None,
                       fresh=args.fresh))

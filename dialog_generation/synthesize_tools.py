@@ -30,7 +30,7 @@ from dialog_generation.tool_making.files import file_entries, import_tools
 from dialog_generation.tool_making.formats.entry import Entry, PassedOver
 from looptool.command import argument_parser, run_main
 from looptool.config import Config
-from looptool.config_file import load_config
+from looptool.config_file import ROOT, load_config
 from looptool.foreign.files import files_in
 from looptool.json_lines import read_jsonl
 from looptool.run_files import RunFiles
@@ -59,6 +59,12 @@ def find_entries(sources: Sequence[str], designs: Sequence[Design],
     for design in designs:
         if design.tool:
             yield Entry(design.id, msgspec.to_builtins(design.tool))
+
+
+def configured_source(config: Config) -> str:
+    """dialogs.tools as `find_entries` takes it."""
+    source = config.dialogs.tools
+    return source if source in BUILT_IN else str(ROOT / source)
 
 
 def synthesize(config: Config, trees: Trees, args: argparse.Namespace, count: int) -> list[Design]:
@@ -94,7 +100,7 @@ def main() -> None:
     args = parse_arguments()
     config = load_config(args.config, args.overrides)
     files = RunFiles(config)
-    output, sources = args.output or files.tools, args.tools or [config.dialogs.tools]
+    output, sources = args.output or files.tools, args.tools or [configured_source(config)]
     count = config.dialogs.synthesized_tools if args.synthesize is None else args.synthesize
     read = [file for source in sources if source not in BUILT_IN
             for file in files_in(Path(source))]

@@ -38,7 +38,7 @@ from looptool.stages.meta import Header, make_header, read_meta, refuse_changes,
 
 _log = logging.getLogger(__name__)
 MACHINE = ("profile", "preset", "save_every", "test_every", "gpus_per_node", "nodes",
-           "tensor_parallel", "gpu_memory_share", "optimizer_offload", "rollout_engine",
+           "tensor_parallel", "gpu_memory_utilization", "optimizer_offload", "rollout_engine",
            "attention", "trackers", "test_share", "cold_start")
 """Keys of the config's train section that do not change what is learnt, or have done their work
 before: in json2parquet, in the policy to start from."""

@@ -472,6 +472,13 @@ def test_tools_script(tmp_path, monkeypatch):
     assert counts == {"imported": 1, "unreadable": 1}
 
 
+def test_configured_tools_are_relative_to_the_repository(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    script(monkeypatch, synthesize_tools, tmp_path / "a", "--set",
+           "dialogs.tools=tests/golden/tools.jsonl")
+    check_golden(tmp_path / "a" / "tools.jsonl", "tools.jsonl")
+
+
 # Whole crawls of the simulated world
 
 

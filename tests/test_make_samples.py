@@ -13,6 +13,7 @@ import pytest
 from golden_files import FOLDER, check_golden
 from scripted import MENU, TOOLS, call
 
+from dialog_generation import run
 from grpotool.dataset.steps import loses_values, samples_of, step_kind
 from grpotool.dataset.utils import conversation_transform_grpo_qwen, filter_grpo_sample
 from grpotool.dataset.utils.conversation_transform_grpo_qwen import (
@@ -343,6 +344,22 @@ def test_the_scripts_take_their_paths_from_the_config(tmp_path, monkeypatch):
     script(monkeypatch, filter_grpo_sample, tmp_path, "--input", tmp_path / "own.jsonl", "--output",
            output)
     assert list(read_jsonl(output, Sample)) == [sample(assistant(A))]
+
+
+def test_imported_samples_are_not_replaced_by_those_of_dialogs(tmp_path, monkeypatch):
+    monkeypatch.setattr(conversation_transform_grpo_qwen, "StudentFits", lambda config: fits)
+    theirs, samples = tmp_path / "theirs.jsonl", tmp_path / "samples.jsonl"
+    theirs.write_bytes(CONVERSATIONS.read_bytes())
+    limit = ("--set", "student.max_prompt_tokens=5000")
+    script(monkeypatch, conversation_transform_grpo_qwen, tmp_path, "--input", theirs, *limit)
+    imported = samples.read_bytes()
+    (tmp_path / "conversations.jsonl").write_bytes(CONVERSATIONS.read_bytes())
+    for module in (run, conversation_transform_grpo_qwen):  # 02 and 03
+        with pytest.raises(InputError, match=r"\(of theirs.jsonl\).*run_round.sh --round 1"):
+            script(monkeypatch, module, tmp_path, *limit)
+    assert samples.read_bytes() == imported
+    for flags in (("--input", theirs), ("--output", tmp_path / "own.jsonl")):
+        script(monkeypatch, conversation_transform_grpo_qwen, tmp_path, *flags, *limit)
 
 
 @pytest.mark.slow

@@ -56,9 +56,9 @@ MACHINE = {
     "teacher": ("base_urls", "in_flight", "timeout_seconds", "tries",
                 "dollars_per_million_prompt_tokens", "dollars_per_million_completion_tokens"),
     "train": ("profile", "save_every", "test_every", "gpus_per_node", "nodes", "tensor_parallel",
-              "gpu_memory_share", "attention"),
+              "gpu_memory_utilization", "attention"),
     "probe": ("base_urls", "model", "in_flight", "batch_tokens", "replicas", "tensor_parallel",
-              "gpu_memory_share")}
+              "gpu_memory_utilization")}
 """Those that say where and how fast a run is computed, not what it comes to, by section."""
 
 

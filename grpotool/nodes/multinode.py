@@ -2,11 +2,13 @@
 which node was lost.
 
 In: the machines, by one of
-    --hosts a,b,c,d    names for ssh, the first one leads (or $LOOPTOOL_HOSTS); NAME=ADDRESS where
+
+    --hosts a,b,c,d    names for ssh (or $LOOPTOOL_HOSTS); the first one leads; NAME=ADDRESS where
                        the others reach it by another address
     a SLURM job        its own nodes, if --hosts is not given
-    --address URL      a running cluster, by its dashboard (or $RAY_API_SERVER_ADDRESS)
-and the flags of train.py, which runs as a Ray job on the head. Out: what train.py leaves; run_dir
+    --address URL      a Ray that runs, which takes jobs there (or $RAY_API_SERVER_ADDRESS)
+
+and the flags of train.py, which runs as a Ray job on the head. Out: what train.py leaves. run_dir
 and this repository must lie on a file system that all nodes share. Ctrl-C, or the end of this
 process, ends the job and the nodes it started.
 

@@ -1,8 +1,10 @@
 """verl as a subprocess: its long output goes to a file, its metrics to training/metrics.jsonl, the
 terminal gets a bar.
 
-A line of metrics.jsonl: {"step": 3, "data": {"critic/score/mean": 0.45, "timing_s/step": 4.9, ...},
-    "reasons": {"match": 58, "wrong_name": 41, ...},
+A line of metrics.jsonl:
+
+    {"step": 3, "data": {"critic/score/mean": 0.45, "timing_s/step": 4.9, ...},
+     "reasons": {"match": 58, "wrong_name": 41, ...},
      "groups": {"count": 16, "rewarded": 12, "mixed": 9}}
 """
 from __future__ import annotations

@@ -5,16 +5,13 @@ In: one JSON object, such as {"name": "weather", "description": "...", "input_sc
 "object", ...}}. Out: the same tool with its parameters as a JSON Schema. Which key holds them says
 whose form it is:
 
-    parameters                                 OpenAI, Gemini, Mistral, BFCL; xLAM's by name,
-                                               {"city": {"type": "str"}}
-    input_schema                               Anthropic
-    inputSchema                                a Model Context Protocol server; in {"toolSpec": ...}
-                                               Amazon Bedrock
-    parametersJsonSchema, parameters_json_schema   Gemini
-    args_schema                                LangChain
-    inputs                                     smolagents and Hugging Face: required unless
-                                               "nullable"
-    parameter_definitions                      Cohere: required where it says so
+    parameters               OpenAI, Gemini, Mistral, BFCL; xLAM's by name, {"city": {...}}
+    input_schema             Anthropic
+    inputSchema              a Model Context Protocol server; in {"toolSpec": ...} Amazon Bedrock
+    parametersJsonSchema     Gemini, also parameters_json_schema
+    args_schema              LangChain
+    inputs                   smolagents and Hugging Face: required unless "nullable"
+    parameter_definitions    Cohere: required where it says so
 
 A "required" list beside them counts too. Without any of these only {"type": "function"} says that
 there are no parameters. A key of another meaning refuses the tool; see

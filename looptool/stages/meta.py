@@ -136,6 +136,21 @@ def read_meta(output: Path) -> StageMeta | None:
             f"{path}: cannot be read ({error}); remove it with its output and run again") from None
 
 
+def refuse_imported(samples: Path, conversations: Path) -> None:
+    """Keep samples of others from being replaced by those of dialogs.
+
+    Raises:
+        InputError: the samples that are there were made from other files than `conversations`.
+    """
+    meta, own = read_meta(samples), os.path.relpath(conversations, samples.parent)
+    imported = [source for source in meta.sources if source != own] if meta else []
+    if imported:
+        raise InputError(f"{samples}: holds imported samples (of {Path(imported[0]).name}), which "
+                         "dialogs would replace; go on with scripts/run_round.sh --round 1, 2 and "
+                         "so on, after cold_start.sh if the config has a cold start, or set "
+                         "another run_dir for dialogs")
+
+
 def refuse_changes(before: Header, now: Header, output: Path) -> None:
     """Compare two runs on the same output; a source that one of them followed is not compared.
 

@@ -34,7 +34,7 @@ from looptool.prompts.length import StudentFits, leave_torch_out
 from looptool.prompts.render import Fits, fit, render_system
 from looptool.records import Refused, Sample
 from looptool.run_files import RunFiles
-from looptool.stages.meta import StageMeta
+from looptool.stages.meta import StageMeta, refuse_imported
 from looptool.stages.transform import run_transform
 
 
@@ -181,6 +181,8 @@ def main() -> None:
     config = load_config(args.config, args.overrides)
     files = RunFiles(config)
     source = args.input or files.conversations
+    if args.input is None and args.output is None:
+        refuse_imported(files.samples, files.conversations)
     transform(config, source, args.input is not None, args.output or files.samples,
               StudentFits(config))
 
