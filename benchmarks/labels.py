@@ -2,16 +2,13 @@
 paper's one.
 
     python benchmarks/labels.py [--probes 1600] [--seeds 0 1 2] [--accuracy 0.5] [--expand 150]
-    python benchmarks/labels.py --files runs/laptop/round_1/probes.jsonl [...]
 
 Probes of a scripted student over tasks of the SIMULATED world: labels are made wrong at the rates
-of WORLDS (that of D_1 and of a later round), predictions right at the rate `--accuracy`, with
+of NOISES (that of D_1 and of a later round), predictions right at the rate `--accuracy`, with
 errors of the kinds of looptool/simulation/world/noise.py; only samples that keep to the rules are
-taken, as in D_seed, which leaves 15% and 5% wrong labels. With --files, probes of a real student
-over simulated tasks. They go through the stages of the loop, with a judge that errs in 10% and
-prefers the first candidate in 10%, and a generator that errs in 10%; every answer is held against
-the known truth. The judge's errors are drawn anew for each vote; in the last world half of them are
-the same in all votes of one judge, as a real judge's may be.
+taken, as in D_seed, which leaves 15% and 5% wrong labels. They go through the stages of the loop,
+with a judge that errs in 10% and prefers the first candidate in 10%, and a generator that errs in
+10%; every answer is held against the known truth. The judge's errors are drawn anew for each vote.
 
 The last line is one JSON object: by noise and preset hits and totals of replaced labels, decided
 verdicts, new samples.
@@ -27,7 +24,6 @@ import random
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 
 from dataloop.error_data_expansion import expand_seeds
 from dataloop.expanding.scenarios import SCENARIOS
@@ -48,8 +44,8 @@ from looptool.simulation.world.catalogue import catalogue
 from looptool.simulation.world.noise import corrupt
 from looptool.simulation.world.tasks import draw_task, draw_tools
 
-WORLDS = ((0.2, 0.0), (0.07, 0.0), (0.2, 0.5))
-"""Share of the labels that are made wrong, and simulation.judge_stubborn."""
+NOISES = (0.2, 0.07)
+"""Share of the labels that are made wrong."""
 PRESETS = {"paper: one order": ["verify.preset=paper"],
            "both orders": ["verify.confirming_votes=0"], "both orders, confirmed": [],
            "both orders, 3 votes": ["verify.votes_per_order=3", "verify.confirming_votes=0"],
@@ -114,17 +110,15 @@ def answers(share: Rate) -> Answers:
     return Counter({True: share.hits, False: share.total - share.hits})
 
 
-async def measure(sources: dict[int, list[Probe]], stubborn: float,
-                  expand: int) -> dict[str, dict[str, Answers]]:
+async def measure(sources: dict[int, list[Probe]], expand: int) -> dict[str, dict[str, Answers]]:
     """By preset, what adds up over all seeds."""
     sums: dict[str, dict[str, Answers]] = {}
     for preset, overrides in PRESETS.items():
         sums[preset] = {}
         for seed, probes in sources.items():
             with tempfile.TemporaryDirectory() as folder:
-                config = load_config(ROOT / "configs" / "laptop.yaml", [
-                    f"run_dir={folder}", f"seed={seed}", f"simulation.judge_stubborn={stubborn}",
-                    *overrides])
+                config = load_config(ROOT / "configs" / "laptop.yaml",
+                                     [f"run_dir={folder}", f"seed={seed}", *overrides])
                 files = RoundFiles(folder, 1)
                 write_jsonl(files.probes, probes)
                 found = await judged(config, files)
@@ -150,21 +144,14 @@ def main() -> None:
     parser.add_argument("--accuracy", type=float, default=0.5)
     parser.add_argument("--expand", type=int, default=150,
                         help="error seeds to expand, for each seed; 0 for none")
-    parser.add_argument("--files", type=Path, nargs="+",
-                        help="files of probes, in place of a scripted student's")
     args = parser.parse_args()
     os.environ["CI"] = "1"
     logging.disable(logging.INFO)
-    if args.files:
-        worlds = {("files", 0.0): {seed: list(read_jsonl(path, Probe))
-                                   for seed, path in enumerate(args.files)}}
-    else:
-        worlds = {(f"labels corrupted at {noise:.0%}", stubborn): {
-            seed: list(scripted(args.probes, seed, noise, args.accuracy)) for seed in args.seeds}
-            for noise, stubborn in WORLDS}
     figures = {}
-    for (world, stubborn), sources in worlds.items():
-        world += f", {stubborn:.0%} of the judge's errors in all of its votes" if stubborn else ""
+    for noise in NOISES:
+        world = f"labels corrupted at {noise:.0%}"
+        sources = {seed: list(scripted(args.probes, seed, noise, args.accuracy))
+                   for seed in args.seeds}
         probes = [probe for found in sources.values() for probe in found]
         mismatches = sum(not probe.matches for probe in probes)
         wrong = Counter(KNOWN(probe.sample, probe.sample.label) is False for probe in probes)
@@ -175,7 +162,7 @@ def main() -> None:
             f"{'calls':>7}{'error seeds right':>30}"
             f"{'new samples right':>30}{'accepted':>9}")
         figures[world] = {}
-        for preset, sums in asyncio.run(measure(sources, stubborn, args.expand)).items():
+        for preset, sums in asyncio.run(measure(sources, args.expand)).items():
             print(
                 f"{preset:26}{shown(sums['new labels right']):>29}"
                 f"{shown(sums['verdicts right']):>31}"

@@ -5,10 +5,9 @@
 
 In: probes of a laptop run, whose truth the SIMULATED world knows, and a REAL model behind an
 OpenAI-compatible server. `--count` mismatches, drawn by seed 0, go through the loop's own
-verification, one vote in each order, without the rules' vote. The votes are then read three ways:
-label first only (the paper's), prediction first only, and both, which must agree. Out: the table
-that is printed, and one JSON object as last line. Killed and run again it goes on where it was;
-`--out` keeps every vote.
+verification, one vote in each order. The votes are then read three ways: label first only (the
+paper's), prediction first only, and both, which must agree. Out: the table that is printed, and one
+JSON object as last line. Killed and run again it goes on where it was; `--out` keeps every vote.
 
 - right: verdicts that are the true one, of those that are decided
 - kappa: Cohen's, of the decided verdicts with the true ones; 0 is chance
@@ -124,7 +123,7 @@ def main() -> None:
         f"run_dir={args.out}", f"teacher.base_urls=[{args.endpoint}]",
         f"teacher.models=[{args.model}]", f"teacher.in_flight={args.in_flight}",
         f'teacher.structured="{args.structured}"', f"teacher.max_tokens.judge={args.max_tokens}",
-        "teacher.timeout_seconds=3600", "verify.confirming_votes=0", "verify.rules_first=false"])
+        "teacher.timeout_seconds=3600", "verify.confirming_votes=0"])
     chosen = args.out / f"mismatches_{len(probes)}.jsonl"
     judged = args.out / f"verdicts_{len(probes)}.jsonl"
     write_jsonl(chosen, probes)

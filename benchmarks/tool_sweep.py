@@ -21,7 +21,8 @@ import msgspec
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.tool_comparison import Shapes, differences, expected
-from dialog_generation.tool_making.files import read_tool_files, tool_files
+from dialog_generation.tool_making.files import read_tool_files
+from looptool.foreign.files import files_in
 from looptool.records import Refused, Tool
 
 SOURCES = Path(__file__).with_name("tool_sources.json")
@@ -31,7 +32,7 @@ _NAMES = re.compile(r"^operation ('[^']*'|\"[^\"]*\"): |^tool ('[^']*'|\"[^\"]*\
 def row(name: str, folder: Path) -> tuple[str, list[str]]:
     """The row of a source, and the differences of its tools."""
     counts, passed_over = Counter(), Counter()
-    tools, refused = read_tool_files(folder, counts, passed_over=passed_over)
+    tools, refused = read_tool_files(folder, counts, passed_over)
     found = [f"{name}: {tool.name}: {text}" for tool, texts in compared(folder, tools)
              for text in texts]
     again = counts["repeated"] + counts["duplicate_name"] + counts["duplicate_schema"]
@@ -44,7 +45,7 @@ def row(name: str, folder: Path) -> tuple[str, list[str]]:
 def compared(folder: Path, tools: list[Tool]) -> list[tuple[Tool, list[str]]]:
     """The tools that differ from every description of their name in the source, with how they
     do."""
-    sources = expected(tool_files(folder))
+    sources = expected(files_in(folder))
     wrong = []
     for tool in tools:
         shape = Shapes(tool.parameters, None).shape(tool.parameters, None)

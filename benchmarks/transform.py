@@ -1,8 +1,7 @@
 """How fast conversations become samples and samples become rows, on one core, and how much memory
 that takes.
 
-    python benchmarks/transform.py [--conversations FILE] [--counts 10000 100000 1000000] [--workers
-        N]
+    python benchmarks/transform.py [--conversations FILE] [--counts 10000 100000 1000000]
 
 Conversations are those of a run (default runs/laptop/conversations.jsonl, SIMULATED), again and
 again under new ids. Each size is one process a step: conversation_transform_grpo_qwen.py, then
@@ -31,7 +30,6 @@ import msgspec
 from grpotool.dataset.utils import conversation_transform_grpo_qwen, json2parquet
 from looptool.config import Config
 from looptool.config_file import ROOT, load_config
-from looptool.machine.parallel import ONE, Workers
 from looptool.prompts.length import StudentFits, leave_torch_out
 
 STEPS = ("samples", "rows", "bare")
@@ -52,7 +50,7 @@ def settings() -> Config:
                        ["student.model=grpotool/tiny_student/checkpoint"])
 
 
-def run_step(step: str, folder: Path, workers: Workers) -> None:
+def run_step(step: str, folder: Path) -> None:
     """One step in this process; prints seconds, records and MB as JSON."""
     leave_torch_out()
     config, records = settings(), 0
@@ -61,8 +59,8 @@ def run_step(step: str, folder: Path, workers: Workers) -> None:
     begun, used = time.perf_counter(), sum(os.times()[:4])
     if step == "samples":
         records = conversation_transform_grpo_qwen.transform(config, folder / "conversations.jsonl",
-                                                             False, folder / "samples.jsonl", fits,
-                                                             workers).records
+                                                             False, folder / "samples.jsonl",
+                                                             fits).records
     elif step == "rows":
         records = json2parquet.convert(folder / "samples.jsonl", folder / "train.parquet",
                                        folder / "test.parquet", config,
@@ -83,12 +81,11 @@ def main() -> None:
     parser.add_argument("--conversations", type=Path,
                         default=ROOT / "runs" / "laptop" / "conversations.jsonl")
     parser.add_argument("--counts", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
-    parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--step", choices=STEPS, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.step:
-        run_step(args.step, args.folder, Workers(args.workers) if args.workers > 1 else ONE)
+        run_step(args.step, args.folder)
         return
     figures = []
     print(f"{'conversations':>13} {'step':8} {'a CPU second':>12} {'a second':>9} {'records':>9} "
@@ -98,8 +95,7 @@ def main() -> None:
             repeat(args.conversations, count, Path(folder) / "conversations.jsonl")
             done = {}
             for step in ("bare", "samples", "rows"):
-                command = [sys.executable, __file__, "--step", step, "--folder", folder,
-                           "--workers", str(args.workers)]
+                command = [sys.executable, __file__, "--step", step, "--folder", folder]
                 shown = subprocess.run(command, check=True, stdout=subprocess.PIPE,
                                        stderr=subprocess.DEVNULL, text=True).stdout
                 done[step] = json.loads(shown.splitlines()[-1])

@@ -22,7 +22,7 @@ from pathlib import Path
 import msgspec
 
 from looptool.errors import InputError
-from looptool.json_lines import write_atomic
+from looptool.json_lines import write_atomic, write_json
 from looptool.records import Record
 
 CHECKPOINT_FILES = ("*.safetensors", "*.bin", "*.json", "*.jinja", "*.txt", "*.model")
@@ -133,8 +133,7 @@ def draw_folder(folder: Path, draw: int) -> Path:
 
 def write_card(folder: Path, scored: Scored) -> None:
     """card.json and card.txt."""
-    write_atomic(folder / "card.json",
-                 [msgspec.json.format(msgspec.json.encode(scored), indent=2) + b"\n"])
+    write_json(folder / "card.json", scored)
     write_atomic(folder / "card.txt", [card_text(scored.card).encode()])
 
 

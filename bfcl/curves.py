@@ -1,13 +1,12 @@
-"""Curves from the cards of runs: accuracy by round (Figure 2), and the gain of a round by model
-size (Figure 4).
+"""Curves from the cards of runs: accuracy by round (Figure 2), gain by model size (Figure 4).
 
 In: run folders, in which scripts/09_evaluate_bfcl.sh has measured rounds. Out: tables, printed;
 with --out an SVG too.
 
-    python bfcl/curves.py runs/qwen3_8b --static runs/qwen3_8b_static      by round, beside training
-        on static data only
-    python bfcl/curves.py runs/qwen3_0.6b runs/qwen3_8b --sizes            by size: rounds 1 and 2
-        of each run
+    by round, beside training on static data only (dataloop/ablations/static_training.py makes it):
+        python bfcl/curves.py runs/qwen3_8b --static runs/qwen3_8b_static
+    by size, rounds 1 and 2 of each run:
+        python bfcl/curves.py runs/qwen3_0.6b runs/qwen3_8b --sizes
 
 Only scores whose cards agree in everything but the model stand in one table.
 """

@@ -7,8 +7,8 @@ bfcl-eval's own `result/` and `score/`, `card.json`, `card.txt` and `table.txt`,
 bfcl-eval's version, v3 or v4, is that of the environment, which scripts/09_evaluate_bfcl.sh makes.
 
     bash scripts/09_evaluate_bfcl.sh --config configs/qwen3_8b.yaml --round 2 --base
-    bash scripts/09_evaluate_bfcl.sh --config configs/qwen3_8b.yaml --model
-        zhuiguang-ning/LoopTool-8B --prompt FILE \\ -- --tensor-parallel-size 8
+    bash scripts/09_evaluate_bfcl.sh --config configs/qwen3_8b.yaml \\
+        --model zhuiguang-ning/LoopTool-8B --prompt FILE -- --tensor-parallel-size 8
 
 Killed and run again it goes on where it was; entries that failed are asked again. Where it departs
 from bfcl-eval's own handler of Qwen3 stands in bfcl/qwentool.py.

@@ -35,7 +35,8 @@ _log = logging.getLogger(__name__)
 HANDLER = [ROOT / name for name in (
     "bfcl/qwentool.py", "bfcl/launch.py", "bfcl/serving/ask.py", "bfcl/system_text.py",
     "looptool/models/completion.py", "looptool/calling/reply.py", "looptool/prompts/render.py",
-    "looptool/foreign/parameters.py", "looptool/foreign/tool_objects.py",
+    "looptool/foreign/conversations.py", "looptool/foreign/parameters.py",
+    "looptool/foreign/tool_objects.py",
     "looptool/calling/type_names.py", "looptool/foreign/unread_keys.py",
     "looptool/prompts/system_prompt_full.md", "looptool/prompts/system_prompt_short.md")]
 """Our files between the benchmark and the model."""

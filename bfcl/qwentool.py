@@ -34,6 +34,7 @@ from bfcl.card import hash_text
 from bfcl.official.results import FINISHES
 from bfcl.system_text import system_text
 from looptool.calling.reply import parse_reply
+from looptool.foreign.conversations import write_tools
 from looptool.foreign.tool_objects import read_tool
 from looptool.models.completion import Reply
 from looptool.prompts.render import ChatMessage, render_messages, without_turn_markers
@@ -76,7 +77,7 @@ def prompt_id(prompt: Prompt) -> str:
                 Message(role="assistant", calls=[Call("look_up", {})]),
                 Message(role="tool", content="A drink.")]
     shown = [render(tools, "Be brief.", messages, prompt),
-             native_tools(tools) if prompt == "native" else None]
+             write_tools(tools) if prompt == "native" else None]
     return f"{Path(prompt).name} {hash_text(json.dumps(shown))}"
 
 
@@ -94,12 +95,6 @@ def as_python(call: Call) -> str:
     if known_to_python or not all(name.isidentifier() for name in (call.name, *call.arguments)):
         return NO_FUNCTION
     return handler_utils.convert_to_function_call([{call.name: call.arguments}])[0]
-
-
-def native_tools(tools: list[Tool]) -> list[dict[str, Any]]:
-    """Tools in OpenAI's form."""
-    return [{"type": "function", "function": {"name": tool.name, "description": tool.description,
-                                              "parameters": tool.parameters}} for tool in tools]
 
 
 class LoopToolHandler(BaseHandler):
@@ -144,7 +139,7 @@ class LoopToolHandler(BaseHandler):
         chat = render(tools, inference_data["system"], inference_data["messages"], self.prompt)
         inference_data["inference_input_log"] = {"messages": chat}
         started = time.monotonic()
-        reply = self.ask(chat, native_tools(tools) if self.prompt == "native" else None,
+        reply = self.ask(chat, write_tools(tools) if self.prompt == "native" else None,
                          inference_data["id"])
         self._entry.finishes.append(reply.finish)
         return reply, time.monotonic() - started

@@ -10,7 +10,7 @@ import msgspec
 
 from bfcl.card import UNKNOWN, model_revision
 from bfcl.serving.served_model import telling, value_of
-from looptool.json_lines import write_atomic
+from looptool.json_lines import write_json
 from looptool.stages.meta import Header, refuse_changes
 
 Settings = dict[str, Any]
@@ -43,7 +43,7 @@ def go_on(path: Path, benchmark: str, settings: Settings) -> Settings:
                 if unknown.settings[key] == UNKNOWN and key in other.settings:
                     unknown.settings[key] = other.settings[key]
         refuse_changes(begun, header, path.parent)
-    write_atomic(path, [msgspec.json.format(msgspec.json.encode(header), indent=2) + b"\n"])
+    write_json(path, header)
     return header.settings
 
 

@@ -1,13 +1,8 @@
-"""Greedy capability probing, GCP (section 4.2): what the policy can do by itself, and how sure it
-is.
+"""Greedy capability probing, GCP (section 4.2; "prob" is the released code's name): what the policy
+can do by itself, and how sure it is.
 
 In: round_j/dataset.jsonl (D_j) and round_j/policy (pi_j). Out: round_j/probes.jsonl, one Probe a
 line: the greedy reply to each sample, its perplexity (equation 3) and whether it matches the label.
-A line of the output, shortened:
-
-    {"sample":{"id":"43d0...",...},"text":"<tool_call>\\n{\\"name\\":
-    ...","prediction":{...},"faults":[],
-     "reason":"wrong_value","perplexity":1.0384,"tokens":41,"finish":"stop"}
 
 With --samples, --output and --model it probes any file of samples with any checkpoint; --heldout
 stands for the held-out tasks, and in round 0 the policy is pi_0:
@@ -17,11 +12,8 @@ stands for the held-out tasks, and in round 0 the policy is pi_0:
 
 probe.engine says what decodes: "transformers" in this process, "endpoint" servers, "ray" vLLM
 engines over a cluster's GPUs; docs/probing.md says which when. The probes are the same, in the same
-order: samples that begin alike together.
-
-Departures from the paper: a prompt longer than the window loses its oldest turns and never its
-tools, where the released code cuts tokens from the left; what does not fit even so is left out and
-counted as too_long.
+order: samples that begin alike together. A prompt longer than the window loses its oldest turns and
+never its tools; what does not fit even so is left out and counted as too_long.
 """
 from __future__ import annotations
 

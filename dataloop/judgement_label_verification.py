@@ -7,8 +7,8 @@ In: round_j/probes.jsonl. Out, in round_j/:
   in its place
 - ledger.jsonl       a LabelChange for each label that was replaced
 - high_ppl.jsonl     D_HPPL: the mix.high_ppl mastered or BOTH_CORRECT probes with the highest
-                     perplexity, that one first; before them those of mix.middling_share, where that
-                     is set
+                     perplexity, that one first; before them those of
+                     mix.medium_difficulty_share, where that is set
 
 BOTH_WRONG and UNDECIDED are dropped and counted; a sample whose judges gave no readable reply is
 "unjudged", or "judge_cut" if the last one ended at teacher.max_tokens, and counted.
@@ -21,11 +21,6 @@ files) waits for them. --rollback undoes the round's replacements: the ledger's 
 the samples leave error_seeds.jsonl, and stay out until --replace. What was made of them
 (expanded.jsonl and D_{j+1}) is removed, for 07 and 08 to make it again; once D_{j+1} was trained on
 it is too late, and refused. No judge is asked again for either.
-
-Departures from the paper: every mismatch is shown in both orders, as a judge prefers a place, and
-votes have to agree across them; a label is replaced only if further votes confirm it
-(verify.preset: paper gives its single vote, label first); and a prediction that breaks its tool's
-schema never becomes a label, whatever the judge says.
 """
 from __future__ import annotations
 
@@ -41,9 +36,10 @@ from msgspec.structs import replace
 from dataloop.mixing.equation_5 import planned, without_repeats
 from dataloop.reporting.card import card_path
 from dataloop.verifying.auditing import (
-    audited, challenged, majorities, middle, refined, refuted, without_preference)
+    audited, challenged, majorities, medium_difficulty, refined, refuted, without_preference)
 from dataloop.verifying.judge import JUDGEMENT, JUDGE_PROMPT, assume_mispredicted, verify_one
-from dataloop.verifying.relabel import confirms_label, error_seeds, label_changes, near_boundary
+from dataloop.verifying.relabel import (
+    confirms_label, error_seeds, label_changes, select_high_perplexity)
 from looptool.command import argument_parser, run_main
 from looptool.config import Config
 from looptool.config_file import load_config
@@ -129,8 +125,7 @@ async def verify_probes(config: Config, probes: Path, verdicts: Path, fresh: boo
                     "both_orders": options.both_orders,
                     "votes_per_order": options.votes_per_order,
                     "confirming_votes": options.confirming_votes,
-                    "rules_first": options.rules_first, "judging": judging,
-                    "temperature": options.temperature,
+                    "judging": judging, "temperature": options.temperature,
                     **{key: value for key, value in options.recorded().items()
                        if key in options.beyond_paper}}
         earlier = [earlier_probes(config, round)] if before else []
@@ -169,12 +164,13 @@ def write_consequences(config: Config, probes: Path, folder: Path, round: int,
     def is_candidate(probe: Probe) -> bool:
         return probe.matches and probe.sample.id not in wrong or probe.sample.id in both_correct
 
-    high = near_boundary(listing, listing.add(probes, Probe, is_candidate), most,
-                         mix.high_ppl_share, mix.high_ppl_threshold)
-    if mix.middling_share:
-        middling = listing.add(probes, Probe, lambda probe: is_candidate(probe)
-                               and bool(middle(probe)), middle)
-        first = near_boundary(listing, middling, int(mix.middling_share * most))
+    high = select_high_perplexity(listing, listing.add(probes, Probe, is_candidate), most,
+                                  mix.high_ppl_share, mix.high_ppl_threshold)
+    if mix.medium_difficulty_share:
+        medium = listing.add(
+            probes, Probe, lambda probe: is_candidate(probe) and bool(medium_difficulty(probe)),
+            medium_difficulty)
+        first = select_high_perplexity(listing, medium, int(mix.medium_difficulty_share * most))
         high = np.concatenate(without_repeats(listing, [first, high]))[:most]
     counts["high_ppl"] = write_jsonl(folder / "high_ppl.jsonl", listing.records(high))
     return counts

@@ -20,7 +20,6 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
-import msgspec
 import numpy as np
 
 from dataloop.ablations.mixture import ablate
@@ -29,13 +28,14 @@ from dataloop.mixing.equation_5 import Mixture, Supply, is_used, mix_parts
 from dataloop.mixing.manifest import Manifest
 from dataloop.reporting.card import card_path, render_card
 from dataloop.verifying.auditing import refuted
-from dataloop.verifying.relabel import near_boundary
+from dataloop.verifying.relabel import select_high_perplexity
 from looptool.command import argument_parser, run_main
 from looptool.config import Config
 from looptool.config_file import ROOT, load_config
 from looptool.errors import InputError
 from looptool.fingerprints import IdSet
-from looptool.json_lines import encode_line, read_jsonl, read_some, write_atomic
+from looptool.json_lines import (
+    encode_line, read_jsonl, read_some, write_atomic, write_json)
 from looptool.records import ErrorSeed, Probe, Sample, Verdict
 from looptool.run_files import RoundFiles, RunFiles, round_files
 from looptool.sample_table import NO_ROWS, Listing
@@ -179,7 +179,7 @@ def round_supply(args: argparse.Namespace, config: Config,
         mastered = listing.add(paths["probes"], Probe, lambda probe: (
             check.probe(probe) and probe.matches and is_short and probe.sample.id not in wrong))
         check.all_found(listing.records(supply.high_ppl))
-        supply.mastered = near_boundary(listing, mastered)
+        supply.mastered = select_high_perplexity(listing, mastered)
     if config.mix.benchmarks:
         seen = benchmark_files(ROOT / place for place in config.mix.benchmarks)
         benchmark = Benchmark(seen)
@@ -213,8 +213,7 @@ def write_dataset(samples: Callable[[], Iterator[Sample]], manifest: Manifest, c
                 return False
         raise InputError(f"{output}: is there already and would change; use --fresh to replace it, "
                          "and then train its round anew")
-    write_atomic(output.with_suffix(".meta.json"),
-                 [msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"])
+    write_json(output.with_suffix(".meta.json"), manifest)
     write_atomic(card_path(output), [card.encode()])
     write_atomic(output, (encode_line(sample) for sample in samples()))
     return True

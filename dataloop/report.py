@@ -1,7 +1,7 @@
 """The report of a run: one table in the terminal, a page and a file of figures.
 
-in   every file of the run that exists (dataloop/reporting/files.py); at least round_1/dataset.jsonl
-out  the table on standard output, <run_dir>/report.html and <run_dir>/report.json
+In: every file of the run that exists (dataloop/reporting/files.py); at least round_1/dataset.jsonl.
+Out: the table on standard output, run_dir/report.html and run_dir/report.json.
 
 The page is one file that any browser opens. It has the figures, and a browser of all samples: each
 with its label and prediction side by side, the judges' votes, and what it was made from and became.
@@ -26,8 +26,6 @@ import shutil
 import sys
 from pathlib import Path
 
-import msgspec
-
 from dataloop.reporting.files import read_report
 from dataloop.reporting.page.render import render_page
 from dataloop.reporting.page.samples import collect_samples
@@ -35,7 +33,7 @@ from dataloop.reporting.skills import World
 from dataloop.reporting.table import TOTAL_WIDTH, in_brief, make_table, render_text
 from looptool.command import argument_parser, run_main
 from looptool.config_file import ROOT, load_config
-from looptool.json_lines import write_atomic
+from looptool.json_lines import write_atomic, write_json
 from looptool.records import Message, Sample
 from looptool.run_files import RoundFiles, RunFiles
 from looptool.terminal import has_colors
@@ -80,13 +78,12 @@ def main() -> None:
     static = run.with_name(f"{run.name}_static") if args.static else None
     made_by = command(args.config, args.overrides) + (" --static" if args.static else "")
     report = read_report(config, world, made_by, static)
-    rounds = [*report.rounds, *([report.next] if report.next else [])]
+    rounds = report.datasets
     samples = collect_samples([RoundFiles(config.run_dir, figures.number) for figures in rounds],
                               world and world.right)
     table = make_table(report)
     page = RunFiles(config).report
-    write_atomic(page.with_suffix(".json"),
-                 [msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n"])
+    write_json(page.with_suffix(".json"), report)
     write_atomic(page, [render_page(report, table, samples).encode()])
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else TOTAL_WIDTH
     print("\n".join(render_text(table if args.full else in_brief(table), has_colors(sys.stdout),

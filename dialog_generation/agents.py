@@ -53,23 +53,6 @@ class Abandoned(Exception):
     """The dialog has had too many bad turns; its text names the role and the last reason."""
 
 
-class Patience:
-    """How many bad turns a dialog may still have."""
-
-    def __init__(self, turns: int):
-        self.left = turns
-
-    def spend(self, role: str, fault: Unusable) -> None:
-        """Count one bad turn.
-
-        Raises:
-            Abandoned: it was one too many.
-        """
-        self.left -= 1
-        if self.left < 0:
-            raise Abandoned(f"{role}_{fault}")
-
-
 class Cast:
     """The agents of one dialog: its tools and date, a way to ask, what is left of its patience, and
     its world.
@@ -80,7 +63,7 @@ class Cast:
 
     def __init__(self, tools: list[Tool], date: str, ask: Ask, options: Dialogs, seed: str = ""):
         self.tools, self._ask, self._options = tools, ask, options
-        self._patience = Patience(options.max_bad_turns)
+        self._patience = options.max_bad_turns
         self._world = World(tools, date, seed)
         self._known = {
             "world": self._prompt("world", facts=json.dumps(self._world.facts, ensure_ascii=False))
@@ -128,7 +111,7 @@ class Cast:
                 try:
                     usable.append(read_turn(reply, names))
                 except Unusable as fault:
-                    self._patience.spend("assistant", fault)
+                    self._count_bad("assistant", fault)
             asked += wanted
             agreed = majority(usable)
             if agreed is not None:
@@ -177,8 +160,14 @@ class Cast:
                     raise Unusable("cut")
                 return read(reply.text)
             except Unusable as fault:
-                self._patience.spend(role, fault)
+                self._count_bad(role, fault)
         raise AssertionError("patience ends")
+
+    def _count_bad(self, role: str, fault: Unusable) -> None:
+        """Count one bad turn."""
+        self._patience -= 1
+        if self._patience < 0:
+            raise Abandoned(f"{role}_{fault}")
 
 
 def majority(turns: list[Message]) -> Message | None:

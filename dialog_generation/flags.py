@@ -44,8 +44,6 @@ def parse_arguments(description: str | None) -> argparse.Namespace:
     flag("--crawl_num", type=int, metavar="N", help="dialogs to generate (default: dialogs.count)")
     flag("--thread_num", type=int, metavar="N", help="calls in flight (default: teacher.in_flight)")
     flag("--try_num", type=int, metavar="N", help="tries a call (default: teacher.tries)")
-    flag("--print_num", type=int, metavar="N",
-         help="log the progress every N dialogs (default: a progress bar only)")
     flag("--tgt_turn_num_a", type=int, metavar="N",
          help="fewest messages of a dialog (default: dialogs.messages[0])")
     flag("--tgt_turn_num_b", type=int, metavar="N",

@@ -12,7 +12,8 @@ data_post_process   In: run_dir/dialogs.jsonl. Out: run_dir/verified_dialogs.jso
                     --processed_data_extreme_split also verified_dialogs_{short,medium,long}.jsonl:
                     up to 8, up to 20, more messages.
 
-The flags are those of the released code; without them everything comes from the config. A killed
+The flags are those of the released code, --print_num apart; without them everything comes from the
+config. A killed
 crawl goes on where it was; a dialog in which a call got no answer is tried again by the next run.
 
 Departures from the paper
@@ -42,13 +43,14 @@ from dialog_generation.flags import parse_arguments, with_flags
 from dialog_generation.needs import log_served
 from dialog_generation.orchestrator import play
 from dialog_generation.scene import GroupPool, Scene, ToolPool, draw_scene
-from dialog_generation.tool_making.files import read_tool_files, tool_files
+from dialog_generation.tool_making.files import read_tool_files
 from dialog_generation.tool_making.groups import read_groups
 from dialog_generation.verification import check_dialogs, write_verified
 from looptool.command import run_main
 from looptool.config import Config
 from looptool.config_file import load_config
 from looptool.errors import InputError
+from looptool.foreign.files import files_in
 from looptool.json_lines import read_jsonl, write_jsonl
 from looptool.models.client import Client
 from looptool.models.completion import Reply
@@ -58,7 +60,7 @@ from looptool.prompts.render import ChatMessage
 from looptool.records import Dialog, Tool
 from looptool.run_files import RunFiles
 from looptool.stages.llm_stage import Inputs, run_stage
-from looptool.stages.meta import StageMeta
+from looptool.stages.meta import StageMeta, refuse_imported
 from looptool.stages.workers import Outcome
 
 LENGTHS = {"short": (1, 8), "medium": (9, 20), "long": (21, 1_000_000)}
@@ -95,7 +97,7 @@ def read_pool(path: Path | None, files: RunFiles,
     if not pool.tools:
         raise InputError(
             f"{path}: holds no tool that can be read; synthesize_tools.py --tools says why of each")
-    return pool, tool_files(path)
+    return pool, files_in(path)
 
 
 def make_ask(client: Client, models: Sequence[str], sampling: Sampling, id: str, seed: int) -> Ask:
@@ -113,12 +115,10 @@ def make_ask(client: Client, models: Sequence[str], sampling: Sampling, id: str,
 
 
 async def crawl(config: Config, pool: ToolPool | GroupPool, sources: list[Path], output: Path, *,
-                thinking: bool | None = None, fresh: bool = False,
-                print_num: int | None = None) -> StageMeta:
+                thinking: bool | None = None, fresh: bool = False) -> StageMeta:
     """Generate dialogs.count dialogs over the tools of `pool`; see
     looptool.stages.llm_stage.run_stage."""
     dialogs, models = config.dialogs, config.teacher.models
-    progress = Progress(dialogs.count, print_num)
     sampling = Sampling(temperature=dialogs.temperature, thinking=thinking)
 
     def scenes() -> Iterator[tuple[str, Scene]]:
@@ -134,9 +134,7 @@ async def crawl(config: Config, pool: ToolPool | GroupPool, sources: list[Path],
                                          make_ask(client, models, sampling, scene.id, config.seed),
                                          dialogs, config.seed)
             except Abandoned as reason:
-                progress.add()
                 return Outcome([], f"abandoned_{reason}")
-            progress.add()
             return Outcome([dialog], end)
 
         settings = {**client.settings(*ROLES), "seed": config.seed, "models": models,
@@ -154,16 +152,6 @@ async def crawl(config: Config, pool: ToolPool | GroupPool, sources: list[Path],
                                later=RunFiles(config).made_from(output))
 
 
-class Progress:
-    """A line in the log after every `every` dialogs."""
-
-    def __init__(self, total: int, every: int | None):
-        self.total, self.every, self.done = total, every, 0
-
-    def add(self) -> None:
-        self.done += 1
-        if self.every and self.done % self.every == 0:
-            _log.info("dialogs: %d of %d in this run", self.done, self.total)
 
 
 def post_process(config: Config, dialogs: Path, output: Path, split: bool = False,
@@ -201,9 +189,10 @@ def main() -> None:
         post_process(config, dialog_file(args.raw_data_path or files.dialogs), output,
                      args.processed_data_extreme_split, args.fresh)
         return
+    refuse_imported(files.samples, files.conversations)  # said before any dialog is paid for
     pool, sources = read_pool(args.tools_path, files, args.group_tool)
     asyncio.run(crawl(config, pool, sources, files.dialogs, thinking=True if args.use_cot else None,
-                      fresh=args.fresh, print_num=args.print_num))
+                      fresh=args.fresh))
     log_served(files.dialogs)
     if args.raw_data_path:
         dialog_file(args.raw_data_path).parent.mkdir(parents=True, exist_ok=True)

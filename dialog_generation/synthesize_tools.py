@@ -2,27 +2,21 @@
 
 In: `--tools`, else dialogs.tools of the config: files or folders of tools, "catalogue" for the
 built-in list of the project, "backends" for the tools that are run by code (docs/backends.md),
-"none". The forms of tool_making/formats are recognised from the content: ToolBench, OpenAPI 3 and
-Swagger 2.0, MCP `tools/list`, the functions of OpenAI, Anthropic, Gemini, Bedrock, Cohere,
-LangChain and smolagents, xLAM style, plain JSON Schema; docs/tools.md has the list. `--tool-format`
-refuses any but the named one. `--synthesize N`, else dialogs.synthesized_tools: a model writes N
-tools more, each for one leaf path of the context tree and one of the constraint tree
-(tool_making/trees/*.yaml, made to be edited).
+"none". Their form is recognised from the content: ToolBench, OpenAPI 3 and Swagger 2.0, MCP
+`tools/list`, the functions of OpenAI, Anthropic, Gemini, Bedrock, Cohere, LangChain and smolagents,
+xLAM style, plain JSON Schema; docs/tools.md has the list. `--synthesize N`, else
+dialogs.synthesized_tools: a model writes N tools more, each for one leaf path of the context tree
+and one of the constraint tree (tool_making/trees/*.yaml, made to be edited).
 
 Out: run_dir/tools.jsonl, tools with distinct names, of two of one name the first; beside it, where
 a tool was refused, tools_refused.jsonl with the reason of each; and with N > 0
-designed_tools.jsonl, what was written for which paths, and tool_coverage.csv, for every leaf how
-often it was drawn, accepted, refused and why. A line of tools.jsonl and of tools_refused.jsonl:
-
-    {"name": "list_orders", "description": "...", "parameters": {"type": "object", ...}, "domain":
-    "shopping"}
-    {"place": "tools.jsonl:7", "code": "unreadable", "reason": "tool 'x': ...", "record": {...}}
+designed_tools.jsonl, what was written for which paths, or why nothing; docs/formats.md shows a line
+of each.
 """
 from __future__ import annotations
 
 import argparse
 import asyncio
-import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -30,26 +24,23 @@ from pathlib import Path
 import msgspec
 
 from dialog_generation.backends import backend_tools
-from dialog_generation.tool_making.coverage import coverage, coverage_lines, write_coverage
 from dialog_generation.tool_making.designer import Design, design_tools
 from dialog_generation.tool_making.dual_tree import CONSTRAINTS, CONTEXTS, Trees, read_trees
-from dialog_generation.tool_making.files import file_entries, import_tools, tool_files
-from dialog_generation.tool_making.formats import AUTO, FORMATS
+from dialog_generation.tool_making.files import file_entries, import_tools
 from dialog_generation.tool_making.formats.entry import Entry, PassedOver
 from looptool.command import argument_parser, run_main
 from looptool.config import Config
-from looptool.config_file import load_config
+from looptool.config_file import ROOT, load_config
+from looptool.foreign.files import files_in
 from looptool.json_lines import read_jsonl
-from looptool.records import Refused
 from looptool.run_files import RunFiles
 from looptool.simulation.world.catalogue import catalogue
 from looptool.stages.transform import run_transform
 
 BUILT_IN = {"catalogue": lambda: catalogue("train"), "backends": backend_tools, "none": lambda: []}
-_log = logging.getLogger(__name__)
 
 
-def find_entries(sources: Sequence[str], tool_format: str, designs: Sequence[Design],
+def find_entries(sources: Sequence[str], designs: Sequence[Design],
                  passed_over: PassedOver) -> Iterator[Entry]:
     """The tools of all sources and the designed ones before they are read.
 
@@ -64,10 +55,16 @@ def find_entries(sources: Sequence[str], tool_format: str, designs: Sequence[Des
             for index, tool in enumerate(BUILT_IN[source]()):
                 yield Entry(f"{source}[{index}]", msgspec.to_builtins(tool))
         else:
-            yield from file_entries(Path(source), tool_format, passed_over)
+            yield from file_entries(Path(source), passed_over)
     for design in designs:
         if design.tool:
             yield Entry(design.id, msgspec.to_builtins(design.tool))
+
+
+def configured_source(config: Config) -> str:
+    """dialogs.tools as `find_entries` takes it."""
+    source = config.dialogs.tools
+    return source if source in BUILT_IN else str(ROOT / source)
 
 
 def synthesize(config: Config, trees: Trees, args: argparse.Namespace, count: int) -> list[Design]:
@@ -78,24 +75,11 @@ def synthesize(config: Config, trees: Trees, args: argparse.Namespace, count: in
     return list(read_jsonl(output, Design))
 
 
-def report_coverage(designs: list[Design], refused: list[Refused], trees: Trees,
-                    path: Path) -> None:
-    """Write the table of the trees' leaves, and log it in short."""
-    later = {entry.place: entry.code for entry in refused}
-    table = coverage(((design, later.get(design.id, design.reason)) for design in designs), trees)
-    write_coverage(table, path)
-    for line in coverage_lines(table):
-        _log.info("%s", line)
-
-
 def parse_arguments() -> argparse.Namespace:
     parser = argument_parser(__doc__)
     parser.add_argument("--tools", nargs="+", metavar="SOURCE",
                         help="files or folders of tools, 'catalogue', 'backends', 'none' (default: "
                              "dialogs.tools)")
-    parser.add_argument("--tool-format", choices=[AUTO, *FORMATS], default=AUTO,
-                        help="the form of the tools; auto recognises it from the content of each "
-                             "(default: auto)")
     parser.add_argument("--synthesize", type=int, metavar="N",
                         help="tools that a model writes by the dual tree (default: "
                              "dialogs.synthesized_tools)")
@@ -116,21 +100,18 @@ def main() -> None:
     args = parse_arguments()
     config = load_config(args.config, args.overrides)
     files = RunFiles(config)
-    output, sources = args.output or files.tools, args.tools or [config.dialogs.tools]
+    output, sources = args.output or files.tools, args.tools or [configured_source(config)]
     count = config.dialogs.synthesized_tools if args.synthesize is None else args.synthesize
     read = [file for source in sources if source not in BUILT_IN
-            for file in tool_files(Path(source))]
+            for file in files_in(Path(source))]
     trees = read_trees(args.contexts, args.constraints)
     designs = synthesize(config, trees, args, count) if count > 0 else []
     counts, passed_over = Counter(), Counter()
-    entries = find_entries(sources, args.tool_format, designs, passed_over)
+    entries = find_entries(sources, designs, passed_over)
     tools, refused = import_tools(entries, counts, passed_over)
-    run_transform("tools", tools, output, counts,
-                  settings={"tools": sources, "tool_format": args.tool_format},
+    run_transform("tools", tools, output, counts, settings={"tools": sources},
                   sources=[*read, files.designed_tools] if designs else read, refused=refused,
                   passed_over=passed_over)
-    if designs:
-        report_coverage(designs, refused, trees, output.with_name("tool_coverage.csv"))
 
 
 if __name__ == "__main__":

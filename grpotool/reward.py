@@ -55,10 +55,9 @@ def compute_score(data_source: Any, solution_str: str, ground_truth: str, extra_
 
     Returns:
         The reason of a 0 is the first fault of looptool.calling.reply.Reply ("bad_json",
-        "unclosed", ...), else a code of
-        tool_match ("no_call", "wrong_name", "untagged_call", "empty", ...), "bad_label" or
-        "no_text"; "mismatch" where
-        only paper_compat finds a difference.
+        "unclosed", ...), else a code of tool_match ("no_call", "wrong_name", "untagged_call",
+        "empty", ...), "bad_label" or "no_text"; "mismatch" where only paper_compat finds a
+        difference.
 
     Raises:
         ValueError: the mode is unknown.

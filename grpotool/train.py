@@ -17,7 +17,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import IO
 
@@ -32,15 +31,14 @@ from looptool.config import Config
 from looptool.config_file import load_config
 from looptool.errors import InputError
 from looptool.ids import content_id
-from looptool.json_lines import write_atomic
+from looptool.json_lines import write_json
 from looptool.models.checkpoint import count_parameters
 from looptool.run_files import RoundFiles, check_made, first_policy, round_files
-from looptool.stages.meta import (
-    Header, StageMeta, make_header, meta_path, read_meta, refuse_changes)
+from looptool.stages.meta import Header, make_header, read_meta, refuse_changes, write_meta
 
 _log = logging.getLogger(__name__)
 MACHINE = ("profile", "preset", "save_every", "test_every", "gpus_per_node", "nodes",
-           "tensor_parallel", "gpu_memory_share", "optimizer_offload", "rollout_engine",
+           "tensor_parallel", "gpu_memory_utilization", "optimizer_offload", "rollout_engine",
            "attention", "trackers", "test_share", "cold_start")
 """Keys of the config's train section that do not change what is learnt, or have done their work
 before: in json2parquet, in the policy to start from."""
@@ -167,12 +165,8 @@ def export(files: RoundFiles, ready: Path, model: str, steps: int, header: Heade
     count_parameters(ready)
     if end_token(ready) is None and Path(model).is_dir():
         shutil.copy(Path(model) / "generation_config.json", ready)
-    rows = count_rows(files.train_parquet)
-    meta = StageMeta(**msgspec.structs.asdict(header), version=version("looptool"), inputs=rows,
-                     counts={"steps": steps}, failed=0, failures={}, records=1, usage={},
-                     seconds=round(seconds, 1))
-    write_atomic(meta_path(files.policy),
-                 [msgspec.json.format(msgspec.json.encode(meta), indent=2) + b"\n"])
+    write_meta(files.policy, header, inputs=count_rows(files.train_parquet),
+               counts={"steps": steps}, records=1, seconds=seconds)
     ready.rename(files.policy)
     shutil.rmtree(checkpoints(files))
 
@@ -197,7 +191,7 @@ def begin(files: RoundFiles, header: Header) -> None:
     if inputs.exists():
         refuse_changes(msgspec.json.decode(inputs.read_bytes(), type=Header), header, files.policy)
     else:
-        write_atomic(inputs, [msgspec.json.format(msgspec.json.encode(header), indent=2) + b"\n"])
+        write_json(inputs, header)
 
 
 def forget(files: RoundFiles) -> None:

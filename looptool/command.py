@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import argparse
+import ctypes
 import logging
 import os
 import signal
@@ -14,6 +15,8 @@ from looptool.errors import InputError, StageFailed
 from looptool.terminal import log_to_terminal
 
 _log = logging.getLogger(__name__)
+_SIGNAL_WITH_PARENT = 1
+"""PR_SET_PDEATHSIG of Linux's prctl."""
 
 
 class ArgumentParser(argparse.ArgumentParser):
@@ -44,6 +47,11 @@ def end_on_sigterm() -> None:
     """SIGTERM ends this process as Ctrl-C does, so that what it has started is ended on the way
     out; exit code 143."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+
+
+def end_with_parent(sign: signal.Signals = signal.SIGTERM) -> None:
+    """In a child: get this signal when the parent is killed, so that nothing goes on unseen."""
+    ctypes.CDLL(None).prctl(_SIGNAL_WITH_PARENT, sign)
 
 
 def run_main(main: Callable[[], None]) -> None:

@@ -51,7 +51,7 @@ class MaxTokens(Section):
     """The most tokens of one reply, thinking included, by role; 0 leaves it to the server, whose
     context is then the end.
 
-    Far above what a role needs: it is a reply that repeats itself without end that they stop.
+    High on purpose: they only stop endless replies.
     """
 
     planner: Count = 8192
@@ -75,17 +75,18 @@ class Teacher(Section, kw_only=True):
     """Drawn per call while dialogs are generated; the first one serves every other role."""
     judges: list[str] = []
     """Models that vote on labels, all with the same weight; default: the first of `models`. The
-    first one checks what expansion and dialogs bring."""
+    first one checks what expansion and dialogs bring. docs/teacher.md says how to add one."""
     in_flight: AtLeastOne = 64
+    """Requests to all servers together."""
     timeout_seconds: Positive = 600
     tries: AtLeastOne = 5
-    """Tries for one call, transient errors only; one that takes all of timeout_seconds is tried
-    once more."""
+    """Tries for one call, the first one included, after transient errors only; one that takes all
+    of timeout_seconds is tried once more."""
     max_tokens: MaxTokens = msgspec.field(default_factory=MaxTokens)
     structured: Literal["auto", "on", "off"] = "auto"
-    """Ask for JSON by a schema (response_format) wherever a reply is JSON: "auto" from servers that
-    keep to it, of which each is asked once; "on" refuses others. The assistant always writes free
-    text, as the student must."""
+    """Ask for JSON by a schema (response_format) wherever a reply is JSON. With "auto" each server
+    is tested once, and gets schemas if it complies; "on" stops with an error if it does not. The
+    assistant always writes free text, as the student must."""
     dollars_per_million_prompt_tokens: Amount = 0
     dollars_per_million_completion_tokens: Amount = 0
 
@@ -123,9 +124,6 @@ class Simulation(Section):
     do."""
     judge_error: Share = 0.1
     """Share of judgements with another verdict than the true one."""
-    judge_stubborn: Share = 0.0
-    """Share of these errors that a judge makes again in every vote on a sample, in either order;
-    another judge does not."""
     judge_first_bias: Share = 0.1
     """Share of judgements that prefer whatever candidate stands first."""
     generator_error: Share = 0.1
@@ -147,12 +145,14 @@ class Dialogs(Section):
 
     tools: str = "catalogue"
     """Where 01_synthesize_tools.sh takes tools from: "catalogue" (the built-in one), "backends"
-    (those that code runs), "none", or a file or folder of tools."""
+    (those that code runs), "none", or a file or folder of tools, relative to the repository."""
     synthesized_tools: Count = 0
     """Tools that a model writes by the dual tree, on top of them."""
     count: AtLeastOne = 1000
     tools_per_dialog: tuple[AtLeastOne, AtLeastOne] = (20, 30)
+    """Drawn between these two; all tools, where there are fewer."""
     messages: tuple[AtLeastOne, AtLeastOne] = (20, 36)
+    """Messages of a dialog, drawn between these two."""
     plan: bool = True
     """Let a planner outline each dialog; else its needs are improvised."""
     chat: bool = True
@@ -169,8 +169,8 @@ class Dialogs(Section):
     """Tiers of verification that a dialog must pass to become seed samples; with "none" only the
     rules on each sample hold, so that wrong labels are left for the loop to find."""
     text_share: Share = 0.15
-    """At most this share of the samples has a plain-text label; the paper speaks of call steps
-    only."""
+    """At most this share of the samples has a label without a call, in words; the paper speaks of
+    call steps only."""
 
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -204,6 +204,8 @@ class Train(Section):
 
     profile: Literal["cpu", "gpu"] = "gpu"
     preset: Literal["paper", "released_8b", "released_32b"] = "paper"
+    """Whose settings hold where the config has none of its own: the paper's Table 6, or those of
+    the released scripts."""
     batch_size: AtLeastOne = 128
     """Prompts a step."""
     mini_batch_size: AtLeastOne = 128
@@ -217,18 +219,23 @@ class Train(Section):
     save_every: Count = 0
     """Steps between two checkpoints; 0 is 20 steps on GPUs, 4 on a CPU."""
     test_every: Count = 0
-    """Steps between two tests on the split-off rows; 0 is an epoch on GPUs, never on a CPU."""
+    """Steps between two validations, on the rows of test.parquet; 0 is an epoch on GPUs, never on
+    a CPU."""
     clip_low: Share = 0.2
     clip_high: Positive = 0.28
     temperature: Amount = 1.0
     test_share: Share = 0.02
+    """Share of D_j that is kept for validation."""
     reward: Literal["strict", "paper_compat"] = "strict"
-    """"paper_compat" is the comparison of the released code."""
+    """"strict" is ToolMatch of section 4.1, "paper_compat" the comparison of the released code;
+    docs/data_loop.md says what a match is in each."""
     gpus_per_node: AtLeastOne = 8
     nodes: AtLeastOne = 1
     tensor_parallel: AtLeastOne = 1
-    """GPUs of one vLLM engine; there are as many engines as fit, each with 256 places."""
-    gpu_memory_share: Share = 0.7
+    """GPUs of one vLLM engine; there are as many engines as fit, each writing up to 256 replies at
+    once."""
+    gpu_memory_utilization: Share = 0.7
+    """vLLM's part of each GPU's memory."""
     optimizer_offload: bool = True
     """On GPUs: keep Adam's moments in the machine's memory between updates. They are 8 bytes a
     parameter, shared by all GPUs; 8 GPUs of 80 GB have room for those of an 8B model."""
@@ -274,14 +281,13 @@ class Probing(Section):
     """For engine "ray", as all below: how many engines; 0 is as many as the cluster's GPUs hold."""
     tensor_parallel: Count = 0
     """GPUs of an engine, all in one node; 0 is train.tensor_parallel."""
-    gpu_memory_share: Share = 0.9
+    gpu_memory_utilization: Share = 0.9
     """Part of each GPU's memory; nothing else runs there while probing."""
 
 
 VERIFY_PRESETS: dict[str, dict[str, Any]] = {
     "both_orders": {},
-    "paper": {"both_orders": False, "votes_per_order": 1, "confirming_votes": 0,
-              "rules_first": False}}
+    "paper": {"both_orders": False, "votes_per_order": 1, "confirming_votes": 0}}
 """What each preset sets otherwise than the defaults of Verify; a config's own keys win."""
 
 
@@ -301,9 +307,6 @@ class Verify(Section):
     confirming_votes: Count = 2
     """Further votes of every judge in each order where the label is about to be replaced; all votes
     then count."""
-    rules_first: bool = False
-    """A candidate that cannot be read or breaks its tool's schema loses to one that does neither,
-    without a judge."""
     temperature: Amount = 0.6
     audit_mastered: Share = 0.0
     """Beyond the paper: this share of the mastered samples is judged too, those of high perplexity
@@ -337,23 +340,23 @@ class Expand(Section):
 class Mix(Section):
     """Equation 5: D_{j+1} = D_ES + D_EE + D_HPPL + D_Seed-new. The defaults are Table 3."""
 
-    beyond_paper = ("middling_share",)
+    beyond_paper = ("medium_difficulty_share",)
 
     size: AtLeastOne = 18304
     """Samples of every D_j."""
     seed_new: Part = 5632
     """New seed samples in D_2; halved in every later round, if it is no list."""
     high_ppl: Part = msgspec.field(default_factory=lambda: [4187, 4036, 4996])
-    """High-perplexity samples."""
+    """High-perplexity samples. 06_verify.sh chooses them, by this key and the next ones of that
+    name, so after a change run it again, then 08."""
     error_seeds: Part = msgspec.field(default_factory=lambda: [1919, 3386, 3731])
-    """Error seeds where there are more than room; what was made of them (EE) takes the rest of
-    it."""
+    """Cap on error seeds when space is short; expanded samples (EE) fill the rest."""
     high_ppl_share: Share = 1.0
     """At most this share of the mastered samples counts as high-perplexity ones, "top 25%" being
     0.25."""
     high_ppl_threshold: Amount = 0.0
     """And none with a lower perplexity."""
-    middling_share: Share = 0.0
+    medium_difficulty_share: Share = 0.0
     """Beyond the paper: up to this share of the high-perplexity samples are those whose pass rate
     over probe.samples replies is nearest to one half."""
     benchmarks: list[str] = []

@@ -75,35 +75,20 @@ def read_jsonl(path: Path | str, record_type: type[R]) -> Iterator[R]:
         InputError: the file is absent or empty, or a line does not hold such a record; names file,
             line and field.
     """
-    path, empty = Path(path), True
+    path, decode, number = Path(path), decoder(record_type), 0
     try:
         with path.open("rb") as file:
-            for record in decode_lines(path, file, record_type):
-                empty = False
-                yield record
+            for number, line in enumerate(file, 1):
+                yield decode(line)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); run the step that writes it "
                          "first") from None
-    if empty:
-        raise InputError(f"{path}: is empty; run the step that writes it again")
-
-
-def decode_lines(path: Path, lines: Iterable[bytes], record_type: type[R],
-                 first: int = 1) -> Iterator[R]:
-    """The records of lines of a file, of which the first is line `first`.
-
-    Raises:
-        InputError: a line does not hold such a record; names file, line and field.
-    """
-    decode = decoder(record_type)
-    number = first - 1
-    try:
-        for number, line in enumerate(lines, first):
-            yield decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}:{number}: not a valid {record_type.__name__} record: {error}; "
                          "mend or remove the line, or run the step that writes this file "
                          "again") from None
+    if not number:
+        raise InputError(f"{path}: is empty; run the step that writes it again")
 
 
 def write_atomic(path: Path | str, chunks: Iterable[bytes]) -> None:
@@ -128,6 +113,11 @@ def write_atomic(path: Path | str, chunks: Iterable[bytes]) -> None:
     finally:
         # still there only where the write did not come to its end
         Path(temporary).unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write one value as a whole file for people to read, atomically."""
+    write_atomic(path, [msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"])
 
 
 def write_jsonl(path: Path | str, records: Iterable[Any]) -> int:

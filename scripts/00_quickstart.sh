@@ -20,6 +20,7 @@ fi
 cat << 'NEXT'
 
 try next
+  source .venv/bin/activate                      first, in each new shell
   bash scripts/00_quickstart.sh --static         training on D_1 alone, beside the loop (5 minutes)
   bash scripts/run_loop.sh --tools FILE --set run_dir=runs/mine      the same with your own tools
   python examples/loop_minimal.py                the whole method in 200 lines (a minute)

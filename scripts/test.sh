@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes .venv from requirements.txt, and .venv-bfcl for the tests of the evaluation, and runs the
-# tests. Flags go to pytest:
+# tests, two at a time. Flags go to pytest:
 #   bash scripts/test.sh -m "not slow"
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
@@ -8,4 +8,4 @@ use_looptool
 (use_bfcl v3)
 
 cd "$root"
-python -m pytest -q "$@"
+python -m pytest -q -n 2 --dist worksteal "$@"

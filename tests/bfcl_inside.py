@@ -1,12 +1,10 @@
 """What must run where bfcl-eval is: tests/test_bfcl.py calls it with the Python of .venv-bfcl; the
 last line is JSON.
 
-    python tests/bfcl_inside.py prompts FOLDER    what reaches the model, of the tasks where
-        something could be lost
-    python tests/bfcl_inside.py table FOLDER      the official tables of the score files in FOLDER
-    python tests/bfcl_inside.py code FOLDER       calls that only Python would understand
-    python tests/bfcl_inside.py match FOLDER N    ToolMatch beside the official checker, see
-        bfcl_differential.py
+    prompts FOLDER    what reaches the model, of the tasks where something could be lost
+    table FOLDER      the official tables of the score files in FOLDER
+    code FOLDER       calls that only Python would understand
+    match FOLDER N    ToolMatch beside the official checker, see bfcl_differential.py
 """
 from __future__ import annotations
 

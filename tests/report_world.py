@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from dataloop.mixing.manifest import Manifest
 from dataloop.reporting.files import read_report
 from dataloop.reporting.page.render import render_page
 from dataloop.reporting.page.samples import SampleData, collect_samples
@@ -14,7 +15,7 @@ from dataloop.reporting.table import make_table
 from looptool.config import Config
 from looptool.config_file import ROOT, load_config
 from looptool.ids import sample_id
-from looptool.json_lines import write_jsonl
+from looptool.json_lines import write_json, write_jsonl
 from looptool.models.completion import Usage
 from looptool.records import (
     Call, ErrorSeed, LabelChange, Message, Probe, Sample, Tool, Verdict, Vote)
@@ -128,8 +129,9 @@ def small_run(tmp_path: Path) -> Config:
     explain(start.heldout_probes, "probe", 0.5)
     write_jsonl(first.next().dataset, [msgspec.structs.replace(D1[0], origin="high_ppl"),
                                        *expanded, sample("new")])
-    (first.next().folder / "dataset.meta.json").write_text(json.dumps(
-        {"round": 2, "notes": [f"fewer seeds {HOSTILE}"], "left_out": {"duplicate": 7}}))
+    manifest = Manifest(round=2, size=0, counts={}, left_out={"duplicate": 7},
+                        notes=[f"fewer seeds {HOSTILE}"], seed=0, mix={}, sources={}, checkpoint={})
+    write_json(first.next().folder / "dataset.meta.json", manifest)
     return config(tmp_path)
 
 

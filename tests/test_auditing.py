@@ -1,5 +1,5 @@
 """Options that reach labels the policy has learnt: audits of matches, refinement by majority,
-middling pass rates."""
+medium pass rates."""
 from __future__ import annotations
 
 import asyncio
@@ -13,7 +13,7 @@ from loop_world import is_right, loop_config, probed, says, task, weather, world
 from dataloop.judgement_label_verification import verify_probes, write_consequences
 from dataloop.next_round import parse_arguments, round_supply
 from dataloop.verifying.auditing import (
-    audited, challenged, majorities, majority, middle, refined, without_preference)
+    audited, challenged, majorities, majority, medium_difficulty, refined, without_preference)
 from dataloop.verifying.relabel import error_seeds
 from looptool.config import Mix, Simulation, Verify
 from looptool.json_lines import read_some, write_jsonl
@@ -86,8 +86,8 @@ def test_a_label_gives_way_to_a_majority_that_is_stable_over_two_probes():
     (((RIGHT, 2, "match"), (WRONG, 2, "wrong_value")), 0.5),
     (((RIGHT, 3, "match"), (WRONG, 1, "wrong_value")), 0.25), (((RIGHT, 4, "match"),), 0.0),
     (((WRONG, 4, "wrong_value"),), 0.0), ((), 0.0)])
-def test_a_middling_pass_rate_is_near_one_half(draws, expected):
-    assert middle(drawn(*draws)) == expected
+def test_a_medium_pass_rate_is_near_one_half(draws, expected):
+    assert medium_difficulty(drawn(*draws)) == expected
 
 
 JUST = Simulation(judge_error=0, judge_first_bias=0, malformed=0)
@@ -183,13 +183,13 @@ def test_refinement_replaces_labels_without_a_judge(tmp_path):
     assert not verdicts  # there is no earlier probe
 
 
-def test_samples_of_middling_pass_rate_take_their_share_of_the_high_perplexity_ones(tmp_path):
+def test_samples_of_medium_pass_rate_take_their_share_of_the_high_perplexity_ones(tmp_path):
     rates = {"Rome": 0, "Oslo": 1, "Bern": 2, "Ulm": 3, "Riga": 4}
     probes = [drawn((says("", weather(city)), passed, "match"), (says(""), 4 - passed, "no_call"),
                     city=city, prediction=says("", weather(city)), perplexity=1 + place / 10)
               for place, (city, passed) in enumerate(rates.items())]
     for share, cities in ((0.0, ["Riga", "Ulm"]), (0.5, ["Bern", "Riga"]), (1.0, ["Bern", "Ulm"])):
         *_, high = judged_round(tmp_path / str(share), probes,
-                                mix=Mix(size=40, high_ppl=2, middling_share=share))
+                                mix=Mix(size=40, high_ppl=2, medium_difficulty_share=share))
         found = [probe.sample.label.calls[0].arguments["city"] for probe in high]
         assert found[0] == cities[0] and set(found) <= {*cities, "Oslo"} and len(found) == 2

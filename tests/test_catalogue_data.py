@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from datetime import date
-from functools import lru_cache
+from functools import cache
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -42,12 +42,12 @@ def load(path: Path) -> Any:
     return yaml.load(path.read_text(encoding="utf-8"), LOADER)
 
 
-@lru_cache(maxsize=None)
+@cache
 def domains(split: str) -> list[dict[str, Any]]:
     return [load(path) for path in sorted((SIMULATION / "catalogue" / split).glob("*.yaml"))]
 
 
-@lru_cache(maxsize=None)
+@cache
 def values() -> dict[str, dict[str, dict[str, Any]]]:
     return load(SIMULATION / "values.yaml")
 

@@ -69,13 +69,6 @@ def test_flags_out_of_range_are_refused(tmp_path, monkeypatch, flags, message):
     assert message in str(error.value) and not (tmp_path / "dialogs.jsonl").exists()
 
 
-def test_progress_is_logged_every_so_many_dialogs(tmp_path, monkeypatch, caplog):
-    caplog.set_level("INFO")
-    crawl_by_flags(monkeypatch, tmp_path, "--print_num", 2)
-    assert [line for line in caplog.messages if "in this run" in line] == [
-        "dialogs: 2 of 4 in this run", "dialogs: 4 of 4 in this run"]
-
-
 def test_dialogs_without_chat(tmp_path, monkeypatch):
     ask = Scripted(planner=[plan(BOTH_NEED, CHAT), plan(BOTH_NEED)])
     cast = Cast(TOOLS, "unknown", ask, Dialogs(chat=False))

@@ -442,7 +442,7 @@ def test_bad_tool_lists(tmp_path, monkeypatch, content, message):
 
 
 def test_a_folder_without_tools_is_named(tmp_path):
-    with pytest.raises(InputError, match="holds no .json"):
+    with pytest.raises(InputError, match="holds no file with records"):
         run.read_pool(tmp_path, RunFiles(small_config(tmp_path)))
     (tmp_path / "x.json").write_text("[3]")
     with pytest.raises(InputError, match="holds no tool that can be read"):
@@ -470,6 +470,13 @@ def test_tools_script(tmp_path, monkeypatch):
     check_golden(tmp_path / "a" / "tools_refused.jsonl", "tools_refused.jsonl")
     counts = json.loads((tmp_path / "a" / "tools.jsonl.meta.json").read_text())["counts"]
     assert counts == {"imported": 1, "unreadable": 1}
+
+
+def test_configured_tools_are_relative_to_the_repository(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    script(monkeypatch, synthesize_tools, tmp_path / "a", "--set",
+           "dialogs.tools=tests/golden/tools.jsonl")
+    check_golden(tmp_path / "a" / "tools.jsonl", "tools.jsonl")
 
 
 # Whole crawls of the simulated world
@@ -574,32 +581,6 @@ def test_conversations_golden(tmp_path):
     check_golden(tmp_path / "conversations.jsonl", "conversations.jsonl")
 
 
-def test_conversations_in_the_released_form(tmp_path):
-    asked = Message(role="assistant",
-                    calls=[call("getMenu", restaurant="A"), call("getMenu", restaurant="B")],
-                    reasoning="Both.")
-    dialog = Dialog(id="d", tools=TOOLS, date="2024-05-01", plan=[THANKS], messages=[
-        Message(role="user", content="Menus?"), asked, Message(role="tool", content="{}"),
-        Message(role="tool", content="[]"), Message(role="assistant", content="Here.")])
-    masked = msgspec.structs.replace(dialog, id="e", messages=[
-        *dialog.messages[:-1], msgspec.structs.replace(dialog.messages[-1], suspect=True)])
-    write_jsonl(tmp_path / "in.jsonl", [dialog, masked])
-    for keep, thought in ((False, ""), (True, "<think>\nBoth.\n</think>\n\n")):
-        meta = trans2conversation.convert(tmp_path / "in.jsonl", tmp_path / "out.jsonl", "release",
-                                          keep)
-        assert meta.counts == {"converted": 1, "masked_turn": 1}
-        made = json.loads((tmp_path / "out.jsonl").read_text())
-        calls_text = ('[{"name": "getMenu", "arguments": {"restaurant": "A"}}, {"name": "getMenu", '
-                      '"arguments": {"restaurant": "B"}}]')
-        assert made["conversations"] == [
-            {"from": "user", "value": "Menus?"},
-            {"from": "assistant", "value": thought + calls_text},
-            {"from": "tool", "value": ["{}", "[]"]}, {"from": "assistant", "value": "Here."}]
-        assert (made["date"], made["user_turns"],
-                made["plan"]) == ("2024-05-01", 1, [msgspec.to_builtins(THANKS)])
-        assert [tool["name"] for tool in made["tools"]] == [tool.name for tool in TOOLS]
-
-
 def test_reasoning_is_kept_on_request(crawled, tmp_path):
     trans2conversation.convert(crawled, tmp_path / "out.jsonl", keep_reasoning=True)
     dialogs = list(read_jsonl(crawled, Dialog))
@@ -620,6 +601,6 @@ def test_conversations_keep_every_message(crawled, tmp_path):
 @pytest.mark.parametrize("language", ["en", "zh"])
 @pytest.mark.parametrize("name", ["planner", "user", "assistant", "assistant_native", "tool"])
 def test_what_all_dialogs_share_stands_first_in_a_prompt(name, language):
-    """A server with a prefix cache computes it once; see benchmarks/prefix_cost.py."""
+    """A server with a prefix cache computes it once."""
     text = prompt_file(name, language).read_text(encoding="utf-8")
     assert text.index("{{") > 0.8 * len(text)

@@ -15,8 +15,7 @@ from loop_world import world
 
 from dataloop import (
     error_data_expansion, greedy_capability_prob, judgement_label_verification, next_round)
-from dataloop.probing.in_process import probe_in_batches
-from dataloop.probing.job import Generation
+from dataloop.probing.job import Generation, Job, make_probe
 from dialog_generation import run as dialogs, synthesize_tools, trans2conversation
 from grpotool.dataset.utils import (
     conversation_transform_grpo_qwen as transform, filter_grpo_sample as seed_filter)
@@ -27,7 +26,9 @@ from looptool.models.client import Client
 from looptool.models.completion import CallFailed
 from looptool.records import Sample
 from looptool.run_files import RoundFiles
-from looptool.stages.meta import read_meta
+from looptool.stages.llm_stage import Inputs, run_stage
+from looptool.stages.meta import StageMeta, read_meta
+from looptool.stages.workers import Outcome
 
 SIZES = ("simulation.label_noise=0", "simulation.judge_error=0", "dialogs.count=12",
          "dialogs.synthesized_tools=4", "dialogs.verify=both", "mix.size=20", "mix.seed_new=6",
@@ -39,28 +40,6 @@ ROUND = tuple((module, "--round", "1") for module in (
     greedy_capability_prob, judgement_label_verification, error_data_expansion, next_round))
 PROBES = {probe.sample.id: probe for probe in world(30)}
 Play = Callable[[tuple[ModuleType, ...]], list[str]]
-
-
-class Policy:
-    """Answers as the probes of the simulated world; the first sample that it is shown gets no
-    answer while it is down."""
-
-    down: set[str] = set()
-
-    def __init__(self):
-        self._known: list[str] = []
-
-    def encode(self, sample: Sample) -> list[int]:
-        if "policy" in self.down:
-            self.down.remove("policy")
-            raise CallFailed("down")
-        self._known.append(sample.id)
-        return [len(self._known) - 1]
-
-    def generate(self, prompts: list[list[int]]) -> list[Generation]:
-        probes = (PROBES[self._known[prompt]] for (prompt,) in prompts)
-        return [Generation(probe.text, probe.perplexity, probe.tokens, probe.finish)
-                for probe in probes]
 
 
 @pytest.fixture
@@ -76,9 +55,22 @@ def down(monkeypatch: pytest.MonkeyPatch) -> set[str]:
         return await ask(self, role, *args, **kwargs)
 
     monkeypatch.setattr(Client, "ask", asked)
-    monkeypatch.setattr(Policy, "down", roles)
-    monkeypatch.setattr(greedy_capability_prob, "probe_in_batches",
-                        lambda job, _: probe_in_batches(job, Policy))
+
+    async def probe(job: Job, _: object) -> StageMeta:
+        """As by servers, one sample after the other, with the probes of the simulated world."""
+        async def work(sample: Sample) -> Outcome:
+            if "policy" in roles:
+                roles.remove("policy")
+                raise CallFailed("down")
+            known = PROBES[sample.id]
+            made = make_probe(sample, Generation(known.text, known.perplexity, known.tokens,
+                                                 known.finish))
+            return Outcome([made], made.reason)
+
+        inputs = Inputs(lambda: ((sample.id, sample) for sample in job.read()))
+        return await run_stage(inputs=inputs, work=work, **job.stage)
+
+    monkeypatch.setattr(greedy_capability_prob, "probe_in_batches", probe)
     return roles
 
 

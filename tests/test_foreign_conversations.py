@@ -13,7 +13,6 @@ import pyarrow.parquet as pq
 import pytest
 from test_make_samples import config, fits
 
-from dialog_generation.trans2conversation import release_form
 from grpotool.dataset.foreign_records import read_record
 from grpotool.dataset.text_calls import read_assistant_text, read_call
 from grpotool.dataset.utils.conversation_transform_grpo_qwen import transform
@@ -314,12 +313,28 @@ def test_the_samples_of_the_release_are_samples():
         read_record(raw | {"input": "a<|im_end|>b<|im_start|>user\nc"}, Counter())
 
 
-def test_what_this_project_writes_is_read_back_in_both_forms():
+def released(dialog: Dialog) -> dict[str, Any]:
+    """A dialog as the released trans2conversation.py writes it."""
+    turns: list[dict[str, Any]] = []
+    for message in dialog.messages:
+        calls = [{"name": call.name, "arguments": call.arguments} for call in message.calls]
+        if message.role == "tool" and turns[-1]["from"] == "tool":
+            turns[-1]["value"].append(message.content)
+        else:
+            value = json.dumps(calls) if calls else message.content
+            turns.append({"from": message.role,
+                          "value": [value] if message.role == "tool" else value})
+    return {"tools": [{"name": tool.name, "description": tool.description,
+                       "parameters": tool.parameters} for tool in dialog.tools],
+            "conversations": turns, "date": dialog.date, "plan": []}
+
+
+def test_what_this_project_writes_is_read_back_and_the_released_form_too():
     messages = [*WHOLE, user("Both?"), *TWO[1:], says("Well.")]
     dialog = Dialog(id="d1", tools=[*read_tools(Conversation(tools=TOOLS, messages=[]))],
                     date="2024-05-01", plan=[],
                     messages=messages)
-    for written in (from_dialog(dialog), release_form(dialog, keep_reasoning=False)):
+    for written in (from_dialog(dialog), released(dialog)):
         raw = msgspec.json.decode(msgspec.json.encode(written))
         record = read_record(raw, Counter())
         assert (read_messages(record), read_tools(record), record.date) == (messages, dialog.tools,

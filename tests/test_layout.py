@@ -5,7 +5,7 @@ import ast
 import re
 import subprocess
 from collections import Counter
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -41,7 +41,7 @@ LINES_OF_A_FUNCTION = 70
 COLUMNS = 100
 
 
-@lru_cache(maxsize=None)
+@cache
 def syntax(name: str) -> ast.Module:
     return ast.parse((ROOT / name).read_text(encoding="utf-8"))
 
@@ -55,7 +55,7 @@ def path_of(module: str) -> str:
 KNOWN = frozenset(CODE)
 
 
-@lru_cache(maxsize=None)
+@cache
 def imports(name: str) -> tuple[str, ...]:
     """The files of ours that a file imports, wherever in it."""
     found = []

@@ -62,14 +62,12 @@ def test_reply_is_read_from_text_and_from_fields(body, expected):
         expected, prompt_tokens=7, completion_tokens=3)
 
 
-def test_reply_holds_tool_calls_and_logprobs():
+def test_reply_holds_tool_calls():
     body = completion(None, "tool_calls", tool_calls=[
         {"id": "1", "type": "function", "function": {"name": "find", "arguments": '{"x": 1}'}}])
-    body["choices"][0]["logprobs"] = {
-        "content": [{"token": "a", "logprob": -0.5}, {"token": "b", "logprob": -1.0}]}
     reply = read_completion(msgspec.json.encode(body))
     assert [(call.name, call.arguments) for call in reply.tool_calls] == [("find", '{"x": 1}')]
-    assert reply.logprobs == [-0.5, -1.0] and reply.finish == "tool_calls"
+    assert reply.finish == "tool_calls"
 
 
 def test_answer_without_content_is_no_answer():
@@ -78,15 +76,15 @@ def test_answer_without_content_is_no_answer():
 
 
 def test_request_holds_the_sampling(tmp_path):
-    sampling = Sampling(temperature=1.0, top_p=0.9, presence_penalty=1.2, max_tokens=8, stop=["x"],
-                        logprobs=True, thinking=False, extra={"top_k": -1})
+    sampling = Sampling(temperature=1.0, top_p=0.9, presence_penalty=1.2, max_tokens=8,
+                        thinking=False, extra={"top_k": -1})
     with LocalServer() as server:
         with_client(tmp_path, client_config(server.url), lambda client: client.ask(
             "judge", user("q"), sampling, draw=3,
             tools=[{"type": "function", "function": {"name": "f"}}]))
     assert server.payloads == [{
         "model": "m", "messages": user("q"), "temperature": 1.0, "top_p": 0.9,
-        "presence_penalty": 1.2, "max_tokens": 8, "stop": ["x"], "logprobs": True,
+        "presence_penalty": 1.2, "max_tokens": 8,
         "chat_template_kwargs": {"enable_thinking": False}, "top_k": -1, "seed": 3,
         "tools": [{"type": "function", "function": {"name": "f"}}]}]
 

@@ -13,6 +13,7 @@ import pytest
 from golden_files import FOLDER, check_golden
 from scripted import MENU, TOOLS, call
 
+from dialog_generation import run
 from grpotool.dataset.steps import loses_values, samples_of, step_kind
 from grpotool.dataset.utils import conversation_transform_grpo_qwen, filter_grpo_sample
 from grpotool.dataset.utils.conversation_transform_grpo_qwen import (
@@ -26,8 +27,6 @@ from looptool.foreign.conversations import Conversation, read_messages
 from looptool.foreign.files import read_foreign
 from looptool.ids import sample_id
 from looptool.json_lines import read_jsonl, write_jsonl
-from looptool.machine import parallel
-from looptool.machine.parallel import ONE, Workers
 from looptool.prompts.length import StudentFits
 from looptool.prompts.render import ChatMessage, render_sample
 from looptool.records import Message, Refused, Sample
@@ -191,36 +190,6 @@ def test_texts_keep_to_their_share(share):
     assert maker.counts["text"] == texts and texts + maker.counts["text_left_out"] == 150
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("workers", [Workers(2), Workers(ray=True)], ids=["cores", "ray"])
-def test_workers_write_the_same_bytes(tmp_path, monkeypatch, workers):
-    monkeypatch.setattr(parallel, "LINES", 7)
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))  # where the workers find `fits`
-    source, options = tmp_path / "conversations.jsonl", config(max_prompt_tokens=2500)
-    write_jsonl(source,
-                [msgspec.structs.replace(dialog_of(turns % 9), id=f"d{turns}")
-                 for turns in range(60)])
-    metas = [transform(options, source, False, tmp_path / name, fits, how)
-             for name, how in (("a", ONE), ("b", workers))]
-    assert ((tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
-            and metas[0].counts == metas[1].counts)
-    assert metas[0].counts["text_left_out"] and metas[0].counts["call"]
-    source.write_bytes(source.read_bytes() + b"{}\n")
-    with pytest.raises(InputError,
-                       match="conversations.jsonl.*: not a valid StoredConversation record"):
-        transform(options, source, False, tmp_path / "b", fits, workers)
-
-
-@pytest.mark.parametrize("flags, said",
-                         [(["--workers", "-1"], "--workers -1: give"),
-                          (["--workers", "2"], "is empty")])
-def test_bad_workers_and_an_empty_file(tmp_path, monkeypatch, flags, said):
-    (tmp_path / "conversations.jsonl").touch()
-    with pytest.raises(InputError, match=said):
-        script(monkeypatch, conversation_transform_grpo_qwen, tmp_path, *flags)
-    assert [path.name for path in tmp_path.iterdir()] == ["conversations.jsonl"]
-
-
 # What others wrote
 
 
@@ -375,6 +344,22 @@ def test_the_scripts_take_their_paths_from_the_config(tmp_path, monkeypatch):
     script(monkeypatch, filter_grpo_sample, tmp_path, "--input", tmp_path / "own.jsonl", "--output",
            output)
     assert list(read_jsonl(output, Sample)) == [sample(assistant(A))]
+
+
+def test_imported_samples_are_not_replaced_by_those_of_dialogs(tmp_path, monkeypatch):
+    monkeypatch.setattr(conversation_transform_grpo_qwen, "StudentFits", lambda config: fits)
+    theirs, samples = tmp_path / "theirs.jsonl", tmp_path / "samples.jsonl"
+    theirs.write_bytes(CONVERSATIONS.read_bytes())
+    limit = ("--set", "student.max_prompt_tokens=5000")
+    script(monkeypatch, conversation_transform_grpo_qwen, tmp_path, "--input", theirs, *limit)
+    imported = samples.read_bytes()
+    (tmp_path / "conversations.jsonl").write_bytes(CONVERSATIONS.read_bytes())
+    for module in (run, conversation_transform_grpo_qwen):  # 02 and 03
+        with pytest.raises(InputError, match=r"\(of theirs.jsonl\).*run_round.sh --round 1"):
+            script(monkeypatch, module, tmp_path, *limit)
+    assert samples.read_bytes() == imported
+    for flags in (("--input", theirs), ("--output", tmp_path / "own.jsonl")):
+        script(monkeypatch, conversation_transform_grpo_qwen, tmp_path, *flags, *limit)
 
 
 @pytest.mark.slow

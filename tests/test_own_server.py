@@ -155,12 +155,12 @@ def test_a_step_that_is_killed_takes_it_along(machine):
     assert members(server)
     step.send_signal(signal.SIGKILL)
     step.wait()
-    while members(server) and time.monotonic() < until:
+    while server in members(server) and time.monotonic() < until:
         time.sleep(0.1)
     left = members(server)
-    for pid in left:
+    for pid in left:  # vLLM's engine ends with its server; the stand-in's sleeps on
         os.kill(pid, signal.SIGKILL)
-    assert not left or left != [server]
+    assert server not in left
 
 
 def test_overlap_is_refused(machine, monkeypatch):

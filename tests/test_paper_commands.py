@@ -54,7 +54,7 @@ def test_the_papers_commands_run_one_after_another(tmp_path: Path, verify: str) 
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert done.returncode == 0, done.stdout
     expanded = list(read_jsonl(RoundFiles(tmp_path / "run", 1).expanded, Sample))
-    assert (expanded
-            and done.stdout.splitlines()[-1]
-            == f"filter: {len(expanded)} in -> {len(expanded)} kept")
+    *_, kept, mixed = done.stdout.splitlines()
+    assert expanded and kept == f"filter: {len(expanded)} in -> {len(expanded)} kept"
+    assert mixed.startswith("next_round: D_2: 36 = ")
     assert (tmp_path / "run" / "verified_dialogs.jsonl").exists() == (verify == "both")

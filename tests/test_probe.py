@@ -10,7 +10,6 @@ import random
 import sys
 import time
 from dataclasses import dataclass
-from itertools import islice
 
 import pytest
 from golden_files import check_golden
@@ -19,7 +18,7 @@ from hypothesis import strategies as st
 from loop_world import loop_config, says, task, weather, world
 
 from dataloop import greedy_capability_prob as script
-from dataloop.probing.in_process import Prober, make_batches, places
+from dataloop.probing.in_process import BatchPipeline, make_batches
 from dataloop.probing.job import Drawing, count_cases, make_probe, reply_cases
 from looptool.calling.reply import render_calls
 from looptool.command import run_main
@@ -122,12 +121,11 @@ def test_such_replies_are_counted_in_a_file_that_may_be_empty(tmp_path):
 def test_every_prompt_is_in_one_batch_within_the_budget(lengths, batch_tokens, reply_tokens):
     prompts = {2 * place: [0] * length for place, length in enumerate(lengths)}
     batches = list(make_batches(prompts, batch_tokens, reply_tokens))
-    assert sorted(place for batch in batches for place in batch.places) == sorted(prompts)
-    widths = [len(prompt) for batch in batches for prompt in batch.prompts]
+    assert sorted(place for batch in batches for place in batch) == sorted(prompts)
+    widths = [len(prompts[place]) for batch in batches for place in batch]
     assert widths == sorted(widths, reverse=True)
     for batch in batches:
-        assert [prompts[place] for place in batch.places] == batch.prompts
-        rows, width = len(batch.prompts), len(batch.prompts[0])
+        rows, width = len(batch), len(prompts[batch[0]])
         assert rows == 1 or rows * (width + reply_tokens) <= batch_tokens
 
 
@@ -163,11 +161,14 @@ class Policy:
 def probe_all(samples: list[Sample], folder, policy: Policy, window: int = 10):
     """A probe of `samples` in windows of 10 and batches of at most three or four prompts."""
     write_jsonl(folder / "samples.jsonl", samples)
-    prober = Prober(lambda: policy, batch_tokens=140, reply_tokens=5, drawing=Drawing(0, 1.0, ""))
-    inputs = Inputs(lambda: places(read_jsonl(folder / "samples.jsonl", Sample), window))
-    return asyncio.run(run_stage("probe", inputs, prober.probe, folder / "probes.jsonl",
-                                 settings={}, sources=[folder / "samples.jsonl"], in_flight=window,
-                                 usage=prober.usage))
+
+    def read():
+        return read_jsonl(folder / "samples.jsonl", Sample)
+
+    pipeline = BatchPipeline(read, lambda: policy, 140, 5, Drawing(0, 1.0, ""), window)
+    return asyncio.run(run_stage("probe", Inputs(lambda: ((one.id, None) for one in read())),
+                                 pipeline, folder / "probes.jsonl", settings={},
+                                 sources=[folder / "samples.jsonl"], usage=pipeline.usage))
 
 
 CITIES = [task("x" * random.Random(index).randint(1, 20) + str(index)) for index in range(35)]
@@ -207,8 +208,15 @@ def test_memory_holds_a_window_and_not_the_file(tmp_path):
             read.append(sample)
             yield sample
 
-    ahead = islice(places(samples(), 10), 1)
-    assert next(ahead)[0] == CITIES[0].id and len(read) == 10
+    async def first():
+        async def inputs():
+            for sample in CITIES:
+                yield sample.id, None
+
+        pipeline = BatchPipeline(samples, Policy, 140, 5, Drawing(0, 1.0, ""), 10)
+        return await anext(pipeline.outcomes(inputs()))
+
+    assert asyncio.run(first())[0] in [sample.id for sample in CITIES[:10]] and len(read) == 10
 
 
 # The script

@@ -170,27 +170,6 @@ def test_a_judge_without_errors_is_right_in_both_orders():
     assert verdicts(NO_ERRORS) == verdicts(NO_ERRORS, swapped=True) == {"1": COUNT}
 
 
-def test_a_stubborn_judge_errs_alike_in_all_votes_and_orders_and_another_judge_elsewhere():
-    stubborn = msgspec.structs.replace(NO_ERRORS, judge_error=0.3, judge_stubborn=1.0)
-    wrong = {}
-    for model in "ab":
-        wrong[model] = []
-        for tools, drawn in list(tasks("train"))[:100]:
-            right, other = (line(says("I see.", *calls))
-                            for calls in (drawn.truth.calls, [weather("Rome")]))
-            heard = set()
-            for draw in (0, 1):
-                for order in ((right, other), (other, right)):
-                    chat = blocks(tools=lines(tools),
-                                  conversation=render_conversation(drawn.messages),
-                                  candidate_1=order[0], candidate_2=order[1])
-                    choice = content(ask(stubborn, "judge", chat, draw, model))["better"]
-                    heard.add({"1": order[0], "2": order[1]}.get(choice, choice))
-            assert len(heard) == 1
-            wrong[model].append(heard != {right})
-    assert 15 < sum(wrong["a"]) < 45 and wrong["a"] != wrong["b"]
-
-
 def test_a_judge_errs_at_its_rate_and_prefers_the_first_at_its_rate():
     errs = msgspec.structs.replace(NO_ERRORS, judge_error=0.3)
     assert (near(COUNT - verdicts(errs)["1"], 0.3)

@@ -101,7 +101,7 @@ def test_what_was_edited_since_is_named_and_the_round_stays(
     ("verify", "audit_mastered", 0.5, "verify.audit_mastered: 0.0 -> 0.5"),
     ("verify", "label_refinement", True, "verify.label_refinement: false -> true"),
     ("expand", "distractors", 2, "expand.distractors: 0 -> 2"),
-    ("mix", "middling_share", 0.5, "mix.middling_share: 0.0 -> 0.5"),
+    ("mix", "medium_difficulty_share", 0.5, "mix.medium_difficulty_share: 0.0 -> 0.5"),
     ("probe", "samples", 4, "probe.samples: 0 -> 4"),
     ("teacher", "structured", "off", 'teacher.structured: "auto" -> "off"')])
 def test_an_option_that_was_off_is_named_too(

@@ -13,8 +13,8 @@ from jsonschema import Draft202012Validator
 from ruamel.yaml import YAML
 
 from dialog_generation import synthesize_tools
-from dialog_generation.tool_making.files import read_tool_files
-from dialog_generation.tool_making.formats import FORMATS, entries_of, openapi_schema
+from dialog_generation.tool_making.files import read_tool_files, valid_tool
+from dialog_generation.tool_making.formats import entries_of, openapi_schema
 from looptool.errors import InputError
 from looptool.json_lines import read_jsonl
 from looptool.records import Refused, Tool
@@ -73,13 +73,12 @@ def fields(required: tuple[str, ...] = (), **properties: Any) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "required": list(required)}
 
 
-def read(tmp_path: Path, *values: Any,
-         tool_format: str = "auto") -> tuple[list[Tool], list[Refused], Counter[str]]:
+def read(tmp_path: Path, *values: Any) -> tuple[list[Tool], list[Refused], Counter[str]]:
     """Import values that stand in one file, one a line."""
     path = tmp_path / "in.jsonl"
     path.write_text("".join(json.dumps(value) + "\n" for value in values), encoding="utf-8")
     counts: Counter[str] = Counter()
-    tools, refused = read_tool_files(path, counts, tool_format)
+    tools, refused = read_tool_files(path, counts)
     assert sum(counts.values()) == len(tools) + len(refused) + counts["repeated"]
     return tools, refused, counts
 
@@ -93,36 +92,20 @@ def the_tool(tmp_path: Path, value: Any) -> Tool:
 # Recognition
 
 
-@pytest.mark.parametrize("value, name, count", [
-    (XLAM, "xlam", 1), ([XLAM, {**XLAM, "name": "x"}], "xlam", 2), (PLAIN, "json", 1),
-    (OPENAI, "openai", 1), ({"model": "m", "tools": [OPENAI]}, "openai", 1),
-    ({"functions": [PLAIN]}, "openai", 1), (MCP, "mcp", 1),
-    ({"tools": [MCP, {**MCP, "name": "x"}], "nextCursor": "c"}, "mcp", 2),
-    ({"jsonrpc": "2.0", "id": 1, "result": {"tools": [MCP]}}, "mcp", 1), (API, "toolbench", 1),
-    ({"query": "q", "api_list": [API, {**API, "api_name": "b"}]}, "toolbench", 2),
-    (document(), "openapi", 1),
-    ({"Name": "Pets", "Category": "Animals", "Documentation": json.dumps(document())}, "openapi",
-     1),
-    ({"id": 1, "query": "q", "answers": "[]", "tools": json.dumps([XLAM])}, "xlam", 1)])
-def test_a_form_is_recognised_or_named(value: Any, name: str, count: int):
-    recognised, named = list(entries_of("a", value)), list(entries_of("a", value, name))
-    assert (len(recognised) == count
-            and [entry.record for entry in recognised] == [entry.record for entry in named])
-    assert [entry.convert(entry.record, Counter()) for entry in recognised] == [
-        entry.convert(entry.record, Counter()) for entry in named]
-
-
-@pytest.mark.parametrize("name, others", [
-    ("openapi", [XLAM, PLAIN, OPENAI, MCP, API]),
-    ("toolbench", [XLAM, PLAIN, OPENAI, MCP, document()]),
-    ("mcp", [XLAM, PLAIN, OPENAI, API, document()]), ("openai", [XLAM, API, document(), 3]),
-    ("json", [XLAM, OPENAI, API, document(), None]),
-    ("xlam", [PLAIN, OPENAI, API, document(), "x"])])
-def test_a_named_form_refuses_the_others(tmp_path: Path, name: str, others: list[Any]):
-    tools, refused, counts = read(tmp_path, *others, tool_format=name)
-    assert not tools and counts == {"unreadable": len(others)}
-    assert all(f'not of the form "{name}"' in entry.reason for entry in refused)
-    assert [entry.record for entry in refused] == others
+@pytest.mark.parametrize("value, names", [
+    (XLAM, [XLAM["name"]]), ([XLAM, {**XLAM, "name": "x"}], [XLAM["name"], "x"]), (PLAIN, ["f"]),
+    (OPENAI, ["g"]), ({"model": "m", "tools": [OPENAI]}, ["g"]), ({"functions": [PLAIN]}, ["f"]),
+    (MCP, ["alerts"]), ({"tools": [MCP, {**MCP, "name": "x"}], "nextCursor": "c"},
+                        ["alerts", "x"]),
+    ({"jsonrpc": "2.0", "id": 1, "result": {"tools": [MCP]}}, ["alerts"]),
+    (API, [API["api_name"]]),
+    ({"query": "q", "api_list": [API, {**API, "api_name": "b"}]}, [API["api_name"], "b"]),
+    (document(), ["addPet"]),
+    ({"Name": "Pets", "Category": "Animals", "Documentation": json.dumps(document())}, ["addPet"]),
+    ({"id": 1, "query": "q", "answers": "[]", "tools": json.dumps([XLAM])}, [XLAM["name"]])])
+def test_a_form_is_recognised(value: Any, names: list[str]):
+    tools = [valid_tool(entry) for entry in entries_of("a", value)]
+    assert [tool.name for tool in tools] == names
 
 
 def test_every_form_in_one_file_and_what_is_of_none(tmp_path: Path):
@@ -608,29 +591,23 @@ def run_script(monkeypatch: pytest.MonkeyPatch, folder: Path, *flags: Any) -> di
     return json.loads((folder / "tools.jsonl.meta.json").read_text())
 
 
-def test_the_flag_of_the_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                capsys: pytest.CaptureFixture[str]):
+def test_the_script_imports_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     source = tmp_path / "in.json"
     source.write_text(json.dumps([MCP, PLAIN]))
     assert run_script(monkeypatch, tmp_path / "run", "--tools", source)["counts"] == {"imported": 2}
-    meta = run_script(monkeypatch, tmp_path / "run", "--tools", source, "--tool-format", "mcp")
-    assert meta["counts"] == {"imported": 1, "unreadable": 1}
-    assert [tool.name for tool in read_jsonl(tmp_path / "run" / "tools.jsonl", Tool)] == ["alerts"]
-    with pytest.raises(SystemExit):
-        run_script(monkeypatch, tmp_path / "run", "--help")
-    shown = capsys.readouterr().out
-    assert all(name in shown for name in ("auto", *FORMATS))
+    names = [tool.name for tool in read_jsonl(tmp_path / "run" / "tools.jsonl", Tool)]
+    assert names == ["alerts", "f"]
 
 
 def test_a_file_without_any_tool_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     source = tmp_path / "in.json"
     for content, reason in (([[]], r"no record is left \(no input\)"),
-                            ([MCP, {**MCP, "name": "x"}], (
-            r"no record is left \(2 unreadable; .*commonest reason, of 2, at in.json\[0\]: not of "
-            r"the form \"openapi\""))):
+                            ([3, 4], (
+            r"no record is left \(2 unreadable; .*commonest reason, of 2, at in.json\[0\]: a tool "
+            r"is a JSON object"))):
         source.write_text(json.dumps(content))
         with pytest.raises(InputError, match=reason):
-            run_script(monkeypatch, tmp_path / "run", "--tools", source, "--tool-format", "openapi")
+            run_script(monkeypatch, tmp_path / "run", "--tools", source)
     aside = tmp_path / "run" / "tools_refused.jsonl"
     assert [entry.place for entry in read_jsonl(aside, Refused)] == ["in.json[0]", "in.json[1]"]
     assert json.loads(aside.with_name(f"{aside.name}.meta.json").read_text())["counts"] == {
@@ -639,17 +616,16 @@ def test_a_file_without_any_tool_says_why(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason="no real data beside the checkout")
-@pytest.mark.parametrize("name, tool_format, expected, refusals", [
-    ("toolbench_queries.json", "toolbench", {"imported": 26, "repeated": 35}, []),
-    ("toolalpaca_eval_simulated.json", "openapi", {"imported": 51, "unreadable": 3}, [
+@pytest.mark.parametrize("name, expected, refusals", [
+    ("toolbench_queries.json", {"imported": 26, "repeated": 35}, []),
+    ("toolalpaca_eval_simulated.json", {"imported": 51, "unreadable": 3}, [
         "operation 'generateAvatar': two parameters are named 'style' and differ",
         "operation 'generateServerIcon': two parameters are named 'style' and differ",
         "operation 'generateRandomImage': two parameters are named 'category' and differ"])])
-def test_real_files(name: str, tool_format: str, expected: dict[str, int], refusals: list[str]):
+def test_real_files(name: str, expected: dict[str, int], refusals: list[str]):
     counts: Counter[str] = Counter()
     tools, refused = read_tool_files(SHARED / name, counts)
     assert counts == expected and [entry.reason for entry in refused] == refusals
-    assert (tools, refused) == read_tool_files(SHARED / name, Counter(), tool_format)
     assert all(tool.domain for tool in tools)
     for tool in tools:
         Draft202012Validator.check_schema(tool.parameters)

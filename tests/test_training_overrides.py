@@ -314,7 +314,8 @@ def test_a_learning_rate_as_everybody_writes_it(tmp_path):
 @pytest.mark.parametrize("change, refused",
                          [("train.learning_rate=1.0e-5", "learning_rate"), ("seed=1", "seed"),
                           ("student.max_prompt_tokens=99", "max_prompt_tokens"),
-                          ("train.gpus_per_node=4", None), ("train.gpu_memory_share=0.5", None)])
+                          ("train.gpus_per_node=4", None),
+                          ("train.gpu_memory_utilization=0.5", None)])
 def test_killed_training_goes_on_only_with_the_same_settings(tmp_path, change, refused):
     files, start = make_round(tmp_path), str(make_policy_folder(tmp_path / "start"))
     files.training.mkdir()

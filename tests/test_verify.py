@@ -19,7 +19,7 @@ from dataloop import judgement_label_verification as script
 from dataloop.reporting.card import card_path
 from dataloop.verifying.judge import Judgement, agreed, shown_prediction, verdict_of, verify_one
 from dataloop.verifying.relabel import (
-    error_seed, error_seeds, label_changes, near_boundary, relabeled)
+    error_seed, error_seeds, label_changes, select_high_perplexity, relabeled)
 from looptool.calling.json_in_text import read_object
 from looptool.calling.reply import parse_reply
 from looptool.calling.sample_rules import sample_faults
@@ -226,20 +226,6 @@ def test_any_reply_is_read_without_an_exception(text):
     assert judgement is None or judgement.better in ("1", "2", "both", "neither", 1, 2)
 
 
-@pytest.mark.parametrize("label, prediction, faults, verdict", [
-    (weather("Rome"), weather("Roma", days="two"), [], P),
-    (weather("Rome"), weather("Roma"), ["bad_json"], P),
-    (weather("Rome", days="two"), weather("Rome"), [], L),
-    (weather("Rome", days="two"), weather("Roma", days="two"), [], None),
-    (weather("Rome"), weather("Roma"), [], None)])
-def test_rules_speak_first_where_one_candidate_is_no_label(label, prediction, faults, verdict):
-    probe = probed(task("Rome", label=says("", label)), says("", prediction), faults=faults)
-    ask = Written(lambda *_: better("both"))
-    assert verify(ask, probe, rules_first=True).verdict == (verdict or B)
-    assert bool(ask.asked["judge"]) == (verdict is None)
-    assert verify(ask, probe).verdict == B
-
-
 # What follows
 
 
@@ -336,7 +322,7 @@ def test_how_many_are_near_the_boundary(count, share, threshold, expected):
     listing = Listing()
     mastered = np.array([listing.add_row(number, perplexity)
                          for number, perplexity in enumerate((1.1, 1.9, 1.5, 1.5))])
-    assert len(near_boundary(listing, mastered, count, share, threshold)) == expected
+    assert len(select_high_perplexity(listing, mastered, count, share, threshold)) == expected
 
 
 # The script, with the simulated judge behind the real client

@@ -172,6 +172,6 @@ def test_clip_higher_by_hand(verl_config):
     assert metrics["actor/pg_clipfrac"] == pytest.approx(CLIPPED / len(LOSSES), abs=1e-5)
     loss.backward()
     learns = (new.grad[0] != 0).tolist()
-    assert learns == [not (LOSSES[row][:2] in ((1.5, 1.0), (0.5, -2.0), (4.0, -1.0)))
+    assert learns == [LOSSES[row][:2] not in ((1.5, 1.0), (0.5, -2.0), (4.0, -1.0))
                       for row in range(len(LOSSES))]
     assert not new.grad[1].any()

@@ -3,8 +3,8 @@ else as it stands.
 
 One answer is a line of <group>_answers.jsonl, for instance
 
-    {"id":"normal_atom_bool_0","kind":"calls","reply":"<tool_call>\\n{\\"name\\":
-    ...","result":"[Plan(meal='dinner')]"}
+    {"id":"normal_atom_bool_0","kind":"calls",
+     "reply":"<tool_call>\\n{\\"name\\": ...","result":"[Plan(meal='dinner')]"}
 """
 from __future__ import annotations
 

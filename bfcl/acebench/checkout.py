@@ -5,10 +5,9 @@ Its data is one JSON row a line, data_all/data_en/data_normal_atom_bool.json, an
 possible_answer/:
 
     {"id": "normal_atom_bool_0", "question": "user: I need ...\\nsystem: Which ...?\\nuser: ...",
-    "function": [...],
-     "time": "Today is ..."}
-    {"id": "normal_atom_bool_0", "ground_truth": {"PlanMeal": {"meal": "dinner", "vegetarian":
-    true}}}
+     "function": [...], "time": "Today is ..."}
+    {"id": "normal_atom_bool_0",
+     "ground_truth": {"PlanMeal": {"meal": "dinner", "vegetarian": true}}}
 """
 from __future__ import annotations
 

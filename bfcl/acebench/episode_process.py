@@ -6,12 +6,13 @@
 In: a line with the task, then a line for each answer that was asked for. Out, each a line of JSON:
 
     {"ask": "policy", "dialogue": [{"sender": "user", "recipient": "agent", "message": "..."}],
-    "rules": "..."}
+     "rules": "..."}
     {"ask": "user", "messages": [{"role": "system", "content": "..."}, ...]}
+
+and as the last line one of these:
+
     {"states": [{"BaseApi": {"wifi": true}}], "process": ["[turn_on_wifi()]"], "dialogue": [...]}
-    the last line
     {"error": "KeyError: ...", "dialogue": [...]}
-    or this one
 """
 from __future__ import annotations
 

@@ -2,11 +2,11 @@
 the table."""
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 from bfcl.acebench.checkout import AGENT, ATOM, MULTI, NORMAL, SINGLE, SPECIAL
-from bfcl.official.scores import Tally, Weights, accuracy, mean, spread
+from bfcl.official.scores import (
+    Figures, Tally, Weights, difference, grid, mean, measured, paper_lines, spreads)
 
 OVERALL = ((NORMAL, 0.578), (SPECIAL, 0.2676), (AGENT, 0.1545))
 """The benchmark's weights: the square roots of 700, 150 and 50 over their sum, as it rounds them
@@ -27,27 +27,11 @@ PAPER = {
 """Its rows, of the English data."""
 
 Tallies = Mapping[str, Tally]
-Figures = dict[str, tuple[float, float]]
-"""Percent and half the 95% interval, by column; a column of which a category was not measured is
-left out."""
 
 
 def figures(tallies: Tallies) -> Figures:
     """The figures of one model."""
-    found = {name: accuracy(weights, tallies) for name, weights in COLUMNS.items()}
-    return {name: figure for name, figure in found.items() if figure}
-
-
-def difference(one: Figures, two: Figures) -> Figures:
-    """Two less one."""
-    return {name: (two[name][0] - one[name][0], math.hypot(one[name][1], two[name][1]))
-            for name in two if name in one}
-
-
-def spreads(draws: Sequence[Tallies]) -> Figures:
-    """The standard deviation of each figure over draws, in points, without an interval."""
-    found = {name: spread(weights, draws) for name, weights in COLUMNS.items()}
-    return {name: (value, 0.0) for name, value in found.items() if value is not None}
+    return measured(COLUMNS, tallies)
 
 
 def table(models: Mapping[str, Mapping[str, Tallies]], paper: bool,
@@ -66,24 +50,9 @@ def table(models: Mapping[str, Mapping[str, Tallies]], paper: bool,
         base, policy = models.values()
         lines |= {f"difference, {way}": difference(figures(base[way]), figures(policy[way]))
                   for way in policy}
-    lines |= {f"spread of {name}, {way}": spreads(each)
+    lines |= {f"spread of {name}, {way}": spreads(COLUMNS, each)
               for name, ways in draws.items() for way, each in ways.items()}
-    if paper:
-        lines |= {f"paper: {name}": {column: (value, 0.0)
-                                     for column, value in zip(COLUMNS, values, strict=True)}
-                  for name, values in PAPER.items()}
-    width = max(map(len, lines)) + 1
-    text = " " * width + "".join(f"{column:>13}" for column in COLUMNS) + "\n"
-    for name, line in lines.items():
-        signed = name.startswith("difference")
-        cells = (_cell(*line[column], signed=signed) if column in line else "-"
-                 for column in COLUMNS)
-        text += f"{name:<{width}}" + "".join(f"{cell:>13}" for cell in cells) + "\n"
-    return text
-
-
-def _cell(value: float, half: float, signed: bool) -> str:
-    return f"{value:{'+' * signed}.1f}" + f" ±{half:4.1f}" * bool(half)
+    return grid(COLUMNS, lines | (paper_lines(COLUMNS, PAPER) if paper else {}), 13, 1)
 
 
 def category_table(ways: Mapping[str, Tallies], draws: int = 1) -> str:

@@ -32,8 +32,8 @@ PAPER = {
 """The paper's rows, by the columns of V3."""
 
 
-Cell = tuple[float, float] | None
-"""A figure and half its interval, in percent (no interval: 0); None where it was not measured."""
+Figures = dict[str, tuple[float, float]]
+"""Percent and half its 95% interval (none: 0), by column; what was not measured is left out."""
 
 
 class Tally(msgspec.Struct, frozen=True):
@@ -148,8 +148,47 @@ def accuracy(weights: Weights, tallies: Mapping[str, Tally]) -> tuple[float, flo
 def figures(benchmark: str, tallies: Mapping[str, Tally]) -> dict[str, float]:
     """The benchmark's own figures, in percent, where they could be measured."""
     columns = next(iter(FIGURES[benchmark].values()))
+    return {name: round(value, 4) for name, (value, _) in measured(columns, tallies).items()}
+
+
+def measured(columns: Mapping[str, Weights], tallies: Mapping[str, Tally]) -> Figures:
+    """The figures of one model."""
     found = {name: accuracy(weights, tallies) for name, weights in columns.items()}
-    return {name: round(figure[0], 4) for name, figure in found.items() if figure}
+    return {name: figure for name, figure in found.items() if figure}
+
+
+def difference(one: Figures, two: Figures) -> Figures:
+    """Two less one."""
+    return {name: (two[name][0] - one[name][0], math.hypot(one[name][1], two[name][1]))
+            for name in two if name in one}
+
+
+def spreads(columns: Mapping[str, Weights], draws: Sequence[Mapping[str, Tally]]) -> Figures:
+    """The standard deviation of each figure over draws, in points, without an interval."""
+    found = {name: spread(weights, draws) for name, weights in columns.items()}
+    return {name: (value, 0.0) for name, value in found.items() if value is not None}
+
+
+def paper_lines(columns: Iterable[str],
+                rows: Mapping[str, Sequence[float]]) -> dict[str, Figures]:
+    """The paper's rows, to stand below ours."""
+    return {f"paper: {name}": {column: (value, 0.0)
+                               for column, value in zip(columns, values, strict=True)}
+            for name, values in rows.items()}
+
+
+def grid(columns: Iterable[str], lines: Mapping[str, Figures], room: int = 16,
+         digits: int = 2) -> str:
+    """Rows of figures under their columns, each with so much room."""
+    columns, width = list(columns), max(map(len, lines)) + 2
+    text = " " * width + "".join(f"{column:>{room}}" for column in columns) + "\n"
+    for name, figures in lines.items():
+        sign = "+" if name.startswith("difference") else ""
+        shown = (f"{figures[column][0]:{sign}.{digits}f}"
+                 + f" ±{figures[column][1]:4.1f}" * bool(figures[column][1])
+                 if column in figures else "-" for column in columns)
+        text += f"{name:<{width}}" + "".join(f"{cell:>{room}}" for cell in shown) + "\n"
+    return text
 
 
 def tallies_of(scored: Scored) -> dict[str, Tally]:
@@ -176,14 +215,13 @@ def score_table(rows: Mapping[str, Scored]) -> str:
     text = ""
     for title, columns in FIGURES[benchmark].items():
         lines = _lines(columns, {name: tallies_of(scored) for name, scored in rows.items()})
-        lines |= {f"spread of {name}": _spreads(columns, draws_of(scored))
+        lines |= {f"spread of {name}": spreads(columns, draws_of(scored))
                   for name, scored in rows.items() if scored.draws}
         if columns is V3 and scopes == ["full"]:
-            lines |= {f"paper: {name}": [(value, 0.0) for value in values]
-                      for name, values in PAPER.items()}
+            lines |= paper_lines(columns, PAPER)
         text += (f"{title}; {'; '.join(scopes)}; percent, with 95% intervals"
                  f"{draws_note(scored.card for scored in rows.values())}\n"
-                 f"{_grid(list(columns), lines)}\n")
+                 f"{grid(columns, lines)}\n")
         if columns is V3:
             text += _sound_table(columns, rows)
     if len(rows) == 2 and (fields := differences(*(scored.card for scored in rows.values()))):
@@ -194,21 +232,10 @@ def score_table(rows: Mapping[str, Scored]) -> str:
 
 
 def _lines(columns: Mapping[str, Weights],
-           rows: Mapping[str, Mapping[str, Tally]]) -> dict[str, list[Cell]]:
+           rows: Mapping[str, Mapping[str, Tally]]) -> dict[str, Figures]:
     """The figures of each row, and of two rows their difference."""
-    lines = {name: [accuracy(weights, tallies) for weights in columns.values()]
-             for name, tallies in rows.items()}
-    if len(rows) == 2:
-        lines["difference"] = [
-            (two[0] - one[0], math.hypot(one[1], two[1])) if one and two else None
-            for one, two in zip(*lines.values(), strict=True)]
-    return lines
-
-
-def _spreads(columns: Mapping[str, Weights], draws: Sequence[Mapping[str, Tally]]) -> list[Cell]:
-    """The spread of each figure over draws."""
-    values = (spread(weights, draws) for weights in columns.values())
-    return [None if value is None else (value, 0.0) for value in values]
+    lines = {name: measured(columns, tallies) for name, tallies in rows.items()}
+    return lines | ({"difference": difference(*lines.values())} if len(rows) == 2 else {})
 
 
 def draws_note(cards: Iterable[Card]) -> str:
@@ -229,20 +256,7 @@ def _sound_table(columns: Mapping[str, Weights], rows: Mapping[str, Scored]) -> 
         return ""
     return (f"Second, and NOT the official score: without {left_out} entries whose ground truth is "
             f"known to be wrong (bfcl/official/wrong_truths.yaml)\n"
-            f"{_grid(list(columns), _lines(columns, tallies))}\n")
-
-
-def _grid(columns: Sequence[str], lines: Mapping[str, Sequence[Cell]]) -> str:
-    """Rows of figures under their columns."""
-    width = max(map(len, lines)) + 2
-    text = " " * width + "".join(f"{column:>16}" for column in columns) + "\n"
-    for name, cells in lines.items():
-        sign = "+" if name == "difference" else ""
-        shown = ("-" if cell is None
-                 else f"{cell[0]:{sign}.2f}" + f" ±{cell[1]:4.1f}" * bool(cell[1])
-                 for cell in cells)
-        text += f"{name:<{width}}" + "".join(f"{cell:>16}" for cell in shown) + "\n"
-    return text
+            f"{grid(columns, _lines(columns, tallies))}\n")
 
 
 def category_table(scored: Scored) -> str:

@@ -68,8 +68,7 @@ def result_of(folder: Path, **fields: Any) -> Result:
         raise InputError(f"{folder}: round {missing[0]} has no held-out figures; run "
                          f"scripts/evaluate_heldout.sh --round {missing[0]} for it, then this "
                          "again")
-    datasets = [figures.dataset for figures in (*report.rounds, *filter(None, [report.next]))
-                if figures.dataset]
+    datasets = [figures.dataset for figures in report.datasets if figures.dataset]
     judged = [figures.verdicts for figures in report.rounds if figures.verdicts]
     spots = [figures.blind_spot for figures in report.rounds if figures.blind_spot]
     rounds, kinds = report.rounds, dict.fromkeys(

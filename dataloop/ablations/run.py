@@ -7,9 +7,9 @@ results that are there, Table 4 and the figures beside the paper's, with 95% int
 The same as pictures: <results>/*.svg.
 
 Killed and run again, it goes on. What has a result is not run again, so that seeds can be run on
-several days and machines and their results put into one folder. --table runs nothing and makes all
-tables and pictures again from the results that are there: so those in docs/results are made.
-Figure 3 is the gain by size of the student: --also names the results of other ones.
+several days and machines and their results put into one folder. --table makes all tables and
+pictures again from the results that are there. Figure 3 is the gain by size of the student: --also
+names the results of other ones.
 
 Up to the probing of round 1 the variants of a seed do the same, so that is run once and copied.
 With the simulated teacher all figures are SIMULATED: accuracy on the held-out tasks, where the
@@ -38,7 +38,7 @@ from looptool.config import Config
 from looptool.config_file import ROOT, load_config, student_path
 from looptool.errors import InputError
 from looptool.ids import content_id
-from looptool.json_lines import write_atomic
+from looptool.json_lines import write_atomic, write_json
 from looptool.models.checkpoint import count_parameters
 from looptool.run_files import RoundFiles
 
@@ -56,9 +56,9 @@ MACHINE = {
     "teacher": ("base_urls", "in_flight", "timeout_seconds", "tries",
                 "dollars_per_million_prompt_tokens", "dollars_per_million_completion_tokens"),
     "train": ("profile", "save_every", "test_every", "gpus_per_node", "nodes", "tensor_parallel",
-              "gpu_memory_share", "attention"),
+              "gpu_memory_utilization", "attention"),
     "probe": ("base_urls", "model", "in_flight", "batch_tokens", "replicas", "tensor_parallel",
-              "gpu_memory_share")}
+              "gpu_memory_utilization")}
 """Those that say where and how fast a run is computed, not what it comes to, by section."""
 
 
@@ -158,8 +158,7 @@ def run_all(args: argparse.Namespace, plan: Plan, worlds: list[str], config: Con
             kept = without(msgspec.to_builtins(own), {"": ("run_dir",)}, MACHINE)
             known = result_of(folder, variant=variant, seed=seed, settings=settings,
                               student=student, world=world, config=kept)
-            write_atomic(plan.results / world / f"{variant}_seed{seed}.json",
-                         [msgspec.json.format(msgspec.json.encode(known), indent=1) + b"\n"])
+            write_json(plan.results / world / f"{variant}_seed{seed}.json", known)
         shown = " -> ".join(f"{share:.1f}%" for share in known.accuracies)
         _log.info("ablations: %s, seed %d, %s: %s", world, seed, variant, shown)
 

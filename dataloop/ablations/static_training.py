@@ -5,7 +5,7 @@ In: a run whose round 1 is probed. Out: <run_dir>_static, a run of its own; up t
 round 1 it is copied.
 
     python dataloop/ablations/static_training.py [--config FILE] [--set SECTION.KEY=VALUE]
-    python dataloop/report.py --static <run_dir>_static ...
+    python dataloop/report.py --static [--config FILE] [--set SECTION.KEY=VALUE]
 """
 from __future__ import annotations
 

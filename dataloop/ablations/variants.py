@@ -26,10 +26,11 @@ OPTIONS: dict[str, Variant] = {
     "audit_mastered": Variant(settings=("verify.audit_mastered=0.5",)),
     "audit_with_draws": Variant(settings=("verify.audit_mastered=0.5", DRAWS)),
     "label_refinement": Variant(settings=("verify.label_refinement=true", DRAWS)),
-    "pass_rate": Variant(settings=("mix.middling_share=0.5", DRAWS)),
+    "pass_rate": Variant(settings=("mix.medium_difficulty_share=0.5", DRAWS)),
     "distractors": Variant(settings=("expand.distractors=3",)),
     "all_options": Variant(settings=("verify.audit_mastered=0.5", "verify.label_refinement=true",
-                                     "mix.middling_share=0.5", "expand.distractors=3", DRAWS))}
+                                     "mix.medium_difficulty_share=0.5", "expand.distractors=3",
+                                     DRAWS))}
 """The full loop with options that are off in the paper."""
 VARIANTS: dict[str, Variant] = {**{name: Variant(name) for name in get_args(Ablation)}, **OPTIONS}
 

@@ -8,7 +8,7 @@ trained on; this finds what came in another way.
 A request is held against each of the benchmark's by itself, as common phrases add up over thousands
 of them: it is seen where one of them shares half of the runs of the shorter of the two. That finds
 all of BFCL's requests inside other text, and with one, two, three words replaced 91, 71 and 50% of
-them (benchmarks/contamination.py).
+them.
 """
 from __future__ import annotations
 

@@ -207,7 +207,8 @@ class Engine:
         self._model, self._tokenizer, self._ids = model, load_tokenizer(model), map(str, count())
         self._drawing = drawing
         dtype = "float32" if (probing.dtype, gpus) == ("auto", 0) else probing.dtype
-        on_gpu = {"gpu_memory_utilization": probing.gpu_memory_share, "tensor_parallel_size": gpus,
+        on_gpu = {"gpu_memory_utilization": probing.gpu_memory_utilization,
+                  "tensor_parallel_size": gpus,
                   "distributed_executor_backend": "mp" if gpus > 1 else "uni"}
         self._engine = AsyncLLMEngine.from_engine_args(AsyncEngineArgs(
             model=model, dtype=dtype,

@@ -42,7 +42,7 @@ def draw(report: Report) -> str:
     """
     rounds = [report.before, *report.rounds]
     charts = {"Held-out accuracy": accuracy_chart(rounds),
-              "Wrong labels in each dataset": noise_chart([*rounds, *filter(None, [report.next])])}
+              "Wrong labels in each dataset": noise_chart(report.datasets)}
     if not all(charts.values()):
         raise InputError("report: holds no accuracy or no label noise; it takes a finished round "
                          "of a SIMULATED run")

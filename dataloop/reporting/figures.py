@@ -220,3 +220,8 @@ class Report(Record):
     planned_rounds: int
     next: RoundFigures | None
     """The dataset that a further round would train on."""
+
+    @property
+    def datasets(self) -> list[RoundFigures]:
+        """Every round that has a dataset, the further one too."""
+        return [*self.rounds, *([self.next] if self.next else [])]

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from dataloop.mixing.manifest import read_manifest
 from dataloop.reporting import measures, skills
 from dataloop.reporting.figures import (
     DatasetFigures, ExpansionFigures, HeldoutFigures, ProbeFigures, Report, RoundFigures)
@@ -25,7 +26,7 @@ from looptool.config import Config
 from looptool.errors import InputError
 from looptool.json_lines import read_jsonl
 from looptool.records import ErrorSeed, LabelChange, Probe, Sample, Verdict
-from looptool.run_files import RoundFiles
+from looptool.run_files import RoundFiles, newest_unfinished_round
 from looptool.stages.meta import StageMeta, read_meta
 
 R = TypeVar("R")
@@ -35,13 +36,6 @@ PACKAGES = ("looptool", "verl", "torch", "transformers", "vllm", "ray", "openai"
 META = ".meta.json"
 TWIN = "test.parquet"
 """Written in one go with train.parquet, by a .meta.json that holds the same figures."""
-
-
-class _Manifest(msgspec.Struct):
-    """What the report shows of a MANIFEST."""
-
-    notes: list[str] = []
-    left_out: dict[str, int] = {}
 
 
 class _Step(msgspec.Struct):
@@ -105,9 +99,7 @@ def add_static(rounds: list[RoundFigures], static: Path, world: World | None) ->
 def begun_rounds(config: Config) -> tuple[list[int], int | None]:
     """Numbers of the rounds that have a dataset, and that of the last one's successor where it is
     past the plan."""
-    last = 1
-    while RoundFiles(config.run_dir, last + 1).dataset.exists():
-        last += 1
+    last = newest_unfinished_round(config)
     files = RoundFiles(config.run_dir, last)
     is_further = last > config.rounds and not files.training.exists() and not files.probes.exists()
     return list(range(1, last + (not is_further))), last if is_further else None
@@ -156,15 +148,9 @@ def dataset_figures(files: RoundFiles, world: World | None) -> DatasetFigures:
     figures = measures.dataset_figures(stream(files.dataset, Sample) or (), world and world.right)
     if world is not None:
         figures.noise_by_rule = skills.rules_behind(stream(files.dataset, Sample) or (), world)
-    try:
-        manifest = msgspec.json.decode((files.folder / MANIFEST).read_bytes(), type=_Manifest)
-    except FileNotFoundError:
-        return figures
-    except msgspec.DecodeError as error:
-        raise InputError(
-            f"{files.folder / MANIFEST}: is damaged ({error}); remove it with its dataset and run "
-            "scripts/08_next_round.sh again") from None
-    return msgspec.structs.replace(figures, notes=manifest.notes, left_out=manifest.left_out)
+    if manifest := read_manifest(files.dataset):
+        figures.notes, figures.left_out = manifest.notes, manifest.left_out
+    return figures
 
 
 def heldout_answers(files: RoundFiles, world: World | None) -> dict[str, bool | None] | None:

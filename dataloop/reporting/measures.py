@@ -172,7 +172,7 @@ def kappa(confusion: Mapping[str, Mapping[str, int]]) -> float | None:
     return None if chance == most else (deserved.total() * agreed - chance) / (most - chance)
 
 
-NO_JUDGES = {"refinement", "rules", "none"}
+NO_JUDGES = {"refinement", "none"}
 """Whose votes are those of no model."""
 
 

@@ -50,7 +50,7 @@ class Table:
 
 def make_table(report: Report) -> Table:
     """The table of a run; rows without any figure are left out."""
-    rounds = [report.before, *report.rounds, *([report.next] if report.next else [])]
+    rounds = [report.before, *report.datasets]
     columns = ["before", *(f"round {figures.number}" for figures in report.rounds),
                *([f"next: D{report.next.number}"] if report.next else [])]
     build = Rows(rounds, range(1, 1 + len(report.rounds)))

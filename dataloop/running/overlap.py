@@ -12,16 +12,14 @@ Ctrl-C comes, all end; run again, all go on where they were.
 """
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
-import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-from looptool.command import argument_parser, end_on_sigterm, run_main
+from looptool.command import argument_parser, end_on_sigterm, end_with_parent, run_main
 from looptool.config_file import load_config
 from looptool.errors import InputError
 from looptool.models.teacher_server import WORD
@@ -30,8 +28,6 @@ from looptool.run_files import round_files
 _log = logging.getLogger(__name__)
 STEPS = ("greedy_capability_prob.py", "judgement_label_verification.py", "error_data_expansion.py")
 LOOK_SECONDS = 0.1
-_SIGNAL_WITH_PARENT = 1
-"""PR_SET_PDEATHSIG of Linux's prctl."""
 
 
 def start(flags: list[str]) -> list[subprocess.Popen[bytes]]:
@@ -44,11 +40,6 @@ def start(flags: list[str]) -> list[subprocess.Popen[bytes]]:
         processes.append(subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL,
                                           preexec_fn=end_with_parent))
     return processes
-
-
-def end_with_parent() -> None:
-    """In the child: be ended when the parent is killed, so that nothing goes on unseen."""
-    ctypes.CDLL(None).prctl(_SIGNAL_WITH_PARENT, signal.SIGTERM)
 
 
 def wait(processes: list[subprocess.Popen[bytes]]) -> None:

@@ -1,17 +1,7 @@
 """Where a loop stands, running or stopped: one line a step, and what to run next. It only reads.
 
 In: the config, and of its run_dir the .meta.json beside each output, the journals that grow, and
-the locks of whoever writes them (/proc/locks of this machine). Out, on standard output:
-
-              step      state                    records  time
-    round 1   train     done                    13 steps  2 min 8 s, until 14:07:20
-              probe     running               120 of 224  since 14:07:25, process 4711
-              verify    running                31 so far  since 14:07:25, process 4712
-              expand    stopped                12 so far  last one at 14:05:31
-              mix       -
-              held-out  -
-    round 2   -
-    next: wait, 2 steps are running
+the locks of whoever writes them (/proc/locks of this machine). Out: a table on standard output.
 
 "stopped" is killed or failed: run again, the step goes on. "done, 3 failed" are inputs whose call
 got no answer: run again, the step tries them again, but not once a later one has begun with what is

@@ -21,11 +21,10 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from dataloop.mixing.manifest import Manifest
+from dataloop.mixing.manifest import read_manifest
 from looptool.command import argument_parser, run_main
 from looptool.config import Config
 from looptool.config_file import load_config
-from looptool.errors import InputError
 from looptool.run_files import RoundFiles
 from looptool.stages.meta import differences, flatten, make_header, read_meta
 
@@ -53,22 +52,10 @@ def made(output: Path, *sections: str) -> Made | None:
 
 
 def made_dataset(dataset: Path) -> Made | None:
-    """D_j, whose manifest is a file of its own kind.
-
-    Raises:
-        InputError: the manifest cannot be read.
-    """
-    path = dataset.with_suffix(".meta.json")
-    try:
-        manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
-    except FileNotFoundError:
-        return None
-    except msgspec.DecodeError as error:
-        raise InputError(
-            f"{path}: cannot be read ({error}); run scripts/08_next_round.sh --fresh for the round "
-            "before") from None
-    return Made(dataset, {"mix": manifest.mix, "seed": manifest.seed}, manifest.sources,
-                ("mix",)) if dataset.exists() else None
+    """D_j, whose manifest is a file of its own kind."""
+    manifest = read_manifest(dataset) if dataset.exists() else None
+    return manifest and Made(dataset, {"mix": manifest.mix, "seed": manifest.seed},
+                             manifest.sources, ("mix",))
 
 
 def round_outputs(files: RoundFiles) -> list[Made | None]:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from dataloop.verifying.relabel import near_boundary
+from dataloop.verifying.relabel import select_high_perplexity
 from looptool.calling.match import tool_match
 from looptool.fingerprints import IdSet, fingerprint
 from looptool.prompts.render import render_answer
@@ -36,7 +36,7 @@ def audited(probes: Path, share: float) -> Callable[[Probe], bool]:
         return lambda probe: False
     listing = Listing()
     mastered = listing.add(probes, Probe, lambda probe: probe.matches)
-    chosen = set(listing.ids(near_boundary(listing, mastered, share=share)).tolist())
+    chosen = set(listing.ids(select_high_perplexity(listing, mastered, share=share)).tolist())
     return lambda probe: probe.matches and fingerprint(probe.sample.id) in chosen
 
 
@@ -88,7 +88,7 @@ def refined(probe: Probe, before: dict[str, Message]) -> Verdict | None:
     return Verdict(probe=_answering(probe, now), verdict="LABEL_WRONG", votes=[vote])
 
 
-def middle(probe: Probe) -> float:
+def medium_difficulty(probe: Probe) -> float:
     """How near the pass rate of the drawn replies is to one half, 0.5 being it; 0 where all of them
     pass, or none."""
     rate = probe.pass_rate

@@ -15,12 +15,10 @@ from typing import Literal
 import msgspec
 
 from looptool.calling.json_in_text import read_object
-from looptool.calling.schema_check import check_calls
-from looptool.calling.untagged import text_fault
 from looptool.config import Verify
 from looptool.judging.question import Ask, Unread, ask_until_read, chat_about, one_line
 from looptool.models.structured_outputs import TEXT, Form, closed, one_of
-from looptool.records import Message, Probe, Tool, Verdict, VerdictName, Vote
+from looptool.records import Message, Probe, Verdict, VerdictName, Vote
 
 JUDGE_PROMPT = Path(__file__).resolve().parent / "prompts" / "judge.md"
 
@@ -71,29 +69,11 @@ async def vote(probe: Probe, ask: Ask, judge: str, label_first: bool, draw: int,
                 judge=judge, draw=at, analysis=judgement.analysis, approach=judgement.approach)
 
 
-def ruled(probe: Probe) -> Vote | None:
-    """The rules' vote: against a candidate that is no label, where the other one is; None where
-    both or neither are."""
-    sample, prediction = probe.sample, shown_prediction(probe)
-    label_faults = _faults(sample.label, sample.tools)
-    faults = [*probe.faults, *([probe.finish] if probe.finish != "stop" else []),
-              *_faults(prediction, sample.tools)]
-    if bool(label_faults) == bool(faults):
-        return None
-    return Vote(verdict="LABEL_WRONG" if label_faults else "PRED_WRONG", label_first=True,
-                judge="rules", draw=0, analysis=", ".join(label_faults or faults), approach="")
-
-
-def _faults(answer: Message, tools: Sequence[Tool]) -> list[str]:
-    """Why an answer can be no label, by its calls, or by its words where it has none."""
-    fault = "" if answer.calls else text_fault(answer.content, [tool.name for tool in tools])
-    return check_calls(answer.calls, tools) + ([fault] if fault else [])
 
 
 async def verify_one(probe: Probe, ask: Ask, judges: Sequence[str],
                      options: Verify) -> Verdict | Unread:
-    """The verdict on one mismatch: `votes_per_order` votes of every judge in each order; or the
-    rules' with rules_first.
+    """The verdict on one mismatch: `votes_per_order` votes of every judge in each order.
 
     A wrong label is rare, so of the verdicts that would replace one a large part is the judges' own
     error: where the votes say so, `confirming_votes` more are asked for in each order, and all of
@@ -104,8 +84,6 @@ async def verify_one(probe: Probe, ask: Ask, judges: Sequence[str],
     Raises:
         CallFailed: a call got no answer.
     """
-    if options.rules_first and (rule := ruled(probe)):
-        return Verdict(probe=probe, verdict=rule.verdict, votes=[rule])
     first, all_draws = options.votes_per_order, options.votes_per_order + options.confirming_votes
 
     async def votes_of(draws: range) -> list[Vote] | Unread:

@@ -102,8 +102,8 @@ def label_changes(verdicts: Iterable[Verdict], round: int,
                               undone=undone)
 
 
-def near_boundary(listing: Listing, candidates: Rows, count: int | None = None, share: float = 1.0,
-                  threshold: float = 0.0) -> Rows:
+def select_high_perplexity(listing: Listing, candidates: Rows, count: int | None = None,
+                           share: float = 1.0, threshold: float = 0.0) -> Rows:
     """Of mastered samples and those whose two answers are both correct, the `count` with the
     highest perplexity, or all, the highest first (section 4.2); at most this share of them, and
     none under the threshold."""

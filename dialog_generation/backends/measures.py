@@ -126,11 +126,7 @@ class Measures(Backend):
 
 
 def _rounded(value: float) -> float:
-    """Ten significant digits, so that 0.1 + 0.2 is 0.3.
-
-    Raises:
-        ToolError: the value is infinite, as 1 / 5e-324 is.
-    """
+    """Ten significant digits, so that 0.1 + 0.2 is 0.3."""
     if math.isinf(value):
         raise ToolError("the result is too large to be shown")
     return float(f"{value:.10g}")

@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
@@ -90,7 +90,7 @@ def register(domain: str) -> Callable[[B], B]:
     return add
 
 
-@lru_cache(maxsize=None)
+@cache
 def _load() -> dict[str, Action]:
     for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
         importlib.import_module(f"dialog_generation.backends.{module.name}")

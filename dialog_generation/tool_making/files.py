@@ -13,31 +13,16 @@ from pathlib import Path
 
 import msgspec
 
-from dialog_generation.tool_making.formats import AUTO, Entry, entries_of
+from dialog_generation.tool_making.formats import Entry, entries_of
 from dialog_generation.tool_making.formats.entry import Origin, PassedOver, refused
 from looptool.errors import InputError
 from looptool.foreign.dialects import check_dialect
-from looptool.foreign.files import SUFFIXES, read_foreign
+from looptool.foreign.files import files_in, read_foreign
 from looptool.foreign.tool_objects import read_tool
 from looptool.ids import content_id
 from looptool.records import Refused, Tool
 
 
-def tool_files(path: Path) -> list[Path]:
-    """The files that `path` stands for.
-
-    Raises:
-        InputError: it does not exist, or the folder holds no such file.
-    """
-    if not path.is_dir():
-        return [path]
-    files = sorted(file for file in path.rglob("*")
-                   if file.suffix.lower() in SUFFIXES and file.is_file() and not
-                   any(part.startswith(".") for part in file.relative_to(path).parts))
-    if not files:
-        raise InputError(f"{path}: holds no .json, .jsonl, .yaml or .parquet file of tools; put "
-                         "one there or name another place")
-    return files
 
 
 def import_tools(entries: Iterable[Entry], counts: Counter[str],
@@ -106,26 +91,25 @@ def _status(tool: Tool, tools: dict[str, Tool], same_schema: dict[str, str]) -> 
     return "imported", ""
 
 
-def read_tool_files(path: Path, counts: Counter[str], tool_format: str = AUTO,
+def read_tool_files(path: Path, counts: Counter[str],
                     passed_over: PassedOver | None = None) -> tuple[list[Tool], list[Refused]]:
-    """`import_tools` on a file or folder, of any form or of the one named.
+    """`import_tools` on a file or folder.
 
     Raises:
         InputError: the file cannot be read or is no JSON.
     """
-    return import_tools(file_entries(path, tool_format, passed_over), counts, passed_over)
+    return import_tools(file_entries(path, passed_over), counts, passed_over)
 
 
-def file_entries(path: Path, tool_format: str = AUTO,
-                 passed_over: PassedOver | None = None) -> Iterator[Entry]:
+def file_entries(path: Path, passed_over: PassedOver | None = None) -> Iterator[Entry]:
     """The tools of a file or folder before they are read, their places told from `path`."""
     root = path if path.is_dir() else path.parent
-    for file in tool_files(path):
+    for file in files_in(path):
         inside = file.relative_to(path).parent if file != path else Path()
         bad: list[Refused] = []
         try:
             for place, value in read_foreign(file, bad.append):
-                for entry in entries_of(str(inside / place), value, tool_format, Origin(file, root),
+                for entry in entries_of(str(inside / place), value, Origin(file, root),
                                         passed_over):
                     yield entry._replace(folder=inside.name)
         except InputError as error:

@@ -12,10 +12,10 @@ from typing import Any
 
 import msgspec
 
-from dialog_generation.tool_making.files import import_tools, tool_files
-from dialog_generation.tool_making.formats import AUTO, entries_of
+from dialog_generation.tool_making.files import import_tools
+from dialog_generation.tool_making.formats import entries_of
 from looptool.errors import InputError
-from looptool.foreign.files import read_foreign
+from looptool.foreign.files import files_in, read_foreign
 from looptool.records import Record, Refused, Tool
 
 
@@ -32,10 +32,10 @@ def read_groups(path: Path) -> tuple[list[ToolGroup], list[Refused]]:
             read.
     """
     groups, refused = [], []
-    for file in tool_files(path):
+    for file in files_in(path):
         for place, value in read_foreign(file):
             group = _read_group(value, f"{file}: {place}")
-            entries = (entry for api in group.apis for entry in entries_of(str(place), api, AUTO))
+            entries = (entry for api in group.apis for entry in entries_of(str(place), api))
             tools, left_out = import_tools(entries, Counter())
             refused += left_out
             if tools:

@@ -5,10 +5,12 @@ In: verl's overrides, as verl takes them.
 """
 from __future__ import annotations
 
+import signal
+
 from verl.trainer.sft_trainer import main
 
-from grpotool.verl_run.process import die_with_parent
+from looptool.command import end_with_parent
 
 if __name__ == "__main__":
-    die_with_parent()
+    end_with_parent(signal.SIGKILL)
     main()

@@ -111,11 +111,7 @@ def _tagged(system: str) -> str:
 
 def _tools_in(system: str) -> list[Any]:
     """The tools that a system text lists: inside <tools> (Hermes, Qwen), as a list (ToolACE), or
-    one by one (Glaive).
-
-    Raises:
-        ValueError: it lists none, or one that cannot be read.
-    """
+    one by one (Glaive)."""
     if text := _tagged(system):
         return _read_listed(text)
     tools, beside, position = [], [], 0
@@ -134,11 +130,7 @@ def _tools_in(system: str) -> list[Any]:
 
 def _read_listed(text: str) -> list[Any]:
     """The tools of a text that holds nothing else: a list, or one after the other, as JSON or with
-    Python's quotes, as in Hermes' older files.
-
-    Raises:
-        ValueError: anything else stands there.
-    """
+    Python's quotes, as in Hermes' older files."""
     try:
         return _as_list(read_value(text))
     except ValueError:

@@ -199,11 +199,7 @@ def _is_part(part: Any, *kinds: str) -> bool:
 
 
 def _text_of(content: Any) -> str:
-    """A text, or the texts of its parts.
-
-    Raises:
-        ValueError: a part is no text.
-    """
+    """A text, or the texts of its parts."""
     if isinstance(content, str):
         return content
     if not isinstance(content, list):

@@ -136,11 +136,7 @@ def read_value(text: str) -> Any:
 
 
 def _as_json(value: Any) -> Any:
-    """A Python value as JSON has it.
-
-    Raises:
-        ValueError, TypeError, RecursionError: JSON cannot hold it.
-    """
+    """A Python value as JSON has it."""
     try:
         return msgspec.json.decode(json.dumps(value, allow_nan=False))
     except msgspec.DecodeError as error:  # a lone surrogate
@@ -159,11 +155,7 @@ def _read_bare(text: str, names: Collection[str]) -> list[Call]:
 
 
 def _read_brackets(text: str, names: Collection[str]) -> list[Call]:
-    """[name(key=value), ...] of listed tools; [] where it is something else.
-
-    Raises:
-        ValueError: a value of such a call is no literal.
-    """
+    """[name(key=value), ...] of listed tools; [] where it is something else."""
     if not (names and text.startswith("[") and text.endswith(")]")):
         return []
     ordered = sorted(names, key=len, reverse=True)

@@ -1,13 +1,14 @@
 """GRPO over the config's nodes: brings Ray up on all of them, waits for every GPU, trains, and says
 which node was lost.
 
-In: the machines, by one of --hosts a,b,c,d    names for ssh (or $LOOPTOOL_HOSTS); NAME=ADDRESS
-    where the others reach it by another address; the
-                       first one leads
+In: the machines, by one of
+
+    --hosts a,b,c,d    names for ssh (or $LOOPTOOL_HOSTS); the first one leads; NAME=ADDRESS where
+                       the others reach it by another address
     a SLURM job        its own nodes, if --hosts is not given
-    --address URL      a cluster that is running, of which http://HEAD:8265 takes jobs (or
-$RAY_API_SERVER_ADDRESS)
-and the flags of train.py, which runs as a Ray job on the head. Out: what train.py leaves; run_dir
+    --address URL      a Ray that runs, which takes jobs there (or $RAY_API_SERVER_ADDRESS)
+
+and the flags of train.py, which runs as a Ray job on the head. Out: what train.py leaves. run_dir
 and this repository must lie on a file system that all nodes share. Ctrl-C, or the end of this
 process, ends the job and the nodes it started.
 

@@ -90,7 +90,7 @@ def gpu(config: Config, files: RoundFiles, steps_per_epoch: int) -> list[str]:
         *(in_process(files) if samples_in_process(config) else [
             f"{rollout}.name=vllm",
             f"{rollout}.tensor_model_parallel_size={train.tensor_parallel}",
-            f"{rollout}.gpu_memory_utilization={train.gpu_memory_share}",
+            f"{rollout}.gpu_memory_utilization={train.gpu_memory_utilization}",
             f"{rollout}.max_model_len={longest}",  # else what the model can, 40,960 for Qwen3
             f"{rollout}.checkpoint_engine.update_weights_bucket_megabytes={BUCKET_MEGABYTES}"]),
         f"{rollout}.log_prob_use_dynamic_bsz=True",

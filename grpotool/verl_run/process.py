@@ -1,13 +1,14 @@
 """verl as a subprocess: its long output goes to a file, its metrics to training/metrics.jsonl, the
 terminal gets a bar.
 
-A line of metrics.jsonl: {"step": 3, "data": {"critic/score/mean": 0.45, "timing_s/step": 4.9, ...},
-    "reasons": {"match": 58, "wrong_name": 41, ...},
+A line of metrics.jsonl:
+
+    {"step": 3, "data": {"critic/score/mean": 0.45, "timing_s/step": 4.9, ...},
+     "reasons": {"match": 58, "wrong_name": 41, ...},
      "groups": {"count": 16, "rewarded": 12, "mixed": 9}}
 """
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import re
@@ -15,12 +16,14 @@ import signal
 import subprocess
 from collections import Counter
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 
 from grpotool.groups import Groups, groups, is_whole
+from looptool.command import end_with_parent
 from looptool.json_lines import write_atomic
 from looptool.run_files import RoundFiles
 from looptool.terminal import progress
@@ -43,8 +46,6 @@ LOOK_SECONDS = 0.2
 END_SECONDS = 60
 """For verl to end by itself: engines of vLLM that are killed can leave their GPU's memory taken."""
 SHOWN_LINES = 25
-_KILL_WITH_PARENT = 1
-"""PR_SET_PDEATHSIG of Linux's prctl."""
 
 
 class VerlFailed(Exception):
@@ -164,7 +165,7 @@ def run_verl(command: list[str], env: dict[str, str], log: Path, metrics: Metric
         begin = output.tell()
         process = subprocess.Popen(command, env=env, stdout=output, stderr=subprocess.STDOUT,
                                    stdin=subprocess.DEVNULL, start_new_session=True,
-                                   preexec_fn=die_with_parent)
+                                   preexec_fn=partial(end_with_parent, signal.SIGKILL))
         try:
             while running(process):
                 if metrics.update():
@@ -198,11 +199,6 @@ def stop(process: subprocess.Popen[Any]) -> None:
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-
-
-def die_with_parent() -> None:
-    """In the child: be killed when the parent is, so that no training goes on unseen."""
-    ctypes.CDLL(None).prctl(_KILL_WITH_PARENT, signal.SIGKILL)
 
 
 def tail(log: Path, begin: int) -> str:

@@ -1,12 +1,5 @@
-"""Conversations in the form that the OpenAI API and most trainers read: one JSON object a line.
-
-    {"id": "d000017", "date": "2024-05-01", "tools": [{"type": "function", "function": {"name": ...,
-    ...}}],
-     "messages": [{"role": "user", "content": "..."},
-                  {"role": "assistant", "content": "", "tool_calls": [{"id": "call_1_0", "type":
-                  "function",
-                   "function": {"name": "...", "arguments": "{...}"}}]},
-                  {"role": "tool", "content": "...", "tool_call_id": "call_1_0"}, ...]}
+"""Conversations in the form that the OpenAI API and most trainers read, one JSON object a line;
+docs/formats.md shows one.
 
 "weight": 0 on an assistant's turn, as in OpenAI's fine-tuning files, says that it is no label: it
 stays in the history. Reasoning is left out unless asked for. System messages are skipped: the

@@ -164,7 +164,8 @@ SUFFIXES = (".jsonl", ".parquet", *WHOLE)
 
 
 def files_in(path: Path) -> list[Path]:
-    """The file itself, or those of a folder that can be read, in their order.
+    """The file itself, or those of a folder that can be read, in their order; hidden ones are left
+    out.
 
     Raises:
         InputError: a folder has none.
@@ -172,7 +173,8 @@ def files_in(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
     files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES
-                   and file.is_file())
+                   and file.is_file() and not any(
+                       part.startswith(".") for part in file.relative_to(path).parts))
     if not files:
         known = ", ".join(SUFFIXES)
         raise InputError(f"{path}: holds no file with records ({known}); name another place")

@@ -5,16 +5,13 @@ In: one JSON object, such as {"name": "weather", "description": "...", "input_sc
 "object", ...}}. Out: the same tool with its parameters as a JSON Schema. Which key holds them says
 whose form it is:
 
-    parameters                                 OpenAI, Gemini, Mistral, BFCL; xLAM's by name,
-                                               {"city": {"type": "str"}}
-    input_schema                               Anthropic
-    inputSchema                                a Model Context Protocol server; in {"toolSpec": ...}
-                                               Amazon Bedrock
-    parametersJsonSchema, parameters_json_schema   Gemini
-    args_schema                                LangChain
-    inputs                                     smolagents and Hugging Face: required unless
-                                               "nullable"
-    parameter_definitions                      Cohere: required where it says so
+    parameters               OpenAI, Gemini, Mistral, BFCL; xLAM's by name, {"city": {...}}
+    input_schema             Anthropic
+    inputSchema              a Model Context Protocol server; in {"toolSpec": ...} Amazon Bedrock
+    parametersJsonSchema     Gemini, also parameters_json_schema
+    args_schema              LangChain
+    inputs                   smolagents and Hugging Face: required unless "nullable"
+    parameter_definitions    Cohere: required where it says so
 
 A "required" list beside them counts too. Without any of these only {"type": "function"} says that
 there are no parameters. A key of another meaning refuses the tool; see
@@ -70,11 +67,7 @@ def read_tool(raw: Any, passed_over: Counter[str] | None = None) -> Tool:
 
 
 def _unwrapped(raw: dict[str, Any], passed_over: Counter[str]) -> dict[str, Any]:
-    """The tool inside OpenAI's {"function": ...} or Bedrock's {"toolSpec": ...}, else `raw` itself.
-
-    Raises:
-        ValueError: a key beside it is not read.
-    """
+    """The tool inside OpenAI's {"function": ...} or Bedrock's {"toolSpec": ...}, else `raw`."""
     if isinstance(raw.get("function"), dict):
         count_unread(raw, ("function", "type"), KNOWN, passed_over)
         return {"type": "function", **raw["function"]}
@@ -88,12 +81,7 @@ def _unwrapped(raw: dict[str, Any], passed_over: Counter[str]) -> dict[str, Any]
 
 
 def _parameters(raw: dict[str, Any], passed_over: Counter[str]) -> Schema:
-    """The parameters of an unwrapped tool as a JSON Schema.
-
-    Raises:
-        ValueError: they are under no key of `READERS` or under two, their meaning is not certain,
-            or a key is not read.
-    """
+    """The parameters of an unwrapped tool as a JSON Schema."""
     count_unread(raw, (*READ, *READERS), KNOWN, passed_over)
     if raw.get("type") not in (None, "function", "custom"):
         passed_over["type"] += 1

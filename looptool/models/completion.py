@@ -2,7 +2,6 @@
 twice."""
 from __future__ import annotations
 
-
 import msgspec
 
 from looptool.calling.reply import split_reasoning
@@ -75,7 +74,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     prompt_tokens: int = 0
     completion_tokens: int = 0
     logprobs: list[float] | None = None
-    """Log-probability of each token of the answer, if asked for."""
+    """Log-probability of each token of a prompt's continuation."""
 
 
 class _Function(msgspec.Struct):
@@ -94,18 +93,9 @@ class _Message(msgspec.Struct):
     tool_calls: list[_ToolCall] | None = None
 
 
-class _Token(msgspec.Struct):
-    logprob: float
-
-
-class _Logprobs(msgspec.Struct):
-    content: list[_Token] | None = None
-
-
 class _Choice(msgspec.Struct):
     message: _Message
     finish_reason: str | None = None
-    logprobs: _Logprobs | None = None
 
 
 class _Usage(msgspec.Struct):
@@ -162,9 +152,7 @@ def read_completion(body: bytes) -> Reply:
     return Reply(text=text, reasoning=reasoning, finish=choice.finish_reason or "stop",
                  tool_calls=[ToolCall(call.function.name, call.function.arguments)
                              for call in tool_calls],
-                 prompt_tokens=usage.prompt_tokens, completion_tokens=usage.completion_tokens,
-                 logprobs=[token.logprob for token in choice.logprobs.content]
-                 if choice.logprobs and choice.logprobs.content else None)
+                 prompt_tokens=usage.prompt_tokens, completion_tokens=usage.completion_tokens)
 
 
 def read_text_completion(body: bytes) -> Reply:

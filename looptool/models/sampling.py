@@ -15,9 +15,6 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     top_p: float | None = None
     presence_penalty: float | None = None
     max_tokens: int | None = None
-    stop: list[str] | None = None
-    logprobs: bool = False
-    """Return the log-probability of each token of the answer."""
     thinking: bool | None = None
     """Switch a Qwen3-style template's thinking on or off; None leaves the template's default."""
     form: Form | None = None

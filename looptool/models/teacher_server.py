@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import logging
 import os
 import shlex
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import aiohttp
 
+from looptool.command import end_with_parent
 from looptool.config_file import ROOT
 from looptool.errors import InputError
 
@@ -28,13 +28,6 @@ LONGEST_START = 3600
 """Seconds; a model of the hub may have to be downloaded first."""
 END_SECONDS = 60
 """For it to end by itself: engines that are killed can leave their GPU's memory taken."""
-_SIGNAL_WITH_PARENT = 1
-"""PR_SET_PDEATHSIG of Linux's prctl."""
-
-
-def end_with_parent() -> None:
-    """In the child: be ended when the parent is killed, so that no GPU stays occupied."""
-    ctypes.CDLL(None).prctl(_SIGNAL_WITH_PARENT, signal.SIGTERM)
 
 
 class OwnServer:

@@ -73,10 +73,7 @@ def token_length(tokenizer: Any) -> Callable[[list[ChatMessage]], int]:
 
 class StudentFits:
     """`PromptFits` by the student's tokenizer, loaded with the first prompt: a wrong input need not
-    wait for that.
-
-    It can be sent to another process, which loads the tokenizer for itself.
-    """
+    wait for that."""
 
     def __init__(self, config: Config):
         self._config = config
@@ -91,9 +88,6 @@ class StudentFits:
         if self._loaded is None:
             self._loaded = PromptFits(student_tokenizer(self._config))
         return self._loaded(chat, limit)
-
-    def __reduce__(self) -> tuple[type[StudentFits], tuple[Config]]:
-        return StudentFits, (self._config,)
 
 
 class PromptFits:

@@ -1,10 +1,9 @@
 """Write the held-out tasks of the SIMULATED world: other tools, other phrasings and other values
 than in training.
 
-in   config (simulation.heldout_tasks, seed 0 whatever the run's seed, so that all runs meet the
-     same tasks), and simulation.heldout_tools, where the tools are not those of the built-in
-     held-out catalogue
-out  <run_dir>/heldout.jsonl, Sample records whose labels are the truth
+In: the config. simulation.heldout_tasks says how many; the seed is 0 whatever the run's is, so that
+all runs meet the same tasks; simulation.heldout_tools takes the place of the built-in held-out
+catalogue. Out: run_dir/heldout.jsonl, Sample records whose labels are the truth.
 
     python -m looptool.simulation.heldout [--config FILE]
 """

@@ -79,7 +79,7 @@ def simulated_connection(config: Config) -> tuple[openai.AsyncOpenAI, bytes]:
 
 
 def make_app(completer: Completer, models: list[str], latency: float = 0.0,
-             capacity: int | None = None, path: str = "/chat/completions") -> web.Application:
+             capacity: int | None = None) -> web.Application:
     """The endpoint as an aiohttp application; `latency` in seconds, `capacity` in requests worked
     on at once."""
     slots = asyncio.Semaphore(capacity) if capacity else nullcontext()
@@ -98,7 +98,7 @@ def make_app(completer: Completer, models: list[str], latency: float = 0.0,
             for model in models]})
 
     app = web.Application(client_max_size=64 * 2**20)
-    app.router.add_post(f"/v1{path}", complete)
+    app.router.add_post("/v1/chat/completions", complete)
     app.router.add_get("/v1/models", list_models)
     return app
 

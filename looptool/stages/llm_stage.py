@@ -18,7 +18,6 @@ from array import array
 from collections import Counter, defaultdict
 from collections.abc import (
     AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence)
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,7 +30,8 @@ from looptool.models.completion import Usage
 from looptool.stages.follow import Follow
 from looptool.stages.journal import Journal, is_made_from_whole, journal_path
 from looptool.stages.meta import (
-    Header, StageMeta, cost_of_a_record, make_header, meta_path, read_meta, refuse_changes)
+    Header, StageMeta, cost_of_a_record, make_header, meta_path, read_meta, refuse_changes,
+    write_meta)
 from looptool.stages.workers import Outcome, Pipeline, Run
 
 _log = logging.getLogger(__name__)
@@ -210,12 +210,6 @@ def _write(output: Path, header: Header, journal: Journal, run: Run) -> StageMet
     accounts = {role: msgspec.convert({key: round(value, 6) for key, value in fields.items()},
                                       Usage)
                 for role, fields in sorted(usage.items())}
-    meta = StageMeta(stage=header.stage, settings=header.settings, sources=header.sources,
-                     version=version("looptool"), inputs=len(run.order),
-                     counts=dict(sorted(counts.items())), failed=failed,
-                     failures=dict(run.failures), records=records, usage=accounts,
-                     cost_of_a_record=cost_of_a_record(accounts, records),
-                     seconds=round(seconds, 3))
-    write_atomic(meta_path(output),
-                 [msgspec.json.format(msgspec.json.encode(meta), indent=2) + b"\n"])
-    return meta
+    return write_meta(output, header, inputs=len(run.order), counts=counts, records=records,
+                      seconds=seconds, failed=failed, failures=dict(run.failures), usage=accounts,
+                      cost_of_a_record=cost_of_a_record(accounts, records))

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from looptool.errors import InputError
+from looptool.json_lines import write_json
 from looptool.models.completion import Usage
 from looptool.terminal import WIDTH
 
@@ -41,13 +43,13 @@ class StageMeta(Header, kw_only=True):
     passed_over: dict[str, int] = {}
     """How often each key of foreign records was there and was not read; see
     looptool.foreign.unread_keys."""
-    failed: int
+    failed: int = 0
     """Inputs whose call failed: without records, tried again by the next run, unless a later step
     has been run since."""
-    failures: dict[str, int]
+    failures: dict[str, int] = {}
     """Failed inputs by cause."""
     records: int
-    usage: dict[str, Usage]
+    usage: dict[str, Usage] = {}
     """By role."""
     cost_of_a_record: dict[str, float] = {}
     """Calls, and prompt and completion tokens paid, for each record, also for what became of no
@@ -108,6 +110,16 @@ def meta_path(output: Path) -> Path:
     return output.with_name(output.name + ".meta.json")
 
 
+def write_meta(output: Path, header: Header, *, inputs: int, counts: Mapping[str, int],
+               records: int, seconds: float, **more: Any) -> StageMeta:
+    """Write the .meta.json of an output; `more` are further fields of StageMeta."""
+    meta = StageMeta(**msgspec.structs.asdict(header), version=version("looptool"), inputs=inputs,
+                     counts=dict(sorted(counts.items())), records=records,
+                     seconds=round(seconds, 3), **more)
+    write_json(meta_path(output), meta)
+    return meta
+
+
 def read_meta(output: Path) -> StageMeta | None:
     """The .meta.json of an output; None where there is none.
 
@@ -122,6 +134,21 @@ def read_meta(output: Path) -> StageMeta | None:
     except (OSError, msgspec.DecodeError) as error:
         raise InputError(
             f"{path}: cannot be read ({error}); remove it with its output and run again") from None
+
+
+def refuse_imported(samples: Path, conversations: Path) -> None:
+    """Keep samples of others from being replaced by those of dialogs.
+
+    Raises:
+        InputError: the samples that are there were made from other files than `conversations`.
+    """
+    meta, own = read_meta(samples), os.path.relpath(conversations, samples.parent)
+    imported = [source for source in meta.sources if source != own] if meta else []
+    if imported:
+        raise InputError(f"{samples}: holds imported samples (of {Path(imported[0]).name}), which "
+                         "dialogs would replace; go on with scripts/run_round.sh --round 1, 2 and "
+                         "so on, after cold_start.sh if the config has a cold start, or set "
+                         "another run_dir for dialogs")
 
 
 def refuse_changes(before: Header, now: Header, output: Path) -> None:

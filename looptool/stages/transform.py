@@ -10,18 +10,15 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from looptool.errors import InputError
 from looptool.foreign.files import commonest_reason, refused_path, write_refused
-from looptool.json_lines import write_atomic, write_jsonl
+from looptool.json_lines import write_jsonl
 from looptool.records import Refused
-from looptool.stages.meta import StageMeta, make_header, meta_path
+from looptool.stages.meta import StageMeta, make_header, write_meta
 
 _log = logging.getLogger(__name__)
 
@@ -47,24 +44,19 @@ def run_transform(stage: str, records: Iterable[Any], output: Path | str, counts
     output = Path(output)
     header = make_header(stage, settings, sources, output)
 
-    def write_meta(path: Path, count: int) -> StageMeta:
-        meta = StageMeta(**msgspec.structs.asdict(header), version=version("looptool"),
-                         inputs=sum(counts.values()), counts=dict(sorted(counts.items())),
-                         passed_over=dict(sorted(passed_over.items())), failed=0,
-                         failures={}, records=count, usage={},
-                         seconds=round(time.monotonic() - begun, 3))
-        write_atomic(meta_path(path),
-                     [msgspec.json.format(msgspec.json.encode(meta), indent=2) + b"\n"])
-        return meta
+    def explain(path: Path, count: int) -> StageMeta:
+        return write_meta(path, header, inputs=counts.total(), counts=counts, records=count,
+                          seconds=time.monotonic() - begun,
+                          passed_over=dict(sorted(passed_over.items())))
 
     left = iter(records)
     first = next(left, None)
     if first is None:
         if refused:
             write_refused(output, refused)
-            write_meta(refused_path(output), 0)
+            explain(refused_path(output), 0)
         raise InputError(_nothing_left(output, counts, refused or []))
-    meta = write_meta(output, write_jsonl(output, chain([first], left)))
+    meta = explain(output, write_jsonl(output, chain([first], left)))
     if refused is not None:
         write_refused(output, refused)
     _log.info("%s", meta.line())

@@ -62,7 +62,7 @@ def tiles(report: Report) -> Iterable[str]:
     if heldout:
         yield tile(f"Held-out accuracy, {world}", shares([*heldout.values()]),
                    first_to_last([*heldout]))
-    rounds = [*report.rounds, *([report.next] if report.next else [])]
+    rounds = report.datasets
     noise = {f"D{figures.number}": figures.dataset.noise for figures in rounds
              if figures.dataset and figures.dataset.noise and figures.dataset.noise.total}
     if noise:
@@ -96,7 +96,7 @@ def tile(name: str, figure: str, note: str) -> str:
 
 def figures(report: Report) -> Iterable[str]:
     """All charts that have something to show."""
-    rounds = [*report.rounds, *([report.next] if report.next else [])]
+    rounds = report.datasets
     truth = "SIMULATED tasks, known truth" if report.simulated else "against the labels"
     beside = any(each.heldout and each.heldout.static for each in report.rounds)
     note = f"{truth}; 95% intervals" + ("; pale: static training" if beside else "")
@@ -155,7 +155,7 @@ def small_table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]]
 def details(report: Report) -> Iterable[str]:
     """What the one table sums up: confusion of the judge, noise by origin, mismatches and refusals
     by reason."""
-    rounds = [*report.rounds, *([report.next] if report.next else [])]
+    rounds = report.datasets
     parts = [confusion_table(each) for each in rounds if each.verdicts and each.verdicts.confusion]
     parts.append(by_column("Wrong labels by origin (SIMULATED)", {
         f"D{each.number}": {ORIGINS[origin]: percent(rate)

@@ -1,7 +1,8 @@
-"""The forms in which others describe tools: each says what it claims and cuts a value into tools.
+"""The forms in which others describe tools, told by the content of a value.
 
 In: one JSON value of a file. Out: `Entry` records, each of which converts to one tool in a form
-that looptool.foreign.tool_objects.read_tool knows. A value that holds lists of tools ({"tools":
+that looptool.foreign.tool_objects.read_tool knows. OpenAPI documents and ToolBench's lists are cut
+into tools; any other object is one tool as it stands. A value that holds lists of tools ({"tools":
 [...]}, {"functions": [...]}, Gemini's {"functionDeclarations": [...]}, a task of BFCL, a JSON-RPC
 answer, an xLAM sample whose tools are JSON text) stands for the tools in them.
 """
@@ -9,14 +10,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any
 
-from dialog_generation.tool_making.formats import openapi, single, toolbench
-from dialog_generation.tool_making.formats.entry import Entry, Origin, PassedOver, beside, refused
+from dialog_generation.tool_making.formats import openapi, toolbench
+from dialog_generation.tool_making.formats.entry import Entry, Origin, PassedOver, beside
 from looptool.foreign.tool_objects import READERS
 
-AUTO = "auto"
 # Gemini's; without parameters is one that takes none
 _DECLARATIONS = ("functionDeclarations", "function_declarations")
 _LISTS = ("tools", "functions", "function", *_DECLARATIONS)
@@ -28,28 +28,9 @@ _COMPANIONS = ("answer", "answers", "conversation", "conversations", "error", "g
 """What stands beside a list of tools and says nothing of them, whatever it holds."""
 
 
-class ToolFormat(NamedTuple):
-    """One form: which values have it, and what tools such a value holds."""
-
-    claims: Callable[[Any], bool]
-    entries: Callable[[str, Any, Origin | None, PassedOver], Iterator[Entry]]
-
-
-FORMATS = {"openapi": ToolFormat(openapi.claims, openapi.entries),
-           "toolbench": ToolFormat(toolbench.claims, toolbench.entries),
-           **{name: ToolFormat(claims, single.entries) for name, claims in {
-               "mcp": single.has("inputSchema"), "anthropic": single.has("input_schema"),
-               "bedrock": single.has("toolSpec"), "cohere": single.has("parameter_definitions"),
-               "langchain": single.has("args_schema"), "smolagents": single.has("inputs"),
-               "openai": single.claims_openai, "gemini": single.claims_gemini,
-               "json": single.claims_json_schema, "xlam": single.claims_xlam}.items()}}
-"""In the order in which they are tried; a value belongs to the first that claims it."""
-
-
-def entries_of(place: str, value: Any, tool_format: str = AUTO, origin: Origin | None = None,
+def entries_of(place: str, value: Any, origin: Origin | None = None,
                passed_over: PassedOver | None = None) -> Iterator[Entry]:
-    """The tools of a JSON value that stands at `place`; a value without the named form is an entry
-    that says so.
+    """The tools of a JSON value that stands at `place`.
 
     Args:
         origin: the value's file, where references to other files may be followed.
@@ -58,23 +39,16 @@ def entries_of(place: str, value: Any, tool_format: str = AUTO, origin: Origin |
     counts = Counter() if passed_over is None else passed_over
     if isinstance(value, list):
         for index, child in enumerate(value):
-            yield from entries_of(f"{place}[{index}]", child, tool_format, origin, counts)
+            yield from entries_of(f"{place}[{index}]", child, origin, counts)
     elif inside := _inside(value):
         for key, child in inside.items():
-            declared = entries_of(f"{place}.{key}", child, tool_format, origin, counts)
+            declared = entries_of(f"{place}.{key}", child, origin, counts)
             yield from map(_as_function, declared) if key in _DECLARATIONS else declared
         others = {key: other for key, other in value.items() if key not in inside}
         yield from beside(place, others, _COMPANIONS, counts)
     else:
-        tried = FORMATS.values() if tool_format == AUTO else [FORMATS[tool_format]]
-        form = next((form for form in tried if form.claims(value)), None)
-        if form:
-            yield from form.entries(place, value, origin, counts)
-        elif tool_format == AUTO:
-            yield Entry(place, value)
-        else:
-            yield refused(place, value,
-                          f'not of the form "{tool_format}", which --tool-format names')
+        form = next((form for form in (openapi, toolbench) if form.claims(value)), None)
+        yield from form.entries(place, value, origin, counts) if form else [Entry(place, value)]
 
 
 def _inside(value: Any) -> dict[str, Any]:

@@ -91,11 +91,7 @@ def _operations(document: Document, place: str, path: str, item: Node, domain: A
 
 def _tool(document: Document, item: Node, path: str, method: str, domain: Any, operation: Any,
           passed_over: PassedOver) -> dict[str, Any]:
-    """One operation of a path's item.
-
-    Raises:
-        ValueError: a parameter or the body has no certain meaning.
-    """
+    """One operation of a path's item."""
     if not isinstance(operation, dict):
         raise ValueError(f"an operation is a JSON object, not {quote(operation)}")
     node = document.resolved(item.inside(operation))

@@ -6,7 +6,7 @@ with, and never over the network.
 """
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -97,7 +97,7 @@ def follow(node: Node) -> Node:
 
 def _retriever(root: Path | None) -> Any:
     """Reads the files that references name, each once."""
-    @lru_cache(maxsize=None)
+    @cache
     def retrieve(uri: str) -> Resource[Any]:
         parts = urlsplit(uri)
         if root is None or parts.scheme != "file":

@@ -50,11 +50,7 @@ def entries(place: str, value: Any, origin: Origin | None,
 
 
 def _tool(api: Any, passed_over: PassedOver) -> dict[str, Any]:
-    """One API in xLAM style, each parameter marked as required or not.
-
-    Raises:
-        ValueError: this is no API, a key is not read, or a parameter is there twice.
-    """
+    """One API in xLAM style, each parameter marked as required or not."""
     if not isinstance(api, dict):
         raise ValueError(f"an API is a JSON object, not {quote(api)}")
     count_unread(api, _READ, _KNOWN, passed_over)

@@ -8,8 +8,7 @@ was refused, samples_refused.jsonl beside it with the reason of each.
 
 The context keeps the last student.max_user_turns user turns and at most student.max_prompt_tokens
 tokens by the student's own tokenizer; older turns go first, tools never: a sample that does not fit
-is left out and counted. Departure from the paper: a share of the samples has plain-text labels, see
-grpotool/dataset/steps.py.
+is left out and counted.
 """
 from __future__ import annotations
 
@@ -30,13 +29,12 @@ from looptool.foreign.conversations import (
     Conversation, StoredConversation, read_messages, read_tools)
 from looptool.foreign.files import files_in, read_foreign
 from looptool.ids import sample_id
-from looptool.json_lines import decode_lines, read_jsonl
-from looptool.machine.parallel import ONE, Chunk, Workers, add_workers, choose_workers
+from looptool.json_lines import read_jsonl
 from looptool.prompts.length import StudentFits, leave_torch_out
 from looptool.prompts.render import Fits, fit, render_system
 from looptool.records import Refused, Sample
 from looptool.run_files import RunFiles
-from looptool.stages.meta import StageMeta
+from looptool.stages.meta import StageMeta, refuse_imported
 from looptool.stages.transform import run_transform
 
 
@@ -44,7 +42,7 @@ class Candidate(NamedTuple):
     """A step of a conversation: "call" or "text" with its sample, or why it is none."""
 
     reason: str
-    sample: Sample | msgspec.Raw | None = None
+    sample: Sample | None = None
 
 
 def candidate_of(sample: Sample) -> Candidate:
@@ -53,8 +51,7 @@ def candidate_of(sample: Sample) -> Candidate:
 
 
 class StepReader:
-    """From a conversation to candidates; knows nothing of other conversations, so that it can run
-    anywhere."""
+    """From a conversation to candidates; knows nothing of other conversations."""
 
     def __init__(self, config: Config, fits: Fits):
         self._config, self._fits = config, fits
@@ -108,8 +105,7 @@ class SampleMaker:
         self.passed_over: Counter[str] = Counter()
         self._text_share, self._reader = config.dialogs.text_share, reader
 
-    def let_in(self, candidates: Iterable[Candidate],
-               capped: bool = True) -> Iterator[Sample | msgspec.Raw]:
+    def let_in(self, candidates: Iterable[Candidate], capped: bool = True) -> Iterator[Sample]:
         """The samples, in their order; where `capped`, text labels only up to their share."""
         for reason, sample in candidates:
             if reason == "text" and capped and not self._text_fits():
@@ -123,7 +119,7 @@ class SampleMaker:
         texts = self.counts["text"] + 1
         return texts <= self._text_share * (self.counts["call"] + texts)
 
-    def from_foreign(self, entries: Iterable[tuple[str, Any]]) -> Iterator[Sample | msgspec.Raw]:
+    def from_foreign(self, entries: Iterable[tuple[str, Any]]) -> Iterator[Sample]:
         """The samples of (place, value) pairs that others wrote."""
         for place, raw in entries:
             try:
@@ -155,16 +151,7 @@ def read_stored(reader: StepReader, conversations: Iterable[Conversation]) -> It
                              "trans2conversation.py again") from None
 
 
-def read_chunk(reader: StepReader, chunk: Chunk) -> list[tuple[str, bytes]]:
-    """`read_stored` for lines of a file: reason and encoded sample of each candidate, which go
-    between processes fast."""
-    conversations = decode_lines(chunk.path, chunk.lines, StoredConversation, chunk.first)
-    return [(reason, msgspec.json.encode(sample) if sample else b"")
-            for reason, sample in read_stored(reader, conversations)]
-
-
-def transform(config: Config, source: Path, foreign: bool, output: Path, fits: Fits,
-              workers: Workers = ONE) -> StageMeta:
+def transform(config: Config, source: Path, foreign: bool, output: Path, fits: Fits) -> StageMeta:
     """Write the samples of `source`, and aside what was refused."""
     reader = StepReader(config, fits)
     maker = SampleMaker(config, reader)
@@ -172,12 +159,8 @@ def transform(config: Config, source: Path, foreign: bool, output: Path, fits: F
     if foreign:
         samples = maker.from_foreign(entry for file in sources
                                      for entry in read_foreign(file, maker.refuse))
-    elif workers.alone:
-        samples = maker.let_in(read_stored(reader, read_jsonl(source, StoredConversation)))
     else:
-        done = workers.in_order(read_chunk, reader, source)
-        samples = maker.let_in(Candidate(reason, msgspec.Raw(line) if line else None)
-                               for lines in done for reason, line in lines)
+        samples = maker.let_in(read_stored(reader, read_jsonl(source, StoredConversation)))
     student = config.student
     settings = {"seed": config.seed, "text_share": config.dialogs.text_share,
                 "instructions": student.instructions,
@@ -194,13 +177,14 @@ def main() -> None:
                              "(default: run_dir/conversations.jsonl)")
     parser.add_argument("--output", type=Path, metavar="FILE",
                         help="samples (default: run_dir/samples.jsonl)")
-    add_workers(parser)
     args = parser.parse_args()
     config = load_config(args.config, args.overrides)
     files = RunFiles(config)
     source = args.input or files.conversations
+    if args.input is None and args.output is None:
+        refuse_imported(files.samples, files.conversations)
     transform(config, source, args.input is not None, args.output or files.samples,
-              StudentFits(config), choose_workers(args, source))
+              StudentFits(config))
 
 
 if __name__ == "__main__":

@@ -1,15 +1,7 @@
 """A round's dataset as the two Parquet files that verl reads.
 
 In: round_J/dataset.jsonl (looptool.records.Sample). Out: round_J/train.parquet and
-round_J/test.parquet, and beside each a .meta.json. A row of either:
-
-    prompt        [{"role": "system", "content": "..."}, {"role": "user", "content": "..."}]
-    data_source   "looptool"
-    ability       "call", or "text" where the label has no call
-    reward_model  {"style": "rule", "ground_truth":
-    "{\\"role\\":\\"assistant\\",\\"calls\\":[...],\\"tools\\":[...]}"}
-    extra_info    {"index": 0, "id": "0c63e0dd8e2ef3a5", "origin": "seed", "round": 0, "split":
-                  "train"}
+round_J/test.parquet, and beside each a .meta.json; docs/formats.md shows a row.
 
 A label is a JSON string, for Parquet gives dictionaries with differing keys the union of all keys.
 verl cuts long prompts from the left, where the tools are, so a sample with more than
@@ -24,7 +16,6 @@ import hashlib
 import logging
 import time
 from array import array
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +30,12 @@ from looptool.command import argument_parser, run_main
 from looptool.config import Config
 from looptool.config_file import load_config
 from looptool.errors import InputError
-from looptool.json_lines import read_jsonl, write_atomic
+from looptool.json_lines import read_jsonl
 from looptool.prompts.length import StudentFits, leave_torch_out
 from looptool.prompts.render import Fits, render_sample
 from looptool.records import Sample
 from looptool.run_files import RoundFiles, check_made, round_files
-from looptool.stages.meta import Header, StageMeta, make_header, meta_path
+from looptool.stages.meta import Header, StageMeta, make_header, write_meta
 
 STAGE = "json2parquet"
 _log = logging.getLogger(__name__)
@@ -148,15 +139,9 @@ def convert(dataset: Path, train: Path, test: Path, config: Config, fits: Fits) 
         file.finish()
     counts = {**{split: file.count for split, file in written.items()},
               "too long": len(fitting) - len(ranks)}
-    meta = None
-    for path, header in headers.items():
-        meta = StageMeta(**msgspec.structs.asdict(header), version=version("looptool"),
-                         inputs=len(fitting), counts=counts, failed=0,
-                         failures={}, records=len(ranks), usage={},
-                         seconds=round(time.monotonic() - begun, 2))
-        write_atomic(meta_path(path),
-                     [msgspec.json.format(msgspec.json.encode(meta), indent=2) + b"\n"])
-    return meta
+    metas = [write_meta(path, header, inputs=len(fitting), counts=counts, records=len(ranks),
+                        seconds=time.monotonic() - begun) for path, header in headers.items()]
+    return metas[-1]
 
 
 def is_trained(files: RoundFiles, train: Path, test: Path) -> bool:

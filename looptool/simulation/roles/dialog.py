@@ -33,7 +33,7 @@ SPOKEN = {
               "chat": "You are welcome.", "no_tool": "None of my tools can do that.",
               "and": " and ", "ask": "Which {cues} should I use?", "want": "wants to {wanted}",
               "want nothing": "asks for nothing the tools do"},
-    "chinese": {"unclear": "我不太明白您的意思。", "done": "已经完成。", "chat": "不客气。", 
+    "chinese": {"unclear": "我不太明白您的意思。", "done": "已经完成。", "chat": "不客气。",
                 "no_tool": "现有的函数都做不到。",
                 "and": "、", "ask": "请问 {cues} 是什么？", "want": "想要 {wanted}",
                 "want nothing": "要的不是这些函数能做的"}}

@@ -33,8 +33,7 @@ def judge(prompt: Prompt) -> str:
               (True, True): "both"}.get(tuple(rights), "neither")
     rng = prompt.rng("judge", json.dumps(prompt.chat, sort_keys=True), str(prompt.draw),
                      prompt.model)
-    better = _stubborn_error(prompt, better) or better
-    if rng.random() < prompt.rates.judge_error * (1 - prompt.rates.judge_stubborn):
+    if rng.random() < prompt.rates.judge_error:
         better = rng.choice([other for other in BETTER if other != better])
     if rng.random() < prompt.rates.judge_first_bias:
         better = "1"
@@ -43,15 +42,6 @@ def judge(prompt: Prompt) -> str:
                                 "better": better})
 
 
-def _stubborn_error(prompt: Prompt, better: str) -> str | None:
-    """The wrong answer that this judge gives to these candidates in every vote, in whatever order
-    they stand; mostly None."""
-    candidates = [prompt.block(f"candidate_{i}") for i in (1, 2)]
-    rng = prompt.rng("stubborn", prompt.model, prompt.block("conversation"), *sorted(candidates))
-    if rng.random() >= prompt.rates.judge_error * prompt.rates.judge_stubborn:
-        return None
-    in_order = BETTER if candidates == sorted(candidates) else ("2", "1", "both", "neither")
-    return rng.choice([other for other in in_order if other != better])
 
 
 def check(prompt: Prompt) -> str:

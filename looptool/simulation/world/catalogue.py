@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, cache
 from itertools import count
 from pathlib import Path
 from typing import Any, Literal
@@ -82,7 +82,7 @@ def words(name: str) -> str:
     return " ".join(re.findall(r"\w+", spaced.replace("_", " "))).lower() or "value"
 
 
-@lru_cache(maxsize=None)
+@cache
 def _load(split: Split) -> tuple[tuple[Tool, ...], dict[str, Lore]]:
     kinds = read_yaml(HERE / "values.yaml")[split]
     tools, lore, numbers = [], {}, count()

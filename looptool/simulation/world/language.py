@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, cache
 from typing import Any, Literal
 
 from looptool.records import Tool
@@ -66,7 +66,7 @@ class Phrases:
         return Ear({pair[index]: not index for pair in self.yes_no for index in (0, 1)}, self.lists)
 
 
-@lru_cache(maxsize=None)
+@cache
 def phrases(wording: Wording) -> Phrases:
     """How the people of one wording speak."""
     section = read_yaml(HERE / "phrases.yaml")[wording]
