@@ -225,7 +225,8 @@ def test_a_build_that_was_killed_ends_with_the_weights_of_its_seed(tmp_path, mon
     monkeypatch.setattr(build, "tokenizer_texts", lambda rng: [
         render_system(lesson.tools, lesson.date, "short")
         for lesson in (draw_lesson(rng, EVERYTHING) for _ in range(40))])
-    sizes = ["--steps", *["1"] * (1 + len(LEVELS)), "--review-steps", "3"]
+    sizes = ["--steps", *["1"] * (1 + len(LEVELS)), "--review-steps", "3",
+             "--hard-steps", "1"]
     whole = run("whole", *sizes, "--skilled", str(tmp_path / "skilled"))
     kept = build.keep
     monkeypatch.setattr(build, "keep", killed_later)

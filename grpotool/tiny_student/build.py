@@ -225,7 +225,8 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
     if (args.model is None) != (args.begin == "drills"):
-        parser.error("--begin review or habits goes on from a --model; drills begin with none")
+        parser.error("--begin with anything but drills goes on from a --model; drills begin with "
+                     "none")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     if args.model:
         model = Qwen3ForCausalLM.from_pretrained(args.model, dtype=torch.float32).to(args.device)
