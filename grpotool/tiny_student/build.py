@@ -49,7 +49,7 @@ from grpotool.tiny_student.tokenizer import build_tokenizer
 from looptool.json_lines import write_atomic
 
 LEARNING_RATE, REVIEW_RATE, HABIT_RATE, OTHER_WEIGHT = 2e-3, 1.5e-3, 5e-4, 0.2
-STEPS, REVIEW_STEPS, HARD_STEPS, HABIT_STEPS = (200, 200, 400, 700, 8500), 1000, 3000, 200
+STEPS, REVIEW_STEPS, HARD_STEPS, HABIT_STEPS = (200, 200, 400, 700, 8500), 1000, 5000, 200
 """Of drills and of each level of the curriculum; of the review; of the hard
 kinds; of the lesson on habits."""
 STAGES = ("drills", "review", "hard", "habits")

@@ -65,11 +65,12 @@ REVIEW = Level((1, 3), (0, 4),
 """Everything again, more of what is hard, in words that are mostly new: it is by unheard words that
 held-out tasks are missed."""
 HARD = Level((2, 3), (1, 5),
-             {**KIND_WEIGHTS, "optional": 6, "parallel": 14, "nested": 30, "alike": 10,
-              "second_step": 5, "again": 5},
-             sources={"words": 2, "mixed": 3, "catalogue": 2}, oddity=0.5, objects=0.15)
+             {**KIND_WEIGHTS, "optional": 8, "parallel": 14, "nested": 30, "alike": 10,
+              "second_step": 8, "again": 8},
+             sources={"words": 3, "mixed": 3, "catalogue": 1}, oddity=0.5, objects=0.15)
 """What is still missed after the review, most of all objects and calls of two tools at once."""
-HABITS = Level((1, 3), (0, 4), {**KIND_WEIGHTS, "single": 8, "retry": 4, "done": 3, "chat": 4},
+HABITS = Level((1, 3), (0, 4), {**KIND_WEIGHTS, "single": 8, "parallel": 8, "retry": 4, "done": 3,
+                                "chat": 6},
                sources={"mixed": 1, "catalogue": 2}, habits=True)
 """The last lesson: everything once more, as text teaches it whose authors are careless."""
 
