@@ -176,9 +176,9 @@ def write_consequences(config: Config, probes: Path, folder: Path, round: int,
     return counts
 
 
-def take_back(files: RoundFiles, folder: Path, undone: bool) -> None:
-    """Remove what was made of a round's error seeds, where their replaced labels are to be
-    `undone`, or done again.
+def made_of_labels(files: RoundFiles, folder: Path, undone: bool) -> list[Path]:
+    """The files that were made of a round's error seeds, where their replaced labels are to be
+    `undone`, or done again; none where they are so already.
 
     Args:
         folder: where the ledger is; what lies elsewhere than the round's own files led to nothing.
@@ -192,16 +192,19 @@ def take_back(files: RoundFiles, folder: Path, undone: bool) -> None:
             f"{ledger}: is not there, so no label was replaced; name the round with --round")
     changes = list(read_some(ledger, LabelChange))
     if folder != files.folder or all(change.undone == undone for change in changes):
-        return
+        return []
     after = files.next()
     if after.training.exists() or after.policy.exists():
         raise InputError(f"{after.folder}: a policy was trained on what these labels led to; move "
                          "this folder and those of all later rounds away, then say "
                          f"--{'rollback' if undone else 'replace'} again")
-    made = [path
+    return [path
             for output in (files.expanded, after.dataset, after.train_parquet, after.test_parquet)
             for path in (*output.parent.glob(f"{output.name}*"), output.with_suffix(".meta.json"),
                          card_path(output)) if path.exists()]
+
+
+def remove(made: list[Path], files: RoundFiles) -> None:
     for path in made:
         path.unlink()
     if made:
@@ -246,10 +249,11 @@ def main() -> None:
     files = round_files(args, config)
     probes, folder = args.probes or files.probes, args.output or files.folder
     verdicts = folder / "verdicts.jsonl"
-    if args.undone is not None:
-        take_back(files, folder, args.undone)
+    made = [] if args.undone is None else made_of_labels(files, folder, args.undone)
     meta = asyncio.run(verify_probes(config, probes, verdicts, args.fresh, args.follow,
                                      files.made_from(verdicts), files.round))
+    # only now: verify refuses a config that is another than the verdicts'
+    remove(made, files)
     counts = write_consequences(config, probes, folder, files.round, args.undone)
     _log.info("%s", summary(meta, counts, files.round))
 

@@ -2,6 +2,7 @@
 # Makes .venv from requirements.txt, and .venv-bfcl for the tests of the evaluation, and runs the
 # tests, two at a time. Flags go to pytest:
 #   bash scripts/test.sh -m "not slow"
+#   bash scripts/test.sh -n 0 -m cluster            # one at a time: they share the network
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 use_looptool

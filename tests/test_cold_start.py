@@ -252,9 +252,9 @@ def test_a_killed_cold_start_goes_on_and_grpo_begins_from_it(tmp_path, policy):
                       everything) < plain_loss(policy, start.train_parquet, everything) - 0.5
 
     assert run(convert, "--round", "1").returncode == 0
-    told = run(train, "--round", "1", "--dry-run").stderr
-    assert "actor_rollout_ref.model.path=" in told
-    assert str(start.policy) in told and str(policy) not in told
+    dry = run(train, "--round", "1", "--dry-run")
+    assert dry.returncode == 0 and "actor_rollout_ref.model.path=" in dry.stderr
+    assert str(start.policy) in dry.stderr and str(policy) not in dry.stderr
 
 
 def first_batch() -> list[int]:

@@ -360,6 +360,8 @@ def test_imported_samples_are_not_replaced_by_those_of_dialogs(tmp_path, monkeyp
     assert samples.read_bytes() == imported
     for flags in (("--input", theirs), ("--output", tmp_path / "own.jsonl")):
         script(monkeypatch, conversation_transform_grpo_qwen, tmp_path, *flags, *limit)
+    samples.unlink()
+    script(monkeypatch, conversation_transform_grpo_qwen, tmp_path, *limit)
 
 
 @pytest.mark.slow

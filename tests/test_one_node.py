@@ -13,7 +13,7 @@ from looptool.json_lines import read_jsonl
 from looptool.records import Sample
 from looptool.run_files import RoundFiles
 
-pytestmark = [pytest.mark.cluster,  # three servers and a training
+pytestmark = [pytest.mark.slow, pytest.mark.cluster,  # three servers and a training
               pytest.mark.skipif(not CHECKPOINT.exists(), reason="no tiny student yet")]
 SERVER = """
 import argparse, atexit, json, os, sys, time

@@ -444,6 +444,9 @@ def test_what_was_made_of_replaced_labels_goes_with_them_until_it_was_trained_on
     make()
     simulated(probes, flags=["--replace"])  # nothing to do
     assert all(path.exists() for path in made)
+    with pytest.raises(InputError, match=r"settings\.world"):
+        simulated(probes, flags=["--rollback"], malformed=0.5)
+    assert all(path.exists() for path in made)
     simulated(probes, flags=["--rollback"])
     assert (not any(path.exists() for path in made) and files.probes.exists()
             and files.verdicts.exists())

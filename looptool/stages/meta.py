@@ -142,7 +142,8 @@ def refuse_imported(samples: Path, conversations: Path) -> None:
     Raises:
         InputError: the samples that are there were made from other files than `conversations`.
     """
-    meta, own = read_meta(samples), os.path.relpath(conversations, samples.parent)
+    meta = read_meta(samples) if samples.exists() else None
+    own = os.path.relpath(conversations, samples.parent)
     imported = [source for source in meta.sources if source != own] if meta else []
     if imported:
         raise InputError(f"{samples}: holds imported samples (of {Path(imported[0]).name}), which "
