@@ -66,8 +66,10 @@ class Metrics:
         self.path, self.verls, self.rollouts = (files.training / "metrics.jsonl",
                                                 files.verl_metrics, files.rollouts)
         self.mode, self.curve, self.told = mode, curve, done > 0
-        self.lines = {step: line for path in (self.path, self.verls)
-                      for step, line in read_lines(path) if step <= done}
+        # ours last: its lines have the reasons, whose dumps are gone
+        kept = {step: line for path in (self.verls, self.path)
+                for step, line in read_lines(path) if step <= done}
+        self.lines = dict(sorted(kept.items()))
         self.counted = set(self.lines)
         write_atomic(self.path, self.lines.values())
         self.verls.unlink(missing_ok=True)
