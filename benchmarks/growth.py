@@ -58,7 +58,7 @@ TASKS = 500
 WARM = 200
 TIMES = 2
 """Runs of the smaller count before the larger one, and after it."""
-BELOW = "REFUSED"
+REFUSAL = "REFUSED"
 """What a policy that errs says in place of a call."""
 
 
@@ -92,7 +92,7 @@ class ScriptedPolicy:
 
     def encode(self, sample: Sample) -> list[int]:
         number = int(sample.id, 16)
-        self._replies[number] = BELOW if number % 5 == 0 else render_calls(sample.label.calls)
+        self._replies[number] = REFUSAL if number % 5 == 0 else render_calls(sample.label.calls)
         return [number]
 
     def generate(self, prompts: list[list[int]]) -> list[Generation]:
@@ -112,7 +112,7 @@ async def ask(role: str, chat: list[dict[str, str]], draw: int, model: str) -> R
         return Reply(text='{"correct": true, "analysis": ""}')
     number = int(re.search(r"Case (\d+)", text)[1])
     if role == "judge":
-        text_stands_first = BELOW in block("candidate_1", text)
+        text_stands_first = REFUSAL in block("candidate_1", text)
         label_wins = number % 5 < 3
         better = "both" if number % 5 == 4 else "2" if text_stands_first == label_wins else "1"
         return Reply(text=json.dumps({"analysis": "seen", "approach": "", "better": better}))

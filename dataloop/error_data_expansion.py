@@ -134,11 +134,11 @@ async def expand_seeds(config: Config, seeds: Path, scenarios: Path, output: Pat
                                    verifier[0], Verdict, verifier[1], members_of, seeds))
 
 
-def summary(meta: StageMeta, round: int, per_seed: int) -> str:
-    """The last line."""
+def summary(meta: StageMeta, round: int, tries: int) -> str:
+    """The last line, after so many tries a seed."""
     refused = shortly({reason: n for reason, n in meta.counts.items() if reason != "accepted"}, 2)
     accepted = meta.counts.get("accepted", 0)
-    return (f"expand: round {round}: {meta.inputs // max(per_seed, 1):,} seeds, {meta.inputs:,} "
+    return (f"expand: round {round}: {meta.inputs // tries:,} seeds, {meta.inputs:,} "
             f"tries -> {accepted:,} accepted "
             f"({accepted / max(meta.inputs, 1):.1%})"
             f"{f', {refused}' if refused else ''}"

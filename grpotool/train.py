@@ -78,7 +78,7 @@ def check_heads(config: Config, model: str) -> None:
     if heads % train.tensor_parallel:
         total = train.gpus_per_node * train.nodes
         fitting = [str(number) for number in range(1, total + 1)
-                   if heads % number == 0 == total % number]
+                   if not heads % number and not total % number]
         raise InputError(f"train.tensor_parallel={train.tensor_parallel} does not divide the "
                          f"{heads} attention heads of {model}; with {total} GPUs set it to "
                          f"{' or '.join(fitting)}")

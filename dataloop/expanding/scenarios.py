@@ -12,8 +12,6 @@ from looptool.errors import InputError
 from looptool.records import Sample
 
 SCENARIOS = Path(__file__).resolve().parent / "scenarios.yaml"
-
-
 Turns = Literal["any", "one", "several"]
 
 
@@ -71,8 +69,8 @@ def read_scenarios(path: Path, least: int) -> list[Scenario]:
 def _read(path: Path, kind: str, id: str, entry: Any) -> Scenario:
     entry = {"text": entry} if isinstance(entry, str) else entry
     if (not isinstance(entry, dict) or not entry.keys() <= {"text", "turns"}
-            or not isinstance(entry.get("text"), str) \
-            or not entry["text"].strip() or entry.get("turns", "any") not in get_args(Turns)):
+            or not isinstance(entry.get("text"), str) or not entry["text"].strip()
+            or entry.get("turns", "any") not in get_args(Turns)):
         raise InputError(
             f"{path}: {kind}: {id}: write it as a text, or as {{turns: one or several, text: ...}}")
     return Scenario(id, kind, **entry)

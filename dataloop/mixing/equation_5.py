@@ -55,9 +55,7 @@ class Supply(msgspec.Struct, kw_only=True):
 
     def size(self) -> int:
         """Samples in all parts, each counted once."""
-        ids = self.listing.ids(np.concatenate([*self.parts().values()]))
-        ids.sort()
-        return min(len(ids), 1) + np.count_nonzero(ids[1:] != ids[:-1])
+        return len(np.unique(self.listing.ids(np.concatenate([*self.parts().values()]))))
 
     def without(self, seen: Rows) -> Supply:
         """What a benchmark has not; `seen` are the samples that it has, under any row."""

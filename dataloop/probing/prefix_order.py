@@ -11,7 +11,6 @@ from array import array
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-
 from looptool.ids import content_id
 from looptool.json_lines import decoder, read_placed
 from looptool.records import Sample

@@ -69,8 +69,6 @@ async def vote(probe: Probe, ask: Ask, judge: str, label_first: bool, draw: int,
                 judge=judge, draw=at, analysis=judgement.analysis, approach=judgement.approach)
 
 
-
-
 async def verify_one(probe: Probe, ask: Ask, judges: Sequence[str],
                      options: Verify) -> Verdict | Unread:
     """The verdict on one mismatch: `votes_per_order` votes of every judge in each order.

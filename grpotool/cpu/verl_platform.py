@@ -34,17 +34,8 @@ class CpuDevice:
         answer = 0 if "memory" in name else None
         return lambda *args, **kwargs: answer
 
-    def is_available(self) -> bool:
-        return True
-
-    def current_device(self) -> str:
-        return "cpu"
-
     def get_device_name(self, *args: Any) -> str:
         return "CPU"
-
-    def set_device(self, *args: Any) -> None:
-        """A logical GPU index means nothing to torch.cpu, whose own set_device refuses it."""
 
     def get_rng_state(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         return torch.get_rng_state()

@@ -163,12 +163,10 @@ async def follow(cluster: Cluster, command: str, addresses: set[str]) -> None:
         status = status_of(cluster, client, job)
         if status == JobStatus.SUCCEEDED:
             return
-        raise NodeMissing(f"the job ended as {status}; its log is above"
-                          if status and status.is_terminal() else "the connection to the job "
-                                                                  "broke, so it is ended; run the "
-                                                                  "same command again: training "
-                                                                  "goes on from its last "
-                                                                  "checkpoint")
+        if status and status.is_terminal():
+            raise NodeMissing(f"the job ended as {status}; its log is above")
+        raise NodeMissing("the connection to the job broke, so it is ended; run the same command "
+                          "again: training goes on from its last checkpoint")
     finally:
         showing.cancel()
         watching.cancel()

@@ -210,6 +210,6 @@ def tail(log: Path, begin: int) -> str:
         file.seek(begin)
         text = re.sub(r"\x1b\[[0-9;]*m", "", file.read().decode(errors="replace"))
     lines = text.splitlines()
-    cause = next((line for line in lines if re.search(r"^(\(.*?\) )?[\w.]*(Error|Exception)\b.*: "
-                                                      r"", line)), "")
+    cause = next((line for line in lines
+                  if re.match(r"(\(.*?\) )?[\w.]*(Error|Exception)\b.*: ", line)), "")
     return "\n".join([*([f"first: {cause}"] if cause else []), *lines[-SHOWN_LINES:]])
