@@ -120,6 +120,7 @@ async def expand_seeds(config: Config, seeds: Path, scenarios: Path, output: Pat
             new = await member(ask, models[0], checker, fits)
             return Outcome([], new) if isinstance(new, str) else Outcome([new], "accepted")
 
+        # a folder's tokenizer is among the sources, by relative path: the run can be moved with it
         student = {key: getattr(config.student, key)
                    for key in ("instructions", "max_prompt_tokens", "max_user_turns")}
         settings = {**client.settings("generator", "checker"), "models": models[:1],

@@ -97,6 +97,7 @@ async def verify_probes(config: Config, probes: Path, verdicts: Path, fresh: boo
     before = majorities_before(config, round)
 
     def to_judge() -> Iterator[tuple[str, Probe]]:
+        # without JGLV all that comes here counts as an error, which no match is
         is_audited = audited(probes, options.audit_mastered if judging else 0)
         for probe in read_jsonl(probes, Probe):
             yield from mismatch(probe)
@@ -128,7 +129,9 @@ async def verify_probes(config: Config, probes: Path, verdicts: Path, fresh: boo
                     "judging": judging, "temperature": options.temperature,
                     **{key: value for key, value in options.recorded().items()
                        if key in options.beyond_paper}}
+        # not there in round 1, and not read where no label is refined
         earlier = [earlier_probes(config, round)] if before else []
+        # only mismatches are followed: an audit chooses by the perplexities of all probes
         return await run_stage("verify", Inputs(to_judge), work, verdicts, settings=settings,
                                sources=[probes, JUDGE_PROMPT, *earlier],
                                in_flight=config.teacher.in_flight, usage=client.usage, fresh=fresh,
@@ -159,6 +162,7 @@ def write_consequences(config: Config, probes: Path, folder: Path, round: int,
     both_correct = IdSet(verdict.probe.sample.id for verdict in verdicts()
                          if verdict.verdict == "BOTH_CORRECT")
     wrong = refuted(verdicts())
+    # they go into D_{j+1}, for which mix.high_ppl may say another number
     listing, most = Listing(), planned(mix, round + 1)["high_ppl"]
 
     def is_candidate(probe: Probe) -> bool:
@@ -191,6 +195,7 @@ def take_back(files: RoundFiles, folder: Path, undone: bool) -> None:
         raise InputError(
             f"{ledger}: is not there, so no label was replaced; name the round with --round")
     changes = list(read_some(ledger, LabelChange))
+    # or the ledger is empty: then the seeds stay as they are, and so does what was made of them
     if folder != files.folder or all(change.undone == undone for change in changes):
         return
     after = files.next()
@@ -198,6 +203,7 @@ def take_back(files: RoundFiles, folder: Path, undone: bool) -> None:
         raise InputError(f"{after.folder}: a policy was trained on what these labels led to; move "
                          "this folder and those of all later rounds away, then say "
                          f"--{'rollback' if undone else 'replace'} again")
+    # the glob finds an output's .meta.json and journal too, but not the manifest of a dataset
     made = [path
             for output in (files.expanded, after.dataset, after.train_parquet, after.test_parquet)
             for path in (*output.parent.glob(f"{output.name}*"), output.with_suffix(".meta.json"),

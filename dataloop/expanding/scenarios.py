@@ -86,6 +86,7 @@ def draw_scenarios(scenarios: list[Scenario], count: int, seed: int,
         if scenario.suits(sample):
             by_kind.setdefault(scenario.kind, []).append(scenario)
     drawn: list[Scenario] = []
+    # one of each kind in turn; it ends, as read_scenarios has refused fewer than `count`
     while len(drawn) < count:
         drawn += [entries.pop() for entries in by_kind.values() if entries]
     return drawn[:count]
