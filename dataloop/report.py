@@ -43,6 +43,7 @@ _log = logging.getLogger(__name__)
 
 def simulated_world() -> World:
     """Asks the simulated world about samples and answers."""
+    # here, as a real run has no use for the simulated world
     from looptool.simulation.world.kinds import kind_of
     from looptool.simulation.world.rules import rule_behind
     from looptool.simulation.world.truth import truth

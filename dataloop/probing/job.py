@@ -94,6 +94,7 @@ def prompt_ids(tokenizer: Any, sample: Sample, student: Student) -> list[int] | 
     def fits(chat: list[ChatMessage], limit: int) -> bool:
         nonlocal ids
         text = tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
+        # the template has written the special tokens already
         ids = tokenizer(text, add_special_tokens=False)["input_ids"]
         return len(ids) <= limit
 
@@ -131,6 +132,7 @@ def read_tokens(tokenizer: Any, tokens: list[int], log_probability: float, ended
             `model` are damaged.
     """
     shown = tokens[:-1] if ended else tokens
+    # nothing may go: tags are special tokens of some students, and cleaning up takes spaces away
     text = tokenizer.decode(shown, skip_special_tokens=False, clean_up_tokenization_spaces=False)
     return make_generation(text, -log_probability / len(tokens), len(tokens), ended, model)
 

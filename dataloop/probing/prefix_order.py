@@ -27,6 +27,7 @@ def prefix_order(path: Path) -> array[int]:
     for place, _, sample in read_placed(path, Sample):
         first = sample.messages[0].content if sample.messages else ""
         beginning = bytes.fromhex(content_id(sample.date, sample.tools) + content_id(first))
+        # big-endian, so that bytes sort as numbers do; the place comes back out of the last 8
         keys.append(beginning + struct.pack(">IQ", len(sample.messages), place))
     keys.sort()
     return array("Q", (int.from_bytes(key[-8:], "big") for key in keys))

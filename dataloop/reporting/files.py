@@ -215,6 +215,7 @@ def costs(folders: Iterable[Path | str]) -> dict[str, Any]:
             failed[step] += meta.failed
             for role, account in meta.usage.items():
                 usage[role].update(msgspec.to_builtins(account))
+    # + leaves out zeros
     return {"seconds": dict(seconds), "failed": dict(+failed),
             "usage": {role: dict(usage[role]) for role in usage}}
 
@@ -229,6 +230,7 @@ def stage_lines(run_dir: Path, numbers: list[int]) -> Iterator[dict[str, Any]]:
     """One entry for each output of the run, as the page's protocol shows it."""
     for folder in [run_dir,
                    *(RoundFiles(run_dir, number).folder
+                     # the last one is that of a dataset past the plan, if there is one
                      for number in (0, *numbers, len(numbers) + 1))]:
         for output, meta in metas(folder):
             yield {"file": str(output.relative_to(run_dir)), "stage": meta.stage,

@@ -184,6 +184,7 @@ def usage_rows(build: Rows) -> Iterator[Row]:
 
 def in_brief(table: Table) -> Table:
     """The rows that say whether the loop works, under one heading."""
+    # reversed, so that of equal labels the first section's counts
     rows = {row.label: row for section in reversed(table.sections) for row in section.rows}
     brief = [replace(rows[label], label=name, strong=label in STRONG)
              for label, name in BRIEF.items() if label in rows]

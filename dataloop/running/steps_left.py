@@ -76,6 +76,7 @@ def heldout_answers(files: RoundFiles) -> Made | None:
 def is_current(step: Made, run_dir: Path) -> bool:
     """Whether the files of the run that an output was made from are the same now."""
     folder = step.output.parent
+    # abspath, as recorded paths are relative without a look at links
     own = {path: digest for path, digest in step.sources.items()
            if Path(os.path.abspath(folder / path)).is_relative_to(os.path.abspath(run_dir))}
     if not all((folder / path).exists() for path in own):
@@ -127,6 +128,7 @@ def steps_left(config: Config) -> Iterator[str]:
         yield COLD_START
     for number in range(config.rounds + 1):
         files = RoundFiles(config.run_dir, number)
+        # a round after one that has to run is made anew from it
         is_round_left = number > 0 and (is_round_left
                                         or not is_done(round_outputs(files), f"round {number}",
                                                        config))

@@ -26,11 +26,13 @@ JUDGE_PROMPT = Path(__file__).resolve().parent / "prompts" / "judge.md"
 class Judgement(msgspec.Struct):
     """The JSON object that a judge replies with."""
 
+    # 1 and 2 as numbers, too: not every server keeps a reply to the schema below
     better: Literal["1", "2", "both", "neither", 1, 2]
     analysis: str = ""
     approach: str = ""
 
 
+# the verdict behind its reasons, as a reply by a schema is written in the schema's order
 JUDGEMENT = Form("judgement", closed(
     analysis=TEXT, approach=TEXT, better=one_of("1", "2", "both", "neither")))
 

@@ -108,6 +108,8 @@ def select_high_perplexity(listing: Listing, candidates: Rows, count: int | None
     highest perplexity, or all, the highest first (section 4.2); at most this share of them, and
     none under the threshold."""
     near = candidates[listing.perplexities(candidates) >= threshold]
+    # the last key counts first; ids make the choice independent of the order of the file
     order = np.lexsort((listing.ids(near), -listing.perplexities(near)))
+    # a share of all candidates, of those under the threshold too
     most = math.ceil(share * len(candidates) - 1e-9)  # 0.1 * 30 is a little more than 3
     return near[order][:most][:count]
