@@ -214,7 +214,7 @@ class Engine:
         self._engine = AsyncLLMEngine.from_engine_args(AsyncEngineArgs(
             model=model, dtype=dtype,
             max_model_len=student.max_prompt_tokens + student.max_response_tokens,
-            # else a checkpoint's repetition_penalty holds for greedy replies, too (generation_config)
+            # else a checkpoint's repetition_penalty would hold for greedy replies, too
             enable_prefix_caching=True, disable_log_stats=True, generation_config="vllm",
             **(on_gpu if gpus else {"enforce_eager": True})))
         self._sampling = partial(

@@ -17,6 +17,7 @@ import verl.utils.distributed
 from verl.plugin.platform.platform_base import PlatformBase
 from verl.plugin.platform.platform_manager import PlatformRegistry
 
+# else verl looks for a device by itself
 os.environ["VERL_PLATFORM"] = "cpu"
 
 
@@ -25,6 +26,7 @@ class CpuDevice:
     nothing."""
 
     def __getattr__(self, name: str) -> Any:
+        # else copy and pickle would find hooks here, which do nothing
         if name.startswith("__"):
             raise AttributeError(name)
         if hasattr(torch.cpu, name):

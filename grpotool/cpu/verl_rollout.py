@@ -130,6 +130,7 @@ class RolloutManager:
         rows = read_rows(prompts)
         step, partition = rows[0]["global_steps"], "val" if validate else "train"
         chats = [self.read_prompt(list(row["raw_prompt"])) for row in rows]
+        # by the step, so that a training that goes on draws what an unbroken one would
         seed = random.Random(f"{self.rollout.seed}:{partition}:{step}").getrandbits(63)
         self.load_weights(self.rollout.engine_kwargs[IN_PROCESS]["weights"])
         answers = self.sample(chats, how.n, how.temperature, seed)
@@ -139,11 +140,13 @@ class RolloutManager:
         for i in sorted(range(len(rows)),
                         key=lambda i: (i // self.prompts_an_update, len(chats[i]))):
             for number, answer in enumerate(answers[i]):
+                # verl's form of a key: prompt, rollout, output
                 keys.append(f"{rows[i]['uid']}_{number}_0")
                 fields.append(self.make_fields(rows[i], chats[i], answer))
                 tags.append({"status": "success", "prompt_len": len(chats[i]),
                              "response_len": len(answer.tokens),
                              "seq_len": len(chats[i]) + len(answer.tokens), "global_steps": step,
+                             # the policy that wrote them is that of the step before
                              "min_global_steps": step - 1, "max_global_steps": step - 1})
         transfer_queue.kv_batch_put(keys=keys, partition_id=partition,
                                     fields=list_of_dict_to_tensordict(fields), tags=tags)

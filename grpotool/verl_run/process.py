@@ -165,6 +165,7 @@ def run_verl(command: list[str], env: dict[str, str], log: Path, metrics: Metric
     """
     with log.open("ab") as output, progress(title, steps, len(metrics.lines), "step") as bar:
         begin = output.tell()
+        # a session of its own: Ctrl-C reaches this process alone, which stops all of it
         process = subprocess.Popen(command, env=env, stdout=output, stderr=subprocess.STDOUT,
                                    stdin=subprocess.DEVNULL, start_new_session=True,
                                    preexec_fn=partial(end_with_parent, signal.SIGKILL))
