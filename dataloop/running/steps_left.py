@@ -22,9 +22,11 @@ import msgspec
 from msgspec.structs import replace
 
 from dataloop.mixing.manifest import read_manifest
+from dataloop.verifying.judge import voting
 from looptool.command import argument_parser, run_main
 from looptool.config import Config
 from looptool.config_file import load_config
+from looptool.judging.checker import checker_of
 from looptool.run_files import RoundFiles
 from looptool.stages.meta import differences, flatten, make_header, read_meta
 
@@ -86,12 +88,9 @@ def is_current(step: Made, run_dir: Path) -> bool:
 
 def edited(step: Made, config: Config) -> list[str]:
     """The keys that the config has otherwise than when the output was made, with both values."""
-    options = msgspec.to_builtins(config)
-    teacher = options["teacher"]
-    judges = teacher["judges"] or teacher["models"][:1]
-    known = flatten(options) | flatten(
-        {"models": teacher["models"][:1], "checker": judges[0] if config.expand.check else None,
-         "judges": judges[:1] if config.verify.preset == "paper" else judges,
+    known = flatten(msgspec.to_builtins(config)) | flatten(
+        {"models": config.teacher.models[:1], "judges": voting(config),
+         "checker": checker_of(config) if config.expand.check else None,
          "judging": config.ablation != "no_jglv"})
     old, new = {}, {}
     for section in step.sections:
