@@ -137,6 +137,7 @@ def make_config(folder: Path, count: int) -> Config:
 
 
 def probe(config: Config, files: RoundFiles) -> None:
+    # probe_samples imports it when it begins: so neither torch nor a model is loaded
     module = types.ModuleType("dataloop.probing.transformers_policy")
     module.TransformersPolicy = ScriptedPolicy
     sys.modules[module.__name__] = module
@@ -222,10 +223,10 @@ class Runs:
                    str(self.count)]
         if self._warm:
             command += ["--warm", str(self._warm.copy())]
-        done = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True,
-                                         env={
-            **os.environ, "CI": "1", "OMP_NUM_THREADS": "1"},
-                                         stderr=subprocess.DEVNULL).stdout.splitlines()[-1])
+        environment = {**os.environ, "CI": "1", "OMP_NUM_THREADS": "1"}  # CI: no bars
+        shown = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True,
+                               stderr=subprocess.DEVNULL, env=environment).stdout
+        done = json.loads(shown.splitlines()[-1])
         self.found[step].append((done["us"], done["mb"]))
         print(f"{self.count:>10,} {step:8} {done['us']:8.1f} us {done['mb']:7.0f} MB",
               file=sys.stderr, flush=True)
@@ -270,6 +271,7 @@ def main() -> None:
             for run in range(TIMES):
                 small.measure(step, keep=False)
             large.measure(step, keep=True)
+            # the last run keeps its files, which the next step reads
             for run in range(TIMES):
                 small.measure(step, keep=run == TIMES - 1)
             warm.measure(step, keep=True)
