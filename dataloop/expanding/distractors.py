@@ -23,8 +23,8 @@ from looptool.records import ErrorSeed, Message, Sample, Tool
 
 QUALIFIERS = {"draft": "as a draft", "archive": "in the archive", "bulk": "in bulk",
               "trial": "as a trial"}
-"""A further word of a tool's name, and what makes it another tool: nobody means it who does not say
-so."""
+"""A word behind a tool's name, and what it adds to the description: another tool, which nobody
+means without saying so."""
 FAILURE = {"error": "timeout", "hint": "the service is available again"}
 CONFIRMATIONS = (("Shall I do that now?", "Yes, please do."),
                  ("Do you want me to go on?", "Yes, go on."),

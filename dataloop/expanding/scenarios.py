@@ -22,8 +22,8 @@ class Scenario(NamedTuple):
     kind: str
     text: str
     turns: Turns = "any"
-    """How many turns of a person a seed has to have for it: what shortens a conversation is nothing
-    for one message."""
+    """How many turns of the person a seed must have: what shortens a conversation does not suit one
+    message."""
 
     def suits(self, seed: Sample) -> bool:
         return self.turns in ("any", turns_of(seed))

@@ -32,8 +32,7 @@ from looptool.stages.workers import Outcome
 
 PROBE = ("probe.model", "probe.base_urls")
 AHEAD = 64
-"""Prompts that are made ready while as many as may be are in flight, so that none of these places
-stays empty."""
+"""Prompts that are made ready while all places in flight are taken, so that none stays empty."""
 
 
 async def probe_by_endpoint(job: Job) -> StageMeta:

@@ -87,8 +87,8 @@ class Generation:
 
 
 def prompt_ids(tokenizer: Any, sample: Sample, student: Student) -> list[int] | None:
-    """The prompt's tokens; the oldest turns are left out where it is too long, None where it is
-    even so."""
+    """The prompt's tokens, without its oldest turns where it would be too long; None where it is
+    too long even so."""
     ids: list[int] = []
 
     def fits(chat: list[ChatMessage], limit: int) -> bool:
@@ -161,8 +161,8 @@ def make_probe(sample: Sample, generation: Generation, drawn: Sequence[Generatio
 
 
 def draws_of(drawn: Sequence[Generation], label: Message, tools: Sequence[str]) -> list[Draw]:
-    """Replies with the same calls together, the most frequent first; those without any, or of which
-    none counts, by their reason alone, whatever the order in which they were drawn."""
+    """Replies with the same calls are one Draw, the most frequent first. Those without a call, or
+    whose calls do not count, are one by reason: in whatever order they were drawn."""
     draws: list[Draw] = []
     for generation in drawn:
         reply = parse_reply(generation.text)

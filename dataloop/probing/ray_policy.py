@@ -44,8 +44,8 @@ BLOCKS_AT_ONCE = 8
 """Blocks that an engine decodes side by side, so that the long replies of one do not leave it
 idle."""
 ENGINE_CPUS = 0.5
-"""Other than the one of a task that tokenizes: of steps with the same needs Ray Data makes one, in
-the engine's actor."""
+"""Not 1, as a task that tokenizes has: steps with the same needs Ray Data makes one step, and that
+in the engine's actor."""
 
 
 async def probe_by_ray(job: Job) -> StageMeta:

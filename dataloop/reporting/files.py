@@ -35,7 +35,7 @@ MANIFEST = "dataset.meta.json"
 PACKAGES = ("looptool", "verl", "torch", "transformers", "vllm", "ray", "openai", "msgspec")
 META = ".meta.json"
 TWIN = "test.parquet"
-"""Written in one go with train.parquet, by a .meta.json that holds the same figures."""
+"""Written together with train.parquet; its .meta.json has the same figures, to be counted once."""
 
 
 class _Step(msgspec.Struct):

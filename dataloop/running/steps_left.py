@@ -69,8 +69,8 @@ def round_outputs(files: RoundFiles) -> list[Made | None]:
 
 
 def heldout_answers(files: RoundFiles) -> Made | None:
-    """Those of a policy; None where one failed, as nothing is made of them that would keep it from
-    being tried again."""
+    """Those of a policy; None where one failed: as nothing is made of them, it can be tried
+    again."""
     meta = read_meta(files.heldout_probes)
     return None if meta is None or meta.failed else made(files.heldout_probes, "probe", "student")
 

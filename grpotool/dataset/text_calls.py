@@ -158,7 +158,7 @@ def _read_brackets(text: str, names: Collection[str]) -> list[Call]:
     """[name(key=value), ...] of listed tools; [] where it is something else."""
     if not (names and text.startswith("[") and text.endswith(")]")):
         return []
-    # a name may be the beginning of another one
+    # the longest first, as both f and f (x) may be names
     ordered = sorted(names, key=len, reverse=True)
     known = {f"tool_{number}_": name for number, name in enumerate(ordered)}
     standing = {name: placeholder for placeholder, name in known.items()}
