@@ -64,17 +64,13 @@ def _read_conversation(raw: dict[str, Any], key: str, passed_over: Counter[str])
         raise ValueError(f'"{key}" must be a list')
     system = [raw["system"]] if isinstance(raw.get("system"), str) else []
     system += [text for message in messages if isinstance(message, dict)
-               and ROLES.get(_role(message)) == "system"
+               and ROLES.get(str(message.get("role", message.get("from")))) == "system"
                and isinstance(text := message.get("content", message.get("value")), str)]
     if "system" in raw:
         passed_over["system text"] += 1
     tools = _tools_of(raw, "\n".join(system))
     return _conversation(str(raw.get("id", "")), str(raw.get("date", "unknown")), tools, messages,
                          passed_over)
-
-
-def _role(message: dict[str, Any]) -> str:
-    return str(message.get("role", message.get("from")))
 
 
 def _conversation(id: str, date: str, tools: list[Any], messages: list[Any],
