@@ -72,13 +72,14 @@ def read_report(config: Config, world: World | None, command: str,
               for number in numbers]
     if static is not None:
         add_static(rounds, static, world)
+    # what comes before the rounds lies in the run's own folder, and in that of round 0
     before = RoundFigures(number=0, **costs([config.run_dir, start.folder]),
                           heldout=heldout_figures(start, world, None))
     return Report(simulated=world is not None, run_dir=config.run_dir,
                   config=msgspec.to_builtins(config), versions=versions(), command=command,
                   stages=list(stage_lines(Path(config.run_dir), numbers)), before=before,
                   planned_rounds=config.rounds, rounds=rounds,
-                  next=further and next_figures(RoundFiles(config.run_dir, further), world))
+                  next=further and round_figures(RoundFiles(config.run_dir, further), world, None))
 
 
 def add_static(rounds: list[RoundFigures], static: Path, world: World | None) -> None:
@@ -136,12 +137,6 @@ def told_by(files: RoundFiles, world: World) -> dict[str, Any]:
             "kinds": skills.kind_figures(stream(files.probes, Probe) or (),
                                          stream(files.error_seeds, ErrorSeed) or (),
                                          stream(files.expanded, Sample) or (), world)}
-
-
-def next_figures(files: RoundFiles, world: World | None) -> RoundFigures:
-    """The dataset after the last round, and what it cost."""
-    return RoundFigures(number=files.round, dataset=dataset_figures(files, world),
-                        **costs([files.folder]))
 
 
 def dataset_figures(files: RoundFiles, world: World | None) -> DatasetFigures:

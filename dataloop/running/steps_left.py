@@ -117,35 +117,27 @@ def is_done(steps: list[Made | None], what: str, config: Config) -> bool:
     return True
 
 
-def steps_left(config: Config) -> Iterator[str]:
-    """SCRIPT:ROUND in their order."""
+def steps_left(config: Config, same_config: bool = False) -> Iterator[str]:
+    """SCRIPT:ROUND in their order; with `same_config` all of them."""
+    def is_left(steps: list[Made | None], what: str, config: Config) -> bool:
+        return same_config or not is_done(steps, what, config)
+
     is_round_left = False
     greedy = replace(config, probe=replace(config.probe, samples=0))  # as held-out tasks are probed
     start = RoundFiles(config.run_dir, 0)
     made_of = [made(start.train_parquet, "train", "student"), made(start.policy, "train")]
-    if config.train.cold_start.steps and not is_done(made_of, "the cold start", config):
+    if config.train.cold_start.steps and is_left(made_of, "the cold start", config):
         yield COLD_START
     for number in range(config.rounds + 1):
         files = RoundFiles(config.run_dir, number)
         # a round after one that has to run is made anew from it
-        is_round_left = number > 0 and (is_round_left
-                                        or not is_done(round_outputs(files), f"round {number}",
-                                                       config))
+        is_round_left = number > 0 and (
+            is_round_left or is_left(round_outputs(files), f"round {number}", config))
         if is_round_left:
             yield f"run_round.sh:{number}"
-        if is_round_left or not is_done([heldout_answers(files)], f"held-out of round {number}",
-                                        greedy):
+        if is_round_left or is_left([heldout_answers(files)], f"held-out of round {number}",
+                                    greedy):
             yield f"evaluate_heldout.sh:{number}"
-
-
-def all_steps(config: Config) -> Iterator[str]:
-    """The same where nothing is done."""
-    if config.train.cold_start.steps:
-        yield COLD_START
-    for number in range(config.rounds + 1):
-        if number:
-            yield f"run_round.sh:{number}"
-        yield f"evaluate_heldout.sh:{number}"
 
 
 def main() -> None:
@@ -154,8 +146,7 @@ def main() -> None:
                         help="name every step, so that each one compares its settings")
     args = parser.parse_args()
     config = load_config(args.config, args.overrides)
-    sys.stdout.writelines(f"{step}\n"
-                          for step in (all_steps if args.same_config else steps_left)(config))
+    sys.stdout.writelines(f"{step}\n" for step in steps_left(config, args.same_config))
 
 
 if __name__ == "__main__":

@@ -100,6 +100,7 @@ class RolloutManager:
 
     def load_weights(self, path: Path | str) -> None:
         """Take the policy's weights as the training worker wrote them."""
+        # of tied weights the file has one
         missing, unexpected = self.model.load_state_dict(load_file(path), strict=False)
         tied = {"lm_head.weight"} if self.model.config.tie_word_embeddings else set()
         assert not unexpected and set(missing) <= tied, f"{missing=} {unexpected=}"

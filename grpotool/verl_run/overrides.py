@@ -134,6 +134,7 @@ def in_process(files: RoundFiles) -> list[str]:
     """Rollouts in the process that leads the training."""
     rollout = "actor_rollout_ref.rollout"
     return [
+        # rollouts come with their scores
         "reward.num_workers=0",
         "actor_rollout_ref.model.external_lib=grpotool.cpu.verl_rollout",
         f"{rollout}.name={IN_PROCESS}",
@@ -177,6 +178,7 @@ def cpu(config: Config, files: RoundFiles) -> list[str]:
         *(f"{precision}.{kind}=fp32" for kind in ("param_dtype", "reduce_dtype", "buffer_dtype")),
         f"{actor}.ppo_micro_batch_size_per_gpu={micro}",
         f"{rollout}.log_prob_micro_batch_size_per_gpu={micro}",
+        # each of them is an actor of Ray, so a process
         "transfer_queue.backend.SimpleStorage.num_data_storage_units=1",
         "trainer.device=cpu",
         f"trainer.nnodes={train.nodes}",
