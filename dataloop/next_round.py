@@ -179,7 +179,7 @@ def round_supply(args: argparse.Namespace, config: Config,
             wrong = refuted(read_some(files.verdicts, Verdict))
             sources.append(files.verdicts)
         mastered = listing.add(paths["probes"], Probe, lambda probe: (
-            # the check first: it has to see every probe, of matches that nobody needs too
+            # the check first, as it has to see every probe
             check.probe(probe) and probe.matches and is_short and probe.sample.id not in wrong))
         check.all_found(listing.records(supply.high_ppl))
         supply.mastered = select_high_perplexity(listing, mastered)

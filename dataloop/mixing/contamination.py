@@ -135,7 +135,7 @@ def _words(text: str) -> tuple[str, ...]:
 
 def runs(words: tuple[str, ...]) -> set[int]:
     """Fingerprints of all runs of RUN words; none where there are fewer."""
-    # hash() is another one in each process, but runs leave none
+    # hash() differs between processes, but these fingerprints stay in this one
     return {hash(words[start:start + RUN]) for start in range(len(words) - RUN + 1)}
 
 
