@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import Any
 
 from dataloop.expanding.distractors import distracted
-from dataloop.expanding.generate import CANDIDATE, GENERATOR_PROMPT, Family, Fits, candidate_faults
+from dataloop.expanding.generate import (
+    CANDIDATE, GENERATOR_PROMPT, Family, Window, candidate_faults)
 from dataloop.expanding.scenarios import SCENARIOS, draw_scenarios, read_scenarios
 from dataloop.verifying.relabel import error_seed
 from looptool.calling.sample_rules import fault_kind
@@ -49,7 +50,7 @@ from looptool.stages.workers import Outcome
 _log = logging.getLogger(__name__)
 
 
-def student_window(config: Config) -> Fits:
+def student_window(config: Config) -> Window:
     """Whether a sample's prompt fits the student's window with all of its turns."""
     student, prompt_fits = config.student, StudentFits(config)
 
@@ -69,11 +70,11 @@ def tokenizer_files(config: Config) -> list[Path]:
     return [path for name in names if (path := Path(student_path(config)) / name).is_file()]
 
 
-Member = Callable[[Ask, str, "str | None", Fits], Awaitable["Sample | str"]]
+Member = Callable[[Ask, str, "str | None", Window], Awaitable["Sample | str"]]
 """A new sample, or the reason why there is none, by (ask, generator, checker, window)."""
 
 
-def checked_distractor(sample: Sample | None, fits: Fits) -> Sample | str:
+def checked_distractor(sample: Sample | None, fits: Window) -> Sample | str:
     """The sample if it keeps to the rules of every new one, else the reason."""
     if sample is None:
         return "no_distractor"
@@ -82,7 +83,7 @@ def checked_distractor(sample: Sample | None, fits: Fits) -> Sample | str:
 
 
 async def expand_seeds(config: Config, seeds: Path, scenarios: Path, output: Path, round: int,
-                       fits: Fits, fresh: bool = False,
+                       fits: Window, fresh: bool = False,
                        verifier: tuple[Path, int] | None = None) -> StageMeta:
     """Expand every error seed; see looptool.stages.llm_stage.run_stage.
 

@@ -27,7 +27,7 @@ from looptool.models.structured_outputs import ANY_OBJECT, TEXT, Form, closed, o
 from looptool.records import Call, ErrorSeed, Message, Sample
 
 GENERATOR_PROMPT = Path(__file__).resolve().parent / "prompts" / "generator.md"
-Fits = Callable[[Sample], bool]
+Window = Callable[[Sample], bool]
 """Whether the whole prompt of a sample is within the student's limits."""
 
 
@@ -161,7 +161,7 @@ class Family:
         self._candidates: dict[int, asyncio.Task[Sample | Unread]] = {}
 
     async def member(self, index: int, ask: Ask, generator: str, checker: str | None,
-                     fits: Fits) -> Sample | str:
+                     fits: Window) -> Sample | str:
         """The new sample under the scenario `index`, or the reason why there is none.
 
         Args:
