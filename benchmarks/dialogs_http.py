@@ -62,6 +62,7 @@ class Crawl:
         while self._process.poll() is None and self._journalled() < dialogs:
             time.sleep(POLL)
             if self._begun is None and self.answers() > self._answers_before:
+                # the first answer was asked for so long ago
                 self._begun = time.monotonic() - latency
             self.memory = max(self.memory, self._resident())
         if self._begun is None:
@@ -80,6 +81,7 @@ class Crawl:
         return time.monotonic() - begun
 
     def _journalled(self) -> int:
+        # a journal begins with its header
         return max(0, self._journal.read_bytes().count(b"\n") - 1) if self._journal.exists() else 0
 
     def _resident(self) -> int:
@@ -95,6 +97,7 @@ def measure(dialogs: int, latency: float, in_flight: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder, socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+        # the server takes the port
         free.close()
         flags = [word for value in (
             f"run_dir={folder}", f"teacher.base_urls=[http://127.0.0.1:{port}/v1]",
@@ -111,6 +114,7 @@ def measure(dialogs: int, latency: float, in_flight: int) -> dict[str, float]:
             memory = []
             for kill_at in (dialogs // 3, 2 * dialogs // 3, None):
                 crawl = Crawl(flags, files)
+                # the last start is measured until no dialog waits to be begun
                 got, took = crawl.until(kill_at or max(1, dialogs - in_flight + 1), latency)
                 answers, seconds = answers + got, seconds + took
                 if kill_at:

@@ -58,7 +58,7 @@ TASKS = 500
 WARM = 200
 TIMES = 2
 """Runs of the smaller count before the larger one, and after it."""
-BELOW = "REFUSED"
+REFUSAL = "REFUSED"
 """What a policy that errs says in place of a call."""
 
 
@@ -92,7 +92,7 @@ class ScriptedPolicy:
 
     def encode(self, sample: Sample) -> list[int]:
         number = int(sample.id, 16)
-        self._replies[number] = BELOW if number % 5 == 0 else render_calls(sample.label.calls)
+        self._replies[number] = REFUSAL if number % 5 == 0 else render_calls(sample.label.calls)
         return [number]
 
     def generate(self, prompts: list[list[int]]) -> list[Generation]:
@@ -112,7 +112,7 @@ async def ask(role: str, chat: list[dict[str, str]], draw: int, model: str) -> R
         return Reply(text='{"correct": true, "analysis": ""}')
     number = int(re.search(r"Case (\d+)", text)[1])
     if role == "judge":
-        text_stands_first = BELOW in block("candidate_1", text)
+        text_stands_first = REFUSAL in block("candidate_1", text)
         label_wins = number % 5 < 3
         better = "both" if number % 5 == 4 else "2" if text_stands_first == label_wins else "1"
         return Reply(text=json.dumps({"analysis": "seen", "approach": "", "better": better}))
@@ -137,6 +137,7 @@ def make_config(folder: Path, count: int) -> Config:
 
 
 def probe(config: Config, files: RoundFiles) -> None:
+    # probe_samples imports it when it begins: so neither torch nor a model is loaded
     module = types.ModuleType("dataloop.probing.transformers_policy")
     module.TransformersPolicy = ScriptedPolicy
     sys.modules[module.__name__] = module
@@ -222,10 +223,10 @@ class Runs:
                    str(self.count)]
         if self._warm:
             command += ["--warm", str(self._warm.copy())]
-        done = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True,
-                                         env={
-            **os.environ, "CI": "1", "OMP_NUM_THREADS": "1"},
-                                         stderr=subprocess.DEVNULL).stdout.splitlines()[-1])
+        environment = {**os.environ, "CI": "1", "OMP_NUM_THREADS": "1"}  # CI: no bars
+        shown = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True,
+                               stderr=subprocess.DEVNULL, env=environment).stdout
+        done = json.loads(shown.splitlines()[-1])
         self.found[step].append((done["us"], done["mb"]))
         print(f"{self.count:>10,} {step:8} {done['us']:8.1f} us {done['mb']:7.0f} MB",
               file=sys.stderr, flush=True)
@@ -270,6 +271,7 @@ def main() -> None:
             for run in range(TIMES):
                 small.measure(step, keep=False)
             large.measure(step, keep=True)
+            # the last run keeps its files, which the next step reads
             for run in range(TIMES):
                 small.measure(step, keep=run == TIMES - 1)
             warm.measure(step, keep=True)

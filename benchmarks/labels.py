@@ -145,6 +145,7 @@ def main() -> None:
     parser.add_argument("--expand", type=int, default=150,
                         help="error seeds to expand, for each seed; 0 for none")
     args = parser.parse_args()
+    # no bars, and none of the stages' last lines
     os.environ["CI"] = "1"
     logging.disable(logging.INFO)
     figures = {}

@@ -53,6 +53,7 @@ def drawn(paths: Iterable[Path], count: int, known: Known) -> list[Probe]:
     """`count` mismatches of known truth; all if there are fewer. Each sample once."""
     found = {probe.sample.id: probe for path in paths for probe in read_jsonl(path, Probe)
              if not probe.matches and not probe.faults and true_verdict(probe, known)}
+    # sorted, so that the draw does not depend on the order of the files
     ids = sorted(found)
     return [found[id] for id in random.Random(0).sample(ids, min(count, len(ids)))]
 

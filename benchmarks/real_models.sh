@@ -12,9 +12,8 @@ export SERVE_PYTHON="${SERVE_PYTHON:-$PWD/.venv-vllm-cpu/bin/python}" VLLM_CPU_K
 url="http://127.0.0.1:$port/v1"
 mkdir -p "$out"
 
-# On a CPU vLLM 0.32 crashes on requests with a seed once prefill is chunked.
 setsid bash scripts/serve.sh "$model" --served-model-name real --host 127.0.0.1 --port "$port" \
-  --max-model-len 8192 --max-num-seqs 16 --no-enable-chunked-prefill > "$out/server.log" 2>&1 &
+  --max-model-len 8192 --max-num-seqs 16 > "$out/server.log" 2>&1 &
 server=$!
 trap 'kill -- "-$server" 2>/dev/null || true' EXIT
 until curl -sf "http://127.0.0.1:$port/health"; do

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import msgspec
 
+# benchmarks is in no package that pip installs
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.tool_comparison import Shapes, differences, expected

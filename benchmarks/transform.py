@@ -55,7 +55,9 @@ def run_step(step: str, folder: Path) -> None:
     leave_torch_out()
     config, records = settings(), 0
     fits = StudentFits(config)
+    # loads the tokenizer before the clock runs
     fits([{"role": "system", "content": "warm"}], 1)
+    # user and system time, of children too
     begun, used = time.perf_counter(), sum(os.times()[:4])
     if step == "samples":
         records = conversation_transform_grpo_qwen.transform(config, folder / "conversations.jsonl",

@@ -55,6 +55,7 @@ def train_by_verl(config: Config, config_file: str, source: RoundFiles,
             time.sleep(0.05)
         data = [json.loads(line)["data"] for line in path.read_text().splitlines()]
     seconds = [record["timing_s/step"] for record in data]
+    # a step is logged at its end
     return seconds, first - seconds[0]
 
 

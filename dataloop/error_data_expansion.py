@@ -20,10 +20,13 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from dataloop.expanding.distractors import distracted
-from dataloop.expanding.generate import CANDIDATE, GENERATOR_PROMPT, Family, Fits, candidate_faults
+from dataloop.expanding.generate import (
+    CANDIDATE, GENERATOR_PROMPT, Family, Window, candidate_faults)
 from dataloop.expanding.scenarios import SCENARIOS, draw_scenarios, read_scenarios
 from dataloop.verifying.relabel import error_seed
 from looptool.calling.sample_rules import fault_kind
@@ -47,7 +50,7 @@ from looptool.stages.workers import Outcome
 _log = logging.getLogger(__name__)
 
 
-def student_window(config: Config) -> Fits:
+def student_window(config: Config) -> Window:
     """Whether a sample's prompt fits the student's window with all of its turns."""
     student, prompt_fits = config.student, StudentFits(config)
 
@@ -67,11 +70,11 @@ def tokenizer_files(config: Config) -> list[Path]:
     return [path for name in names if (path := Path(student_path(config)) / name).is_file()]
 
 
-Member = Callable[[Ask, str, "str | None", Fits], Awaitable["Sample | str"]]
+Member = Callable[[Ask, str, "str | None", Window], Awaitable["Sample | str"]]
 """A new sample, or the reason why there is none, by (ask, generator, checker, window)."""
 
 
-def checked_distractor(sample: Sample | None, fits: Fits) -> Sample | str:
+def checked_distractor(sample: Sample | None, fits: Window) -> Sample | str:
     """The sample if it keeps to the rules of every new one, else the reason."""
     if sample is None:
         return "no_distractor"
@@ -80,7 +83,7 @@ def checked_distractor(sample: Sample | None, fits: Fits) -> Sample | str:
 
 
 async def expand_seeds(config: Config, seeds: Path, scenarios: Path, output: Path, round: int,
-                       fits: Fits, fresh: bool = False,
+                       fits: Window, fresh: bool = False,
                        verifier: tuple[Path, int] | None = None) -> StageMeta:
     """Expand every error seed; see looptool.stages.llm_stage.run_stage.
 
@@ -90,7 +93,7 @@ async def expand_seeds(config: Config, seeds: Path, scenarios: Path, output: Pat
     """
     options, models = config.expand, config.teacher.models
     checker = checker_of(config) if options.check else None
-    known, tokenizer = read_scenarios(scenarios, options.per_seed), tokenizer_files(config)
+    known = read_scenarios(scenarios, options.per_seed)
 
     def members(seed: ErrorSeed) -> Iterator[tuple[str, Member]]:
         drawn = draw_scenarios(known, options.per_seed, config.seed, seed.sample)
@@ -103,13 +106,11 @@ async def expand_seeds(config: Config, seeds: Path, scenarios: Path, output: Pat
     async def by_rule(seed: ErrorSeed, number: int, *_: object) -> Sample | str:
         return checked_distractor(distracted(seed, number, round, f"{config.seed}"), fits)
 
-    def all_members() -> Iterator[tuple[str, Member]]:
-        return (member for seed in read_some(seeds, ErrorSeed) for member in members(seed))
-
     def members_of(verdict: Verdict) -> Iterator[tuple[str, Member]]:
         seed = error_seed(verdict, round)
         return iter(()) if seed is None else members(seed)
 
+    inputs = Inputs(lambda: chain.from_iterable(map(members, read_some(seeds, ErrorSeed))))
     async with Client.from_config(config, RunFiles(config).answers) as client:
         ask = make_ask(client, {
             "generator": Sampling(temperature=options.temperature, top_p=options.top_p,
@@ -120,25 +121,34 @@ async def expand_seeds(config: Config, seeds: Path, scenarios: Path, output: Pat
             new = await member(ask, models[0], checker, fits)
             return Outcome([], new) if isinstance(new, str) else Outcome([new], "accepted")
 
-        student = {key: getattr(config.student, key)
-                   for key in ("instructions", "max_prompt_tokens", "max_user_turns")}
-        settings = {**client.settings("generator", "checker"), "models": models[:1],
-                    "checker": checker, "expand": options.recorded(), "seed": config.seed,
-                    "round": round, "model": "" if tokenizer else config.student.model, **student}
-        return await run_stage("expand", Inputs(all_members), work, output, settings=settings,
+        return await run_stage("expand", inputs, work, output,
+                               settings=client.settings("generator", "checker")
+                               | stage_settings(config, round),
                                sources=[seeds, scenarios, GENERATOR_PROMPT, CHECKER_PROMPT,
-                                        *tokenizer],
+                                        *tokenizer_files(config)],
                                in_flight=config.teacher.in_flight, usage=client.usage, fresh=fresh,
                                later=RoundFiles(config.run_dir, round).made_from(output),
                                tell=False, follow=None if verifier is None else Follow(
                                    verifier[0], Verdict, verifier[1], members_of, seeds))
 
 
-def summary(meta: StageMeta, round: int, per_seed: int) -> str:
-    """The last line."""
+def stage_settings(config: Config, round: int) -> dict[str, Any]:
+    """What new samples depend on beside the files."""
+    student = config.student
+    return {"models": config.teacher.models[:1],
+            "checker": checker_of(config) if config.expand.check else None,
+            "expand": config.expand.recorded(), "seed": config.seed, "round": round,
+            # a folder's tokenizer is among the sources, by relative path: the run can be moved
+            "model": "" if tokenizer_files(config) else student.model,
+            "instructions": student.instructions, "max_prompt_tokens": student.max_prompt_tokens,
+            "max_user_turns": student.max_user_turns}
+
+
+def summary(meta: StageMeta, round: int, tries: int) -> str:
+    """The last line, after so many tries a seed."""
     refused = shortly({reason: n for reason, n in meta.counts.items() if reason != "accepted"}, 2)
     accepted = meta.counts.get("accepted", 0)
-    return (f"expand: round {round}: {meta.inputs // max(per_seed, 1):,} seeds, {meta.inputs:,} "
+    return (f"expand: round {round}: {meta.inputs // tries:,} seeds, {meta.inputs:,} "
             f"tries -> {accepted:,} accepted "
             f"({accepted / max(meta.inputs, 1):.1%})"
             f"{f', {refused}' if refused else ''}"

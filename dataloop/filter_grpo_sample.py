@@ -46,6 +46,7 @@ def main() -> None:
     source = args.input or round_files(args, config).expanded
     output = args.output or source
     checks = output.with_name(f"{output.stem}_judged.jsonl")
+    # a judge's step refuses an empty file
     asks = args.judge and any(read_some(source, Sample))
     judged = asyncio.run(refusals(config, source, checks, args.fresh)) if asks else {}
     counts: Counter[str] = Counter()

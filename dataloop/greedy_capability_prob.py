@@ -52,11 +52,13 @@ async def probe_samples(config: Config, samples: Path, output: Path, model: str,
             installed.
     """
     student, weights = config.student, weight_files(model)
+    # a folder's weights are among the sources, by relative path: repository and run can be moved
     settings = {"engine": config.probe.engine, "dtype": config.probe.dtype,
                 "model": "" if weights else model, "instructions": student.instructions,
                 "max_prompt_tokens": student.max_prompt_tokens,
                 "max_response_tokens": student.max_response_tokens,
                 "max_user_turns": student.max_user_turns}
+    # not recorded where nothing is drawn: probes of before this option are the same as those
     if config.probe.samples:
         settings |= {"samples": config.probe.samples, "temperature": config.train.temperature,
                      "seed": config.seed, "round": round}
@@ -105,6 +107,7 @@ def policy_path(config: Config, files: RoundFiles, named: str | None) -> str:
         InputError: it is no folder and cannot be a name of the hub.
     """
     path = named or (first_policy(config) if files.round == 0 else str(files.policy))
+    # no dot first: ./policy is a folder that is not there, and no name of the hub
     if not Path(path).is_dir() and not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", path):
         raise InputError(f"{path}: there is no such checkpoint; run scripts/04_train.sh --round "
                          f"{files.round} first, or name one with --model")

@@ -29,6 +29,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from msgspec.structs import replace
@@ -37,7 +38,8 @@ from dataloop.mixing.equation_5 import planned, without_repeats
 from dataloop.reporting.card import card_path
 from dataloop.verifying.auditing import (
     audited, challenged, majorities, medium_difficulty, refined, refuted, without_preference)
-from dataloop.verifying.judge import JUDGEMENT, JUDGE_PROMPT, assume_mispredicted, verify_one
+from dataloop.verifying.judge import (
+    JUDGEMENT, JUDGE_PROMPT, assume_mispredicted, verify_one, voting)
 from dataloop.verifying.relabel import (
     confirms_label, error_seeds, label_changes, select_high_perplexity)
 from looptool.command import argument_parser, run_main
@@ -87,16 +89,11 @@ async def verify_probes(config: Config, probes: Path, verdicts: Path, fresh: boo
     Args:
         round: whose probes they are; those of the round before tell whose majority is stable.
     """
-    options, judges = config.verify, config.teacher.judges or config.teacher.models[:1]
-    judges = judges[:1] if options.preset == "paper" else judges
-    if twice := [judge for judge in judges if judges.count(judge) > 1]:
-        raise InputError(f"teacher.judges: names {twice[0]!r} twice, whose votes would count "
-                         "twice; name each model once, or raise verify.votes_per_order")
-    judging = config.ablation != "no_jglv"
-
-    before = majorities_before(config, round)
+    options, judges = config.verify, voting(config)
+    judging, before = config.ablation != "no_jglv", majorities_before(config, round)
 
     def to_judge() -> Iterator[tuple[str, Probe]]:
+        # without JGLV all that comes here counts as an error, which no match is
         is_audited = audited(probes, options.audit_mastered if judging else 0)
         for probe in read_jsonl(probes, Probe):
             yield from mismatch(probe)
@@ -117,23 +114,27 @@ async def verify_probes(config: Config, probes: Path, verdicts: Path, fresh: boo
             if isinstance(verdict, str):
                 return Outcome([], reason_against(verdict))
             verdict = replace(without_preference(verdict), audited=is_audit)
-            is_confirmed = confirms_label(verdict)
-            return Outcome([verdict], "label_confirmed" if is_confirmed
+            return Outcome([verdict], "label_confirmed" if confirms_label(verdict)
                            else verdict.verdict.lower())
 
-        settings = {**client.settings("judge"), "judges": judges,
-                    "both_orders": options.both_orders,
-                    "votes_per_order": options.votes_per_order,
-                    "confirming_votes": options.confirming_votes,
-                    "judging": judging, "temperature": options.temperature,
-                    **{key: value for key, value in options.recorded().items()
-                       if key in options.beyond_paper}}
+        # not there in round 1, and not read where no label is refined
         earlier = [earlier_probes(config, round)] if before else []
-        return await run_stage("verify", Inputs(to_judge), work, verdicts, settings=settings,
+        # only mismatches are followed: an audit chooses by the perplexities of all probes
+        return await run_stage("verify", Inputs(to_judge), work, verdicts,
+                               settings=client.settings("judge") | stage_settings(config),
                                sources=[probes, JUDGE_PROMPT, *earlier],
                                in_flight=config.teacher.in_flight, usage=client.usage, fresh=fresh,
                                later=later, tell=False, follow=None if prober is None
                                else Follow(probes, Probe, prober, mismatch, probes))
+
+
+def stage_settings(config: Config) -> dict[str, Any]:
+    """What verdicts depend on beside the files."""
+    options = config.verify
+    always = ("both_orders", "votes_per_order", "confirming_votes", "temperature")
+    return {"judges": voting(config), "judging": config.ablation != "no_jglv",
+            **{key: value for key, value in options.recorded().items()
+               if key in (*always, *options.beyond_paper)}}
 
 
 def write_consequences(config: Config, probes: Path, folder: Path, round: int,
@@ -159,6 +160,7 @@ def write_consequences(config: Config, probes: Path, folder: Path, round: int,
     both_correct = IdSet(verdict.probe.sample.id for verdict in verdicts()
                          if verdict.verdict == "BOTH_CORRECT")
     wrong = refuted(verdicts())
+    # they go into D_{j+1}, for which mix.high_ppl may say another number
     listing, most = Listing(), planned(mix, round + 1)["high_ppl"]
 
     def is_candidate(probe: Probe) -> bool:
@@ -191,6 +193,7 @@ def made_of_labels(files: RoundFiles, folder: Path, undone: bool) -> list[Path]:
         raise InputError(
             f"{ledger}: is not there, so no label was replaced; name the round with --round")
     changes = list(read_some(ledger, LabelChange))
+    # or the ledger is empty: then the seeds stay as they are, and so does what was made of them
     if folder != files.folder or all(change.undone == undone for change in changes):
         return []
     after = files.next()
@@ -198,6 +201,7 @@ def made_of_labels(files: RoundFiles, folder: Path, undone: bool) -> list[Path]:
         raise InputError(f"{after.folder}: a policy was trained on what these labels led to; move "
                          "this folder and those of all later rounds away, then say "
                          f"--{'rollback' if undone else 'replace'} again")
+    # the glob finds an output's .meta.json and journal too, but not the manifest of a dataset
     return [path
             for output in (files.expanded, after.dataset, after.train_parquet, after.test_parquet)
             for path in (*output.parent.glob(f"{output.name}*"), output.with_suffix(".meta.json"),

@@ -51,6 +51,7 @@ def dataset_ids(files: RoundFiles) -> tuple[IdSet, IdSet]:
 
     def ids(number: int) -> Iterator[str]:
         for sample in read_jsonl(RoundFiles(files.run_dir, number).dataset, Sample):
+            # with a new label it has a new id; its old version must not come back as a seed sample
             if sample.parent is not None:
                 used.add(sample.parent)
             yield sample.id
@@ -110,6 +111,7 @@ class RoundCheck:
 
 
 def _measured(probe: Probe) -> str:
+    # two policies are probed on samples of the same ids, hardly ever with the same perplexity
     return f"{probe.sample.id} {probe.perplexity}"
 
 
@@ -177,6 +179,7 @@ def round_supply(args: argparse.Namespace, config: Config,
             wrong = refuted(read_some(files.verdicts, Verdict))
             sources.append(files.verdicts)
         mastered = listing.add(paths["probes"], Probe, lambda probe: (
+            # the check first, as it has to see every probe
             check.probe(probe) and probe.matches and is_short and probe.sample.id not in wrong))
         check.all_found(listing.records(supply.high_ppl))
         supply.mastered = select_high_perplexity(listing, mastered)
@@ -237,6 +240,7 @@ def build(args: argparse.Namespace, config: Config, files: RoundFiles) -> Mixtur
         raise InputError(f"{output}: not written, as there is no sample for D_{number}; check "
                          "seed.jsonl and the round's files")
     probed = read_meta(args.probes or files.probes) if files.round else None
+    # the sources of probes are the dataset and the files of the checkpoint
     manifest = Manifest(round=number, size=len(mixture.samples), counts=mixture.counts,
                         left_out=mixture.left_out, notes=mixture.notes, seed=config.seed,
                         mix=config.mix.recorded(),

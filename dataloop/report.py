@@ -38,11 +38,12 @@ from looptool.records import Message, Sample
 from looptool.run_files import RoundFiles, RunFiles
 from looptool.terminal import has_colors
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 
 def simulated_world() -> World:
     """Asks the simulated world about samples and answers."""
+    # here, as a real run has no use for the simulated world
     from looptool.simulation.world.kinds import kind_of
     from looptool.simulation.world.rules import rule_behind
     from looptool.simulation.world.truth import truth
@@ -88,8 +89,8 @@ def main() -> None:
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else TOTAL_WIDTH
     print("\n".join(render_text(table if args.full else in_brief(table), has_colors(sys.stdout),
                                min(width, TOTAL_WIDTH))))
-    log.info("report: %d of %d rounds -> %s, %s", len(report.rounds), report.planned_rounds, page,
-             page.with_suffix(".json").name)
+    _log.info("report: %d of %d rounds -> %s, %s", len(report.rounds), report.planned_rounds, page,
+              page.with_suffix(".json").name)
 
 
 if __name__ == "__main__":

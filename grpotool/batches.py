@@ -10,7 +10,6 @@ from looptool.config import Config, Train
 from looptool.errors import InputError
 from looptool.run_files import RoundFiles
 
-
 WARNING = "warning: "
 
 

@@ -55,6 +55,7 @@ def groups(dump: Path, mode: str) -> Groups:
         for line in lines:
             rollout = msgspec.json.decode(line)
             score = compute_score("looptool", rollout["output"], rollout["gts"], mode=mode)
+            # by the label too, as two samples of a dataset may have one prompt
             scores[rollout["input"], rollout["gts"]].append(rollout["score"])
             reasons[score["reason"]] += 1
     return Groups(len(scores), sum(map(any, scores.values())),

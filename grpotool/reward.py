@@ -43,6 +43,7 @@ def _read_label(ground_truth: str | bytes) -> GroundTruth | None:
     return label if label.role == "assistant" else None
 
 
+# **_: verl hands over keywords of a reward model, where there is one
 def compute_score(data_source: Any, solution_str: str, ground_truth: str, extra_info: Any = None, *,
                   mode: Literal["strict", "paper_compat"] = "strict", **_: Any) -> dict[str, Any]:
     """Score one reply.
@@ -64,6 +65,7 @@ def compute_score(data_source: Any, solution_str: str, ground_truth: str, extra_
     """
     if mode not in ("strict", "paper_compat"):
         raise ValueError(f'reward mode {mode!r}: set train.reward to "strict" or "paper_compat"')
+    # anything else may be no key of the cache
     label = _read_label(ground_truth) if isinstance(ground_truth, (str, bytes)) else None
     if label is None:
         reason = "bad_label"

@@ -78,7 +78,7 @@ def check_heads(config: Config, model: str) -> None:
     if heads % train.tensor_parallel:
         total = train.gpus_per_node * train.nodes
         fitting = [str(number) for number in range(1, total + 1)
-                   if heads % number == 0 == total % number]
+                   if not heads % number and not total % number]
         raise InputError(f"train.tensor_parallel={train.tensor_parallel} does not divide the "
                          f"{heads} attention heads of {model}; with {total} GPUs set it to "
                          f"{' or '.join(fitting)}")
@@ -163,8 +163,10 @@ def export(files: RoundFiles, ready: Path, model: str, steps: int, header: Heade
         InputError: the folder is not whole; the checkpoints are kept.
     """
     count_parameters(ready)
+    # verl leaves it out where its model does not know the folder that it came from
     if end_token(ready) is None and Path(model).is_dir():
         shutil.copy(Path(model) / "generation_config.json", ready)
+    # before the rename, so that a policy that is there has it
     write_meta(files.policy, header, inputs=count_rows(files.train_parquet),
                counts={"steps": steps}, records=1, seconds=seconds)
     ready.rename(files.policy)
@@ -246,6 +248,7 @@ def main() -> None:
             forget(files)
         header = describe(config, files, model)
         if files.policy.exists():
+            # refuses to pass off a policy of other settings or data
             begin(files, header)
             # left by a kill just after the export
             shutil.rmtree(checkpoints(files), ignore_errors=True)

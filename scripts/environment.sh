@@ -35,7 +35,9 @@ use_environment() {  # FOLDER REQUIREMENTS [FLAGS of pip]
     echo "setting up ${venv#"$PWD"/} (1 to 2 minutes, once)"
     "${PYTHON:-python3}" -m venv "$venv"
     install_torch "$venv" "$root/$requirements"
+    # in there, as requirements name this repository by `-e .`
     (cd "$root" && pip_install "$venv" --use-pep517 "${@:3}" -r "$requirements")
+    # last, so that an installation that was broken off is done again
     echo "$wanted" > "$venv/.requirements"
   fi
   export PATH="$venv/bin:$PATH" VIRTUAL_ENV="$venv"

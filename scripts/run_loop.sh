@@ -22,6 +22,7 @@ bash "$scripts/01_synthesize_tools.sh" "${tools[@]}" "$@"
 bash "$scripts/02_generate_dialogs.sh" "$@"
 bash "$scripts/03_make_samples.sh" "$@"
 python -m looptool.simulation.heldout "$@"  # first, as answers to other tasks are not complete
+# a variable, as within `for` a failure would not end the script
 left="$(python "$scripts/../dataloop/running/steps_left.py" "${same[@]}" "$@")"
 for step in $left; do  # such as run_round.sh:1
   if [[ "$step" == run_round.sh:* ]]; then own=("${overlap[@]}"); else own=(); fi

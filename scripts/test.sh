@@ -6,6 +6,7 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 use_looptool
+# in a subshell, as the tests run in the first environment
 (use_bfcl v3)
 
 cd "$root"

@@ -1,11 +1,12 @@
 """The chart file of README: both charts of a report in one SVG, or a word why not."""
 from __future__ import annotations
 
+import sys
 from xml.dom import minidom
 
 import pytest
 
-from dataloop.reporting.chart_file import draw
+from dataloop.reporting.chart_file import draw, main
 from dataloop.reporting.figures import DatasetFigures, HeldoutFigures, Rate, Report, RoundFigures
 from looptool.errors import InputError
 
@@ -40,3 +41,13 @@ def test_both_charts_are_one_picture_with_their_figures() -> None:
 def test_a_run_without_a_known_truth_is_refused() -> None:
     with pytest.raises(InputError, match="no label noise"):
         draw(report(simulated=False, wrong=None))
+
+
+@pytest.mark.parametrize("content", [None, "{", '{"simulated": true, "before": 3}'])
+def test_what_is_no_report_is_named(tmp_path, monkeypatch, content) -> None:
+    path = tmp_path / "report.json"
+    if content is not None:
+        path.write_text(content)
+    monkeypatch.setattr(sys, "argv", ["chart_file", str(path), str(tmp_path / "chart.svg")])
+    with pytest.raises(InputError, match="report.json.*11_report.sh"):
+        main()

@@ -11,7 +11,7 @@ import pytest
 from huggingface_hub import DatasetCard
 from report_world import D1, small_run
 
-from dataloop.reporting.card import card_path, render_card
+from dataloop.reporting.card import card_path, render_card, size_category
 from looptool.config import Config
 from looptool.json_lines import read_jsonl, write_jsonl
 from looptool.records import Call, Message, Sample
@@ -41,6 +41,12 @@ def test_the_hub_reads_the_card_and_people_the_lineage(tmp_path):
                  "- `../seed.jsonl` ab12", "- Command: `bash scripts/08_next_round.sh --round 1`"):
         assert line in card.text.splitlines(), line
     assert "Licence: unknown" in card.text and str(tmp_path) not in card.content
+
+
+@pytest.mark.parametrize("count, category", [
+    (999, "n<1K"), (1_000, "1K<n<10K"), (999_999, "100K<n<1M"), (1_000_000, "1M<n<10M")])
+def test_sizes_are_categories_of_the_hub(count, category):
+    assert size_category(count) == category
 
 
 @pytest.mark.parametrize("model, simulated", [("Qwen3-32B", False), ("simulated-teacher", True)])

@@ -12,7 +12,7 @@ from loop_world import loop_config
 
 from dataloop.mixing.manifest import Manifest
 from dataloop.running import steps_left as script
-from dataloop.running.steps_left import all_steps, steps_left
+from dataloop.running.steps_left import steps_left
 from looptool.config import Config
 from looptool.json_lines import write_atomic
 from looptool.run_files import RoundFiles, RunFiles
@@ -163,7 +163,7 @@ def test_with_one_config_every_step_looks_itself(config: Config, tmp_path: Path,
 def test_a_cold_start_comes_first_and_is_made_once(config: Config,
                                                    caplog: pytest.LogCaptureFixture) -> None:
     config.train.cold_start.steps = 24
-    assert [*steps_left(config)][0] == [*all_steps(config)][0] == "cold_start.sh:0"
+    assert [*steps_left(config)][0] == [*steps_left(config, True)][0] == "cold_start.sh:0"
     start = RoundFiles(config.run_dir, 0)
     put(start.train_parquet, {"seed": 0}, start.next().dataset)
     put(start.policy, {"cold_start": {"steps": 24}}, start.train_parquet)

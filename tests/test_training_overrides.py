@@ -477,6 +477,9 @@ def test_each_step_says_why_its_rewards_are_zero(tmp_path):
     assert [msgspec.json.decode(line)["reasons"] for _, line in read_lines(metrics.path)] == [
         {"no_call": 2, "match": 1, "wrong_value": 1, "bad_json": 1}, {"match": 1, "no_call": 1}]
     assert second.exists()
+    again = Metrics(files, 2, "strict")  # killed after the checkpoint of step 2
+    assert "reasons" in msgspec.json.decode(read_lines(again.path)[0][1])
+    assert again.why() == metrics.why() != ""
 
 
 def stand_in(text: str) -> list[str]:

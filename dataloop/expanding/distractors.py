@@ -23,8 +23,8 @@ from looptool.records import ErrorSeed, Message, Sample, Tool
 
 QUALIFIERS = {"draft": "as a draft", "archive": "in the archive", "bulk": "in bulk",
               "trial": "as a trial"}
-"""A further word of a tool's name, and what makes it another tool: nobody means it who does not say
-so."""
+"""A word behind a tool's name, and what it adds to the description: another tool, which nobody
+means without saying so."""
 FAILURE = {"error": "timeout", "hint": "the service is available again"}
 CONFIRMATIONS = (("Shall I do that now?", "Yes, please do."),
                  ("Do you want me to go on?", "Yes, go on."),
@@ -37,6 +37,7 @@ def _like_tools(sample: Sample, rng: random.Random) -> Sample | None:
     names, tools = {tool.name for tool in sample.tools}, list(sample.tools)
     for tool in sample.tools:
         like = qualified(tool, rng.choice(list(QUALIFIERS)))
+        # a like tool that an earlier round has put in gets no like one of its own
         is_plain = not tool.name.lower().endswith(tuple(QUALIFIERS))
         if tool.name in called and is_plain and like.name not in names:
             tools.insert(tools.index(tool) + rng.randint(0, 1), like)
@@ -69,6 +70,7 @@ def _failed_result(sample: Sample, rng: random.Random) -> Sample | None:
 
 
 WAYS: dict[str, Callable[[Sample, random.Random], Sample | None]] = {
+    # as many as expand.distractors allows (looptool/config.py)
     "like_tools": _like_tools, "failed_result": _failed_result, "indirect": _indirect}
 
 
@@ -79,6 +81,7 @@ def distracted(seed: ErrorSeed, number: int, round: int, key: str) -> Sample | N
     if not old.label.calls:
         return None
     rng = random.Random(f"{key}:{old.id}:{number}")
+    # drawn without `number`, so that no two numbers of a seed have the same way
     ways = random.Random(f"{key}:{old.id}:ways").sample(list(WAYS), len(WAYS))
     way = ways[number]
     new = WAYS[way](old, rng)

@@ -27,7 +27,7 @@ from looptool.models.structured_outputs import ANY_OBJECT, TEXT, Form, closed, o
 from looptool.records import Call, ErrorSeed, Message, Sample
 
 GENERATOR_PROMPT = Path(__file__).resolve().parent / "prompts" / "generator.md"
-Fits = Callable[[Sample], bool]
+Window = Callable[[Sample], bool]
 """Whether the whole prompt of a sample is within the student's limits."""
 
 
@@ -94,6 +94,7 @@ def _written(text: str) -> Written | None:
 
 
 def _block(text: str, name: str) -> str | None:
+    # the last one, whatever a model has said or tried before it
     start = text.rfind(f"<{name}>")
     end = text.find(f"</{name}>", start)
     return text[start + len(name) + 2:end].strip() if 0 <= start < end else None
@@ -148,6 +149,7 @@ def spoken(messages: list[Message]) -> list[str]:
 
 def likeness(words: list[str], others: list[str]) -> float:
     """Share of both that is the same words in the same order: 1 for equal ones."""
+    # with autojunk difflib passes over words that are frequent, once a text has 200 of them
     return SequenceMatcher(None, words, others, autojunk=False).ratio()
 
 
@@ -159,7 +161,7 @@ class Family:
         self._candidates: dict[int, asyncio.Task[Sample | Unread]] = {}
 
     async def member(self, index: int, ask: Ask, generator: str, checker: str | None,
-                     fits: Fits) -> Sample | str:
+                     fits: Window) -> Sample | str:
         """The new sample under the scenario `index`, or the reason why there is none.
 
         Args:
@@ -178,6 +180,7 @@ class Family:
         said = spoken(sample.messages)
         if likeness(said, spoken(self.seed.sample.messages)) >= self.near_copy:
             return "copy_of_seed"
+        # against earlier scenarios only: of two copies the first stays, whichever reply comes first
         for earlier in [await candidate(other) for other in range(index)]:
             if isinstance(earlier, Sample) and likeness(
                     said, spoken(earlier.messages)) >= self.near_copy:
@@ -192,6 +195,7 @@ class Family:
         if index not in self._candidates:
             self._candidates[index] = asyncio.create_task(
                 generate(self.seed, self.scenarios[index], self.round, ask, generator))
+        # siblings wait for the same task, so the end of one of them must not end it
         return await asyncio.shield(self._candidates[index])
 
 

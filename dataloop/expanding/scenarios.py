@@ -12,8 +12,6 @@ from looptool.errors import InputError
 from looptool.records import Sample
 
 SCENARIOS = Path(__file__).resolve().parent / "scenarios.yaml"
-
-
 Turns = Literal["any", "one", "several"]
 
 
@@ -24,8 +22,8 @@ class Scenario(NamedTuple):
     kind: str
     text: str
     turns: Turns = "any"
-    """How many turns of a person a seed has to have for it: what shortens a conversation is nothing
-    for one message."""
+    """How many turns of the person a seed must have: what shortens a conversation does not suit one
+    message."""
 
     def suits(self, seed: Sample) -> bool:
         return self.turns in ("any", turns_of(seed))
@@ -71,8 +69,8 @@ def read_scenarios(path: Path, least: int) -> list[Scenario]:
 def _read(path: Path, kind: str, id: str, entry: Any) -> Scenario:
     entry = {"text": entry} if isinstance(entry, str) else entry
     if (not isinstance(entry, dict) or not entry.keys() <= {"text", "turns"}
-            or not isinstance(entry.get("text"), str) \
-            or not entry["text"].strip() or entry.get("turns", "any") not in get_args(Turns)):
+            or not isinstance(entry.get("text"), str) or not entry["text"].strip()
+            or entry.get("turns", "any") not in get_args(Turns)):
         raise InputError(
             f"{path}: {kind}: {id}: write it as a text, or as {{turns: one or several, text: ...}}")
     return Scenario(id, kind, **entry)
@@ -88,6 +86,7 @@ def draw_scenarios(scenarios: list[Scenario], count: int, seed: int,
         if scenario.suits(sample):
             by_kind.setdefault(scenario.kind, []).append(scenario)
     drawn: list[Scenario] = []
+    # one of each kind in turn; it ends, as read_scenarios has refused fewer than `count`
     while len(drawn) < count:
         drawn += [entries.pop() for entries in by_kind.values() if entries]
     return drawn[:count]

@@ -103,6 +103,7 @@ class Benchmark:
         shared = Counter(number for run in found for number in self._having.get(run, ()))
         near = [number for number, count in shared.items()
                 if count >= SHARE * min(len(found), self._sizes[number])]
+        # the first in the files, so that each run names the same one
         return self._places[min(near)] if near else None
 
 
@@ -134,6 +135,7 @@ def _words(text: str) -> tuple[str, ...]:
 
 def runs(words: tuple[str, ...]) -> set[int]:
     """Fingerprints of all runs of RUN words; none where there are fewer."""
+    # hash() differs between processes, but these fingerprints stay in this one
     return {hash(words[start:start + RUN]) for start in range(len(words) - RUN + 1)}
 
 
@@ -143,6 +145,7 @@ def tools_in(value: Any) -> Iterator[tuple[str, dict[str, Any]]]:
     if isinstance(value, dict):
         schema = next((value[key] for key in ("parameters", "arguments")
                        if is_json_schema(value.get(key))), None)
+        # what stands inside of a tool, such as a parameter called "name", is none
         if isinstance(value.get("name"), str) and schema is not None:
             yield value["name"], schema
         else:
@@ -158,6 +161,7 @@ def requests_in(entry: Any) -> Iterator[str]:
     or messages in lists of any depth."""
     def texts(value: Any) -> Iterator[str]:
         if isinstance(value, str):
+            # speakers and what they say, in turn, as the pattern has a group
             start, *turns = SPEAKER.split(value)
             yield from (turns[1::2][index] for index, speaker in enumerate(turns[::2])
                         if speaker == "user")

@@ -32,8 +32,7 @@ from looptool.stages.workers import Outcome
 
 PROBE = ("probe.model", "probe.base_urls")
 AHEAD = 64
-"""Prompts that are made ready while as many as may be are in flight, so that none of these places
-stays empty."""
+"""Prompts that are made ready while all places in flight are taken, so that none stays empty."""
 
 
 async def probe_by_endpoint(job: Job) -> StageMeta:
@@ -61,6 +60,7 @@ async def probe_by_endpoint(job: Job) -> StageMeta:
                                in_flight=probing.in_flight + AHEAD, usage=client.usage, **job.stage)
 
 
+# a class of its own, so that greedy requests go out without a seed
 class DrawnContinuation(Continuation, frozen=True, kw_only=True):
     """A prompt continued by chance."""
 
@@ -83,9 +83,11 @@ class EndpointProber:
             CallFailed: no answer after all tries.
             InputError: the server gives no log-probabilities.
         """
+        # in a thread, as the requests in flight are not to wait for a tokenizer
         prompt = await asyncio.to_thread(prompt_ids, self._tokenizer, sample, self._student)
         if prompt is None:
             return Outcome([], "too_long")
+        # not hash(), which is another one in every process
         home = zlib.crc32(render_tools(sample.tools).encode())
         hows = [self._how, *(self._drawn(seed) for seed in self._drawing.seeds(sample))]
         replies = await asyncio.gather(*(self._client.complete("policy", prompt, how, home)

@@ -83,6 +83,7 @@ class BatchPipeline(Pipeline):
                 for i, sample, (generation, *drawn) in zip(places, batch, replies, strict=True):
                     if sample.id in todo:
                         probe = make_probe(sample, generation, drawn)
+                        # what an earlier run has finished is decoded again, and not booked again
                         self._book(len(prompts[i]), [generation, *drawn])
                         yield sample.id, Outcome([probe], probe.reason)
 
@@ -112,6 +113,7 @@ def make_batches(prompts: Mapping[int, list[int]], batch_tokens: int,
     """
     places = sorted(prompts, key=lambda i: (-len(prompts[i]), i))
     while places:
+        # sorted, so the first one is the longest of its batch: the others are padded to it
         fits = max(batch_tokens // (len(prompts[places[0]]) + reply_tokens), 1)
         batch, places = places[:fits], places[fits:]
         yield batch

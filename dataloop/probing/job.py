@@ -87,13 +87,14 @@ class Generation:
 
 
 def prompt_ids(tokenizer: Any, sample: Sample, student: Student) -> list[int] | None:
-    """The prompt's tokens; the oldest turns are left out where it is too long, None where it is
-    even so."""
+    """The prompt's tokens, without its oldest turns where it would be too long; None where it is
+    too long even so."""
     ids: list[int] = []
 
     def fits(chat: list[ChatMessage], limit: int) -> bool:
         nonlocal ids
         text = tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
+        # the template has written the special tokens already
         ids = tokenizer(text, add_special_tokens=False)["input_ids"]
         return len(ids) <= limit
 
@@ -131,6 +132,7 @@ def read_tokens(tokenizer: Any, tokens: list[int], log_probability: float, ended
             `model` are damaged.
     """
     shown = tokens[:-1] if ended else tokens
+    # nothing may go: tags are special tokens of some students, and cleaning up takes spaces away
     text = tokenizer.decode(shown, skip_special_tokens=False, clean_up_tokenization_spaces=False)
     return make_generation(text, -log_probability / len(tokens), len(tokens), ended, model)
 
@@ -159,8 +161,8 @@ def make_probe(sample: Sample, generation: Generation, drawn: Sequence[Generatio
 
 
 def draws_of(drawn: Sequence[Generation], label: Message, tools: Sequence[str]) -> list[Draw]:
-    """Replies with the same calls together, the most frequent first; those without any, or of which
-    none counts, by their reason alone, whatever the order in which they were drawn."""
+    """Replies with the same calls are one Draw, the most frequent first. Those without a call, or
+    whose calls do not count, are one by reason: in whatever order they were drawn."""
     draws: list[Draw] = []
     for generation in drawn:
         reply = parse_reply(generation.text)

@@ -11,7 +11,6 @@ from array import array
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-
 from looptool.ids import content_id
 from looptool.json_lines import decoder, read_placed
 from looptool.records import Sample
@@ -28,6 +27,7 @@ def prefix_order(path: Path) -> array[int]:
     for place, _, sample in read_placed(path, Sample):
         first = sample.messages[0].content if sample.messages else ""
         beginning = bytes.fromhex(content_id(sample.date, sample.tools) + content_id(first))
+        # big-endian, so that bytes sort as numbers do; the place comes back out of the last 8
         keys.append(beginning + struct.pack(">IQ", len(sample.messages), place))
     keys.sort()
     return array("Q", (int.from_bytes(key[-8:], "big") for key in keys))

@@ -44,8 +44,8 @@ BLOCKS_AT_ONCE = 8
 """Blocks that an engine decodes side by side, so that the long replies of one do not leave it
 idle."""
 ENGINE_CPUS = 0.5
-"""Other than the one of a task that tokenizes: of steps with the same needs Ray Data makes one, in
-the engine's actor."""
+"""Not 1, as a task that tokenizes has: steps with the same needs Ray Data makes one step, and that
+in the engine's actor."""
 
 
 async def probe_by_ray(job: Job) -> StageMeta:
@@ -76,6 +76,7 @@ class RayPipeline(Pipeline):
                        inputs: AsyncIterator[tuple[str, int]]) -> AsyncIterator[
                            tuple[str, Outcome]]:
         """See Pipeline; Ray is connected to, and engines are started, for as long as this runs."""
+        # all of them first, as Ray Data is told the number of its blocks
         places = array("Q", [place async for _, place in inputs])
         if not places:
             return
@@ -213,9 +214,11 @@ class Engine:
         self._engine = AsyncLLMEngine.from_engine_args(AsyncEngineArgs(
             model=model, dtype=dtype,
             max_model_len=student.max_prompt_tokens + student.max_response_tokens,
+            # else a checkpoint's repetition_penalty would hold for greedy replies, too
             enable_prefix_caching=True, disable_log_stats=True, generation_config="vllm",
             **(on_gpu if gpus else {"enforce_eager": True})))
         self._sampling = partial(
+            # logprobs=0 is that of the chosen token alone; read_tokens decodes, as for every engine
             SamplingParams, max_tokens=student.max_response_tokens, logprobs=0, detokenize=False,
             stop_token_ids=end_tokens(model, self._tokenizer),
             output_kind=RequestOutputKind.FINAL_ONLY)

@@ -80,7 +80,9 @@ class TransformersPolicy:
 
     def _in_parts(self, prompts: Sequence[list[int]],
                   choose: Callable[[slice], Choose]) -> list[Generation]:
+        # in turn, as a batch is sorted: each part has long prompts and short ones
         parts = [slice(part, None, self._parts) for part in range(min(self._parts, len(prompts)))]
+        # torch's number of threads holds for the thread that sets it
         with ThreadPoolExecutor(len(parts), initializer=torch.set_num_threads,
                                 initargs=(self._threads,)) as pool:
             answers = list(pool.map(self._decode, [prompts[part] for part in parts],

@@ -22,7 +22,8 @@ from looptool.records import Origin, Sample
 PARTS: dict[Origin, str] = {
     "error_seed": "error seeds (ES)", "expanded": "made from error seeds (EE)",
     "high_ppl": "high perplexity (HPPL)", "seed": "seed data (Seed-new)"}
-SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"),
+         (10_000_000, "1M<n<10M"))
 """The hub's size categories by their upper ends."""
 FEATURES = [{"name": name, "dtype": "string"} for name in ("id", "date")] + [
     {"name": name, "list": "json"} for name in ("tools", "messages")] + [
@@ -62,12 +63,16 @@ def render_card(config: Config, dataset: Path, number: int, sources: Mapping[str
         "", "## How it was made", "", *_making(config, number), ""])
 
 
+def size_category(samples: int) -> str:
+    return next((name for end, name in SIZES if samples < end), "10M<n<100M")
+
+
 def _front(config: Config, dataset: Path, number: int, size: int) -> dict[str, Any]:
     simulated = ["simulated"] if config.teacher.is_simulated else []
     return {
         "license": config.dataset_license, "language": [config.dialogs.language],
         "pretty_name": f"LoopTool D{number}", "task_categories": ["text-generation"],
-        "size_categories": [next((name for end, name in SIZES if size < end), "n>1M")],
+        "size_categories": [size_category(size)],
         "tags": ["tool-calling", "function-calling", "synthetic", "looptool", *simulated],
         "configs": [{"config_name": "default",
                      "data_files": [{"split": "train", "path": dataset.name}]}],
@@ -88,6 +93,7 @@ def _license(config: Config) -> str:
 
 
 def _making(config: Config, number: int) -> Iterable[str]:
+    # the same config in another folder has the same hash
     settings = msgspec.to_builtins(config) | {"run_dir": ""}
     teacher = config.teacher
     step = f"`bash scripts/08_next_round.sh --round {number - 1}`"
@@ -95,6 +101,7 @@ def _making(config: Config, number: int) -> Iterable[str]:
     yield f"- LoopTool {version('looptool')}, config {content_id(settings)}, " \
           f"seed {config.seed}"
     student = config.student.model
+    # a path of this machine is not for the hub
     name = Path(student).name if Path(student).is_absolute() else student
     yield f"- Student: `{name}`; it was probed after each round of training"
     yield f"- Teacher: {', '.join(f'`{name}`' for name in teacher.models)}; judges: " \

@@ -65,8 +65,8 @@ def main() -> None:
     args = parser.parse_args()
     try:
         report = msgspec.json.decode(args.report.read_bytes(), type=Report)
-    except OSError as error:
-        raise InputError(f"{args.report}: {error.strerror}; make it by "
+    except (OSError, msgspec.DecodeError) as error:
+        raise InputError(f"{args.report}: cannot be read ({error}); make it by "
                          "scripts/11_report.sh") from None
     write_atomic(args.output, [draw(report).encode()])
 

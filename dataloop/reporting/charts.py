@@ -32,6 +32,7 @@ def accuracy_chart(rounds: Sequence[RoundFigures]) -> str:
         return ""
     beside = [figures.heldout.static and figures.heldout.static.share for figures in probed]
     drawn = [share for share in beside if share is not None]
+    # whole steps of 5 points, with one point or more beside the intervals
     low = max(0.0, math.floor(min([*(rate.low for _, rate in points), *drawn]) * 20 - 0.2) / 20)
     high = min(1.0, math.ceil(max([*(rate.high for _, rate in points), *drawn]) * 20 + 0.2) / 20)
     axes = Axes(low, high)
@@ -55,6 +56,7 @@ def noise_chart(rounds: Sequence[RoundFigures]) -> str:
               if figures.dataset and figures.dataset.noise and figures.dataset.noise.total]
     if not points:
         return ""
+    # 1.12: room for the figure above the highest whisker
     axes = Axes(0.0, max(0.04, *(rate.high for _, rate in points)) * 1.12)
     width = min(70.0, 0.5 * (WIDTH - LEFT - RIGHT) / len(points))
     parts = axes.grid(as_percent=True)
@@ -84,6 +86,7 @@ def mix_chart(rounds: Sequence[RoundFigures]) -> str:
             share = dataset.mix.get(origin, 0) / dataset.samples
             width = share * (WIDTH - left - RIGHT)
             parts.append(mark("rect", class_=f"origin {origin}", x=x, y=y, width=width, height=bar))
+            # a narrower part has no room for its figure
             if share >= 0.06:
                 parts.append(mark("text", f"{share:.0%}", class_=f"inside {origin}",
                                   x=x + width / 2, y=y + bar / 2 + 5, text_anchor="middle"))
@@ -138,6 +141,7 @@ def perplexity_chart(number: int, probes: ProbeFigures | None) -> str:
                   mark("rect", class_="mismatched", x=x + 0.5, y=axes.y(both), width=width - 1,
                        height=axes.y(mastered) - axes.y(both))]
     for index in range(0, len(sums) + 1, len(sums) // 4):
+        # the last bin holds all that is above, too
         label = f"{bins.edges[index]:.3g}" + ("+" if index == len(sums) else "")
         anchor = "end" if index == len(sums) else "middle"
         parts.append(mark("text", label, class_="tick", x=LEFT + index * width, y=HEIGHT - 10,

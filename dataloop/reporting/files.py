@@ -35,7 +35,7 @@ MANIFEST = "dataset.meta.json"
 PACKAGES = ("looptool", "verl", "torch", "transformers", "vllm", "ray", "openai", "msgspec")
 META = ".meta.json"
 TWIN = "test.parquet"
-"""Written in one go with train.parquet, by a .meta.json that holds the same figures."""
+"""Written together with train.parquet; its .meta.json has the same figures, to be counted once."""
 
 
 class _Step(msgspec.Struct):
@@ -72,13 +72,14 @@ def read_report(config: Config, world: World | None, command: str,
               for number in numbers]
     if static is not None:
         add_static(rounds, static, world)
+    # what comes before the rounds lies in the run's own folder, and in that of round 0
     before = RoundFigures(number=0, **costs([config.run_dir, start.folder]),
                           heldout=heldout_figures(start, world, None))
     return Report(simulated=world is not None, run_dir=config.run_dir,
                   config=msgspec.to_builtins(config), versions=versions(), command=command,
                   stages=list(stage_lines(Path(config.run_dir), numbers)), before=before,
                   planned_rounds=config.rounds, rounds=rounds,
-                  next=further and next_figures(RoundFiles(config.run_dir, further), world))
+                  next=further and round_figures(RoundFiles(config.run_dir, further), world, None))
 
 
 def add_static(rounds: list[RoundFigures], static: Path, world: World | None) -> None:
@@ -136,12 +137,6 @@ def told_by(files: RoundFiles, world: World) -> dict[str, Any]:
             "kinds": skills.kind_figures(stream(files.probes, Probe) or (),
                                          stream(files.error_seeds, ErrorSeed) or (),
                                          stream(files.expanded, Sample) or (), world)}
-
-
-def next_figures(files: RoundFiles, world: World | None) -> RoundFigures:
-    """The dataset after the last round, and what it cost."""
-    return RoundFigures(number=files.round, dataset=dataset_figures(files, world),
-                        **costs([files.folder]))
 
 
 def dataset_figures(files: RoundFiles, world: World | None) -> DatasetFigures:
@@ -215,6 +210,7 @@ def costs(folders: Iterable[Path | str]) -> dict[str, Any]:
             failed[step] += meta.failed
             for role, account in meta.usage.items():
                 usage[role].update(msgspec.to_builtins(account))
+    # + leaves out zeros
     return {"seconds": dict(seconds), "failed": dict(+failed),
             "usage": {role: dict(usage[role]) for role in usage}}
 
@@ -229,6 +225,7 @@ def stage_lines(run_dir: Path, numbers: list[int]) -> Iterator[dict[str, Any]]:
     """One entry for each output of the run, as the page's protocol shows it."""
     for folder in [run_dir,
                    *(RoundFiles(run_dir, number).folder
+                     # the last one is that of a dataset past the plan, if there is one
                      for number in (0, *numbers, len(numbers) + 1))]:
         for output, meta in metas(folder):
             yield {"file": str(output.relative_to(run_dir)), "stage": meta.stage,

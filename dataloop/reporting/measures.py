@@ -41,6 +41,7 @@ def rate(answers: Answers) -> Rate:
     share, z = hits / total, 1.959964
     middle, scale = share + z * z / (2 * total), 1 + z * z / total
     spread = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
+    # 0 and 1 exactly where Wilson's ends are so, whatever is lost in rounding
     return Rate(hits=hits, total=total, unknown=answers[None], share=share,
                 low=(middle - spread) / scale if hits else 0.0,
                 high=(middle + spread) / scale if hits < total else 1.0)
@@ -125,6 +126,7 @@ def probe_figures(probes: Iterable[Probe], high_ppl: Iterable[Probe]) -> ProbeFi
     by_perplexity = taken == sorted(taken, reverse=True)
     return ProbeFigures(samples=sum(reasons.values()), reasons=dict(reasons.most_common()),
                         median_perplexity=both[len(both) // 2] if both else None,
+                        # only in this order is the last one the least
                         high_ppl_cut=taken[-1] if taken and by_perplexity else None,
                         histogram=histogram(mastered, mismatched, both) if both else None,
                         cases=dict(cases), drawn=drawn,
@@ -142,6 +144,7 @@ def histogram(mastered: Iterable[float], mismatched: Iterable[float],
     """BINS bins from the least to the 99th percentile of `ordered`, equally wide in
     log(perplexity)."""
     low = math.log(ordered[0])
+    # where all perplexities are equal a bin still has a width
     high = max(math.log(ordered[int(0.99 * (len(ordered) - 1))]), low + 1e-6)
     width = (high - low) / BINS
 
@@ -203,6 +206,7 @@ class _Judged:
                                         probe.sample.label), predicted_right(probe, self._known)
         deserved = TRUE_VERDICTS.get((label, prediction))
         if verdict.verdict != "UNDECIDED":
+            # None counts as unknown: the truth of one of the two is not known
             self.right[deserved and verdict.verdict == deserved] += 1
         if deserved:
             self.confusion[deserved][verdict.verdict] += 1

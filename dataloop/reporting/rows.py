@@ -57,16 +57,10 @@ def field(section: str, name: str) -> Callable[[RoundFigures], Any]:
     return lambda figures: getattr(getattr(figures, section), name, None)
 
 
-def whole(section: str, name: str) -> Value:
-    """A whole number, with commas."""
+def number(section: str, name: str, form: str = ",") -> Value:
+    """A figure in a format, with commas where none is given."""
     read = field(section, name)
-    return lambda figures: None if read(figures) is None else f"{read(figures):,}"
-
-
-def decimal(section: str, name: str) -> Value:
-    """Three places: perplexities are close to 1."""
-    read = field(section, name)
-    return lambda figures: None if read(figures) is None else f"{read(figures):,.3f}"
+    return lambda figures: None if read(figures) is None else format(read(figures), form)
 
 
 def share(section: str, name: str) -> Value:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dataloop.reporting.figures import KindFigures, Rate, RoundFigures
+from dataloop.reporting.figures import KindFigures, RoundFigures
 from dataloop.reporting.rows import Row, Rows, field, percent
 
 
@@ -29,11 +29,8 @@ def kind_rows(build: Rows) -> Iterator[Row]:
     kinds = dict.fromkeys(kind for figures in build.rounds if figures.heldout
                           for kind in figures.heldout.by_kind)
     for kind in kinds:
-        yield from build.row(kind, lambda figures, kind=kind: percent(_accuracy(figures, kind)))
-
-
-def _accuracy(figures: RoundFigures, kind: str) -> Rate | None:
-    return figures.heldout and figures.heldout.by_kind.get(kind)
+        yield from build.row(kind, lambda figures, kind=kind: percent(
+            figures.heldout and figures.heldout.by_kind.get(kind)))
 
 
 def coverage_rows(build: Rows) -> Iterator[Row]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from dataloop.probing.job import CASES
 from dataloop.reporting.figures import EDGE_STEPS, Report, RoundFigures
-from dataloop.reporting.rows import Row, Rows, decimal, field, part, share, short, whole
+from dataloop.reporting.rows import Row, Rows, field, number, part, share, short
 from dataloop.reporting.skill_rows import blind_spot_rows, coverage_rows, kind_rows
 
 ORIGINS = {"error_seed": "error seeds (ES)", "expanded": "expanded (EE)",
@@ -76,16 +76,16 @@ def make_table(report: Report) -> Table:
 
 
 def dataset_rows(build: Rows) -> Iterator[Row]:
-    yield from build.row("samples", whole("dataset", "samples"))
+    yield from build.row("samples", number("dataset", "samples"))
     for origin, name in ORIGINS.items():
         yield from build.row(f"  {name}", lambda figures, origin=origin: figures.dataset and part(
             figures.dataset.mix.get(origin, 0), figures.dataset.samples))
-    yield from build.row("  of all: plain-text labels", whole("dataset", "text_labels"))
+    yield from build.row("  of all: plain-text labels", number("dataset", "text_labels"))
     yield from build.rate("label noise: wrong labels", field("dataset", "noise"), True, True)
 
 
 def training_rows(build: Rows) -> Iterator[Row]:
-    yield from build.row("steps", whole("training", "steps"))
+    yield from build.row("steps", number("training", "steps"))
     def reward(figures: RoundFigures) -> str | None:
         return figures.training and f"{figures.training.first:.2f} -> {figures.training.last:.2f}"
 
@@ -107,11 +107,11 @@ def probe_rows(build: Rows) -> Iterator[Row]:
     for case, words in CASES.items():
         yield from build.row(f"replies {words}", lambda figures, case=case: figures.probes and (
             f"{count:,}" if (count := figures.probes.cases.get(case)) else None))
-    yield from build.row("drawn replies that match, pass@1", lambda figures: figures.probes and (
-        None if (share := figures.probes.pass_at_1) is None else f"{share:.1%}"))
+    yield from build.row("drawn replies that match, pass@1", number("probes", "pass_at_1", ".1%"))
     yield from build.rate("of which one matches, pass@k", field("probes", "pass_at_k"))
-    yield from build.row("median perplexity", decimal("probes", "median_perplexity"))
-    yield from build.row("least perplexity taken as HPPL", decimal("probes", "high_ppl_cut"))
+    # three places, as perplexities are close to 1
+    yield from build.row("median perplexity", number("probes", "median_perplexity", ",.3f"))
+    yield from build.row("least perplexity taken as HPPL", number("probes", "high_ppl_cut", ",.3f"))
 
 
 def verdict_rows(build: Rows) -> Iterator[Row]:
@@ -130,14 +130,13 @@ def verdict_rows(build: Rows) -> Iterator[Row]:
     yield from build.row("  label confirmed by an audit", lambda figures: figures.verdicts and (
         f"{confirmed:,}" if (confirmed := figures.verdicts.verdicts.get("LABEL_CONFIRMED"))
         else None))
-    yield from build.row("without a verdict", whole("verdicts", "unjudged"))
+    yield from build.row("without a verdict", number("verdicts", "unjudged"))
     yield from build.rate("decided verdicts that are right", field("verdicts", "right"), True)
-    yield from build.row("  Cohen's kappa of these", lambda figures: figures.verdicts and (
-        None if figures.verdicts.kappa is None else f"{figures.verdicts.kappa:.2f}"))
+    yield from build.row("  Cohen's kappa of these", number("verdicts", "kappa", ".2f"))
     yield from build.row("single votes right, label first", share("verdicts", "votes_label_first"))
     yield from build.row("single votes right, prediction first",
                          share("verdicts", "votes_prediction_first"))
-    yield from build.row("labels replaced", whole("replaced", "labels"), expected=True)
+    yield from build.row("labels replaced", number("replaced", "labels"), expected=True)
     yield from build.rate("  of them, new label right", field("replaced", "right"), True)
     yield from build.rate("  of them, old label was wrong", field("replaced", "needed"))
 
@@ -150,7 +149,7 @@ def expansion_rows(build: Rows) -> Iterator[Row]:
     yield from build.row("tries",
                          lambda figures: figures.expansion and figures.expansion.outcomes and (
         f"{sum(figures.expansion.outcomes.values()):,}"))
-    yield from build.row("new samples accepted", whole("expansion", "accepted"), expected=True)
+    yield from build.row("new samples accepted", number("expansion", "accepted"), expected=True)
     yield from build.rate("  of them, label right", field("expansion", "right"), True)
 
 
@@ -184,6 +183,7 @@ def usage_rows(build: Rows) -> Iterator[Row]:
 
 def in_brief(table: Table) -> Table:
     """The rows that say whether the loop works, under one heading."""
+    # reversed, so that of equal labels the first section's counts
     rows = {row.label: row for section in reversed(table.sections) for row in section.rows}
     brief = [replace(rows[label], label=name, strong=label in STRONG)
              for label, name in BRIEF.items() if label in rows]

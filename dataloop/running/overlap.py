@@ -36,6 +36,7 @@ def start(flags: list[str]) -> list[subprocess.Popen[bytes]]:
     for line, step in enumerate(STEPS):
         follow = ["--follow", str(processes[-1].pid)] if processes else []
         command = [sys.executable, str(Path(__file__).parents[1] / step), *flags, *follow]
+        # tqdm reads its `position` there
         env = {**os.environ, "TQDM_POSITION": str(line)}
         processes.append(subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL,
                                           preexec_fn=end_with_parent))
@@ -49,6 +50,7 @@ def wait(processes: list[subprocess.Popen[bytes]]) -> None:
         InputError: one has failed, for a reason that it has told.
     """
     try:
+        # the last one ends when those that it follows have ended
         while (failed := first_failed(processes)) is None and processes[-1].returncode is None:
             time.sleep(LOOK_SECONDS)
     finally:

@@ -100,6 +100,7 @@ def round_steps(config: Config, number: int) -> list[Step]:
 
     def steps() -> int | None:
         rows, train = read_meta(files.train_parquet), config.train
+        # an epoch is of whole batches only
         return rows and rows.counts["train"] // train.batch_size * train.epochs
 
     def mismatches() -> int | None:
@@ -182,6 +183,7 @@ def table(config: Config, flags: str) -> Iterator[str]:
 def lock_holders() -> dict[int, int]:
     """Processes of this machine by the inode of the file that they have locked."""
     locks = Path("/proc/locks").read_text(encoding="ascii")
+    # "1: FLOCK ADVISORY WRITE <process> <major>:<minor>:<inode> 0 EOF"
     return {int(inode): int(process)
             for process, inode in re.findall(r"FLOCK +\w+ +WRITE (\d+) \w+:\w+:(\d+) ", locks)}
 
@@ -197,6 +199,7 @@ def lines(path: Path) -> int | None:
 
 def begun(process: int) -> float:
     """When a process has begun, in seconds since 1970."""
+    # field 22 of stat, counted behind the command, whose name may hold blanks and brackets
     ticks = int(Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2].split()[19])
     return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + ticks / os.sysconf("SC_CLK_TCK")
 

@@ -22,9 +22,11 @@ import msgspec
 from msgspec.structs import replace
 
 from dataloop.mixing.manifest import read_manifest
+from dataloop.verifying.judge import voting
 from looptool.command import argument_parser, run_main
 from looptool.config import Config
 from looptool.config_file import load_config
+from looptool.judging.checker import checker_of
 from looptool.run_files import RoundFiles
 from looptool.stages.meta import differences, flatten, make_header, read_meta
 
@@ -67,8 +69,8 @@ def round_outputs(files: RoundFiles) -> list[Made | None]:
 
 
 def heldout_answers(files: RoundFiles) -> Made | None:
-    """Those of a policy; None where one failed, as nothing is made of them that would keep it from
-    being tried again."""
+    """Those of a policy; None where one failed: as nothing is made of them, it can be tried
+    again."""
     meta = read_meta(files.heldout_probes)
     return None if meta is None or meta.failed else made(files.heldout_probes, "probe", "student")
 
@@ -76,6 +78,7 @@ def heldout_answers(files: RoundFiles) -> Made | None:
 def is_current(step: Made, run_dir: Path) -> bool:
     """Whether the files of the run that an output was made from are the same now."""
     folder = step.output.parent
+    # abspath, as recorded paths are relative without a look at links
     own = {path: digest for path, digest in step.sources.items()
            if Path(os.path.abspath(folder / path)).is_relative_to(os.path.abspath(run_dir))}
     if not all((folder / path).exists() for path in own):
@@ -85,12 +88,9 @@ def is_current(step: Made, run_dir: Path) -> bool:
 
 def edited(step: Made, config: Config) -> list[str]:
     """The keys that the config has otherwise than when the output was made, with both values."""
-    options = msgspec.to_builtins(config)
-    teacher = options["teacher"]
-    judges = teacher["judges"] or teacher["models"][:1]
-    known = flatten(options) | flatten(
-        {"models": teacher["models"][:1], "checker": judges[0] if config.expand.check else None,
-         "judges": judges[:1] if config.verify.preset == "paper" else judges,
+    known = flatten(msgspec.to_builtins(config)) | flatten(
+        {"models": config.teacher.models[:1], "judges": voting(config),
+         "checker": checker_of(config) if config.expand.check else None,
          "judging": config.ablation != "no_jglv"})
     old, new = {}, {}
     for section in step.sections:
@@ -117,34 +117,27 @@ def is_done(steps: list[Made | None], what: str, config: Config) -> bool:
     return True
 
 
-def steps_left(config: Config) -> Iterator[str]:
-    """SCRIPT:ROUND in their order."""
+def steps_left(config: Config, same_config: bool = False) -> Iterator[str]:
+    """SCRIPT:ROUND in their order; with `same_config` all of them."""
+    def is_left(steps: list[Made | None], what: str, config: Config) -> bool:
+        return same_config or not is_done(steps, what, config)
+
     is_round_left = False
     greedy = replace(config, probe=replace(config.probe, samples=0))  # as held-out tasks are probed
     start = RoundFiles(config.run_dir, 0)
     made_of = [made(start.train_parquet, "train", "student"), made(start.policy, "train")]
-    if config.train.cold_start.steps and not is_done(made_of, "the cold start", config):
+    if config.train.cold_start.steps and is_left(made_of, "the cold start", config):
         yield COLD_START
     for number in range(config.rounds + 1):
         files = RoundFiles(config.run_dir, number)
-        is_round_left = number > 0 and (is_round_left
-                                        or not is_done(round_outputs(files), f"round {number}",
-                                                       config))
+        # a round after one that has to run is made anew from it
+        is_round_left = number > 0 and (
+            is_round_left or is_left(round_outputs(files), f"round {number}", config))
         if is_round_left:
             yield f"run_round.sh:{number}"
-        if is_round_left or not is_done([heldout_answers(files)], f"held-out of round {number}",
-                                        greedy):
+        if is_round_left or is_left([heldout_answers(files)], f"held-out of round {number}",
+                                    greedy):
             yield f"evaluate_heldout.sh:{number}"
-
-
-def all_steps(config: Config) -> Iterator[str]:
-    """The same where nothing is done."""
-    if config.train.cold_start.steps:
-        yield COLD_START
-    for number in range(config.rounds + 1):
-        if number:
-            yield f"run_round.sh:{number}"
-        yield f"evaluate_heldout.sh:{number}"
 
 
 def main() -> None:
@@ -153,8 +146,7 @@ def main() -> None:
                         help="name every step, so that each one compares its settings")
     args = parser.parse_args()
     config = load_config(args.config, args.overrides)
-    sys.stdout.writelines(f"{step}\n"
-                          for step in (all_steps if args.same_config else steps_left)(config))
+    sys.stdout.writelines(f"{step}\n" for step in steps_left(config, args.same_config))
 
 
 if __name__ == "__main__":

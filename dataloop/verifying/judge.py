@@ -15,7 +15,8 @@ from typing import Literal
 import msgspec
 
 from looptool.calling.json_in_text import read_object
-from looptool.config import Verify
+from looptool.config import Config, Verify
+from looptool.errors import InputError
 from looptool.judging.question import Ask, Unread, ask_until_read, chat_about, one_line
 from looptool.models.structured_outputs import TEXT, Form, closed, one_of
 from looptool.records import Message, Probe, Verdict, VerdictName, Vote
@@ -26,11 +27,13 @@ JUDGE_PROMPT = Path(__file__).resolve().parent / "prompts" / "judge.md"
 class Judgement(msgspec.Struct):
     """The JSON object that a judge replies with."""
 
+    # 1 and 2 as numbers, too: not every server keeps a reply to the schema below
     better: Literal["1", "2", "both", "neither", 1, 2]
     analysis: str = ""
     approach: str = ""
 
 
+# the verdict behind its reasons, as a reply by a schema is written in the schema's order
 JUDGEMENT = Form("judgement", closed(
     analysis=TEXT, approach=TEXT, better=one_of("1", "2", "both", "neither")))
 
@@ -69,6 +72,18 @@ async def vote(probe: Probe, ask: Ask, judge: str, label_first: bool, draw: int,
                 judge=judge, draw=at, analysis=judgement.analysis, approach=judgement.approach)
 
 
+def voting(config: Config) -> list[str]:
+    """The models that vote on labels: all judges, or by the paper's preset the first.
+
+    Raises:
+        InputError: one is named twice.
+    """
+    judges = config.teacher.judges or config.teacher.models[:1]
+    judges = judges[:1] if config.verify.preset == "paper" else judges
+    if twice := [judge for judge in judges if judges.count(judge) > 1]:
+        raise InputError(f"teacher.judges: names {twice[0]!r} twice, whose votes would count "
+                         "twice; name each model once, or raise verify.votes_per_order")
+    return judges
 
 
 async def verify_one(probe: Probe, ask: Ask, judges: Sequence[str],

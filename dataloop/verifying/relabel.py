@@ -18,7 +18,7 @@ from dataloop.verifying.judge import shown_prediction
 from looptool.calling.sample_rules import sample_faults
 from looptool.fingerprints import IdSet
 from looptool.ids import sample_id
-from looptool.records import ErrorSeed, LabelChange, Message, Probe, Sample, Verdict, Vote
+from looptool.records import ErrorSeed, LabelChange, Message, Probe, Sample, Verdict
 from looptool.sample_table import Listing, Rows
 
 
@@ -52,7 +52,7 @@ def error_seed(verdict: Verdict, round: int) -> ErrorSeed | None:
         return None
     if sample is None:
         return None
-    reason = _deciding_vote(verdict)
+    reason = next(vote for vote in verdict.votes if vote.verdict == verdict.verdict)
     return ErrorSeed(sample=sample, wrong=wrong, cause=cause, analysis=reason.analysis,
                      approach=reason.approach)
 
@@ -60,10 +60,6 @@ def error_seed(verdict: Verdict, round: int) -> ErrorSeed | None:
 def confirms_label(verdict: Verdict) -> bool:
     """Whether an audit found nothing wrong with a label that the policy reproduces: no error."""
     return verdict.audited and verdict.verdict == "PRED_WRONG"
-
-
-def _deciding_vote(verdict: Verdict) -> Vote:
-    return next(vote for vote in verdict.votes if vote.verdict == verdict.verdict)
 
 
 def error_seeds(verdicts: Iterable[Verdict], round: int, counts: Counter[str],
@@ -108,6 +104,8 @@ def select_high_perplexity(listing: Listing, candidates: Rows, count: int | None
     highest perplexity, or all, the highest first (section 4.2); at most this share of them, and
     none under the threshold."""
     near = candidates[listing.perplexities(candidates) >= threshold]
+    # the last key counts first; ids make the choice independent of the order of the file
     order = np.lexsort((listing.ids(near), -listing.perplexities(near)))
+    # a share of all candidates, of those under the threshold too
     most = math.ceil(share * len(candidates) - 1e-9)  # 0.1 * 30 is a little more than 3
     return near[order][:most][:count]

@@ -24,6 +24,7 @@ WARMUP = 0.1
 def common(config: Config, files: RoundFiles, model: str, end_token: int | None) -> list[str]:
     """What does not depend on the machine."""
     start, student = config.train.cold_start, config.student
+    # -1 is never; after the last step verl saves in any case
     often = SAVE_EVERY if config.train.profile == "cpu" else -1
     return [
         f"data.train_files={quote(files.train_parquet.resolve())}",
@@ -47,7 +48,7 @@ def common(config: Config, files: RoundFiles, model: str, end_token: int | None)
         f"trainer.seed={config.seed}",
         f"trainer.total_training_steps={start.steps}",
         f"trainer.total_epochs={start.steps + 1}",  # more than enough: the steps end the training
-        # verl removes the oldest before it writes: with 1, a kill there loses all
+        # with 1 verl removes the last one before it names the new one: a kill between leaves none
         "trainer.max_ckpt_to_keep=2",
         f"trainer.save_freq={config.train.save_every or often}",
         "trainer.test_freq=-1",
@@ -58,6 +59,7 @@ def gpu(config: Config) -> list[str]:
     """The GPUs of one node."""
     student, packed = config.student, attention(config) == "flash_attention_2"
     return [
+        # the SFT trainer has the same keys without this beginning
         *([] if packed else [line.replace("actor_rollout_ref.", "") for line in padded()]),
         f"model.use_remove_padding={packed}",
         "data.use_dynamic_bsz=True",

@@ -29,6 +29,7 @@ class LabelledPrompts(Dataset):
             the tokenizer's own.
     """
 
+    # verl hands over processor and max_samples too
     def __init__(self, parquet_files: Any, tokenizer: Any, config: Any, processor: Any = None,
                  max_samples: int = -1):
         paths = [parquet_files] if isinstance(parquet_files, str) else list(parquet_files)

@@ -59,6 +59,7 @@ def check_batch(config: Config) -> None:
 def command(config: Config, files: RoundFiles, model: str, resume: Path | None) -> list[str]:
     """What starts verl."""
     ends = end_token(Path(model)) if Path(model).is_dir() else None
+    # of several end tokens the student learns to write the first
     overrides = compose(config, files, model, ends[0] if isinstance(ends, list) else ends, resume)
     return sft_command(config, overrides)
 

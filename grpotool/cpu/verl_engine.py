@@ -45,10 +45,12 @@ class Packed:
             segment[row, start:column] = 0
             for number, sequence in enumerate(group, 1):
                 end = column + len(answers[sequence]) - 1
+                # the last token is predicted, and predicts nothing
                 self.input_ids[row, column:end] = answers[sequence][:-1]
                 self.position_ids[row, column:end] = torch.arange(len(prompt),
                                                                   len(prompt) + end - column)
                 segment[row, column:end] = number
+                # the prompt's last column predicts an answer's first token
                 predicting = torch.cat(
                     (torch.tensor([self.prompt_width - 1]), torch.arange(column, end)))
                 self.places[sequence] = (row, predicting - (self.prompt_width - 1))

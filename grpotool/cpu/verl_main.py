@@ -22,6 +22,7 @@ class _Run:
     @staticmethod
     def remote(config: Any) -> ray.ObjectRef:
         """Train to the end; verl waits for what this returns."""
+        # the class that Ray has made an actor of
         TaskRunnerV1.__ray_metadata__.modified_class().run(config)
         return ray.put(None)
 

@@ -17,6 +17,7 @@ import verl.utils.distributed
 from verl.plugin.platform.platform_base import PlatformBase
 from verl.plugin.platform.platform_manager import PlatformRegistry
 
+# else verl looks for a device by itself
 os.environ["VERL_PLATFORM"] = "cpu"
 
 
@@ -25,6 +26,7 @@ class CpuDevice:
     nothing."""
 
     def __getattr__(self, name: str) -> Any:
+        # else copy and pickle would find hooks here, which do nothing
         if name.startswith("__"):
             raise AttributeError(name)
         if hasattr(torch.cpu, name):
@@ -34,17 +36,8 @@ class CpuDevice:
         answer = 0 if "memory" in name else None
         return lambda *args, **kwargs: answer
 
-    def is_available(self) -> bool:
-        return True
-
-    def current_device(self) -> str:
-        return "cpu"
-
     def get_device_name(self, *args: Any) -> str:
         return "CPU"
-
-    def set_device(self, *args: Any) -> None:
-        """A logical GPU index means nothing to torch.cpu, whose own set_device refuses it."""
 
     def get_rng_state(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         return torch.get_rng_state()

@@ -33,8 +33,6 @@ from grpotool.cpu import verl_engine  # noqa: F401
 from grpotool.verl_run.overrides import IN_PROCESS
 from looptool.models.decoding import ATTENTION, Answer, decode, draws
 
-NAME = IN_PROCESS
-
 
 class WeightsFile(BaseRollout):
     """The end of the rollout in the training worker: it writes the weights to
@@ -59,7 +57,7 @@ class WeightsFile(BaseRollout):
                 tensor = tensor.detach().to("cpu", torch.float32).contiguous()
                 state.setdefault(tensor.data_ptr(), (name, tensor))  # of two tied ones the first
         if first:
-            path = Path(self.config.engine_kwargs[NAME]["weights"])
+            path = Path(self.config.engine_kwargs[IN_PROCESS]["weights"])
             path.parent.mkdir(parents=True, exist_ok=True)
             aside = path.with_suffix(".part")
             save_file(dict(state.values()), aside)
@@ -70,11 +68,11 @@ class NoReplica(RolloutReplica):
     """verl wants to know a server; there is none."""
 
     async def launch_servers(self) -> None:
-        self.servers, self._server_handle, self._server_address = [], None, NAME
+        self.servers, self._server_handle, self._server_address = [], None, IN_PROCESS
 
 
-_ROLLOUT_REGISTRY[(NAME, "async")] = f"{__name__}.{WeightsFile.__name__}"
-RolloutReplicaRegistry.register(NAME, lambda: NoReplica)
+_ROLLOUT_REGISTRY[(IN_PROCESS, "async")] = f"{__name__}.{WeightsFile.__name__}"
+RolloutReplicaRegistry.register(IN_PROCESS, lambda: NoReplica)
 
 
 class RolloutManager:
@@ -102,6 +100,7 @@ class RolloutManager:
 
     def load_weights(self, path: Path | str) -> None:
         """Take the policy's weights as the training worker wrote them."""
+        # of tied weights the file has one
         missing, unexpected = self.model.load_state_dict(load_file(path), strict=False)
         tied = {"lm_head.weight"} if self.model.config.tie_word_embeddings else set()
         assert not unexpected and set(missing) <= tied, f"{missing=} {unexpected=}"
@@ -132,8 +131,9 @@ class RolloutManager:
         rows = read_rows(prompts)
         step, partition = rows[0]["global_steps"], "val" if validate else "train"
         chats = [self.read_prompt(list(row["raw_prompt"])) for row in rows]
+        # by the step, so that a training that goes on draws what an unbroken one would
         seed = random.Random(f"{self.rollout.seed}:{partition}:{step}").getrandbits(63)
-        self.load_weights(self.rollout.engine_kwargs[NAME]["weights"])
+        self.load_weights(self.rollout.engine_kwargs[IN_PROCESS]["weights"])
         answers = self.sample(chats, how.n, how.temperature, seed)
         keys, fields, tags = [], [], []
         # prompts of like length lie together within an update, so that micro batches have little
@@ -141,11 +141,13 @@ class RolloutManager:
         for i in sorted(range(len(rows)),
                         key=lambda i: (i // self.prompts_an_update, len(chats[i]))):
             for number, answer in enumerate(answers[i]):
+                # verl's form of a key: prompt, rollout, output
                 keys.append(f"{rows[i]['uid']}_{number}_0")
                 fields.append(self.make_fields(rows[i], chats[i], answer))
                 tags.append({"status": "success", "prompt_len": len(chats[i]),
                              "response_len": len(answer.tokens),
                              "seq_len": len(chats[i]) + len(answer.tokens), "global_steps": step,
+                             # the policy that wrote them is that of the step before
                              "min_global_steps": step - 1, "max_global_steps": step - 1})
         transfer_queue.kv_batch_put(keys=keys, partition_id=partition,
                                     fields=list_of_dict_to_tensordict(fields), tags=tags)

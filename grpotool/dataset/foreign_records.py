@@ -28,6 +28,7 @@ from looptool.records import Sample
 
 _KNOWN = {"metadata", "plan", "initial_config", "extra_info"}
 """Keys that say nothing of a conversation's tools and messages."""
+# the innermost pair, as a text may name the tag before it opens it
 _TOOLS = re.compile(r"<tools>([^<]*(?:<(?!/?tools>)[^<]*)*)</tools>")
 _OF_A_TOOL = re.compile(r"""["'](?:parameters|input_?[sS]chema|toolSpec)["']\s*:""")
 _DATE = re.compile(r"The current (?:time|date) is (.+?)\.?(?:\n|$)")
@@ -41,6 +42,7 @@ def read_record(raw: Any, passed_over: Counter[str]) -> Conversation | Sample:
         ValueError: the record has no certain meaning; says where.
     """
     if isinstance(raw, dict):
+        # Parquet has a null for each key that another record has
         raw = {key: value for key, value in raw.items() if value is not None}
         for key in ("messages", "conversations", "conversation"):
             if key in raw:
@@ -62,17 +64,13 @@ def _read_conversation(raw: dict[str, Any], key: str, passed_over: Counter[str])
         raise ValueError(f'"{key}" must be a list')
     system = [raw["system"]] if isinstance(raw.get("system"), str) else []
     system += [text for message in messages if isinstance(message, dict)
-               and ROLES.get(_role(message)) == "system"
+               and ROLES.get(str(message.get("role", message.get("from")))) == "system"
                and isinstance(text := message.get("content", message.get("value")), str)]
     if "system" in raw:
         passed_over["system text"] += 1
     tools = _tools_of(raw, "\n".join(system))
     return _conversation(str(raw.get("id", "")), str(raw.get("date", "unknown")), tools, messages,
                          passed_over)
-
-
-def _role(message: dict[str, Any]) -> str:
-    return str(message.get("role", message.get("from")))
 
 
 def _conversation(id: str, date: str, tools: list[Any], messages: list[Any],
@@ -93,6 +91,7 @@ def _tools_of(raw: dict[str, Any], system: str) -> list[Any]:
         raise ValueError('"tools" and "functions" differ')
     if filled:
         return filled[0]
+    # an empty field, and no tools in the text either: a task without tools
     return [] if fields and not _tagged(system) else _tools_in(system)
 
 
@@ -121,6 +120,7 @@ def _tools_in(system: str) -> list[Any]:
             tools.append(value)
         beside.append(system[position:start])
         position = end
+    # a tool that is described, and cannot be read, is not to be missing without a word
     if broken := _OF_A_TOOL.search("".join([*beside, system[position:]])):
         raise ValueError(f"the system text holds a tool that cannot be read ({broken[0]})")
     if not tools:

@@ -81,6 +81,7 @@ class Turns:
         if role == "system":
             self._passed_over["system text"] += 1
         elif role == "tool":
+            # only in OpenAI's older form a name stands in place of an id
             name = raw.get("name") if written == "function" else None
             self._add_results(content, raw.get("tool_call_id") or None, name, _is_failure(raw))
         elif role == "user":
@@ -105,6 +106,7 @@ class Turns:
         if self._waiting and _RESPONSE.search(text) and not _RESPONSE.sub("", text).strip():
             self._add_results(text)
         elif text or not isinstance(content, list):
+            # the user has gone on: no result comes any more
             self._waiting = []
             self.turns.append(Turn(role="user", content=text))
 

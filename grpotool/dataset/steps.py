@@ -39,6 +39,7 @@ def step_kind(messages: list[Message], index: int) -> str:
     turn = messages[index]
     if turn.suspect:
         return "suspect"
+    # the first look spares nearly all conversations the second
     if messages[0].role != "user" and not any(message.role == "user"
                                               for message in messages[:index]):
         return "before_any_user"
@@ -62,6 +63,7 @@ def samples_of(id: str, tools: list[Tool], date: str, messages: list[Message], s
             continue
         kind, source = step_kind(messages, index), f"{id}#{index}"
         if (kind == "text_after_results"
+                # a hash, as seeding a random generator for each text took a fifth of the time
                 and fingerprint(f"{seed}:{source}") >= AFTER_RESULTS * 2**64):
             kind = "text_left_out"
         if kind not in ("call", "text_first", "text_after_results"):

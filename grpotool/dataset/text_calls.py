@@ -158,10 +158,12 @@ def _read_brackets(text: str, names: Collection[str]) -> list[Call]:
     """[name(key=value), ...] of listed tools; [] where it is something else."""
     if not (names and text.startswith("[") and text.endswith(")]")):
         return []
+    # the longest first, as both f and f (x) may be names
     ordered = sorted(names, key=len, reverse=True)
     known = {f"tool_{number}_": name for number, name in enumerate(ordered)}
     standing = {name: placeholder for placeholder, name in known.items()}
     either = "|".join(map(re.escape, ordered))
+    # strings first, so that a name inside of one stays as it is
     called = re.compile(rf"{_QUOTED}|(?<![\w.])({either})\s*\(", re.DOTALL)
     python = called.sub(lambda found: f"{standing[found[1]]}(" if found[1] else found[0], text)
     try:  # names may be no Python names

@@ -117,6 +117,7 @@ def check_reward(config: Config, files: RoundFiles) -> Iterator[Finding]:
         yield from absent
         return
     reward, reasons = load_reward(), Counter()
+    # wrong for any label: a call of nothing, and a block that is not closed
     other = '\n<tool_call>\n{"name": "", "arguments": {}}\n</tool_call>\n<tool_call>\n{'
     for row in islice(round_rows(files, "reward_model"), FEW):
         truth = row["reward_model"]["ground_truth"]

@@ -43,6 +43,7 @@ def findings(checks: Iterable[Check], config: Config, files: RoundFiles) -> Iter
         try:
             yield from check(config, files)
         except InputError as error:
+            # an InputError ends with what to do, behind a semicolon
             what, _, to_do = " ".join(str(error).split()).rpartition("; ")
             yield fail(what or to_do, to_do)
 

@@ -23,7 +23,9 @@ from looptool.errors import InputError
 
 PORT, DASHBOARD_PORT = 6379, 8265
 LOOK_SECONDS = 2.0
+# BatchMode: fails where it would ask for a password; ServerAliveInterval: sees a cut connection
 SSH = "ssh -o BatchMode=yes -o ServerAliveInterval=15 {host}"
+# --overlap: shares the job's CPUs and GPUs with its other steps
 SRUN = "srun --overlap --nodes=1 --ntasks=1 --nodelist={host}"
 TAKEN_ALONG, SECRET = ("NCCL_", "GLOO_", "HF_"), ("TOKEN", "KEY", "SECRET", "PASSWORD")
 """Variables that ssh is to bring to a node, by how they begin, and parts of the names of those that
@@ -126,6 +128,7 @@ class Cluster:
         from ray.util.state import list_nodes
 
         try:
+            # Ray lists 100 where no limit is given
             found = list_nodes(address=self.url, limit=1000, timeout=10,
                                raise_on_missing_output=False)
         # its request errors are OSErrors; while it starts it also answers with errors of its own
@@ -159,6 +162,7 @@ def start(host: Host, shell: str, arguments: Sequence[str], log: Path) -> Member
     if Path(way[0]).name == "ssh":  # which hands one line to the other side's shell
         command = [shlex.join(["env", *taken_along(os.environ), *command])]
     with log.open("wb") as output:
+        # a session of its own: Ctrl-C is for this process, which then closes the pipe
         process = subprocess.Popen([*way, *command], stdin=subprocess.PIPE, stdout=output,
                                    stderr=subprocess.STDOUT, start_new_session=True)
     return Member(host, process, log)
@@ -174,6 +178,7 @@ def launch(hosts: Sequence[Host], shell: str, logs: Path, gpus: int | None) -> I
         gpus: to declare a node, for machines without any; None where Ray is to count them.
     """
     logs.mkdir(parents=True, exist_ok=True)
+    # declared nodes may be several on one machine, so each takes little of its memory
     head, declared = hosts[0], [] if gpus is None else [f"--num-gpus={gpus}", "--num-cpus=16",
                                                                 "--object-store-memory=500000000"]
     members: list[Member] = []

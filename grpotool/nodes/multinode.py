@@ -80,6 +80,7 @@ def train_command(config_file: str, flags: list[str]) -> list[str]:
 
 def entrypoint(config_file: str, flags: list[str]) -> str:
     """The job's shell command, in this process's folder."""
+    # exec, so that what Ray sends to the job reaches train.py and no shell
     return f"cd {shlex.quote(os.getcwd())} && exec {shlex.join(train_command(config_file, flags))}"
 
 
@@ -144,6 +145,7 @@ async def follow(cluster: Cluster, command: str, addresses: set[str]) -> None:
     from ray.job_submission import JobStatus, JobSubmissionClient
 
     client = JobSubmissionClient(cluster.url)
+    # unbuffered, as the log is followed while it is written
     job = client.submit_job(entrypoint=command, runtime_env={"env_vars": {"PYTHONUNBUFFERED": "1"}})
     showing, watching = (asyncio.create_task(show(client, job)),
                          asyncio.create_task(watch(cluster, addresses)))
@@ -163,12 +165,10 @@ async def follow(cluster: Cluster, command: str, addresses: set[str]) -> None:
         status = status_of(cluster, client, job)
         if status == JobStatus.SUCCEEDED:
             return
-        raise NodeMissing(f"the job ended as {status}; its log is above"
-                          if status and status.is_terminal() else "the connection to the job "
-                                                                  "broke, so it is ended; run the "
-                                                                  "same command again: training "
-                                                                  "goes on from its last "
-                                                                  "checkpoint")
+        if status and status.is_terminal():
+            raise NodeMissing(f"the job ended as {status}; its log is above")
+        raise NodeMissing("the connection to the job broke, so it is ended; run the same command "
+                          "again: training goes on from its last checkpoint")
     finally:
         showing.cancel()
         watching.cancel()
@@ -188,6 +188,7 @@ def main() -> None:
                              "$RAY_API_SERVER_ADDRESS)")
     parser.add_argument("--wait", type=float, default=300, metavar="SECONDS",
                         help="for all nodes to join (default 300)")
+    # what is not known here is for train.py
     args, flags = parser.parse_known_args()
     end_on_sigterm()
     config = load_config(args.config, args.overrides)

@@ -45,6 +45,7 @@ def common(config: Config, files: RoundFiles, model: str) -> list[str]:
         f"data.seed={config.seed}",
         f"reward.custom_reward_function.path={quote(REWARD)}",
         "reward.custom_reward_function.name=compute_score",
+        # Hydra's +, here and below: a key that verl's own config does not have
         f"+reward.custom_reward_function.reward_kwargs.mode={train.reward}",
         f"actor_rollout_ref.model.path={quote(model)}",
         f"{actor}.strategy=fsdp2",
@@ -66,7 +67,7 @@ def common(config: Config, files: RoundFiles, model: str) -> list[str]:
         logger(config),
         f"trainer.rollout_data_dir={quote(files.rollouts.resolve())}",
         f"trainer.total_epochs={train.epochs}",
-        # verl removes the oldest before it writes: with 1, a kill there loses all
+        # with 1 verl removes the last one before it names the new one: a kill between leaves none
         "trainer.max_actor_ckpt_to_keep=2",
         "trainer.val_before_train=False",
     ]
@@ -77,6 +78,7 @@ def gpu(config: Config, files: RoundFiles, steps_per_epoch: int) -> list[str]:
     train, student = config.train, config.student
     actor, rollout = "actor_rollout_ref.actor", "actor_rollout_ref.rollout"
     longest = student.max_prompt_tokens + student.max_response_tokens
+    # of a micro batch: four of the longest samples
     tokens = 4 * longest
     packed = attention(config) == "flash_attention_2"
     return [
@@ -132,6 +134,7 @@ def in_process(files: RoundFiles) -> list[str]:
     """Rollouts in the process that leads the training."""
     rollout = "actor_rollout_ref.rollout"
     return [
+        # rollouts come with their scores
         "reward.num_workers=0",
         "actor_rollout_ref.model.external_lib=grpotool.cpu.verl_rollout",
         f"{rollout}.name={IN_PROCESS}",
@@ -175,6 +178,7 @@ def cpu(config: Config, files: RoundFiles) -> list[str]:
         *(f"{precision}.{kind}=fp32" for kind in ("param_dtype", "reduce_dtype", "buffer_dtype")),
         f"{actor}.ppo_micro_batch_size_per_gpu={micro}",
         f"{rollout}.log_prob_micro_batch_size_per_gpu={micro}",
+        # each of them is an actor of Ray, so a process
         "transfer_queue.backend.SimpleStorage.num_data_storage_units=1",
         "trainer.device=cpu",
         f"trainer.nnodes={train.nodes}",
@@ -234,6 +238,7 @@ def verl_command(config: Config, files: RoundFiles, model: str, steps_per_epoch:
 
 def quote(value: Path | str) -> str:
     """A value as Hydra reads it back whole, whatever characters a folder's name has."""
+    # Hydra takes backslashes as they are, but not before a quote or at the end
     escaped = re.sub(r"(\\+)(?='|$)", r"\1\1", str(value)).replace("'", r"\'")
     return f"'{escaped}'"
 
@@ -257,7 +262,9 @@ def variables(config: Config, files: RoundFiles) -> dict[str, str]:
     if config.train.profile == "gpu":
         return {**shared, "VERL_USE_EXTERNAL_MODULES": "grpotool.verl_run.gpu"}
     return {**shared, "VERL_USE_EXTERNAL_MODULES": "grpotool.cpu.verl_platform",
+            # Ray's default is 15: beside other load its workers hardly run
             "RAY_worker_niceness": "0",
+            # else Ray sets it to the CPUs that an actor asks for
             "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(os.cpu_count()))}
 
 

@@ -66,8 +66,10 @@ class Metrics:
         self.path, self.verls, self.rollouts = (files.training / "metrics.jsonl",
                                                 files.verl_metrics, files.rollouts)
         self.mode, self.curve, self.told = mode, curve, done > 0
-        self.lines = {step: line for path in (self.path, self.verls)
-                      for step, line in read_lines(path) if step <= done}
+        # ours last: its lines have the reasons, whose dumps are gone
+        kept = {step: line for path in (self.verls, self.path)
+                for step, line in read_lines(path) if step <= done}
+        self.lines = dict(sorted(kept.items()))
         self.counted = set(self.lines)
         write_atomic(self.path, self.lines.values())
         self.verls.unlink(missing_ok=True)
@@ -163,6 +165,7 @@ def run_verl(command: list[str], env: dict[str, str], log: Path, metrics: Metric
     """
     with log.open("ab") as output, progress(title, steps, len(metrics.lines), "step") as bar:
         begin = output.tell()
+        # a session of its own: Ctrl-C reaches this process alone, which stops all of it
         process = subprocess.Popen(command, env=env, stdout=output, stderr=subprocess.STDOUT,
                                    stdin=subprocess.DEVNULL, start_new_session=True,
                                    preexec_fn=partial(end_with_parent, signal.SIGKILL))
@@ -208,6 +211,6 @@ def tail(log: Path, begin: int) -> str:
         file.seek(begin)
         text = re.sub(r"\x1b\[[0-9;]*m", "", file.read().decode(errors="replace"))
     lines = text.splitlines()
-    cause = next((line for line in lines if re.search(r"^(\(.*?\) )?[\w.]*(Error|Exception)\b.*: "
-                                                      r"", line)), "")
+    cause = next((line for line in lines
+                  if re.match(r"(\(.*?\) )?[\w.]*(Error|Exception)\b.*: ", line)), "")
     return "\n".join([*([f"first: {cause}"] if cause else []), *lines[-SHOWN_LINES:]])

@@ -137,6 +137,7 @@ class Browser {
     });
     this.part("filters").addEventListener("input", () => this.choose());
     this.part("filters").addEventListener("submit", event => event.preventDefault());
+    // later, as the event comes before the fields are empty
     this.part("filters").addEventListener("reset", () => setTimeout(() => this.choose()));
     this.part("list").addEventListener("keydown", event => this.step(event));
     for (const [name, by] of [["earlier", -1], ["later", 1]]) {
@@ -207,6 +208,7 @@ class Browser {
     for (const select of this.selects) {
       const chosen = parameters.get(select.name) ?? "";
       const values = [...counts[select.name].keys()].sort();
+      // a choice that other filters leave nothing of must stay to be seen
       if (chosen && !values.includes(chosen)) values.push(chosen);
       select.replaceChildren(element("option", { value: "" }, "all"), ...values.map(value =>
         element("option", { value },

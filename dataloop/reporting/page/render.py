@@ -7,7 +7,6 @@ page's own scripts from the data of dataloop/reporting/page/samples.py.
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
@@ -104,7 +103,7 @@ def figures(report: Report) -> Iterable[str]:
     yield figure("Label noise", "Wrong labels in each dataset, SIMULATED errors; 95% intervals",
                  charts.noise_chart(rounds))
     yield figure("Mix of each dataset", "Equation 5: where the samples come from",
-                 charts.mix_chart(rounds), {origin: name for origin, name in ORIGINS.items()})
+                 charts.mix_chart(rounds), ORIGINS)
     yield figure("Training reward", "Mean over the rollouts of a step, and over five steps",
                  charts.reward_chart(report.rounds))
     for each in report.rounds:
@@ -223,7 +222,7 @@ def protocol(report: Report) -> Iterable[str]:
     yield (f"<p>Seed {report.config['seed']}. Report made by "
            f"<code>{escape(report.command)}</code>, with {escape(versions)}.</p>")
     yield ("<p>The run again, with its config saved as a file: "
-           f"<code>{escape(run_command())}</code></p>")
+           "<code>bash scripts/run_loop.sh --config config.yaml</code></p>")
     config = yaml.safe_dump(report.config, sort_keys=False, allow_unicode=True)
     yield f"<details><summary>Config, all keys</summary><pre>{escape(config)}</pre></details>"
     rows = [(line["file"], line["stage"], f"{line['records']:,}", f"{line['seconds']:,.1f}",
@@ -235,7 +234,3 @@ def protocol(report: Report) -> Iterable[str]:
     settings = {line["file"]: line["settings"] for line in report.stages}
     yield (f"<details><summary>Settings by which each file was made</summary>"
            f"<pre>{escape(json.dumps(settings, indent=2, ensure_ascii=False))}</pre></details>")
-
-
-def run_command() -> str:
-    return shlex.join(["bash", "scripts/run_loop.sh", "--config", "config.yaml"])

@@ -84,6 +84,7 @@ function differenceRow({ kind, path, left, right, mark }) {
 function conversation(sample) {
   const turns = sample.messages.map(message => element("div", { class: "turn" },
     element("div", { class: "soft" }, message.role), element("pre", {}, messageText(message))));
+  // of fewer than LAST_MESSAGES none: splice takes a negative number for 0
   const earlier = turns.splice(0, turns.length - LAST_MESSAGES);
   return element("section", {}, element("h4", {}, "Conversation"),
     earlier.length ? folded(`${earlier.length} earlier messages`, ...earlier) : null, turns);

@@ -135,6 +135,7 @@ def collect_samples(rounds: Iterable[RoundFiles], known: Known | None) -> Sample
 
 def pack(data: SampleData) -> str:
     """As text without any character that HTML gives a meaning: JSON, gzip, base64."""
+    # mtime=0: the same run gives the same page
     return base64.b64encode(gzip.compress(msgspec.json.encode(data), 6, mtime=0)).decode()
 
 
@@ -210,6 +211,7 @@ def shown_arguments(arguments: dict[str, Any]) -> dict[str, str]:
 
 def _number(text: str) -> int | float:
     number = float(text)
+    # above, floats are further apart than 1, so the text of an integer would claim too much
     return int(number) if number.is_integer() and abs(number) < 2 ** 53 else number
 
 
@@ -218,6 +220,7 @@ _decode = msgspec.json.Decoder(float_hook=_number).decode
 
 def _leaves(values: dict[str, Any], path: str, depth: int) -> Iterable[tuple[str, Any]]:
     for name, value in values.items():
+        # a path has to say which dot is a level
         quoted = msgspec.json.encode(name).decode() if set(name) & set('."') else name
         if isinstance(value, dict) and value and depth > 1:
             yield from _leaves(value, f"{path}{quoted}.", depth - 1)

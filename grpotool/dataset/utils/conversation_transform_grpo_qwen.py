@@ -76,6 +76,7 @@ class StepReader:
         system = render_system(samples[0].tools, samples[0].date, student.instructions)
         # the others' contexts are the beginning of it
         longest = max((sample.messages for sample in samples), key=len)
+        # `is`: fit gives the list itself back where nothing had to go
         if fit(longest, system, self._fits, student.max_prompt_tokens,
                student.max_user_turns) is longest:
             return [candidate_of(sample) for sample in samples]

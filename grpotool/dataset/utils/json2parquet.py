@@ -73,6 +73,7 @@ def last_tested(ranks: array[int], share: float) -> int:
     Raises:
         InputError: there are fewer than two samples to split.
     """
+    # a sample that is there twice has one rank, so both are on one side
     distinct = np.unique(np.frombuffer(ranks, np.uint64))
     if len(distinct) < 2:
         raise InputError(f"{len(distinct)} samples fit: at least one to train on and one to test "
