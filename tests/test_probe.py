@@ -252,7 +252,7 @@ def test_held_out_tasks_are_probed_with_the_student_in_round_0(run_script, caplo
     assert (caplog.messages[-1].startswith("probe held-out: round 0: 24 in -> ")
             and " tokens/reply; " in caplog.messages[-1])
     cut = sum(probe.finish == "length" for probe in probes)
-    assert f", {cut} cut at the limit; " in caplog.messages[-1]
+    assert f", {cut} cut at the limit" in caplog.messages[-1]
     meta = json.loads((files.folder / "heldout_probes.jsonl.meta.json").read_text())
     assert any(name.endswith("model.safetensors") for name in meta["sources"])
 
