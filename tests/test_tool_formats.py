@@ -374,6 +374,19 @@ def test_what_refers_to_itself_is_kept_under_defs(tmp_path: Path):
                                                     "$defs": {"Node": fields(("name",), **within)}}
 
 
+def test_definitions_have_the_same_names_in_every_process(tmp_path: Path):
+    ours, theirs = ({"type": "object", "properties": {
+        "up": reference(f"#/components/{place}/Node"), "is": {"const": place}}}
+        for place in ("schemas", "others"))
+    inner = {"type": "object", "properties": {"n": reference_to("Node")},
+             "patternProperties": {"^x": reference("#/components/others/Node")}}
+    value = document(body=fields(a=inner), components={"schemas": {"Node": ours},
+                                                       "others": {"Node": theirs}})
+    found = the_tool(tmp_path, value).parameters["$defs"]
+    assert {name: node["properties"]["is"]["const"] for name, node in found.items()} == {
+        "Node": "schemas", "Node_": "others"}
+
+
 def test_siblings_of_a_reference_count_from_3_1_on(tmp_path: Path):
     value = document(body=fields(a={**reference_to("Id"), "maxLength": 3, "description": "d"}),
                      components={"schemas": {"Id": STRING}})

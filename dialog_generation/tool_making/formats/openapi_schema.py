@@ -126,7 +126,8 @@ class SchemaReader:
             return self.json_schema(node.inside(child), passed, inherited)
 
         result = {key: value for key, value in schema.items() if key not in _DEFINITIONS}
-        for key in set(SCHEMAS_BY_NAME) & result.keys():
+        # in this order and no set's, as the first to refer to itself gets the shorter name
+        for key in filter(result.keys().__contains__, SCHEMAS_BY_NAME):
             result[key] = {name: converted(child) for name, child in schema[key].items()
                            if key != "properties" or name not in hidden}
         for key in ONE_SCHEMA:
