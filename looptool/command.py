@@ -60,6 +60,7 @@ def run_main(main: Callable[[], None]) -> None:
     log_to_terminal()
     try:
         main()
+        # here and not at exit, where nobody would catch that the reader has gone
         sys.stdout.flush()
     except BrokenPipeError:
         # so that nothing is flushed into it at exit

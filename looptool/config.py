@@ -11,6 +11,7 @@ AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Amount = Annotated[float, msgspec.Meta(ge=0)]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
+# told apart by their form: 1 is one sample, 1.0 all of them
 Part = Count | Share | Annotated[list[Count | Share], msgspec.Meta(min_length=1)]
 """How much of a dataset: a whole number of samples, or a share of its size such as 0.25; in a list
 one for D_2, one for D_3 and so on, the last one for all later rounds."""

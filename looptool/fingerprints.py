@@ -39,6 +39,7 @@ def reordered(numbers: NDArray[np.uint64], key: str) -> NDArray[np.uint64]:
 
     mixed = numbers ^ np.uint64(fingerprint(key))
     for factor in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):
+        # numpy's unsigned integers wrap around in silence, as this wants
         mixed = (mixed ^ mixed >> np.uint64(33)) * np.uint64(factor)
     return mixed ^ mixed >> np.uint64(33)
 
@@ -124,6 +125,7 @@ def _drop_repeats(numbers: array[int]) -> None:
     np.not_equal(view[1:], view[:-1], out=is_first[1:])
     unique = view[is_first]
     view[:len(unique)] = unique
+    # an array cannot shrink while a view on it lives
     del view
     del numbers[len(unique):]
 

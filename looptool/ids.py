@@ -29,6 +29,7 @@ class SampleIds:
     """`sample_id` at the steps of a growing context, each message being encoded once."""
 
     def __init__(self, tools: list[Tool], date: str):
+        # content_id of (names, schemas, date, messages, answer), a piece at a time
         names, schemas = (b",".join(parts)
                           for parts in zip(*map(_encoded_tool, tools))) if tools else (b"", b"")
         self._hash = hashlib.sha256(
@@ -45,6 +46,7 @@ class SampleIds:
 
     def id(self, label: Message) -> str:
         """The id of the sample with the context so far."""
+        # words beside calls are not compared, so they make no other sample
         answer = {"calls": label.calls, "content": "" if label.calls else label.content}
         whole = self._hash.copy()
         whole.update(b"],%b]" % _encode_sorted(answer))

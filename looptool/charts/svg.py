@@ -44,6 +44,7 @@ class Axes:
         """Horizontal lines with their values."""
         step = nice_step((self.high - self.low) / 4)
         lines = []
+        # a line on the very edge counts, however the division was rounded
         for index in range(math.ceil(self.low / step - 1e-9),
                            math.floor(self.high / step + 1e-9) + 1):
             value = index * step

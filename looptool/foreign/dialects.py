@@ -27,6 +27,7 @@ def check_dialect(schema: Schema) -> None:
     if not isinstance(named, str) or (validator := _validator(named)) is None:
         raise ValueError(f'"$schema" names an unknown dialect: {quote(named)}')
     try:
+        # without formats, as that of a pattern is checked by compiling it with Python's re
         validator.check_schema(schema, format_checker=None)
     except SchemaError as error:
         raise ValueError(f"no JSON Schema: {quote(error.message)} at {error.json_path}") from None

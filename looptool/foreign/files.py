@@ -110,6 +110,7 @@ def _read_json(path: Path) -> Any:
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         strict = str(error)
     try:
+        # a byte that is no UTF-8 becomes a lone surrogate, which costs its item only
         value = json.loads(content.decode("utf-8", "surrogateescape"))
     except (ValueError, RecursionError):
         raise InputError(f"{path}: not JSON: {strict}; {_TO_DO}") from None

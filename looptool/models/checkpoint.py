@@ -26,6 +26,7 @@ def count_parameters(policy: Path) -> int:
             count += sum(math.prod(tensor["shape"]) for tensor in tensors)
             end = 8 + length + max((tensor["data_offsets"][1] for tensor in tensors), default=0)
             size = shard.stat().st_size
+        # OverflowError, MemoryError: a damaged header tells a length beyond all bounds
         except (OSError, OverflowError, MemoryError, msgspec.DecodeError, AttributeError, TypeError,
                 KeyError, IndexError):
             raise InputError(f"{shard}: is damaged; copy or train the policy again") from None

@@ -101,6 +101,7 @@ def make_header(stage: str, settings: Any, sources: Sequence[Path | str], output
     Raises:
         InputError: one cannot be read.
     """
+    # as they are read back later: a tuple is a list then
     return Header(stage=stage, settings=msgspec.json.decode(msgspec.json.encode(settings)),
                   sources={os.path.relpath(path, output.parent): FOLLOWED if path == followed
                            else _sha256(Path(path)) for path in sources})
@@ -187,6 +188,7 @@ def _sha256(path: Path) -> str:
     digest = hashlib.sha256()
     try:
         with path.open("rb") as file:
+            # hashlib.file_digest came with Python 3.11
             while chunk := file.read(1 << 20):
                 digest.update(chunk)
     except OSError as error:

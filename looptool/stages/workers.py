@@ -56,6 +56,7 @@ class Run:
                       total: int | None = None) -> None:
         """Work on every input that is not finished; they may be long in coming."""
         todo = ((id, record) async for id, record in inputs if id not in self._journal)
+        # an async generator cannot be asked by two at once
         one_takes = asyncio.Lock()
         with progress(self._name, total, len(self._journal)) as bar:
             if isinstance(work, Pipeline):
@@ -110,6 +111,7 @@ class Run:
 
     def _fail(self, id: str, error: CallFailed) -> None:
         cause = str(error)
+        # causes that name a time or an id would fill the .meta.json
         self.failures[cause if cause in self.failures or len(self.failures) < 20 else "other"] += 1
         self.first_failure = self.first_failure or f"{id}: {cause}"
         self._failed_in_a_row += 1
