@@ -244,6 +244,7 @@ def model_revision(model: str, wanted: str = "") -> str:
         return f"files {hash_files(files)}"
     home = os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface")
     cache = Path(os.environ.get("HF_HUB_CACHE", Path(home) / "hub"))
+    # where huggingface_hub keeps the commit that a branch stood for at the download
     reference = cache / f"models--{model.replace('/', '--')}" / "refs" / (wanted or "main")
     if reference.is_file():
         return f"commit {reference.read_text().strip()}"

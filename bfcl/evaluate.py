@@ -58,6 +58,7 @@ def measure_apart(job: Job) -> Scored:
     a process."""
     process = subprocess.Popen([sys.executable, "-m", "bfcl.measure"], stdin=subprocess.PIPE)
     try:
+        # str for the Path in it; bfcl.measure makes one of it again
         process.communicate(msgspec.json.encode(job, enc_hook=str))
     finally:
         if process.poll() is None:

@@ -104,6 +104,7 @@ def _ended_by_signals(ask: Asker, served: Served) -> Iterator[None]:
     def stop(sign: int, _: object) -> None:
         signs.append(sign)
         ask.stop("interrupted; run this again, it goes on where it was")
+        # so that requests under way end, too
         served.end()
 
     before = {sign: signal.getsignal(sign) for sign in (signal.SIGINT, signal.SIGTERM)}

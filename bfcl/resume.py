@@ -40,6 +40,7 @@ def go_on(path: Path, benchmark: str, settings: Settings) -> Settings:
         begun = msgspec.json.decode(path.read_bytes(), type=Header)
         for key in LEARNED:
             for unknown, other in ((header, begun), (begun, header)):
+                # in both directions: either run may be the one that did not know yet
                 if unknown.settings[key] == UNKNOWN and key in other.settings:
                     unknown.settings[key] = other.settings[key]
         refuse_changes(begun, header, path.parent)

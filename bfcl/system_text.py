@@ -31,4 +31,5 @@ def system_text(tools: list[Tool], prompt: str, date: str = "unknown") -> str:
                          "{{tools}}") from None
 
 
+# it is asked for with every task
 _read = functools.cache(read_prompt)

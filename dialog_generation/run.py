@@ -107,6 +107,7 @@ def make_ask(client: Client, models: Sequence[str], sampling: Sampling, id: str,
                   tools: list[dict[str, Any]] | None = None, form: Form | None = None) -> Reply:
         model = models[0]
         if len(models) > 1:
+            # from the question: a crawl that goes on asks the same model, whose answer is paid
             model = random.Random(f"{seed}:{id}:{role}:{draw}:{chat[-1]['content']}").choice(models)
         drawn = msgspec.structs.replace(sampling, form=form)
         return await client.ask(role, chat, drawn, draw, model, tools)
@@ -139,6 +140,7 @@ async def crawl(config: Config, pool: ToolPool | GroupPool, sources: list[Path],
 
         settings = {**client.settings(*ROLES), "seed": config.seed, "models": models,
                     "thinking": thinking, "dialogs": {
+            # only what changes a dialog: what is done with it later may change in between
             name: getattr(dialogs, name)
             for name in ("count", "tools_per_dialog", "messages", "plan", "chat", "language",
                          "clock", "native_calls", "max_bad_turns", "temperature")}}

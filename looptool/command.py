@@ -51,6 +51,7 @@ def end_on_sigterm() -> None:
 
 def end_with_parent(sign: signal.Signals = signal.SIGTERM) -> None:
     """In a child: get this signal when the parent is killed, so that nothing goes on unseen."""
+    # None is this process, which has the C library in it
     ctypes.CDLL(None).prctl(_SIGNAL_WITH_PARENT, sign)
 
 

@@ -69,6 +69,7 @@ def read_reply(reply: Reply, keep_text: bool = False) -> Read:
     """
     read = parse_reply(reply.text)
     as_it_stands = Message(role="assistant", content=reply.text.strip())
+    # first, as a reply that was cut mostly has a fault by that alone
     if reply.finish in ("length", CONTEXT_FULL):
         return Read(kind="cut" if reply.finish == "length" else "context_full", result=reply.text,
                     message=as_it_stands)

@@ -29,6 +29,7 @@ def arithmetic(expression: str) -> int | float:
 
 
 def _number(node: ast.expr) -> int | float:
+    # type(), as True is an int too
     if isinstance(node, ast.Constant) and type(node.value) in (int, float):
         return node.value
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):

@@ -137,6 +137,7 @@ def is_done(job: Job) -> bool:
         return False
     card = read_card(job.out).card
     return (card.draws >= job.repeats and card.scope == job.scope() and user_note(job) in card.notes
+            # tasks without an answer, though scored as wrong, are asked again by the next run
             and "no_answer" not in card.errors.counts)
 
 

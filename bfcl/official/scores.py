@@ -139,6 +139,7 @@ def accuracy(weights: Weights, tallies: Mapping[str, Tally]) -> tuple[float, flo
     value = variance = 0.0
     for category, weight in weights.items():
         correct, total = tallies[category].correct, tallies[category].total
+        # with z = 1.96 these are z * z / 2 and z * z; below 196 is 100 z
         centre = (correct + 1.92) / (total + 3.84)
         value += weight * correct / total
         variance += weight ** 2 * centre * (1 - centre) / total

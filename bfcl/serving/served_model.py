@@ -119,6 +119,7 @@ def telling(flags: Sequence[str]) -> list[str]:
     """The flags of vLLM, with their values, that may change a reply."""
     kept, keep = [], True
     for word in flags:
+        # a value stands behind its flag and goes where that goes
         if word.startswith("-"):
             keep = word.partition("=")[0] not in SAME_REPLIES
         if keep:

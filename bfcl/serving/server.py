@@ -39,6 +39,7 @@ def server(model: str, endpoint: str, name: str, flags: Sequence[str],
                str(port), *flags]
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
+        # a session of its own: Ctrl-C reaches only us, and killpg its engines as well
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT,
                                    stdin=subprocess.DEVNULL, start_new_session=True)
     try:

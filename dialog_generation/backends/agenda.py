@@ -46,6 +46,7 @@ class Agenda(Backend):
     def __init__(self, rng: random.Random, today: date):
         self._events: dict[str, Event] = {}
         self._made = 0
+        # one event a day, so that none overlaps another
         days = rng.sample(range(14), 6)
         for title, days_ahead in zip(rng.sample(TITLES, 6), days, strict=True):
             start = datetime.combine(today + timedelta(days_ahead),

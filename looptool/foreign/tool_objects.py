@@ -83,6 +83,7 @@ def _unwrapped(raw: dict[str, Any], passed_over: Counter[str]) -> dict[str, Any]
 def _parameters(raw: dict[str, Any], passed_over: Counter[str]) -> Schema:
     """The parameters of an unwrapped tool as a JSON Schema."""
     count_unread(raw, (*READ, *READERS), KNOWN, passed_over)
+    # "custom" is Anthropic's word for a function of the user's own
     if raw.get("type") not in (None, "function", "custom"):
         passed_over["type"] += 1
     # an empty one counts only where none is filled

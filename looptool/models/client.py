@@ -105,6 +105,7 @@ class Client:
         if tools:
             body["tools"] = tools
         mode, usage = self._teacher.structured, self.usage[role]
+        # a caller's own limit is in the body already, and so in the key of the answer
         question = Question(body, 0 if sampling.max_tokens else self.limit(role),
                             None if mode == "off" else sampling.form, self.world)
         try:

@@ -235,6 +235,7 @@ def decode(model: torch.nn.Module, prompts: Sequence[Sequence[int]], max_tokens:
         has_ended = torch.isin(token, end_tokens)
         ended[grid.identity[grid.live & has_ended]] = True
         grid.live &= ~has_ended
+        # before the forward pass, which a last token does not need
         if not grid.live.any() or step + 1 == max_tokens:
             break
         if (step + 1) % COMPACT_EVERY == 0 and (kept := grid.compact(memory)) is not None:

@@ -53,6 +53,7 @@ def entries_of(place: str, value: Any, origin: Origin | None = None,
 
 def _inside(value: Any) -> dict[str, Any]:
     """The lists of tools that an object holds, and the objects that hold one, by key."""
+    # what has parameters is a tool itself, whatever else it holds
     if not isinstance(value, dict) or any(key in value for key in READERS):
         return {}
     lists = {key: _parsed(value[key]) for key in _LISTS if key in value}

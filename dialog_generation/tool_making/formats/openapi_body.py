@@ -109,6 +109,7 @@ def _parts(document: Document, node: Node, passed: frozenset[int]) -> Iterator[_
     """The schemas that must all hold for a body: its own, those of its allOf, the only variant of
     an anyOf."""
     own = document.resolved(node)
+    # by identity, as equal schemas at two places are no circle
     if id(own.value) in passed:
         raise ValueError("the request body refers to itself")
     passed |= {id(own.value)}
@@ -135,6 +136,7 @@ def _refuse_odd(schema: Schema) -> None:
     for key in schema:
         if key not in _UNDERSTOOD and not is_known(key, ()):
             raise ValueError(f"the request body's {key!r} cannot stand beside parameters")
+    # checked here, so that the rest can take them for what they should be
     for key, kind in (("properties", dict), ("required", list)):
         if not isinstance(schema.get(key, kind()), kind):
             raise ValueError(f'"{key}" must be {"an object" if kind is dict else "a list"}, not '

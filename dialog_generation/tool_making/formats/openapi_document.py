@@ -90,6 +90,7 @@ def follow(node: Node) -> Node:
     # ValueError: an index into a list that is no number
     except (Unresolvable, ValueError) as error:
         outside = isinstance(error.__cause__, Exception) and not reference.startswith("#")
+        # our own reason stands two below: `referencing` wraps what a retriever raises
         why = f": {error.__cause__.__cause__ or 'no such file'}" if outside else ""
         raise ValueError(f"{quote(reference)} refers to nothing that can be read{why}") from None
     return Node(found.contents, found.resolver)

@@ -58,6 +58,7 @@ class SchemaReader:
     def with_definitions(self, schema: Schema) -> Schema:
         """The schema of an operation with what its references to "$defs" need."""
         definitions: Schema = {}
+        # reading one can find more that refer to themselves
         while len(definitions) < len(self.recursive):
             for name, node in list(self.recursive.values())[len(definitions):]:
                 definitions[name] = self.json_schema(node, frozenset({id(node.value)}))
@@ -93,6 +94,7 @@ class SchemaReader:
     def _referred(self, node: Node, passed: frozenset[int], hidden: frozenset[str]) -> Schema:
         target = follow(node)
         if id(target.value) in passed:
+            # an alias: what it stands for gets the name, and a circle of aliases is an error
             target = self.document.resolved(target)
         if id(target.value) in passed or id(target.value) in self.recursive:
             schema = {"$ref": f"#/$defs/{self._name(target, node.value['$ref'])}"}
@@ -135,6 +137,7 @@ class SchemaReader:
                 result[key] = converted(schema[key])
         for key in SCHEMA_LISTS:
             if isinstance(schema.get(key), list):
+                # a property is read-only in all parts of its own schema, not in those of an item
                 result[key] = [converted(child, hidden if key.endswith("Of") else _NOTHING)
                                for child in schema[key]]
         if "required" in schema:
@@ -172,6 +175,7 @@ def _in_json_schema_words(schema: Schema, written: Schema) -> Schema:
 def _nullable(schema: Schema) -> Schema:
     """The same schema, null allowed too."""
     if not isinstance(schema.get("type"), str):
+        # {} takes null already
         return {"anyOf": [schema, {"type": "null"}]} if schema else {}
     result = schema | {"type": [schema["type"], "null"]}
     if isinstance(schema.get("enum"), list) and None not in schema["enum"]:
