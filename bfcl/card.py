@@ -180,10 +180,6 @@ def card_text(card: Card) -> str:
     return "".join(f"  {name:<12} {text}\n" for name, text in [*lines.items(), *notes])
 
 
-MACHINE = {"python": "", "platform": ""}
-"""What `environment` says of it."""
-
-
 OF_THE_MODEL = ("model", "revision", "served_as", "errors", "date")
 """Fields of a card in which two models may differ."""
 
@@ -194,7 +190,8 @@ def differences(one: Card, other: Card) -> list[str]:
 
     Of the environment the packages count; the machine, which differs from day to day, does not.
     """
-    ours, theirs = (msgspec.structs.asdict(card) | {"environment": card.environment | MACHINE}
+    machine = {"python": "", "platform": ""}
+    ours, theirs = (msgspec.structs.asdict(card) | {"environment": card.environment | machine}
                     for card in (one, other))
     return [name for name in ours if name not in OF_THE_MODEL and ours[name] != theirs[name]]
 

@@ -13,8 +13,8 @@ data_post_process   In: run_dir/dialogs.jsonl. Out: run_dir/verified_dialogs.jso
                     up to 8, up to 20, more messages.
 
 The flags are those of the released code, --print_num apart; without them everything comes from the
-config. A killed
-crawl goes on where it was; a dialog in which a call got no answer is tried again by the next run.
+config. A killed crawl goes on where it was; a dialog in which a call got no answer is tried again
+by the next run.
 
 Departures from the paper
 1. Half of a dialog's tools are of one domain, so that there are alike ones to choose from.
@@ -152,8 +152,6 @@ async def crawl(config: Config, pool: ToolPool | GroupPool, sources: list[Path],
                                         *(prompt_file(name, dialogs.language) for name in prompts)],
                                in_flight=config.teacher.in_flight, usage=client.usage, fresh=fresh,
                                later=RunFiles(config).made_from(output))
-
-
 
 
 def post_process(config: Config, dialogs: Path, output: Path, split: bool = False,

@@ -27,11 +27,6 @@ def fingerprint(id: str) -> int:
     return int.from_bytes(hashlib.blake2b(id.encode(), digest_size=8).digest(), "little")
 
 
-def fingerprints(numbers: Iterable[int] = ()) -> array[int]:
-    """A sequence of fingerprints, 8 bytes each."""
-    return array("Q", numbers)
-
-
 def reordered(numbers: NDArray[np.uint64], key: str) -> NDArray[np.uint64]:
     """Other numbers for the fingerprints, by which they are in a random order that depends on them
     and the key only; the finalizer of MurmurHash3."""
@@ -49,7 +44,7 @@ class IdSet:
 
     def __init__(self, ids: Iterable[str] = ()):
         self._new: set[int] = set()
-        self._numbers = fingerprints()
+        self._numbers = array("Q")
         self._join(map(fingerprint, ids))
 
     def __contains__(self, id: str | None) -> bool:
@@ -92,7 +87,7 @@ class Places:
     yet."""
 
     def __init__(self) -> None:
-        self._numbers, self._places = fingerprints(), array("Q")
+        self._numbers, self._places = array("Q"), array("Q")
         self._starts = _starts(self._numbers)
 
     def __len__(self) -> int:

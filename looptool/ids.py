@@ -60,14 +60,14 @@ class OfTool(Generic[R]):
     """A function of a tool that remembers its answers by the tool's identity; a tool holds
     dictionaries, so it has no hash."""
 
-    def __init__(self, function: Callable[[Tool], R], size: int = 20_000):
-        self._function, self._size = function, size
+    def __init__(self, function: Callable[[Tool], R]):
+        self._function = function
         self._known: dict[int, tuple[Tool, R]] = {}  # a tool that is held here keeps its id
 
     def __call__(self, tool: Tool) -> R:
         known = self._known.get(id(tool))
         if known is None:
-            if len(self._known) >= self._size:
+            if len(self._known) >= 20_000:
                 self._known.clear()
             known = self._known[id(tool)] = tool, self._function(tool)
         return known[1]

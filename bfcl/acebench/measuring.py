@@ -32,7 +32,8 @@ from bfcl.subset import chosen, scope
 from looptool.config import Config
 from looptool.config_file import ROOT
 from looptool.errors import InputError, StageFailed
-from looptool.models import client as llm
+from looptool.models.client import Client
+from looptool.models.sampling import Sampling
 
 HANDLER = [*(ROOT / "bfcl" / "acebench" / f"{name}.py" for name in (
     "answers", "brackets", "checkout", "child", "containment", "episode_process", "episodes",
@@ -149,14 +150,14 @@ def card_folder(job: Job, way: Way) -> Path:
 async def infer(job: Job, config: Config, rows: Mapping[str, list[Row]], settings: Settings,
                 served: Served, draw: int) -> tuple[dict[str, Answer], int]:
     """Ask for all answers of a draw; see inference.Inference.run."""
-    sampling = llm.Sampling(max_tokens=job.sampling.max_tokens, extra=drawing(job.sampling))
+    sampling = Sampling(max_tokens=job.sampling.max_tokens, extra=drawing(job.sampling))
     async with contextlib.AsyncExitStack() as stack:
         policy = await stack.enter_async_context(
-            llm.Client.from_config(config, job.out / "answers.sqlite", [served.url], job.in_flight))
+            Client.from_config(config, job.out / "answers.sqlite", [served.url], job.in_flight))
         user = None
         if USER in rows:
             client = await stack.enter_async_context(
-                llm.Client.from_config(config, job.out / "user_answers.sqlite", [job.user_endpoint],
+                Client.from_config(config, job.out / "user_answers.sqlite", [job.user_endpoint],
                                        job.in_flight))
             ask_user = asker(client, "user", job.user_model, USER_SAMPLING, draw)
             user = User(job.user_model, ask_user, client.usage["user"])

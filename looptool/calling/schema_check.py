@@ -107,7 +107,7 @@ class _Checker:
         return faults
 
     def list_faults(self, value: list[Any], schema: Schema, path: str) -> list[str]:
-        """Length, repeated items, and the faults of each item."""
+        """Length, and the faults of each item."""
         faults = _length_faults(len(value), schema, "Items", path)
         first, rest = _list(schema, "prefixItems"), schema.get("items")
         if type(rest) is list:  # up to draft 2019-09

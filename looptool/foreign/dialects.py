@@ -18,7 +18,8 @@ from looptool.calling.type_names import Schema, quote
 
 
 def check_dialect(schema: Schema) -> None:
-    """
+    """Refuse what is no JSON Schema.
+
     Raises:
         ValueError: the dialect is unknown, the schema is not valid in it, or a $ref in it leads
             nowhere inside it.

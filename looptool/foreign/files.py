@@ -145,7 +145,7 @@ def _rows(path: Path) -> Iterator[tuple[str, Any]]:
                 for row in batch.to_pylist():
                     yield f"{path.name}[{number}]", _strict(_without_nulls(row))
                     number += 1
-    except (pa.ArrowException, pa.ArrowInvalid) as error:
+    except pa.ArrowException as error:
         raise InputError(f"{path}: not Parquet ({error}); mend or remove it") from None
 
 

@@ -35,8 +35,6 @@ from looptool.models.endpoint import LONGEST_PAUSE, Endpoint, connect, detail, r
 from looptool.models.request import Question, put
 from looptool.models.sampling import Continuation, Sampling
 
-__all__ = ["CallFailed", "Client", "Continuation", "Reply", "Sampling", "Usage"]
-
 TEACHER = ("teacher.models", "teacher.base_urls")
 """Where the config names models and addresses, for what only the user can mend."""
 HOME_ADVANTAGE = 16

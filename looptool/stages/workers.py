@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from abc import ABC, abstractmethod
+from array import array
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, TypeVar
@@ -12,7 +13,6 @@ from typing import Any, TypeVar
 import msgspec
 
 from looptool.errors import StageFailed
-from looptool.fingerprints import fingerprints
 from looptool.models.completion import CallFailed, Usage
 from looptool.stages.journal import Entry, Journal
 from looptool.terminal import progress
@@ -43,7 +43,8 @@ class Run:
     """One process at work: takes inputs, counts, and writes the journal."""
 
     def __init__(self, name: str, journal: Journal, usage: Mapping[str, Usage], in_flight: int):
-        self.order = fingerprints()
+        self.order = array("Q")
+        """Fingerprints of the inputs, 8 bytes each."""
         self.failures: Counter[str] = Counter()
         self.first_failure = ""
         self._name, self._journal, self._usage, self._in_flight = name, journal, usage, in_flight
