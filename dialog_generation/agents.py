@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from functools import lru_cache
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
@@ -46,9 +45,6 @@ def prompt_file(name: str, language: str) -> Path:
     return PROMPTS / language / f"{name}.md"
 
 
-_read_prompt = lru_cache(read_prompt)
-
-
 class Abandoned(Exception):
     """The dialog has had too many bad turns; its text names the role and the last reason."""
 
@@ -75,7 +71,7 @@ class Cast:
             self._system["assistant"] = self._prompt("assistant_native", date=date)
 
     def _prompt(self, name: str, **values: str) -> str:
-        return fill(_read_prompt(prompt_file(name, self._options.language)), **values)
+        return fill(read_prompt(prompt_file(name, self._options.language)), **values)
 
     async def plan(self, turns: int, examples: Sequence[str] = ()) -> list[Need]:
         """The outline of the dialog: at most `turns` needs; of COMPLEX_FROM or more at least one is

@@ -24,7 +24,7 @@ from bfcl.card import (
     Card, Errors, Scored, draw_folder, environment, hash_files, read_card, today,
     write_card)
 from bfcl.official.scores import Tally, mean_tallies
-from bfcl.resume import LEARNED, Settings, go_on, model_settings, once_served
+from bfcl.resume import BETWEEN, LEARNED, Settings, go_on, model_settings, once_served
 from bfcl.serving.ask import drawing
 from bfcl.serving.served_model import Served
 from bfcl.serving.server import server
@@ -38,15 +38,9 @@ from looptool.models.sampling import Sampling
 HANDLER = [*(ROOT / "bfcl" / "acebench" / f"{name}.py" for name in (
     "answers", "brackets", "checkout", "child", "containment", "episode_process", "episodes",
     "inference", "prompting", "scorer_process", "scoring")),
-    *sorted(PROMPTS.rglob("*.md")), *(ROOT / name for name in (
-        "bfcl/serving/ask.py", "bfcl/system_text.py", "looptool/models/completion.py",
-        "looptool/calling/reply.py", "looptool/models/client.py", "looptool/calling/match.py",
-        "looptool/prompts/render.py", "looptool/foreign/parameters.py",
-        "looptool/calling/type_names.py", "looptool/models/request.py",
-        "looptool/models/sampling.py", "looptool/calling/json_in_text.py",
-        "looptool/foreign/tool_objects.py", "looptool/foreign/unread_keys.py",
-        "looptool/calling/untagged.py", "looptool/prompts/system_prompt_full.md",
-        "looptool/prompts/system_prompt_short.md"))]
+    *sorted(PROMPTS.rglob("*.md")), *BETWEEN, *(ROOT / "looptool" / name for name in (
+        "models/client.py", "models/request.py", "models/sampling.py", "calling/match.py",
+        "calling/json_in_text.py", "calling/untagged.py"))]
 """Our files between the benchmark and the model, and around its scorer."""
 WHERE = ("all in the denominator: no_answer and scorer_crash as wrong, replies of the other kinds "
          "as the scorer judges them; those inside of agent tasks are counted apart")

@@ -168,15 +168,12 @@ def _is_call(value: Any, tools: Collection[str]) -> bool:
     arguments = [value[key] for key in _ARGUMENTS if key in value]
     if any(isinstance(name := value.get(key), str) and name in tools for key in _NAMES):
         # a tool's definition, which may be quoted, has a schema in their place
-        is_definition = any(map(_is_schema, arguments))
+        is_definition = any(isinstance(each, dict) and isinstance(each.get("properties"), dict)
+                            for each in arguments)
         return (bool(arguments) or value.keys() <= _CALL_KEYS) and not is_definition
     if len(value) == 1 and next(iter(value)) in tools:
         return isinstance(*value.values(), dict)
     return any(_is_call(child, tools) for child in value.values())
-
-
-def _is_schema(value: Any) -> bool:
-    return isinstance(value, dict) and isinstance(value.get("properties"), dict)
 
 
 def _is_broken_call(text: str, tools: Collection[str]) -> bool:
