@@ -29,7 +29,8 @@ class Section(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Keys of options that are no part of the method and off by default."""
 
     def recorded(self) -> dict[str, Any]:
-        """The section as an output records it: as before an option came, where that is off."""
+        """The section as an output records it, without options beyond the paper that are off: an
+        output from before there was such an option has the same."""
         return {key: value for key, value in msgspec.to_builtins(self).items()
                 if value or key not in self.beyond_paper}
 

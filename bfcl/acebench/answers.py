@@ -28,7 +28,7 @@ FAULTY: tuple[Kind, ...] = ("untagged_call", "cut", "context_full", "unreadable"
                             "out_of_turns", "environment_error")
 """Kinds that the card counts as errors; all are scored as they are, which is mostly as wrong."""
 CONTEXT_FULL = "context_full"
-"""The finish of a reply that was not asked for."""
+"""The `finish` of the empty reply that stands where the prompt leaves no room for one."""
 
 
 class Answer(Record, kw_only=True, omit_defaults=True):

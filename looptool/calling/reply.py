@@ -94,7 +94,8 @@ def parse_reply(text: str) -> Reply:
     calls: list[Call] = []
     faults: list[str] = []
     start = position = tags = 0  # of the text not yet handed out; of the next tag to look for; seen
-    # a <think> was closed; a </think> that closes nothing followed blocks; and surely so
+    # thought: a <think> was closed. erased: a </think> without a <think> came behind blocks.
+    # stray: it did so after thinking had been closed, and so is surely not the template's.
     thought = erased = stray = False
     while tag := _TAG.search(text, position, end):
         kind = tag[0]

@@ -22,8 +22,8 @@ from looptool.calling.type_names import JSON_TYPES, Schema, is_of_type, read_typ
 from looptool.records import Call, Tool
 
 _OPEN = {"allOf", "anyOf", "oneOf", "$ref", "patternProperties", "unevaluatedProperties"}
-"""Keywords that say elsewhere what else an object with declared properties takes; a choice between
-required ones of its own does not."""
+"""Keywords by which an object with declared properties may take others; a choice between required
+ones of its own (`_is_open`) adds none."""
 
 _BOUNDS = {"minimum": lambda value, bound: value >= bound,
            "maximum": lambda value, bound: value <= bound,

@@ -38,8 +38,8 @@ from looptool.models.sampling import Continuation, Sampling
 TEACHER = ("teacher.models", "teacher.base_urls")
 """Where the config names models and addresses, for what only the user can mend."""
 HOME_ADVANTAGE = 16
-"""Calls that an endpoint may have in flight above the least busy one, and still gets what it has
-the beginning of."""
+"""A prompt goes to the endpoint that has its beginning in its cache, unless that has so many more
+calls in flight than the least busy one."""
 TIMEOUTS = 2
 """Tries of one call that may run into teacher.timeout_seconds: a server that hangs is met once
 more, not five times."""

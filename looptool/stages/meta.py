@@ -52,8 +52,8 @@ class StageMeta(Header, kw_only=True):
     usage: dict[str, Usage] = {}
     """By role."""
     cost_of_a_record: dict[str, float] = {}
-    """Calls, and prompt and completion tokens paid, for each record, also for what became of no
-    record."""
+    """Calls, and prompt and completion tokens paid, by record; those of inputs that brought none are
+    shared out too."""
     seconds: float
 
     def line(self) -> str:

@@ -46,8 +46,7 @@ class Node(NamedTuple):
 
 
 class Document:
-    """A document of version 2.0, 3.0 or 3.1; a sibling of a $ref counts as 3.1 has it from there
-    on."""
+    """A document of version 2.0, 3.0 or 3.1; from 3.1 on all that stands beside a $ref counts."""
 
     def __init__(self, value: dict[str, Any], origin: Origin | None):
         self.value = value
