@@ -109,6 +109,7 @@ def connect(url: str, config: Config,
                          "http://localhost:8000/v1")
     timeout = openai.Timeout(config.teacher.timeout_seconds,
                              connect=min(30.0, config.teacher.timeout_seconds))
+    # 3 seconds: uvicorn, by which vLLM serves, closes an idle connection after 5
     limits = httpx2.Limits(max_connections=_MANY_CONNECTIONS, keepalive_expiry=3)
     http_client = openai.DefaultAioHttpClient(timeout=timeout, limits=limits,
                                               verify=_certificates())

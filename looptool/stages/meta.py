@@ -52,7 +52,7 @@ class StageMeta(Header, kw_only=True):
     usage: dict[str, Usage] = {}
     """By role."""
     cost_of_a_record: dict[str, float] = {}
-    """Calls, and prompt and completion tokens paid, by record; those of inputs that brought none are
+    """Calls, and prompt and completion tokens paid, by record; what inputs without one have cost is
     shared out too."""
     seconds: float
 
