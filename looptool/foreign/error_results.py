@@ -69,7 +69,7 @@ def error_form(result: str) -> str:
         return ""
     try:
         value = msgspec.json.decode(result)
-    except (msgspec.DecodeError, ValueError, RecursionError):
+    except (ValueError, RecursionError):
         # no JSON after all: a text
         value = result
     return _form_of(value)

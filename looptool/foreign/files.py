@@ -88,7 +88,7 @@ def _entries(path: Path) -> Iterator[tuple[str, Any]]:
 def _decode(line: bytes) -> Any:
     try:
         return msgspec.json.decode(line)
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:  # ValueError: not UTF-8
+    except (ValueError, RecursionError) as error:
         return _Bad(str(error), line.decode(errors="replace").strip())
 
 
@@ -107,7 +107,7 @@ def _read_json(path: Path) -> Any:
     content = path.read_bytes().removeprefix(_BOM)
     try:
         return msgspec.json.decode(content)
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         strict = str(error)
     try:
         # a byte that is no UTF-8 becomes a lone surrogate, which costs its item only
