@@ -512,10 +512,11 @@ def test_one_bad_file_of_a_folder_costs_itself(tmp_path: Path):
 
 def test_one_bad_line_costs_itself(tmp_path: Path):
     path = tmp_path / "in.jsonl"
-    path.write_text(f"{json.dumps(PLAIN)}\n\n{{\n{json.dumps(MCP)}\n", encoding="utf-8")
+    deep = '{"result":' * 900 + "3" + "}" * 900
+    path.write_text(f"{json.dumps(PLAIN)}\n\n{{\n{deep}\n{json.dumps(MCP)}\n", encoding="utf-8")
     tools, refused = read_tool_files(path, Counter())
     assert ([tool.name for tool in tools] == ["f", "alerts"]
-            and [entry.place for entry in refused] == ["in.jsonl:3"])
+            and {entry.place for entry in refused} == {"in.jsonl:3", "in.jsonl:4"})
 
 
 def test_keys_that_were_passed_over_are_in_the_meta_file_and_the_last_line(
