@@ -396,6 +396,11 @@ def test_siblings_of_a_reference_count_from_3_1_on(tmp_path: Path):
         "maxLength": 3, "description": "d", "allOf": [STRING]}
 
 
+def test_a_choice_without_variants_is_none(tmp_path: Path):
+    value = document(body=fields(a=STRING) | {"anyOf": False, "oneOf": None})
+    assert the_tool(tmp_path, value).parameters == fields(a=STRING)
+
+
 def test_an_operation_and_a_path_behind_a_reference(tmp_path: Path):
     value = document(parameter("p"))
     value["components"] = {"pathItems": {"Pets": value["paths"]["/pets"]}, "x-operations": {"add": {
@@ -570,6 +575,13 @@ LOOP = {"schemas": {"Node": fields(next=reference("#/components/schemas/Node")),
     (document(body={"allOf": {"a": 1}}), '"allOf" must be a list'),
     (document(body=fields() | {"required": True}), '"required" must be a list'),
     (document(parameters=3), '"parameters" must be a list'),
+    (document(body=fields() | {"required": [{}]}), '"required" must be a list of names'),
+    (document(body=fields(a={**STRING, "required": [[]]})), '"required" must be a list of names'),
+    (document(body=fields(a=STRING) | {"anyOf": [{"required": [{}]}, {"required": []}]}),
+     '"required" must be a list of names'),
+    (document(body=fields() | {"type": [{}]}), "is no object but [{}]"),
+    (document(body=reference_to("Pet"), components={"schemas": None}),
+     "'#/components/schemas/Pet' refers to nothing"),
     ({"openapi": "3.0.0", "paths": {"/a": {"get": 3}}}, "an operation is a JSON object, not 3"),
     ({"openapi": "3.0.0", "paths": {"/a": reference("other.yaml")}}, "No such file"),
     ({"openapi": "3.0.0", "paths": {"/a/{id}": {"get": {}}}}, "the path's 'id' is not among the "

@@ -52,7 +52,8 @@ def _follow_references(resource: Any, resolver: Any) -> None:
     if isinstance(reference, str):
         try:
             resolver.lookup(reference)
-        except (Unresolvable, ValueError):  # ValueError: an index into a list that is no number
+        # ValueError: an index into a list that is no number; TypeError: a step into null
+        except (Unresolvable, ValueError, TypeError):
             raise ValueError(f"{quote(reference)} refers to nothing in the schema") from None
     for inner in resource.subresources():
         _follow_references(inner, resolver.in_subresource(inner))

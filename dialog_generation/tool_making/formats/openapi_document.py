@@ -86,8 +86,8 @@ def follow(node: Node) -> Node:
     reference = node.value["$ref"]
     try:
         found = node.resolver.lookup(reference)
-    # ValueError: an index into a list that is no number
-    except (Unresolvable, ValueError) as error:
+    # ValueError: an index into a list that is no number; TypeError: a step into null
+    except (Unresolvable, ValueError, TypeError) as error:
         outside = isinstance(error.__cause__, Exception) and not reference.startswith("#")
         # our own reason stands two below: `referencing` wraps what a retriever raises
         why = f": {error.__cause__.__cause__ or 'no such file'}" if outside else ""

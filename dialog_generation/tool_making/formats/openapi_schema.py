@@ -141,18 +141,30 @@ class SchemaReader:
                 result[key] = [converted(child, hidden if key.endswith("Of") else _NOTHING)
                                for child in schema[key]]
         if "required" in schema:
-            result["required"] = [name for name in schema["required"] if name not in hidden]
+            result["required"] = [name for name in required_names(schema) if name not in hidden]
         return result
 
 
 def _check_kinds(schema: Schema) -> None:
     if dynamic := schema.keys() & {"$dynamicRef", "$recursiveRef"}:
         raise ValueError(f'"{min(dynamic)}" is not followed')
-    lists = [key for key in (*SCHEMA_LISTS, "required") if key != "items"]
+    lists = [key for key in SCHEMA_LISTS if key != "items"]
     for keys, kind, name in ((SCHEMAS_BY_NAME, dict, "an object"), (lists, list, "a list")):
         wrong = [key for key in keys if key in schema and not isinstance(schema[key], kind)]
         if wrong:
             raise ValueError(f'"{wrong[0]}" must be {name}, not {quote(schema[wrong[0]])}')
+
+
+def required_names(schema: Schema) -> list[str]:
+    """What a schema requires.
+
+    Raises:
+        ValueError: that is no list of names.
+    """
+    names = schema.get("required", [])
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f'"required" must be a list of names, not {quote(names)}')
+    return names
 
 
 def apart_from_description(schema: Schema) -> Schema:
