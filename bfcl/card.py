@@ -180,10 +180,6 @@ def card_text(card: Card) -> str:
     return "".join(f"  {name:<12} {text}\n" for name, text in [*lines.items(), *notes])
 
 
-MACHINE = {"python": "", "platform": ""}
-"""What `environment` says of it."""
-
-
 OF_THE_MODEL = ("model", "revision", "served_as", "errors", "date")
 """Fields of a card in which two models may differ."""
 
@@ -194,7 +190,8 @@ def differences(one: Card, other: Card) -> list[str]:
 
     Of the environment the packages count; the machine, which differs from day to day, does not.
     """
-    ours, theirs = (msgspec.structs.asdict(card) | {"environment": card.environment | MACHINE}
+    machine = {"python": "", "platform": ""}
+    ours, theirs = (msgspec.structs.asdict(card) | {"environment": card.environment | machine}
                     for card in (one, other))
     return [name for name in ours if name not in OF_THE_MODEL and ours[name] != theirs[name]]
 
@@ -244,6 +241,7 @@ def model_revision(model: str, wanted: str = "") -> str:
         return f"files {hash_files(files)}"
     home = os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface")
     cache = Path(os.environ.get("HF_HUB_CACHE", Path(home) / "hub"))
+    # where huggingface_hub keeps the commit that a branch stood for at the download
     reference = cache / f"models--{model.replace('/', '--')}" / "refs" / (wanted or "main")
     if reference.is_file():
         return f"commit {reference.read_text().strip()}"

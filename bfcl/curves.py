@@ -35,8 +35,9 @@ def read_rounds(run_dir: Path, benchmark: str) -> dict[int, Scored]:
     Raises:
         InputError: there are none.
     """
-    rounds = {int(path.parent.parent.name.removeprefix("round_")): read_card(path.parent)
-              for path in run_dir.glob(f"round_*/{benchmark}/card.json")}
+    rounds = {int(number): read_card(path.parent)
+              for path in run_dir.glob(f"round_*/{benchmark}/card.json")
+              if (number := path.parent.parent.name.removeprefix("round_")).isdecimal()}
     if not rounds:
         raise InputError(
             f"{run_dir}: no round_J/{benchmark}/card.json; run scripts/09_evaluate_bfcl.sh first")

@@ -27,7 +27,7 @@ from bfcl.flags import (
 from bfcl.launch import installed_version
 from bfcl.measure import measure
 from bfcl.official.scores import score_table
-from looptool.command import end_on_sigterm, run_main
+from looptool.command import end_on_sigterm, end_with_parent, run_main
 from looptool.config import Config
 from looptool.config_file import load_config
 from looptool.json_lines import write_atomic
@@ -56,8 +56,10 @@ def make_job(args: argparse.Namespace, config: Config) -> Job:
 def measure_apart(job: Job) -> Scored:
     """`measure` in a process of its own, which ends with this one: bfcl-eval keeps to one folder in
     a process."""
-    process = subprocess.Popen([sys.executable, "-m", "bfcl.measure"], stdin=subprocess.PIPE)
+    process = subprocess.Popen([sys.executable, "-m", "bfcl.measure"], stdin=subprocess.PIPE,
+                               preexec_fn=end_with_parent)
     try:
+        # str for the Path in it; bfcl.measure makes one of it again
         process.communicate(msgspec.json.encode(job, enc_hook=str))
     finally:
         if process.poll() is None:

@@ -83,6 +83,7 @@ def benchmark_parser(doc: str | None, subset: int) -> argparse.ArgumentParser:
 
 def parse_words(parser: argparse.ArgumentParser, words: list[str]) -> argparse.Namespace:
     """The flags; what stands behind -- is vLLM's, `server_flags`."""
+    # cut off before argparse, which has no place for them
     end = words.index("--") if "--" in words else len(words)
     known = argparse.Namespace(server_flags=words[end + 1:], is_base=False)
     args = parser.parse_args(words[:end], known)

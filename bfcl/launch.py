@@ -125,6 +125,7 @@ class Launch:
         self._model.model_handler = self._handler.handler_class(ask, prompt)
         whole = self._whole(ids)
         if not whole:
+            # where --run-ids looks
             write_atomic(self.folder / "test_case_ids_to_generate.json", [json.dumps(ids).encode()])
         self._run("generate", "--test-category", ",".join(ids), "--num-threads", str(threads),
                   "--result-dir", str(self.results(draw).parent), *([] if whole else ["--run-ids"]))
@@ -143,6 +144,7 @@ class Launch:
         if not self._whole(ids):
             wanted = {id for category in ids.values() for id in category}
             eval_runner.load_file = lambda *args, **more: list(
+                # by id: v3 has one twice, of which a subset takes one
                 {entry["id"]: entry for entry in load(*args, **more)
                  if entry["id"] in wanted}.values())
         try:
@@ -169,6 +171,7 @@ class Launch:
         with (self.folder / "log.txt").open("a",
                                             encoding="utf-8") as log, contextlib.redirect_stdout(
                                                 log):
+            # standalone, the command line would end this process
             cli([command, "--model", NAME, *flags], standalone_mode=False)
 
 

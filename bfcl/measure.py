@@ -22,7 +22,7 @@ from bfcl.launch import COMMITS, Launch, installed_files, installed_version
 from bfcl.official.results import WHERE, check_results, remove_failures
 from bfcl.official.scores import figures, mean_tallies, read_refused, read_tallies
 from bfcl.official.wrong_truths import sound_tallies
-from bfcl.resume import Settings, go_on, model_settings, once_served
+from bfcl.resume import BETWEEN, Settings, go_on, model_settings, once_served
 from bfcl.serving.ask import Asker, ServerGone
 from bfcl.serving.served_model import Served
 from bfcl.serving.server import server
@@ -32,13 +32,8 @@ from looptool.config_file import ROOT
 from looptool.errors import InputError
 
 _log = logging.getLogger(__name__)
-HANDLER = [ROOT / name for name in (
-    "bfcl/qwentool.py", "bfcl/launch.py", "bfcl/serving/ask.py", "bfcl/system_text.py",
-    "looptool/models/completion.py", "looptool/calling/reply.py", "looptool/prompts/render.py",
-    "looptool/foreign/conversations.py", "looptool/foreign/parameters.py",
-    "looptool/foreign/tool_objects.py",
-    "looptool/calling/type_names.py", "looptool/foreign/unread_keys.py",
-    "looptool/prompts/system_prompt_full.md", "looptool/prompts/system_prompt_short.md")]
+HANDLER = [*BETWEEN, *(ROOT / name for name in (
+    "bfcl/qwentool.py", "bfcl/launch.py", "looptool/foreign/conversations.py"))]
 """Our files between the benchmark and the model."""
 
 
@@ -104,6 +99,7 @@ def _ended_by_signals(ask: Asker, served: Served) -> Iterator[None]:
     def stop(sign: int, _: object) -> None:
         signs.append(sign)
         ask.stop("interrupted; run this again, it goes on where it was")
+        # so that requests under way end, too
         served.end()
 
     before = {sign: signal.getsignal(sign) for sign in (signal.SIGINT, signal.SIGTERM)}

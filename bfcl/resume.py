@@ -10,11 +10,19 @@ import msgspec
 
 from bfcl.card import UNKNOWN, model_revision
 from bfcl.serving.served_model import telling, value_of
+from looptool.config_file import ROOT
 from looptool.json_lines import write_json
 from looptool.stages.meta import Header, refuse_changes
 
 Settings = dict[str, Any]
 """All that changes an answer; `model` and what `model_settings` gives are among it."""
+BETWEEN = [ROOT / name for name in (
+    "bfcl/serving/ask.py", "bfcl/system_text.py", "looptool/models/completion.py",
+    "looptool/calling/reply.py", "looptool/calling/type_names.py", "looptool/prompts/render.py",
+    "looptool/foreign/parameters.py", "looptool/foreign/tool_objects.py",
+    "looptool/foreign/unread_keys.py", "looptool/prompts/system_prompt_full.md",
+    "looptool/prompts/system_prompt_short.md")]
+"""Our files between any benchmark and the model; a change in one may change answers."""
 LEARNED = ("revision", "context")
 """What may not be known before a server is up: an unknown one is not compared."""
 
@@ -40,6 +48,7 @@ def go_on(path: Path, benchmark: str, settings: Settings) -> Settings:
         begun = msgspec.json.decode(path.read_bytes(), type=Header)
         for key in LEARNED:
             for unknown, other in ((header, begun), (begun, header)):
+                # in both directions: either run may be the one that did not know yet
                 if unknown.settings[key] == UNKNOWN and key in other.settings:
                     unknown.settings[key] = other.settings[key]
         refuse_changes(begun, header, path.parent)

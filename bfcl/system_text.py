@@ -2,7 +2,6 @@
 trained with another."""
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 
 from looptool.errors import InputError
@@ -21,7 +20,7 @@ def system_text(tools: list[Tool], prompt: str, date: str = "unknown") -> str:
     if prompt in ("full", "short"):
         return render_system(tools, date, prompt)
     try:
-        template = _read(Path(prompt))
+        template = read_prompt(Path(prompt))
         if "{{tools}}" not in template:
             raise InputError(
                 f"--prompt {prompt}: has no {{{{tools}}}}; put it where the tools shall stand")
@@ -29,6 +28,3 @@ def system_text(tools: list[Tool], prompt: str, date: str = "unknown") -> str:
     except (OSError, KeyError) as error:
         raise InputError(f"--prompt {prompt}: {error}; give one that --help names, or a file with "
                          "{{tools}}") from None
-
-
-_read = functools.cache(read_prompt)

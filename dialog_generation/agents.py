@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from functools import lru_cache
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
@@ -46,9 +45,6 @@ def prompt_file(name: str, language: str) -> Path:
     return PROMPTS / language / f"{name}.md"
 
 
-_read_prompt = lru_cache(read_prompt)
-
-
 class Abandoned(Exception):
     """The dialog has had too many bad turns; its text names the role and the last reason."""
 
@@ -69,12 +65,13 @@ class Cast:
             "world": self._prompt("world", facts=json.dumps(self._world.facts, ensure_ascii=False))
             } if self._world.facts else {}
         lines = without_turn_markers(render_tools(tools))
+        # the same in each turn and before the history, so that a prefix cache computes it once
         self._system = {role: self._prompt(role, date=date, tools=lines) for role in ROLES}
         if options.native_calls:
             self._system["assistant"] = self._prompt("assistant_native", date=date)
 
     def _prompt(self, name: str, **values: str) -> str:
-        return fill(_read_prompt(prompt_file(name, self._options.language)), **values)
+        return fill(read_prompt(prompt_file(name, self._options.language)), **values)
 
     async def plan(self, turns: int, examples: Sequence[str] = ()) -> list[Need]:
         """The outline of the dialog: at most `turns` needs; of COMPLEX_FROM or more at least one is
@@ -106,6 +103,7 @@ class Cast:
         usable: list[Message] = []
         asked = 0
         while True:
+            # two draws at once, then one at a time: mostly two agree
             wanted = max(2 - len(usable), 1)
             for reply in await asyncio.gather(*(ask(history, asked + i) for i in range(wanted))):
                 try:
@@ -126,6 +124,7 @@ class Cast:
     async def _ask_native(self, history: list[Message], draw: int) -> Reply:
         chat = [{"role": "system", "content": self._system["assistant"]}]
         for turn in write_turns(
+                # a suspect turn would get a weight, which is no field of the API
                 [msgspec.structs.replace(message, suspect=False) for message in history]):
             chat.append(msgspec.to_builtins(turn))
         return await self._ask("assistant", chat, draw, tools=write_tools(self.tools))
@@ -161,6 +160,7 @@ class Cast:
                 return read(reply.text)
             except Unusable as fault:
                 self._count_bad(role, fault)
+        # for type checkers: count() has no end
         raise AssertionError("patience ends")
 
     def _count_bad(self, role: str, fault: Unusable) -> None:

@@ -66,6 +66,7 @@ def with_flags(config: Config, args: argparse.Namespace) -> Config:
     if args.group_tool and args.tools_path is None:
         raise InputError("--group_tool: name the file or folder of groups with --tools_path")
     dialogs = {
+        # a flag without a value can say yes only: where it is not given the config counts
         "count": args.crawl_num, "plan": args.use_plan or None, "chat": args.need_chat or None,
         "language": "en" if args.is_en else None, "clock": args.use_time_or_day,
         "native_calls": args.use_func_call or None,

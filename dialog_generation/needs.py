@@ -15,7 +15,7 @@ from pathlib import Path
 from looptool.json_lines import read_jsonl
 from looptool.records import Dialog, Message, Need
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 
 def how_served(need: Need, messages: Sequence[Message]) -> str:
@@ -56,4 +56,5 @@ def log_served(dialogs: Path) -> None:
     """One line on how the needs of all dialogs were served."""
     counts = Counter(how for dialog in read_jsonl(dialogs, Dialog) for how in dialog.served)
     if counts:
-        log.debug("needs: %s", ", ".join(f"{count:,} {how}" for how, count in counts.most_common()))
+        _log.debug("needs: %s",
+                   ", ".join(f"{count:,} {how}" for how, count in counts.most_common()))

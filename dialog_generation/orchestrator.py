@@ -59,6 +59,7 @@ async def serve(cast: Cast, history: list[Message], need: Need) -> list[Message]
         if answered is None or not answered[-1].content.rstrip().endswith(QUESTION_MARKS):
             return answered
         history = answered
+    # it asks once more and gets no answer: the need ends with its question
     return history
 
 

@@ -13,8 +13,8 @@ data_post_process   In: run_dir/dialogs.jsonl. Out: run_dir/verified_dialogs.jso
                     up to 8, up to 20, more messages.
 
 The flags are those of the released code, --print_num apart; without them everything comes from the
-config. A killed
-crawl goes on where it was; a dialog in which a call got no answer is tried again by the next run.
+config. A killed crawl goes on where it was; a dialog in which a call got no answer is tried again
+by the next run.
 
 Departures from the paper
 1. Half of a dialog's tools are of one domain, so that there are alike ones to choose from.
@@ -107,6 +107,7 @@ def make_ask(client: Client, models: Sequence[str], sampling: Sampling, id: str,
                   tools: list[dict[str, Any]] | None = None, form: Form | None = None) -> Reply:
         model = models[0]
         if len(models) > 1:
+            # from the question: a crawl that goes on asks the same model, whose answer is paid
             model = random.Random(f"{seed}:{id}:{role}:{draw}:{chat[-1]['content']}").choice(models)
         drawn = msgspec.structs.replace(sampling, form=form)
         return await client.ask(role, chat, drawn, draw, model, tools)
@@ -139,6 +140,7 @@ async def crawl(config: Config, pool: ToolPool | GroupPool, sources: list[Path],
 
         settings = {**client.settings(*ROLES), "seed": config.seed, "models": models,
                     "thinking": thinking, "dialogs": {
+            # only what changes a dialog: what is done with it later may change in between
             name: getattr(dialogs, name)
             for name in ("count", "tools_per_dialog", "messages", "plan", "chat", "language",
                          "clock", "native_calls", "max_bad_turns", "temperature")}}
@@ -150,8 +152,6 @@ async def crawl(config: Config, pool: ToolPool | GroupPool, sources: list[Path],
                                         *(prompt_file(name, dialogs.language) for name in prompts)],
                                in_flight=config.teacher.in_flight, usage=client.usage, fresh=fresh,
                                later=RunFiles(config).made_from(output))
-
-
 
 
 def post_process(config: Config, dialogs: Path, output: Path, split: bool = False,

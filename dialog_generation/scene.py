@@ -57,10 +57,12 @@ class ToolPool:
         while len(drawn) < count:
             domain = self._draw_domain(rng)
             if domain not in left:
+                # no more than can be needed: a domain may have thousands of tools
                 left[domain] = rng.sample(self._domains[domain],
                                           min(count, len(self._domains[domain])))
             if left[domain]:
                 drawn.append(left[domain].pop())
+        # else the tools of one domain would always stand first
         rng.shuffle(drawn)
         return drawn, []
 

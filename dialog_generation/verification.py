@@ -68,6 +68,7 @@ async def check_dialog(dialog: Dialog, ask: Ask, judge: str | None) -> DialogChe
     steps = [Step(index=index, reason=_rules(message, dialog))
              for index, message in enumerate(dialog.messages) if message.calls]
     check = DialogCheck(id=dialog.id, steps=steps)
+    # one bad step refuses the dialog: no judge has to be paid for the others
     if judge is None or check.reason != "accepted":
         return check
     passed = [step for step in steps if step.reason == "pass"]

@@ -51,6 +51,7 @@ def end_on_sigterm() -> None:
 
 def end_with_parent(sign: signal.Signals = signal.SIGTERM) -> None:
     """In a child: get this signal when the parent is killed, so that nothing goes on unseen."""
+    # None is this process, which has the C library in it
     ctypes.CDLL(None).prctl(_SIGNAL_WITH_PARENT, sign)
 
 
@@ -60,6 +61,7 @@ def run_main(main: Callable[[], None]) -> None:
     log_to_terminal()
     try:
         main()
+        # here and not at exit, where nobody would catch that the reader has gone
         sys.stdout.flush()
     except BrokenPipeError:
         # so that nothing is flushed into it at exit

@@ -11,6 +11,7 @@ AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Amount = Annotated[float, msgspec.Meta(ge=0)]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
+# told apart by their form: 1 is one sample, 1.0 all of them
 Part = Count | Share | Annotated[list[Count | Share], msgspec.Meta(min_length=1)]
 """How much of a dataset: a whole number of samples, or a share of its size such as 0.25; in a list
 one for D_2, one for D_3 and so on, the last one for all later rounds."""
@@ -28,7 +29,8 @@ class Section(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Keys of options that are no part of the method and off by default."""
 
     def recorded(self) -> dict[str, Any]:
-        """The section as an output records it: as before an option came, where that is off."""
+        """The section as an output records it, without options beyond the paper that are off: an
+        output from before there was such an option has the same."""
         return {key: value for key, value in msgspec.to_builtins(self).items()
                 if value or key not in self.beyond_paper}
 

@@ -15,7 +15,6 @@ from typing import Any, get_args
 import msgspec
 from msgspec import inspect as forms
 
-from looptool import config
 from looptool.config import PRESETS, VERIFY_PRESETS, Config, Part, Section
 
 WIDTH = 100
@@ -90,8 +89,7 @@ def key_lines(name: str, form: str, default: str, text: str) -> str:
 
 def section_lines(section: type[Section], prefix: str) -> Iterator[str]:
     """The heading of a section, what it is, and its keys; then the sections inside it."""
-    said, parts = sentences(section), {key: value for key, value in vars(config).items()
-                                       if isinstance(value, type) and issubclass(value, Section)}
+    said = sentences(section)
     inner: list[tuple[type[Section], str]] = []
     yield f"\n## {prefix.rstrip('.') or 'The top of the file'}\n"
     yield textwrap.fill(" ".join(inspect.cleandoc(section.__doc__ or "").split()), WIDTH) + "\n"
@@ -101,7 +99,7 @@ def section_lines(section: type[Section], prefix: str) -> Iterator[str]:
         name = f"{prefix}{field.name}"
         kind = field.type
         if isinstance(kind, forms.StructType):
-            inner.append((parts[kind.cls.__name__], f"{name}."))
+            inner.append((kind.cls, f"{name}."))
         elif section.__annotations__[field.name] == "Part":
             yield key_lines(name, "a part of D_j", default(field), said.get(field.name, ""))
         else:

@@ -50,14 +50,17 @@ def load_config(path: Path | str, overrides: list[str] = []) -> Config:
         raise InputError(f"{path}: is empty or no mapping; start from configs/laptop.yaml")
     for override in overrides:
         _apply_override(data, override)
+    # msgspec refuses them too, but does not know the nearest key
     _refuse_unknown_keys(data, Config, str(path))
     for section, presets in (("train", PRESETS), ("verify", VERIFY_PRESETS)):
         if isinstance(data.get(section), dict):
+            # an unknown preset sets nothing here and is refused with the other values
             data[section] = presets.get(str(data[section].get("preset")), {}) | data[section]
     try:
         config = msgspec.convert(data, Config)
     except msgspec.ValidationError as error:
         raise InputError(f"{path}: {error}; see the comments in looptool/config.py") from None
+    # an absolute one stays what it is
     config.run_dir = str(ROOT / config.run_dir)
     return config
 

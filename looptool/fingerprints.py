@@ -27,11 +27,6 @@ def fingerprint(id: str) -> int:
     return int.from_bytes(hashlib.blake2b(id.encode(), digest_size=8).digest(), "little")
 
 
-def fingerprints(numbers: Iterable[int] = ()) -> array[int]:
-    """A sequence of fingerprints, 8 bytes each."""
-    return array("Q", numbers)
-
-
 def reordered(numbers: NDArray[np.uint64], key: str) -> NDArray[np.uint64]:
     """Other numbers for the fingerprints, by which they are in a random order that depends on them
     and the key only; the finalizer of MurmurHash3."""
@@ -39,6 +34,7 @@ def reordered(numbers: NDArray[np.uint64], key: str) -> NDArray[np.uint64]:
 
     mixed = numbers ^ np.uint64(fingerprint(key))
     for factor in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):
+        # numpy's unsigned integers wrap around in silence, as this wants
         mixed = (mixed ^ mixed >> np.uint64(33)) * np.uint64(factor)
     return mixed ^ mixed >> np.uint64(33)
 
@@ -48,7 +44,7 @@ class IdSet:
 
     def __init__(self, ids: Iterable[str] = ()):
         self._new: set[int] = set()
-        self._numbers = fingerprints()
+        self._numbers = array("Q")
         self._join(map(fingerprint, ids))
 
     def __contains__(self, id: str | None) -> bool:
@@ -91,7 +87,7 @@ class Places:
     yet."""
 
     def __init__(self) -> None:
-        self._numbers, self._places = fingerprints(), array("Q")
+        self._numbers, self._places = array("Q"), array("Q")
         self._starts = _starts(self._numbers)
 
     def __len__(self) -> int:
@@ -124,6 +120,7 @@ def _drop_repeats(numbers: array[int]) -> None:
     np.not_equal(view[1:], view[:-1], out=is_first[1:])
     unique = view[is_first]
     view[:len(unique)] = unique
+    # an array cannot shrink while a view on it lives
     del view
     del numbers[len(unique):]
 

@@ -29,6 +29,7 @@ class SampleIds:
     """`sample_id` at the steps of a growing context, each message being encoded once."""
 
     def __init__(self, tools: list[Tool], date: str):
+        # content_id of (names, schemas, date, messages, answer), a piece at a time
         names, schemas = (b",".join(parts)
                           for parts in zip(*map(_encoded_tool, tools))) if tools else (b"", b"")
         self._hash = hashlib.sha256(
@@ -45,6 +46,7 @@ class SampleIds:
 
     def id(self, label: Message) -> str:
         """The id of the sample with the context so far."""
+        # words beside calls are not compared, so they make no other sample
         answer = {"calls": label.calls, "content": "" if label.calls else label.content}
         whole = self._hash.copy()
         whole.update(b"],%b]" % _encode_sorted(answer))
@@ -58,14 +60,14 @@ class OfTool(Generic[R]):
     """A function of a tool that remembers its answers by the tool's identity; a tool holds
     dictionaries, so it has no hash."""
 
-    def __init__(self, function: Callable[[Tool], R], size: int = 20_000):
-        self._function, self._size = function, size
+    def __init__(self, function: Callable[[Tool], R]):
+        self._function = function
         self._known: dict[int, tuple[Tool, R]] = {}  # a tool that is held here keeps its id
 
     def __call__(self, tool: Tool) -> R:
         known = self._known.get(id(tool))
         if known is None:
-            if len(self._known) >= self._size:
+            if len(self._known) >= 20_000:
                 self._known.clear()
             known = self._known[id(tool)] = tool, self._function(tool)
         return known[1]

@@ -59,6 +59,7 @@ def decoder(record_type: type[R]) -> Callable[[bytes | msgspec.Raw], R]:
         record = decode(line)
         part = record
         while not isinstance(part, StoredSample):
+            # a stored record has the same fields, so that it becomes a plain one without a copy
             part.__class__, part = (_PLAIN[type(part)], part.probe if isinstance(part, Verdict)
                                     else part.sample)
         part.tools = [_decode_tool(bytes(raw)) for raw in part.tools]
@@ -108,6 +109,7 @@ def write_atomic(path: Path | str, chunks: Iterable[bytes]) -> None:
     try:
         with os.fdopen(handle, "wb", BUFFER) as file:
             file.writelines(chunks)
+        # a file of mkstemp can be read by its owner only
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     finally:
@@ -149,6 +151,7 @@ def read_some(path: Path | str, record_type: type[R]) -> Iterator[R]:
 def read_placed(path: Path | str, record_type: type[R]) -> Iterator[tuple[int, int, R]]:
     """`read_some`, each record with the place and the length of its line in the file."""
     place = 0
+    # read twice side by side, as a record does not tell how long its line was
     for record, line in zip(read_some(path, record_type), _lines(path)):
         yield place, len(line), record
         place += len(line)

@@ -27,6 +27,7 @@ NO_ROWS: Rows = np.zeros(0, np.uint32)
 ORIGINS: tuple[Origin, ...] = get_args(Origin)
 _ROW = np.dtype([("id", "<u8"), ("perplexity", "<f8"), ("place", "<u8"), ("length", "<u4"),
                  ("file", "u1")])
+# "<" leaves no room between fields, as numpy's dtype leaves none: 29 bytes in both
 _PACKED = Struct("<QdQIB")
 """The same for one row."""
 
@@ -71,12 +72,14 @@ class Listing:
     def add_again(self, row: int, times: int) -> int:
         """List a sample that was listed so many times already, under another id; the new row."""
         id, *place = self._row(row)
+        # any other number does: the id that `samples` gives it is not at hand
         again = self.add_row(fingerprint(f"{id}-{times}"), *place)
         self._again[again] = times
         return again
 
     def ids(self, rows: Rows) -> NDArray[np.uint64]:
         """Fingerprints of the ids."""
+        # a copy, by numbers of rows: while a view lives the table cannot grow
         return np.frombuffer(self._table, _ROW)["id"][rows]
 
     def perplexities(self, rows: Rows) -> NDArray[np.float64]:

@@ -20,6 +20,7 @@ WIDTH = 120
 """Columns that a line of a step may take."""
 BOLD, RED, YELLOW = "\033[1m", "\033[31m", "\033[33m"
 PLAIN = "\033[0m"
+# some of these log a line for every request
 _NOISY = ("httpx", "httpx2", "httpcore", "httpcore2", "openai", "aiohttp")
 _BAR = "{desc}: {n_fmt}/{total_fmt} |{bar:24}| {elapsed}, {remaining} left{postfix}"
 _BAR_OF_UNKNOWN = "{desc}: {n_fmt}, {elapsed}{postfix}"
@@ -54,6 +55,7 @@ def shown(text: str, level: int) -> str:
                      for line in text.splitlines())
     if level >= logging.WARNING:
         return colored(text, RED if level >= logging.ERROR else YELLOW, sys.stderr)
+    # the name of a step is short; another colon stands in a sentence
     name, colon, rest = text.partition(":")
     return colored(name, BOLD, sys.stderr) + colon + rest if len(name) < 30 else text
 
@@ -61,6 +63,7 @@ def shown(text: str, level: int) -> str:
 def log_to_terminal() -> None:
     """Send the log of this process to stderr; LOOPTOOL_LOG=debug shows the lines that files hold
     too."""
+    # of a word that is no level it makes a text
     level = logging.getLevelName(os.environ.get("LOOPTOOL_LOG", "info").upper())
     logging.basicConfig(level=level if isinstance(level, int) else logging.INFO, handlers=[Lines()])
     for name in _NOISY:
@@ -70,5 +73,6 @@ def log_to_terminal() -> None:
 def progress(name: str, total: int | None, done: int = 0, unit: str = "it") -> tqdm:
     """A bar on a terminal, nothing elsewhere and under CI; use it in a `with`."""
     return tqdm(desc=name, total=total, initial=done, unit=unit, dynamic_ncols=True, leave=False,
+                # None lets tqdm ask whether there is a terminal
                 disable=True if os.environ.get("CI") else None,
                 bar_format=_BAR if total else _BAR_OF_UNKNOWN)

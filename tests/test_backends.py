@@ -6,9 +6,11 @@ import ast
 import asyncio
 import importlib.util
 import json
+import random
 import re
 import sys
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from scripted import MENU, Scripted, call, calls, plan, result, twice
 from dialog_generation import agents, run, synthesize_tools
 from dialog_generation.agents import Cast
 from dialog_generation.backends import World, backend_files, backend_tools, registry
+from dialog_generation.backends.shop import Shop
 from dialog_generation.orchestrator import play
 from dialog_generation.scene import Scene
 from looptool.calling.schema_check import check_calls
@@ -202,6 +205,11 @@ def test_calendar(world: World) -> None:
     assert do(world, "find_events", words="TALK")["matches"] == 0
     assert "no event" in refused(world, "remove_event", event_id=first["event_id"])
     assert "YYYY-MM-DD HH:MM" in refused(world, "add_event", title="x", start="tomorrow")
+    do(world, "add_event", title="Night shift", start="2024-06-20 22:00", minutes=720)
+    assert do(world, "find_gap", day="2024-06-21", minutes=60)["start"] == "2024-06-21 10:00"
+    do(world, "add_event", title="Charter", start="0999-01-01 09:00")
+    assert do(world, "show_agenda", day="0999-01-01")["events"][0]["start"] == "0999-01-01 09:00"
+    do(world, "add_event", title="x", start=f"{day} 19:00")
 
 
 def test_bank(world: World) -> None:
@@ -235,6 +243,9 @@ def test_shop(world: World) -> None:
     assert products["matches"] == 16 and len(products["products"]) == 5
     prices = [product["price"] for product in products["products"]]
     assert prices == sorted(prices)
+    cheap = Shop(random.Random(0), date(2024, 5, 1))
+    cheap._products["P1"].cents = 402  # 4.02 * 100 is less than 402
+    assert cheap.browse_products(cheap._products["P1"].name, highest_price=4.02)["matches"] == 1
     tools = do(world, "browse_products", category="garden")["products"]
     assert {product["category"] for product in tools} == {"garden"}
     details = {id: do(world, "product_details", product_id=id)

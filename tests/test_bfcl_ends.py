@@ -39,6 +39,17 @@ PYTHONPATH="{path}" exec {real} "$@"
 """
 
 
+def fake_vllm(folder: Path, loads: bool) -> tuple[Path, Path]:
+    """Make folder/python, which has it; the files that say its process, and that it was asked."""
+    pid, asked = folder / "pid", folder / "asked"
+    module = folder / "vllm" / "entrypoints" / "openai" / "api_server.py"
+    module.parent.mkdir(parents=True)
+    module.write_text(FAKE_VLLM.format(pid=str(pid), asked=str(asked), loads=loads))
+    (folder / "python").write_text(PYTHON.format(path=folder, real=sys.executable))
+    (folder / "python").chmod(0o755)
+    return pid, asked
+
+
 def wait_for(file: Path) -> None:
     deadline = time.monotonic() + 120
     while not (file.exists() and file.read_text().endswith("\n")) and time.monotonic() < deadline:
@@ -61,12 +72,7 @@ def gone(pid: int) -> bool:
 @pytest.mark.parametrize("base", [[], ["--base"]], ids=["the model", "the base"])
 def test_the_server_ends_with_the_command(tmp_path: Path, sign: int, code: int, asking: bool,
                                           base: list[str]) -> None:
-    pid, asked = tmp_path / "pid", tmp_path / "asked"
-    module = tmp_path / "vllm" / "entrypoints" / "openai" / "api_server.py"
-    module.parent.mkdir(parents=True)
-    module.write_text(FAKE_VLLM.format(pid=str(pid), asked=str(asked), loads=not asking))
-    (tmp_path / "python").write_text(PYTHON.format(path=tmp_path, real=sys.executable))
-    (tmp_path / "python").chmod(0o755)
+    pid, asked = fake_vllm(tmp_path, loads=not asking)
     flags = ["--model", str(STUDENT), "--out", str(tmp_path / "out"), "--subset", "1",
              "--categories", "simple", *base]
     process = subprocess.Popen(
@@ -85,6 +91,22 @@ def test_the_server_ends_with_the_command(tmp_path: Path, sign: int, code: int, 
         pytest.fail("the server goes on alone")
     assert process.returncode == code, said
     assert ("interrupted; run this again" in said) == asking and "Traceback" not in said
+
+
+def test_the_server_ends_with_a_command_that_is_killed(tmp_path: Path) -> None:
+    pid, _ = fake_vllm(tmp_path, loads=False)
+    code = ("import time; from pathlib import Path; from bfcl.serving.server import server\n"
+            f"with server('m', '', '', [], Path({str(tmp_path / 'log')!r})): time.sleep(600)")
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT,
+                               env=os.environ | {"SERVE_PYTHON": str(tmp_path / "python")})
+    wait_for(pid)
+    process.kill(), process.wait()
+    server, until = int(pid.read_text()), time.monotonic() + 20
+    while not gone(server) and time.monotonic() < until:
+        time.sleep(0.1)
+    if not gone(server):
+        os.kill(server, signal.SIGKILL)
+        pytest.fail("the server goes on alone")
 
 
 @pytest.fixture

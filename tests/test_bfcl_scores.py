@@ -18,11 +18,12 @@ from golden_files import FOLDER
 from local_server import LocalServer, completion
 
 from bfcl.card import NEUTRAL, Sampling, Scored, write_card
-from bfcl.curves import named
+from bfcl.curves import named, read_rounds
 from bfcl.official.results import check_results, read_results, remove_failures
 from bfcl.official.scores import V3, Tally, accuracy, figures, read_tallies, score_table, tallies_of
 from bfcl.serving import fetch as fetching
 from bfcl.serving.ask import Asker, ContextFull, ServerGone
+from bfcl.serving import served_model
 from bfcl.serving.served_model import (
     NoServer, Served, find_server, refuse_another, telling, value_of)
 from bfcl.serving.server import server
@@ -327,6 +328,17 @@ def test_the_server_says_what_it_serves(tmp_path: Path) -> None:
         assert not isinstance(refused.value, NoServer)
 
 
+@pytest.mark.parametrize("says", [b'"0.1"', b'{"version": 1}', b"[]", b"<html>"])
+def test_a_server_of_another_kind_may_say_what_it_likes(says: bytes,
+                                                        monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(served_model, "fetch", lambda url: (
+        b'{"data": [{"id": "m"}]}' if url.endswith("/models") else says))
+    assert find_server("http://host/v1").server == "an OpenAI-compatible server"
+    monkeypatch.setattr(served_model, "fetch", lambda url: says)
+    with pytest.raises(NoServer, match="no list of models"):
+        find_server("http://host/v1")
+
+
 @pytest.mark.parametrize("model, name, root, is_same", [
     ("Qwen/Qwen3-8B", "Qwen/Qwen3-8B", "", True), ("Qwen/Qwen3-8B", "m", "Qwen/Qwen3-8B", True),
     ("Qwen/Qwen3-8B", "m", "/cache/models--Qwen--Qwen3-8B/snapshots/1f", True),
@@ -413,6 +425,12 @@ def test_curves_by_round_and_by_size(tmp_path: Path) -> None:
     refused = run_curves(str(tmp_path / "small"))
     assert refused.returncode == 2 and "measured in different ways (prompt)" in refused.stderr
     assert "run scripts/09_evaluate_bfcl.sh" in run_curves(str(tmp_path)).stderr
+
+
+def test_a_copy_of_a_round_is_none(tmp_path: Path) -> None:
+    for name in ("round_1", "round_1_backup"):
+        write_card(tmp_path / name / "bfcl_v3", scored())
+    assert list(read_rounds(tmp_path, "bfcl_v3")) == [1]
 
 
 def test_curves_of_one_name_are_told_apart(tmp_path: Path) -> None:

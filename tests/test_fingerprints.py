@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from unittest.mock import patch
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import looptool.fingerprints
@@ -12,6 +12,7 @@ from looptool.fingerprints import IdSet, Places, fingerprint
 IDS = st.lists(st.text(max_size=3))
 
 
+@settings(deadline=None)
 @given(IDS, st.text(max_size=3), st.integers(1, 4))
 def test_a_set_of_ids(ids: list[str], other: str, new: int) -> None:
     with patch.object(looptool.fingerprints, "NEW_IDS", new):
@@ -20,6 +21,7 @@ def test_a_set_of_ids(ids: list[str], other: str, new: int) -> None:
             and len(known) == len(set(ids)))
 
 
+@settings(deadline=None)
 @given(IDS, IDS, st.text(max_size=3), st.integers(1, 4))
 def test_sets_grow_by_ids_and_by_other_sets(first: list[str], second: list[str], other: str,
                                             new: int) -> None:
@@ -33,6 +35,7 @@ def test_sets_grow_by_ids_and_by_other_sets(first: list[str], second: list[str],
     assert len(known) == len(expected | {other}) and all(id in known for id in expected)
 
 
+@settings(deadline=None)
 @given(IDS, IDS, st.text(max_size=3))
 def test_what_was_added_last_is_found_once_it_is_sorted(first: list[str], second: list[str],
                                                         other: str) -> None:

@@ -374,6 +374,19 @@ def test_what_refers_to_itself_is_kept_under_defs(tmp_path: Path):
                                                     "$defs": {"Node": fields(("name",), **within)}}
 
 
+def test_definitions_have_the_same_names_in_every_process(tmp_path: Path):
+    ours, theirs = ({"type": "object", "properties": {
+        "up": reference(f"#/components/{place}/Node"), "is": {"const": place}}}
+        for place in ("schemas", "others"))
+    inner = {"type": "object", "properties": {"n": reference_to("Node")},
+             "patternProperties": {"^x": reference("#/components/others/Node")}}
+    value = document(body=fields(a=inner), components={"schemas": {"Node": ours},
+                                                       "others": {"Node": theirs}})
+    found = the_tool(tmp_path, value).parameters["$defs"]
+    assert {name: node["properties"]["is"]["const"] for name, node in found.items()} == {
+        "Node": "schemas", "Node_": "others"}
+
+
 def test_siblings_of_a_reference_count_from_3_1_on(tmp_path: Path):
     value = document(body=fields(a={**reference_to("Id"), "maxLength": 3, "description": "d"}),
                      components={"schemas": {"Id": STRING}})
@@ -381,6 +394,11 @@ def test_siblings_of_a_reference_count_from_3_1_on(tmp_path: Path):
     value["openapi"] = 3.1
     assert the_tool(tmp_path, value).parameters["properties"]["a"] == {
         "maxLength": 3, "description": "d", "allOf": [STRING]}
+
+
+def test_a_choice_without_variants_is_none(tmp_path: Path):
+    value = document(body=fields(a=STRING) | {"anyOf": False, "oneOf": None})
+    assert the_tool(tmp_path, value).parameters == fields(a=STRING)
 
 
 def test_an_operation_and_a_path_behind_a_reference(tmp_path: Path):
@@ -499,10 +517,11 @@ def test_one_bad_file_of_a_folder_costs_itself(tmp_path: Path):
 
 def test_one_bad_line_costs_itself(tmp_path: Path):
     path = tmp_path / "in.jsonl"
-    path.write_text(f"{json.dumps(PLAIN)}\n\n{{\n{json.dumps(MCP)}\n", encoding="utf-8")
+    deep = '{"result":' * 900 + "3" + "}" * 900
+    path.write_text(f"{json.dumps(PLAIN)}\n\n{{\n{deep}\n{json.dumps(MCP)}\n", encoding="utf-8")
     tools, refused = read_tool_files(path, Counter())
     assert ([tool.name for tool in tools] == ["f", "alerts"]
-            and [entry.place for entry in refused] == ["in.jsonl:3"])
+            and {entry.place for entry in refused} == {"in.jsonl:3", "in.jsonl:4"})
 
 
 def test_keys_that_were_passed_over_are_in_the_meta_file_and_the_last_line(
@@ -556,6 +575,13 @@ LOOP = {"schemas": {"Node": fields(next=reference("#/components/schemas/Node")),
     (document(body={"allOf": {"a": 1}}), '"allOf" must be a list'),
     (document(body=fields() | {"required": True}), '"required" must be a list'),
     (document(parameters=3), '"parameters" must be a list'),
+    (document(body=fields() | {"required": [{}]}), '"required" must be a list of names'),
+    (document(body=fields(a={**STRING, "required": [[]]})), '"required" must be a list of names'),
+    (document(body=fields(a=STRING) | {"anyOf": [{"required": [{}]}, {"required": []}]}),
+     '"required" must be a list of names'),
+    (document(body=fields() | {"type": [{}]}), "is no object but [{}]"),
+    (document(body=reference_to("Pet"), components={"schemas": None}),
+     "'#/components/schemas/Pet' refers to nothing"),
     ({"openapi": "3.0.0", "paths": {"/a": {"get": 3}}}, "an operation is a JSON object, not 3"),
     ({"openapi": "3.0.0", "paths": {"/a": reference("other.yaml")}}, "No such file"),
     ({"openapi": "3.0.0", "paths": {"/a/{id}": {"get": {}}}}, "the path's 'id' is not among the "

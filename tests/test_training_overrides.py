@@ -396,7 +396,7 @@ def test_a_policy_that_is_not_whole_stays_a_checkpoint(tmp_path):
     exported = make_policy_folder(checkpoints(files) / "global_step_2" / "actor" / "huggingface")
     header = train.describe(load(), files, str(start))
     write_weights(exported, size=3)
-    with pytest.raises(InputError, match="bytes and not .*; copy or train"):
+    with pytest.raises(InputError, match="is damaged or cut off .*; copy or train"):
         train.export(files, exported, str(start), 2, header, 12.0)
     write_weights(exported)
     (exported / "model.safetensors.index.json").write_text(

@@ -28,7 +28,7 @@ FAULTY: tuple[Kind, ...] = ("untagged_call", "cut", "context_full", "unreadable"
                             "out_of_turns", "environment_error")
 """Kinds that the card counts as errors; all are scored as they are, which is mostly as wrong."""
 CONTEXT_FULL = "context_full"
-"""The finish of a reply that was not asked for."""
+"""The `finish` of the empty reply that stands where the prompt leaves no room for one."""
 
 
 class Answer(Record, kw_only=True, omit_defaults=True):
@@ -69,6 +69,7 @@ def read_reply(reply: Reply, keep_text: bool = False) -> Read:
     """
     read = parse_reply(reply.text)
     as_it_stands = Message(role="assistant", content=reply.text.strip())
+    # first, as a reply that was cut mostly has a fault by that alone
     if reply.finish in ("length", CONTEXT_FULL):
         return Read(kind="cut" if reply.finish == "length" else "context_full", result=reply.text,
                     message=as_it_stands)

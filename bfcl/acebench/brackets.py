@@ -45,6 +45,7 @@ def read_brackets(text: str) -> list[Call] | None:
         if not isinstance(body, ast.List) or not body.elts:
             return None
         return [_read_call(node) for node in body.elts]
+    # all that ast.literal_eval raises on malformed text, by Python's manual
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
         return None
 

@@ -100,6 +100,7 @@ def open_checkout(folder: Path, any_commit: bool = False) -> Checkout:
     """
     if not (folder / "eval_main.py").is_file() or not (folder / "data_all").is_dir():
         raise InputError(f"--acebench {folder}: holds no ACEBench; {_advice(folder)}")
+    # sorted, as hash_files keeps files of one name in the order that they come in
     used = sorted({file for pattern in _USED for file in folder.glob(pattern) if file.is_file()})
     content = hash_files(used)
     if content == CONTENT:

@@ -11,7 +11,7 @@ import sys
 
 from looptool.config_file import ROOT
 
-_PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "HOME", "TMPDIR", "SYSTEMROOT")
+_PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "HOME", "TMPDIR")
 
 
 def command(module: str, *arguments: str) -> list[str]:

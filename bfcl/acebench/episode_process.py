@@ -112,6 +112,7 @@ def main() -> None:
     prompt = f"MULTI_TURN_AGENT_PROMPT_SYSTEM_{language.upper()}"
     policy = Policy(line, [getattr(sys.modules[f"model_inference.{name}"], prompt)
                            for name in ("multi_turn.common_agent", "multi_step.common_agent_step")])
+    # spelled so by the benchmark
     for name in ("Scene", "Mulit_Step_Scene"):
         setattr(common, name, watch(getattr(common, name), policy))
     inference = object.__new__(common.CommonInference)

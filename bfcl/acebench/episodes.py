@@ -27,6 +27,7 @@ from looptool.records import Message
 Ask = Callable[[list[ChatMessage]], Awaitable[Reply]]
 AT_ONCE = 16
 """Processes of environments; each takes about 20 MB."""
+# bytes; asyncio's own limit is 2 ** 16, which an episode's dialogue may exceed
 _LONGEST_LINE = 2 ** 26
 
 
@@ -117,6 +118,7 @@ class Episode:
         for turn in dialogue:
             if turn["sender"] == "agent":
                 messages.append(next(mine))
+            # what the environment says to a turn without calls is no result of one
             elif turn["sender"] == "execution" and messages[-1].calls:
                 messages += _results(turn["message"], len(messages[-1].calls))
             else:

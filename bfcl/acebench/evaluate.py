@@ -91,8 +91,8 @@ def report(measured: dict[str, dict[Way, Scored]]) -> str:
     scopes = "; ".join(sorted({f"{card.benchmark}, {card.scope}" for card in cards.values()}))
     text = (f"{scopes}; percent, with 95% intervals{draws_note(cards.values())}\n"
             f"{table(tallies, whole, draws)}\n"
-            f"official: the checkout's eval_main.py as it is; corrected: with\n    {STRIPS}\nas\n  "
-            f"  {KEEPS}\n")
+            f"official: the checkout's eval_main.py as it is; corrected: with\n    {STRIPS}\n"
+            f"as\n    {KEEPS}\n")
     for label, card in cards.items():
         text += f"\n{label}\n{category_table(tallies[label], card.draws)}{card_text(card)}"
     if len(cards) == 2 and (others := differences(*cards.values())):

@@ -89,12 +89,14 @@ class Inference:
         for group, tasks in groups.items():
             work = self._episode(ask_policy(group),
                                  user) if group in AGENT else self._reply(ask_policy(group))
+            # bound here: the stages read it when the loop has ended
             inputs = Inputs(lambda tasks=tasks: ((row.id, row) for row in tasks))
             settings, usage = (self._settings | {"tasks": [row.id for row in tasks]},
                                {group: policy.usage[group]})
             if group == USER:
                 settings, usage = settings | {"user": user.model}, usage | {"user": user.usage}
             jobs.append(run_stage(group, inputs, work, self._file(group), settings=settings,
+                                  # the benchmark's files are among the settings, by their hash
                                   sources=[], in_flight=self._in_flight, usage=usage))
         metas = await asyncio.gather(*jobs)
         answers = {answer.id: answer for group in groups

@@ -24,7 +24,7 @@ from bfcl.card import (
     Card, Errors, Scored, draw_folder, environment, hash_files, read_card, today,
     write_card)
 from bfcl.official.scores import Tally, mean_tallies
-from bfcl.resume import LEARNED, Settings, go_on, model_settings, once_served
+from bfcl.resume import BETWEEN, LEARNED, Settings, go_on, model_settings, once_served
 from bfcl.serving.ask import drawing
 from bfcl.serving.served_model import Served
 from bfcl.serving.server import server
@@ -32,20 +32,15 @@ from bfcl.subset import chosen, scope
 from looptool.config import Config
 from looptool.config_file import ROOT
 from looptool.errors import InputError, StageFailed
-from looptool.models import client as llm
+from looptool.models.client import Client
+from looptool.models.sampling import Sampling
 
 HANDLER = [*(ROOT / "bfcl" / "acebench" / f"{name}.py" for name in (
     "answers", "brackets", "checkout", "child", "containment", "episode_process", "episodes",
     "inference", "prompting", "scorer_process", "scoring")),
-    *sorted(PROMPTS.rglob("*.md")), *(ROOT / name for name in (
-        "bfcl/serving/ask.py", "bfcl/system_text.py", "looptool/models/completion.py",
-        "looptool/calling/reply.py", "looptool/models/client.py", "looptool/calling/match.py",
-        "looptool/prompts/render.py", "looptool/foreign/parameters.py",
-        "looptool/calling/type_names.py", "looptool/models/request.py",
-        "looptool/models/sampling.py", "looptool/calling/json_in_text.py",
-        "looptool/foreign/tool_objects.py", "looptool/foreign/unread_keys.py",
-        "looptool/calling/untagged.py", "looptool/prompts/system_prompt_full.md",
-        "looptool/prompts/system_prompt_short.md"))]
+    *sorted(PROMPTS.rglob("*.md")), *BETWEEN, *(ROOT / "looptool" / name for name in (
+        "models/client.py", "models/request.py", "models/sampling.py", "calling/match.py",
+        "calling/json_in_text.py", "calling/untagged.py"))]
 """Our files between the benchmark and the model, and around its scorer."""
 WHERE = ("all in the denominator: no_answer and scorer_crash as wrong, replies of the other kinds "
          "as the scorer judges them; those inside of agent tasks are counted apart")
@@ -137,6 +132,7 @@ def is_done(job: Job) -> bool:
         return False
     card = read_card(job.out).card
     return (card.draws >= job.repeats and card.scope == job.scope() and user_note(job) in card.notes
+            # tasks without an answer, though scored as wrong, are asked again by the next run
             and "no_answer" not in card.errors.counts)
 
 
@@ -148,14 +144,14 @@ def card_folder(job: Job, way: Way) -> Path:
 async def infer(job: Job, config: Config, rows: Mapping[str, list[Row]], settings: Settings,
                 served: Served, draw: int) -> tuple[dict[str, Answer], int]:
     """Ask for all answers of a draw; see inference.Inference.run."""
-    sampling = llm.Sampling(max_tokens=job.sampling.max_tokens, extra=drawing(job.sampling))
+    sampling = Sampling(max_tokens=job.sampling.max_tokens, extra=drawing(job.sampling))
     async with contextlib.AsyncExitStack() as stack:
         policy = await stack.enter_async_context(
-            llm.Client.from_config(config, job.out / "answers.sqlite", [served.url], job.in_flight))
+            Client.from_config(config, job.out / "answers.sqlite", [served.url], job.in_flight))
         user = None
         if USER in rows:
             client = await stack.enter_async_context(
-                llm.Client.from_config(config, job.out / "user_answers.sqlite", [job.user_endpoint],
+                Client.from_config(config, job.out / "user_answers.sqlite", [job.user_endpoint],
                                        job.in_flight))
             ask_user = asker(client, "user", job.user_model, USER_SAMPLING, draw)
             user = User(job.user_model, ask_user, client.usage["user"])

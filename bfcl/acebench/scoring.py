@@ -73,6 +73,7 @@ def _lay_out(checkout: Checkout, language: Language, category: str, tasks: list[
     wanted = {row.id for row in tasks}
     data, truth = (path(language, category).read_bytes().splitlines(keepends=True)
                    for path in (checkout.data, checkout.truth))
+    # the scorer pairs data, truth and answers line by line
     keep = [index for index, line in enumerate(data)
             if msgspec.json.decode(line, type=Row).id in wanted]
     folder = work / "data_all" / f"data_{language}"
@@ -102,6 +103,7 @@ def read_score(path: Path, category: str, tasks: list[Row]) -> CategoryScore:
         total = len({row.conversation for row in tasks})
         right = total - len({entry["id"].rsplit("_", 1)[0] for entry in wrong})
     accuracy = first["end_to_end_accuracy"] if category in AGENT else first["accuracy"]
+    # its figures have three digits
     assert abs(accuracy - right / total) < 0.0006, (category, accuracy, right, total)
     return CategoryScore(right=right, total=total,
                          process=first.get("process_accuracy") if category in AGENT else None,

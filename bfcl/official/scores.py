@@ -31,7 +31,6 @@ PAPER = {
 }
 """The paper's rows, by the columns of V3."""
 
-
 Figures = dict[str, tuple[float, float]]
 """Percent and half its 95% interval (none: 0), by column; what was not measured is left out."""
 
@@ -122,12 +121,6 @@ def mean_tallies(draws: Sequence[Mapping[str, Tally]]) -> dict[str, Tally]:
             for category, tally in draws[0].items()}
 
 
-def spread(weights: Weights, draws: Sequence[Mapping[str, Tally]]) -> float | None:
-    """The standard deviation of a figure over draws, in points; None where it was not measured."""
-    values = [accuracy(weights, draw) for draw in draws]
-    return None if None in values else statistics.stdev(value for value, _ in values)
-
-
 def accuracy(weights: Weights, tallies: Mapping[str, Tally]) -> tuple[float, float] | None:
     """A figure and half its 95% interval, in percent; None where one of its categories was not run.
 
@@ -139,6 +132,7 @@ def accuracy(weights: Weights, tallies: Mapping[str, Tally]) -> tuple[float, flo
     value = variance = 0.0
     for category, weight in weights.items():
         correct, total = tallies[category].correct, tallies[category].total
+        # with z = 1.96 these are z * z / 2 and z * z; below 196 is 100 z
         centre = (correct + 1.92) / (total + 3.84)
         value += weight * correct / total
         variance += weight ** 2 * centre * (1 - centre) / total
@@ -165,8 +159,9 @@ def difference(one: Figures, two: Figures) -> Figures:
 
 def spreads(columns: Mapping[str, Weights], draws: Sequence[Mapping[str, Tally]]) -> Figures:
     """The standard deviation of each figure over draws, in points, without an interval."""
-    found = {name: spread(weights, draws) for name, weights in columns.items()}
-    return {name: (value, 0.0) for name, value in found.items() if value is not None}
+    found = {name: [accuracy(weights, draw) for draw in draws] for name, weights in columns.items()}
+    return {name: (statistics.stdev(value for value, _ in values), 0.0)
+            for name, values in found.items() if None not in values}
 
 
 def paper_lines(columns: Iterable[str],

@@ -124,6 +124,7 @@ class Asker:
 
     def _post(self, request: dict[str, Any]) -> Reply:
         body, answered = msgspec.json.encode(request), self._answered
+        # None is the last try, which no pause follows
         for pause in (*self._pauses, None):
             if self._gone:
                 raise ServerGone(self._gone)

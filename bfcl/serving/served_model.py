@@ -6,7 +6,6 @@ import re
 import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import httpx2
 import msgspec
@@ -25,6 +24,22 @@ it."""
 
 class NoServer(InputError):
     """Nothing answers there, or not yet."""
+
+
+class _Listed(msgspec.Struct):
+    """One model at /models; only vLLM and its like tell more than the id."""
+
+    id: str
+    root: str | None = None
+    max_model_len: int | None = None
+
+
+class _List(msgspec.Struct):
+    data: list[_Listed]
+
+
+class _Version(msgspec.Struct):
+    version: str
 
 
 class Served(msgspec.Struct):
@@ -57,8 +72,8 @@ def find_server(url: str, model: str = "", wanted: str = "") -> Served:
         InputError: the key is refused, there is no such model, or there are several.
     """
     listed = _models(url)
-    models = {each["id"]: each for each in listed}
-    named = [each for each in listed if model and model in (each["id"], each.get("root"))]
+    models = {each.id: each for each in listed}
+    named = [each for each in listed if model and model in (each.id, each.root)]
     if wanted in models:
         found = models[wanted]
     elif not wanted and len(named) == 1:
@@ -68,19 +83,19 @@ def find_server(url: str, model: str = "", wanted: str = "") -> Served:
     else:
         raise InputError(f"{url}: serves {', '.join(sorted(models)) or 'nothing'}; name one of "
                          "them with --served-name")
-    served = Served(url, found["id"], found.get("root") or "", found.get("max_model_len") or 0)
+    served = Served(url, found.id, found.root or "", found.max_model_len or 0)
     try:
-        served.server = "vllm " + msgspec.json.decode(fetch(f"{url.removesuffix('/v1')}/version"))[
-            "version"]
-    except (httpx2.HTTPError, ValueError, KeyError):
+        told = fetch(f"{url.removesuffix('/v1')}/version")
+        served.server = f"vllm {msgspec.json.decode(told, type=_Version).version}"
+    except (httpx2.HTTPError, ValueError):
         pass  # not vLLM
     return served
 
 
-def _models(url: str) -> list[dict[str, Any]]:
+def _models(url: str) -> list[_Listed]:
     try:
-        return msgspec.json.decode(fetch(f"{url}/models"))["data"]
-    except (httpx2.HTTPError, httpx2.InvalidURL, ValueError, KeyError) as error:
+        return msgspec.json.decode(fetch(f"{url}/models"), type=_List).data
+    except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:
         cause = error
         status = error.response.status_code if isinstance(error, httpx2.HTTPStatusError) else 0
         if status in (401, 403):
@@ -119,6 +134,7 @@ def telling(flags: Sequence[str]) -> list[str]:
     """The flags of vLLM, with their values, that may change a reply."""
     kept, keep = [], True
     for word in flags:
+        # a value stands behind its flag and goes where that goes
         if word.startswith("-"):
             keep = word.partition("=")[0] not in SAME_REPLIES
         if keep:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bfcl.serving.served_model import NoServer, Served, find_server, refuse_another, told_by
+from looptool.command import end_with_parent
 from looptool.config_file import ROOT
 from looptool.errors import InputError
 
@@ -39,8 +40,10 @@ def server(model: str, endpoint: str, name: str, flags: Sequence[str],
                str(port), *flags]
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
+        # a session of its own: Ctrl-C reaches only us, and killpg its engines as well
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT,
-                                   stdin=subprocess.DEVNULL, start_new_session=True)
+                                   stdin=subprocess.DEVNULL, start_new_session=True,
+                                   preexec_fn=end_with_parent)
     try:
         served = _wait(process, f"http://127.0.0.1:{port}/v1", model, name, log)
         served.server += told_by(flags)

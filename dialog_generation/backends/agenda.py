@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from dialog_generation.backends.registry import Backend, ToolError, register
 
+# for reading only: strftime writes a year before 1000 without its zeros
 FORMAT = "%Y-%m-%d %H:%M"
 Start = Annotated[str, Meta(max_length=16, description="Day and time, YYYY-MM-DD HH:MM")]
 Minutes = Annotated[int, Meta(ge=5, le=720)]
@@ -45,12 +46,13 @@ class Agenda(Backend):
     def __init__(self, rng: random.Random, today: date):
         self._events: dict[str, Event] = {}
         self._made = 0
+        # one event a day, so that none overlaps another
         days = rng.sample(range(14), 6)
         for title, days_ahead in zip(rng.sample(TITLES, 6), days, strict=True):
             start = datetime.combine(today + timedelta(days_ahead),
                                      time(rng.randint(8, 16), rng.choice((0, 30))))
             people = rng.sample(PEOPLE, rng.randint(0, 2))
-            self._add(title, start.strftime(FORMAT), rng.choice((30, 45, 60, 90)), people)
+            self._add(title, start.isoformat(" ", "minutes"), rng.choice((30, 45, 60, 90)), people)
 
     def facts(self) -> dict[str, Any]:
         return {"events": [f"{event.title} at {event.start}" for event in self._events.values()]}
@@ -85,13 +87,14 @@ class Agenda(Backend):
         if len(self._events) >= 500:
             raise ToolError("the calendar is full")
         self._refuse_overlap(start, minutes)
-        return asdict(self._add(title, _span(start, minutes)[0].strftime(FORMAT), minutes, people))
+        written = _span(start, minutes)[0].isoformat(" ", "minutes")
+        return asdict(self._add(title, written, minutes, people))
 
     def shift_event(self, event_id: EventId, start: Start) -> dict[str, Any]:
         """Give an event another start; it keeps its length."""
         event = self._get(event_id)
         self._refuse_overlap(start, event.minutes, event)
-        event.start = _span(start, event.minutes)[0].strftime(FORMAT)
+        event.start = _span(start, event.minutes)[0].isoformat(" ", "minutes")
         return asdict(event)
 
     def remove_event(self, event_id: EventId) -> dict[str, Any]:
@@ -108,14 +111,14 @@ class Agenda(Backend):
             minutes: How long the free time must be
         """
         start, last = datetime.combine(day, OPENS), datetime.combine(day, CLOSES)
-        for event in self._on(day):
-            begins, ends = event.span
+        # those of other days too: one of the evening before may reach into this day
+        for begins, ends in sorted(event.span for event in self._events.values()):
             if begins - start >= timedelta(minutes=minutes):
                 break
             start = max(start, ends)
         if last - start < timedelta(minutes=minutes):
             raise ToolError(f"no {minutes} minutes are free on {day.isoformat()}")
-        return {"start": start.strftime(FORMAT), "minutes": minutes}
+        return {"start": start.isoformat(" ", "minutes"), "minutes": minutes}
 
     def _add(self, title: str, start: str, minutes: int, people: list[str]) -> Event:
         self._made += 1

@@ -112,6 +112,7 @@ class Bank(Backend):
             kind: Kind of account
         """
         count, last = self._base.execute(
+            # closed ones too, as a number is never given twice
             "SELECT COUNT(*), MAX(CAST(SUBSTR(number, 4) AS INTEGER)) FROM accounts"
             ).fetchone()
         if count >= 20:
@@ -139,6 +140,7 @@ class Bank(Backend):
 
     def _pay(self, source: str, target: str, amount: float, note: str) -> dict[str, Any]:
         self._refuse_unknown(source)
+        # 0.29 * 100 is 28.999999999999996: less than 1e-6 away is whole
         cents = round(amount * 100)
         if abs(amount * 100 - cents) > 1e-6:
             raise ToolError(f"{amount} is no amount of whole cents")

@@ -32,6 +32,7 @@ class Files(Backend):
         self._folders |= {posixpath.dirname(folder) for folder in self._folders}
         self._files: dict[str, str] = {}
         for name in rng.sample(NAMES, 6):
+            # sorted: a set of texts has another order in each process
             path = posixpath.join(rng.choice(sorted(self._folders)),
                                   name + rng.choice((".txt", ".md", ".csv")))
             self._files[path] = "\n".join(rng.sample(SENTENCES, rng.randint(1, 4))) + "\n"

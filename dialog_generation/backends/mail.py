@@ -145,6 +145,7 @@ class MailBox(Backend):
     def _keep(self, sender: str, to: list[str], subject: str, body: str, folder: str) -> Mail:
         if len(self._mails) >= MOST_MAILS:
             raise ToolError("the mail box is full")
+        # no mail ever leaves the box, so their number gives a new id
         mail = Mail(f"M{len(self._mails) + 1}", sender, to, subject, body, self._today.isoformat(),
                     folder)
         self._mails[mail.mail_id] = mail

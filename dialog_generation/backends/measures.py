@@ -70,6 +70,7 @@ class Measures(Backend):
         if operation in ("divide", "remainder") and b == 0:
             raise ToolError("division by zero")
         try:
+            # math.pow, as ** makes a complex number of (-8) ** 0.5
             value = {"add": lambda: a + b, "subtract": lambda: a - b, "multiply": lambda: a * b,
                      "divide": lambda: a / b, "power": lambda: math.pow(a, b),
                      "remainder": lambda: math.fmod(a, b) }[operation]()

@@ -55,6 +55,7 @@ class Action:
         """What the method returns, or {"error": ...} where it refuses or the arguments do not
         fit."""
         try:
+            # not strict, so that 3.0 is an integer, as it is for the schema
             given = msgspec.convert(arguments, self.arguments, strict=False)
             values = {name: getattr(given, name) for name in given.__struct_fields__}
             return getattr(state, self.tool.name)(
@@ -105,6 +106,7 @@ def backend_tools() -> list[Tool]:
 def action_for(tool: Tool) -> Action | None:
     """The method behind a tool: same name and same parameters; the description is free."""
     action = _load().get(tool.name)
+    # a tool of others may have the same name by chance
     return action if action is not None and action.tool.parameters == tool.parameters else None
 
 

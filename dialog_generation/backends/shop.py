@@ -65,7 +65,8 @@ class Shop(Backend):
         """
         found = [(product.cents, id) for id, product in self._products.items()
                  if words.lower() in product.name and category in (None, product.category)
-                 and (highest_price is None or product.cents <= highest_price * 100)]
+                 # 4.02 * 100 is less than 402, while 402 / 100 is the same float as 4.02
+                 and (highest_price is None or product.cents / 100 <= highest_price)]
         return {"matches": len(found), "products": [self._shown(id) for _, id in sorted(found)[:5]]}
 
     def product_details(self, product_id: ProductId) -> dict[str, Any]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from msgspec import Meta
 
 from dialog_generation.backends.registry import Backend, ToolError, register
 
 City = Literal["Lisbon", "Vienna", "Oslo", "Rome", "Dublin", "Athens"]
-CITIES: tuple[str, ...] = City.__args__  # type: ignore[attr-defined]
+CITIES: tuple[str, ...] = get_args(City)
 FlightId = Annotated[str, Meta(max_length=20, description="Id of the flight, such as F1")]
 HotelId = Annotated[str, Meta(max_length=20, description="Id of the hotel, such as H1")]
 BookingId = Annotated[str, Meta(max_length=20, description="Id of the booking, such as B1")]

@@ -19,6 +19,7 @@ class World:
         ISO or "unknown"."""
         self._actions: dict[str, Action] = {tool.name: action for tool in tools
                                             if (action := action_for(tool)) is not None}
+        # a time of the day may stand behind it (dialogs.clock)
         today = date(2024, 1, 1) if day == "unknown" else date.fromisoformat(day[:10])
         domains = {action.backend: action.tool.domain for action in self._actions.values()}
         self._states: dict[type[Backend], Backend] = {

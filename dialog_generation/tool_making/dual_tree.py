@@ -58,6 +58,7 @@ class Trees(msgspec.Struct):
         domain = rng.choice(list(self.contexts))
         topic = rng.choice(list(self.contexts[domain]))
         drawn = {level: rng.choice(list(branches)) for level, branches in self.constraints.items()}
+        # a tool without parameters cannot keep to what is said of their types
         if any(self.constraints[level][name].count == (0, 0) for level, name in drawn.items()):
             drawn = {level: name for level, name in drawn.items()
                      if not self._is_about_parameters(level)}

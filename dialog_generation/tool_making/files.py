@@ -23,8 +23,6 @@ from looptool.ids import content_id
 from looptool.records import Refused, Tool
 
 
-
-
 def import_tools(entries: Iterable[Entry], counts: Counter[str],
                  passed_over: PassedOver | None = None) -> tuple[list[Tool], list[Refused]]:
     """Read foreign tools; `counts` says what became of each, `passed_over` which keys of theirs
@@ -105,7 +103,7 @@ def file_entries(path: Path, passed_over: PassedOver | None = None) -> Iterator[
     """The tools of a file or folder before they are read, their places told from `path`."""
     root = path if path.is_dir() else path.parent
     for file in files_in(path):
-        inside = file.relative_to(path).parent if file != path else Path()
+        inside = file.relative_to(path).parent
         bad: list[Refused] = []
         try:
             for place, value in read_foreign(file, bad.append):

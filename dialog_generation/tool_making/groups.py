@@ -53,8 +53,7 @@ def _read_group(value: Any, where: str) -> _Group:
         return msgspec.convert(value, _Group)
     except msgspec.ValidationError as error:
         raise InputError(f'{where}: {error}; write a group as {{"apis": [tools], "plans": '
-                         f'[outlines]}}, or leave '
-                         "--group_tool out") from None
+                         "[outlines]}, or leave --group_tool out") from None
 
 
 class ToolGroup(Record):

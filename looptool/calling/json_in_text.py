@@ -17,6 +17,7 @@ import msgspec
 T = TypeVar("T")
 _FENCE = re.compile(r"^[ \t]*```\w*[ \t]*$", re.MULTILINE)
 _BRACE = re.compile(r"[{}]")
+# no other brace begins JSON: text and code are full of {x} and { x
 _OBJECT = re.compile(r'\{\s*["}]')
 MAX_BROKEN = 100
 """Broken objects of a reply, after which no more is looked for: so the time is linear in the
@@ -65,6 +66,7 @@ def find_objects(text: str) -> Iterator[tuple[int, int, Any]]:
             value, position = _DECODER.raw_decode(text, start.start())
         except (ValueError, RecursionError):
             broken += 1
+            # where no brace closes it, what comes after its first one may be whole
             position = closing.get(start.start(), start.start()) + 1
         else:
             yield start.start(), position, value

@@ -39,6 +39,7 @@ def tool_match(prediction: Message, label: Message, faults: Sequence[str] = (),
     predicted, expected = prediction.calls, label.calls
     if not predicted:
         fault = text_fault(prediction.content, tools)
+        # an untagged call or an invented turn keeps its own code where a call was wanted too
         return "no_call" if expected and fault in ("", "empty") else fault or "match"
     if prediction.content and takes_another_turn(prediction.content):
         return "invented_turn"
@@ -84,12 +85,14 @@ def _difference(prediction: Call, label: Call) -> str:
 
 
 def _json_type(value: Any) -> type:
+    # JSON has one type of numbers
     return float if type(value) is int else type(value)
 
 
 def same_value(a: Any, b: Any) -> bool:
     """Equality of JSON values: True is not 1, 1 is 1.0; an integer and a float are compared
     exactly."""
+    # Python compares an integer and a float without rounding either
     return a == b and _same_booleans(a, b)
 
 
@@ -103,6 +106,7 @@ def _same_booleans(a: Any, b: Any) -> bool:
                 return False
         return True
     if kind is list:
+        # map ends with the shorter one: they are equal, so of one length
         return all(map(_same_booleans, a, b))
     return (kind is bool) is (type(b) is bool)
 

@@ -47,6 +47,7 @@ _BODY = re.compile(r'[^"<\\]*(?:"[^"\\]*(?:\\.[^"\\]*)*"[^"<\\]*)*', re.DOTALL)
 _CLOSING = "</tool_call>"
 _JSON_SPACE = " \t\r\n"
 _END_MARKERS = ("<|im_end|>", "<|endoftext|>")
+# matched against the reversed text: a search for spaces before the end takes quadratic time
 _REVERSED_END = re.compile(
     rf"(?:\s+|{'|'.join(re.escape(marker[::-1]) for marker in _END_MARKERS)})*")
 
@@ -93,7 +94,8 @@ def parse_reply(text: str) -> Reply:
     calls: list[Call] = []
     faults: list[str] = []
     start = position = tags = 0  # of the text not yet handed out; of the next tag to look for; seen
-    # a <think> was closed; a </think> that closes nothing followed blocks; and surely so
+    # thought: a <think> was closed. erased: a </think> without a <think> came behind blocks.
+    # stray: it did so after thinking had been closed, and so is surely not the template's.
     thought = erased = stray = False
     while tag := _TAG.search(text, position, end):
         kind = tag[0]
@@ -152,6 +154,7 @@ def _read_block(text: str, position: int, end: int) -> tuple[Call | str, int]:
     A block that cannot be read ends with its closing tag, or before any other tag.
     """
     limit = min(end, position + MAX_BLOCK + len(_CLOSING))
+    # without a "<" it is -1, the last character, where no closing tag fits
     stop = text.find("<", position, limit)
     call = _read_plain_call(text[position:stop]) if text.startswith(_CLOSING, stop, limit) else None
     if call is not None:
@@ -180,9 +183,11 @@ def _read_plain_call(body: str) -> Call | None:
     """
     try:
         call = _decode_call(body)
+    # UnicodeEncodeError: a lone surrogate, which msgspec cannot write as UTF-8
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
         return None
     arguments = call.arguments
+    # a colon more is in a string, an object inside, an unknown key or one that comes twice
     if (not call.name or body.count(":") != 2 + len(arguments) or "[" in body
             or 0.0 in arguments.values()):
         return None
@@ -214,8 +219,10 @@ def _to_call(value: Any, body: str) -> Call:
         raise _Fault("arguments_not_object" if "arguments" in value else "no_arguments")
     if len(value) > 2:
         raise _Fault("unknown_key")
+    # there are no more levels than brackets, and counting those is fast
     if body.count("{") + body.count("[") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
         raise _Fault("too_deep")
+    # only such a body can hold a lone surrogate
     if not body.isascii() or "\\u" in body:
         try:
             _dump(value).encode()
@@ -243,6 +250,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _float(text: str) -> float:
     value = float(text)
+    # a zero whose digits, before the exponent, are not all 0 was rounded to it
     if math.isinf(value) or value == 0 and re.match(r"-?[0.]*[1-9]", text):
         raise _Fault("number_out_of_range")
     return value

@@ -22,8 +22,8 @@ from looptool.calling.type_names import JSON_TYPES, Schema, is_of_type, read_typ
 from looptool.records import Call, Tool
 
 _OPEN = {"allOf", "anyOf", "oneOf", "$ref", "patternProperties", "unevaluatedProperties"}
-"""Keywords that say elsewhere what else an object with declared properties takes; a choice between
-required ones of its own does not."""
+"""Keywords by which an object with declared properties may take others; a choice between required
+ones of its own (`_is_open`) adds none."""
 
 _BOUNDS = {"minimum": lambda value, bound: value >= bound,
            "maximum": lambda value, bound: value <= bound,
@@ -48,6 +48,7 @@ def check_call(call: Call, tool: Tool) -> list[str]:
     wrong_length (texts and lists), not_allowed; each with ":" and the argument's path.
     """
     schema = tool.parameters
+    # a tool that declares nothing takes no arguments; an object inside of one takes any
     if "properties" not in schema:
         schema = {**schema, "properties": {}}
     return _Checker(tool.parameters).faults_of(call.arguments, schema, "")
@@ -93,6 +94,7 @@ class _Checker:
         known = properties if isinstance(properties, dict) else {}
         faults = [f"missing_required:{prefix}{name}" for name in _list(schema, "required")
                   if isinstance(name, str) and name not in value]
+        # True, as a schema, forbids nothing
         others = schema.get("additionalProperties",
                             properties is None or bool(_OPEN & schema.keys()) and _is_open(schema))
         for name, member in value.items():
@@ -105,7 +107,7 @@ class _Checker:
         return faults
 
     def list_faults(self, value: list[Any], schema: Schema, path: str) -> list[str]:
-        """Length, repeated items, and the faults of each item."""
+        """Length, and the faults of each item."""
         faults = _length_faults(len(value), schema, "Items", path)
         first, rest = _list(schema, "prefixItems"), schema.get("items")
         if type(rest) is list:  # up to draft 2019-09
@@ -125,6 +127,7 @@ class _Checker:
             found = [self.faults_of(value, variant, path) for variant in variants]
             if found and all(found):
                 wrong_type = f"wrong_type:{path}"
+                # a variant of another type is never the nearest one
                 faults += min((some for some in found if some[0] != wrong_type), key=len,
                               default=[wrong_type])
         reference = schema.get("$ref")

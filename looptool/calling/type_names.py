@@ -57,6 +57,7 @@ def read_type(written: Any) -> Schema:
         return _union([read_type(name) for name in written])
     if not isinstance(written, str):
         raise ValueError(f"type {quote(written)} has no certain JSON form")
+    # a copy, as the cached one is every caller's
     return dict(_read_type_text(written))
 
 
@@ -69,6 +70,7 @@ def _read_type_text(text: str) -> Schema:
         schema = reader.union()
         if reader.position != len(tokens):
             raise LookupError
+    # IndexError where the tokens end too early, KeyError for an unknown name are such, too
     except LookupError:
         raise ValueError(f"type {quote(text)} has no certain JSON form") from None
     return schema
@@ -111,6 +113,7 @@ class _TypeReader:
     def literals(self) -> list[str]:
         """Quoted texts up to the closing bracket."""
         values = []
+        # an empty pair of brackets is no list of names
         while not values or self.take(","):
             token = self.tokens[self.position]
             values.append(token[2] if token[2] is not None else token[3])

@@ -103,11 +103,13 @@ def _has_untagged_call(text: str, tools: Collection[str]) -> bool:
     for sign in _SIGNS:  # a loop, as any() takes twice as long
         if sign in text and _MARKS.search(text):
             return True
+    # one listed name is enough to look closer, at all names
     for name in tools:
         if name in text:
             if _names_a_call(text, tools):
                 return True
             break
+    # a call of a tool that is not there shows by its keys only
     else:
         if '"arguments"' not in text:
             return False
@@ -117,6 +119,7 @@ def _has_untagged_call(text: str, tools: Collection[str]) -> bool:
     for start, end, value in find_objects(text):
         if _is_call(value, tools) and (_begins_a_line(text, start) or _LINE_END.match(text, end)):
             return True
+        # whole objects are judged; the rest may begin with one that was cut
         beside.append(text[position:start])
         position = end
     return _is_broken_call("".join([*beside, text[position:]]), tools)
@@ -137,6 +140,7 @@ def _names_a_call(text: str, tools: Collection[str]) -> bool:
 
 def _line_before(text: str, position: int) -> str:
     """What stands on the line before an object, or on the one above it, without decoration."""
+    # 200 characters hold any name, and keep the time linear
     before = text[max(position - 200, 0):position].rstrip(" \t\n`:*=\"'").removesuffix("```json")
     before = before.rstrip(" \t\n`:*=\"'")
     return before[before.rfind("\n") + 1:].strip(" \t>*`[(\"'#")
@@ -145,10 +149,12 @@ def _line_before(text: str, position: int) -> str:
 def _is_cut_tag(text: str) -> bool:
     """Whether the text ends within <tool_call>."""
     start = text.rfind("<")
+    # a "<" alone at the end may begin anything
     return 0 <= start < len(text) - 1 and "<tool_call>".startswith(text[start:])
 
 
 def _begins_a_line(text: str, position: int) -> bool:
+    # "json" is what a fence in the same line leaves
     return text[text.rfind("\n", 0, position) + 1:position].strip(" \t>*`[({,:-") in ("", "json")
 
 
@@ -162,15 +168,12 @@ def _is_call(value: Any, tools: Collection[str]) -> bool:
     arguments = [value[key] for key in _ARGUMENTS if key in value]
     if any(isinstance(name := value.get(key), str) and name in tools for key in _NAMES):
         # a tool's definition, which may be quoted, has a schema in their place
-        is_definition = any(map(_is_schema, arguments))
+        is_definition = any(isinstance(each, dict) and isinstance(each.get("properties"), dict)
+                            for each in arguments)
         return (bool(arguments) or value.keys() <= _CALL_KEYS) and not is_definition
     if len(value) == 1 and next(iter(value)) in tools:
         return isinstance(*value.values(), dict)
     return any(_is_call(child, tools) for child in value.values())
-
-
-def _is_schema(value: Any) -> bool:
-    return isinstance(value, dict) and isinstance(value.get("properties"), dict)
 
 
 def _is_broken_call(text: str, tools: Collection[str]) -> bool:

@@ -33,6 +33,7 @@ def _panel(title: str, curves: Mapping[str, Curve]) -> Iterable[str]:
         return
     low, high = (edge(value + sign * (half or 0) for value, half in points)
                  for edge, sign in ((min, -1), (max, 1)))
+    # a point more on both sides: also for points of one height, where no scale could be made
     axes, last = Axes(low - 1, high + 1), max(number for curve in curves.values()
                                               for number in curve)
     yield from axes.grid(as_percent=False)
@@ -42,6 +43,7 @@ def _panel(title: str, curves: Mapping[str, Curve]) -> Iterable[str]:
                    x=axes.x((number + 0.5) / (last + 1)), y=HEIGHT - 10, text_anchor="middle")
     for place, (name, curve) in enumerate(curves.items()):
         color = COLORS[place % len(COLORS)]
+        # side by side, so that the intervals of one round do not cover each other
         spots = [(axes.x((number + 0.5) / (last + 1)) + 6 * place, *point)
                  for number, point in sorted(curve.items())]
         yield mark("polyline", class_="line", color=color,

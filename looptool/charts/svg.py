@@ -29,8 +29,8 @@ def svg(title: str, parts: Iterable[str], height: float = HEIGHT) -> str:
 class Axes:
     """A plot area with a vertical scale from `low` to `high` and round grid lines."""
 
-    def __init__(self, low: float, high: float, left: float = LEFT):
-        self.low, self.high, self.left = low, high, left
+    def __init__(self, low: float, high: float):
+        self.low, self.high, self.left = low, high, LEFT
 
     def y(self, value: float) -> float:
         return HEIGHT - BOTTOM - (value - self.low) / (self.high
@@ -44,6 +44,7 @@ class Axes:
         """Horizontal lines with their values."""
         step = nice_step((self.high - self.low) / 4)
         lines = []
+        # a line on the very edge counts, however the division was rounded
         for index in range(math.ceil(self.low / step - 1e-9),
                            math.floor(self.high / step + 1e-9) + 1):
             value = index * step

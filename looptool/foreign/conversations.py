@@ -125,12 +125,14 @@ def read_messages(conversation: Conversation) -> list[Message]:
     for index, turn in enumerate(conversation.messages):
         role, content, calls = turn.role, turn.content or "", turn.tool_calls
         if role == "tool":
+            # a result without an id is that of the first call that waits
             place = turn.tool_call_id or next((id for id in waiting if id not in results), None)
             if place not in waiting or place in results:
                 raise ValueError(f"messages[{index}]: a result without its call "
                                  f"(tool_call_id {turn.tool_call_id!r})")
             results[place] = Message(role="tool", content=content,
                                      failed=turn.failed or reports_error(content))
+        # results may come in any order, and are put in that of their calls when all are read
         if waiting and (role != "tool" or index == last):
             messages += [results[id] for id in waiting if id in results]
             if len(results) < len(waiting):
@@ -138,6 +140,7 @@ def read_messages(conversation: Conversation) -> list[Message]:
                                  "before have no result")
             waiting, results = [], {}
         if role in ("user", "assistant"):
+            # calls of the last message need no results: it is a label
             waiting = [call.id for call in calls] if calls else []
             messages.append(Message(
                 role=role, content=content, suspect=turn.weight == 0,

@@ -18,7 +18,8 @@ from looptool.calling.type_names import Schema, quote
 
 
 def check_dialect(schema: Schema) -> None:
-    """
+    """Refuse what is no JSON Schema.
+
     Raises:
         ValueError: the dialect is unknown, the schema is not valid in it, or a $ref in it leads
             nowhere inside it.
@@ -27,6 +28,7 @@ def check_dialect(schema: Schema) -> None:
     if not isinstance(named, str) or (validator := _validator(named)) is None:
         raise ValueError(f'"$schema" names an unknown dialect: {quote(named)}')
     try:
+        # without formats, as that of a pattern is checked by compiling it with Python's re
         validator.check_schema(schema, format_checker=None)
     except SchemaError as error:
         raise ValueError(f"no JSON Schema: {quote(error.message)} at {error.json_path}") from None
@@ -50,7 +52,8 @@ def _follow_references(resource: Any, resolver: Any) -> None:
     if isinstance(reference, str):
         try:
             resolver.lookup(reference)
-        except (Unresolvable, ValueError):  # ValueError: an index into a list that is no number
+        # ValueError: an index into a list that is no number; TypeError: a step into null
+        except (Unresolvable, ValueError, TypeError):
             raise ValueError(f"{quote(reference)} refers to nothing in the schema") from None
     for inner in resource.subresources():
         _follow_references(inner, resolver.in_subresource(inner))

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+# "\\u": an escaped letter may hide any of the others
 _HINTS = ("error", "exception", "traceback", "fail", "false", "message", "detail", "text", "\\u")
 """One stands in every JSON value that reports an error, or a code of HTTP; most have none, and
 decoding takes longer."""
@@ -68,7 +69,8 @@ def error_form(result: str) -> str:
         return ""
     try:
         value = msgspec.json.decode(result)
-    except (msgspec.DecodeError, ValueError, RecursionError):
+    except (ValueError, RecursionError):
+        # no JSON after all: a text
         value = result
     return _form_of(value)
 
@@ -79,6 +81,7 @@ def _may_report(result: str) -> bool:
     for hint in _HINTS:  # a loop, as any() takes twice as long
         if hint in lowered:
             return True
+    # in quotes "404 Not Found" is an error too, and has no hint
     return result.lstrip()[0] == '"' or _HTTP_ERROR.search(result) is not None
 
 
@@ -91,6 +94,7 @@ def _form_of(value: Any) -> str:
     if isinstance(value, list) and value:  # MCP's parts, or one result after the other
         forms = [_form_of(item["text"] if _is_text_part(item) else item) if isinstance(item, dict)
                  else "" for item in value]
+        # a list with one good result is a result
         return forms[0] if all(forms) else ""
     return ""
 
@@ -103,6 +107,7 @@ def _form_of_text(text: str) -> str:
     if "Traceback" in text and _TRACEBACK.search(text):
         return "traceback"
     first = text.partition("\n")[0].strip()
+    # "Error: none" says that there is none, unless more lines follow
     if not _TEXT.match(first) or first == text and _NOTHING.match(first):
         return ""
     return "error_text"

@@ -88,7 +88,7 @@ def _entries(path: Path) -> Iterator[tuple[str, Any]]:
 def _decode(line: bytes) -> Any:
     try:
         return msgspec.json.decode(line)
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:  # ValueError: not UTF-8
+    except (ValueError, RecursionError) as error:
         return _Bad(str(error), line.decode(errors="replace").strip())
 
 
@@ -107,9 +107,10 @@ def _read_json(path: Path) -> Any:
     content = path.read_bytes().removeprefix(_BOM)
     try:
         return msgspec.json.decode(content)
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         strict = str(error)
     try:
+        # a byte that is no UTF-8 becomes a lone surrogate, which costs its item only
         value = json.loads(content.decode("utf-8", "surrogateescape"))
     except (ValueError, RecursionError):
         raise InputError(f"{path}: not JSON: {strict}; {_TO_DO}") from None
@@ -144,7 +145,7 @@ def _rows(path: Path) -> Iterator[tuple[str, Any]]:
                 for row in batch.to_pylist():
                     yield f"{path.name}[{number}]", _strict(_without_nulls(row))
                     number += 1
-    except (pa.ArrowException, pa.ArrowInvalid) as error:
+    except pa.ArrowException as error:
         raise InputError(f"{path}: not Parquet ({error}); mend or remove it") from None
 
 

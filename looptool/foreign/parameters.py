@@ -86,6 +86,7 @@ def schema_by_name(parameters: Any, is_required: Callable[[str, Schema], bool]) 
         if not isinstance(spec, dict) or "type" not in spec:
             raise ValueError(f"parameter {name!r}: needs an object with a type, not {quote(spec)}")
         properties[name] = _normalized(
+            # true is the parameter's own mark; a list of names is JSON Schema's
             {key: value for key, value in spec.items() if key != "default" and
              not (key == "required" and isinstance(value, bool))}, name)
         if _has_default(spec):

@@ -83,8 +83,10 @@ def _unwrapped(raw: dict[str, Any], passed_over: Counter[str]) -> dict[str, Any]
 def _parameters(raw: dict[str, Any], passed_over: Counter[str]) -> Schema:
     """The parameters of an unwrapped tool as a JSON Schema."""
     count_unread(raw, (*READ, *READERS), KNOWN, passed_over)
+    # "custom" is Anthropic's word for a function of the user's own
     if raw.get("type") not in (None, "function", "custom"):
         passed_over["type"] += 1
+    # an empty one counts only where none is filled
     held = [key for key in READERS if raw.get(key)] or [key for key in READERS if key in raw]
     if any(raw[key] != raw[held[0]] for key in held if raw[key]):
         raise ValueError(f'both "{held[0]}" and "{held[1]}" may be its parameters')

@@ -76,6 +76,7 @@ def load_yaml(content: bytes | str) -> Any:
     reader = YAML(typ="safe", pure=True)  # libyaml reads YAML 1.1 and refuses [12:30]
     reader.Resolver, reader.Constructor = _Resolver, _Constructor
     try:
+        # through JSON: an anchor's uses become copies, what holds itself an error
         return json.loads(json.dumps(reader.load(content)))
     except RecursionError:
         raise ValueError("not YAML: nested too deeply") from None

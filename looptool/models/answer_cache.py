@@ -49,6 +49,8 @@ class AnswerCache:
 
     def _open(self) -> sqlite3.Connection:
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        # without transactions, so that each answer is there when `put` returns; another process may
+        # be writing for longer than the 5 s that SQLite waits by itself
         connection = sqlite3.connect(self.path, timeout=60, isolation_level=None)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")

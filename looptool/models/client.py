@@ -35,13 +35,11 @@ from looptool.models.endpoint import LONGEST_PAUSE, Endpoint, connect, detail, r
 from looptool.models.request import Question, put
 from looptool.models.sampling import Continuation, Sampling
 
-__all__ = ["CallFailed", "Client", "Continuation", "Reply", "Sampling", "Usage"]
-
 TEACHER = ("teacher.models", "teacher.base_urls")
 """Where the config names models and addresses, for what only the user can mend."""
 HOME_ADVANTAGE = 16
-"""Calls that an endpoint may have in flight above the least busy one, and still gets what it has
-the beginning of."""
+"""A prompt goes to the endpoint that has its beginning in its cache, unless that has so many more
+calls in flight than the least busy one."""
 TIMEOUTS = 2
 """Tries of one call that may run into teacher.timeout_seconds: a server that hangs is met once
 more, not five times."""
@@ -85,6 +83,7 @@ class Client:
 
     async def __aexit__(self, *_: object) -> None:
         for endpoint in self._endpoints:
+            # first what asks a server on its own, over the connections that close next
             endpoint.support.close()
         await asyncio.gather(*(endpoint.close() for endpoint in self._endpoints))
         self._cache.close()
@@ -104,6 +103,7 @@ class Client:
         if tools:
             body["tools"] = tools
         mode, usage = self._teacher.structured, self.usage[role]
+        # a caller's own limit is in the body already, and so in the key of the answer
         question = Question(body, 0 if sampling.max_tokens else self.limit(role),
                             None if mode == "off" else sampling.form, self.world)
         try:
@@ -178,6 +178,7 @@ class Client:
     async def _shared(self, question: Question) -> tuple[Reply, bool] | None:
         """The answer of an equal call in flight; None where there is none, or where it was
         cancelled."""
+        # again after one that was cancelled: another who waited may be asking by now
         while (pending := self._pending.get(question.identity)) is not None:
             await asyncio.wait([pending])
             if not pending.cancelled():
@@ -200,6 +201,7 @@ class Client:
             raise
         finally:
             del self._pending[question.identity]
+            # without effect where it has its answer; else one of those who wait asks anew
             pending.cancel()
             usage.seconds += time.monotonic() - started
         self._pay(usage, reply)
@@ -225,6 +227,7 @@ class Client:
                     endpoint.failures = 0
                     return answer
                 except openai.NotFoundError as error:
+                    # no failed try: the next endpoint may serve the model
                     endpoint.lacks[model] = detail(error)
                     continue
                 except openai.APIStatusError as error:
@@ -239,6 +242,7 @@ class Client:
             usage.failed_tries += 1
             if failed >= self._teacher.tries or timeouts >= TIMEOUTS:
                 raise CallFailed(f"no answer in {failed} tries; last: {reason}")
+            # outside of the slot, so that a call that pauses keeps no other one waiting
             backoff = min(self.backoff_seconds * 2 ** (failed - 1),
                           LONGEST_PAUSE) * random.uniform(0.5, 1)
             await asyncio.sleep(max(backoff, pause))
@@ -253,6 +257,7 @@ class Client:
             raise InputError(
                 f"no endpoint serves the model {model!r} ({said}); check {self._keys[0]}, and "
                 f"{self._keys[1]}, which mostly end in /v1")
+        # of all endpoints and not the able ones, so that a home stays where it is
         now, near = (time.monotonic(), None if home is None
                      else self._endpoints[home % len(self._endpoints)])
         return min(able, key=lambda endpoint: (endpoint.rests_until > now,

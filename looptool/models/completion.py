@@ -142,10 +142,12 @@ def read_completion(body: bytes) -> Reply:
     choice = completion.choices[0]
     message, tool_calls = choice.message, choice.message.tool_calls or []
     reasoning = message.reasoning_content or message.reasoning or ""
+    # null content is an empty answer; a message without the field is none
     if choice.finish_reason in ("abort", "error") or (
             message.content is msgspec.UNSET and not reasoning and not tool_calls):
         raise Transient("response without an answer")
     text = message.content or ""
+    # a server that takes the reasoning out has left none of it in the text
     if not reasoning:
         text, reasoning = split_reasoning(text)
     usage = completion.usage or _Usage()
@@ -171,4 +173,5 @@ def read_text_completion(body: bytes) -> Reply:
     logprobs = choice.logprobs.token_logprobs if choice.logprobs else None
     return Reply(text=choice.text, finish=choice.finish_reason or "stop",
                  prompt_tokens=usage.prompt_tokens, completion_tokens=usage.completion_tokens,
+                 # without one of them their mean would be that of another text
                  logprobs=logprobs if logprobs and None not in logprobs else None)

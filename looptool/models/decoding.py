@@ -85,6 +85,8 @@ class Dice:
 def _hit(chances: torch.Tensor, throws: torch.Tensor) -> torch.Tensor:
     """The token of each row on which its throw in [0, 1) falls, the tokens lying side by side."""
     ends = chances.cumsum(dim=-1)
+    # ends[-1] is 1 but for rounding; right=True passes over tokens that have no chance at all,
+    # and the clamp takes in a throw that rounding has put on the very end
     hit = torch.searchsorted(ends, throws[:, None] * ends[:, -1:], right=True)[:, 0]
     return hit.clamp_(max=chances.shape[-1] - 1)
 
@@ -193,6 +195,7 @@ class Grid:
         answers = int(live.sum(dim=1).max())
         if (len(prompts), answers) == self.shape:
             return None
+        # the live ones first, so that the columns behind the longest row hold none
         columns = live[prompts].to(torch.int8).argsort(dim=1, descending=True, stable=True)
         rows = (prompts[:, None] * self.shape[1] + columns[:, :answers]).flatten()
         memory.keep(prompts, rows)
@@ -232,6 +235,7 @@ def decode(model: torch.nn.Module, prompts: Sequence[Sequence[int]], max_tokens:
         has_ended = torch.isin(token, end_tokens)
         ended[grid.identity[grid.live & has_ended]] = True
         grid.live &= ~has_ended
+        # before the forward pass, which a last token does not need
         if not grid.live.any() or step + 1 == max_tokens:
             break
         if (step + 1) % COMPACT_EVERY == 0 and (kept := grid.compact(memory)) is not None:
@@ -249,6 +253,7 @@ def _read_prompts(decoder: torch.nn.Module, prompts: Sequence[Sequence[int]],
                   memory: Memory) -> torch.Tensor:
     """The last hidden state of each prompt, [prompt, hidden]; keys and values go to the memory."""
     last = []
+    # assigned by the loop itself: `attend` looks at it in each forward pass
     for memory.reading in _portions(prompts):
         portion = prompts[memory.reading]
         width = max(map(len, portion))

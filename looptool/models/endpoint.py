@@ -64,6 +64,7 @@ class Endpoint:
                                               options=_HEADERS)
             return read(response.content)
         except (openai.APIConnectionError, aiohttp.ClientError) as error:
+            # a host that cannot be reached fails sooner, and keeps all of its tries
             timed_out = isinstance(error.__cause__, httpx2.ReadTimeout)
             raise Transient(f"no response ({_cause(error)})", timed_out=timed_out) from None
         except openai.APIStatusError as error:
@@ -81,6 +82,7 @@ class Endpoint:
     def rest(self) -> None:
         """Let others go first for a while, lest a server that fails at once draws all the load."""
         self.failures += 1
+        # 8: the pause has reached its longest, and 2 ** 1100 would be no float
         self.rests_until = time.monotonic() + min(0.25 * 2 ** min(self.failures, 8), LONGEST_PAUSE)
 
 
@@ -107,9 +109,11 @@ def connect(url: str, config: Config,
                          "http://localhost:8000/v1")
     timeout = openai.Timeout(config.teacher.timeout_seconds,
                              connect=min(30.0, config.teacher.timeout_seconds))
+    # 3 seconds: uvicorn, by which vLLM serves, closes an idle connection after 5
     limits = httpx2.Limits(max_connections=_MANY_CONNECTIONS, keepalive_expiry=3)
     http_client = openai.DefaultAioHttpClient(timeout=timeout, limits=limits,
                                               verify=_certificates())
+    # the package wants some key; tries are counted in `Client`, so it makes none of its own
     return openai.AsyncOpenAI(base_url=url, api_key=os.environ.get("OPENAI_API_KEY") or "none",
                               max_retries=0, http_client=http_client), b"", server
 

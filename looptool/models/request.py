@@ -61,6 +61,7 @@ class Question:
             either: where the question has a form, whether an answer to it without the schema is one
             too.
         """
+        # True first: an answer by the schema is the better one
         for formed in sorted(self._keys, reverse=True):
             if formed or either or self.form is None:
                 reply = self._known(cache, self._keys[formed])

@@ -126,6 +126,7 @@ class Support:
         if (model, form.name) in self._refused:
             return False
         task = self._asked.get(model)
+        # a task that failed is no answer of the server's
         if task is None or task.done() and (task.cancelled() or task.exception()):
             task = self._asked[model] = asyncio.create_task(ask_for_support(model, post))
         # shielded, as many calls wait for this one answer and any of them may be cancelled

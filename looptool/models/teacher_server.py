@@ -35,6 +35,7 @@ class OwnServer:
 
     def __init__(self, words: str, log: Path):
         self._words, self._log = shlex.split(words.removeprefix(WORD)), log
+        # chosen now, as the address is needed before the server is started
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self._port = free.getsockname()[1]
@@ -63,6 +64,7 @@ class OwnServer:
         with self._log.open("ab") as output:
             self._process = await asyncio.create_subprocess_exec(
                 *command, stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output,
+                # a group of its own, so that `end` reaches its engines too
                 start_new_session=True, preexec_fn=end_with_parent)
         while not await self._answers():
             if self._process.returncode is not None or time.monotonic() - begun > LONGEST_START:
@@ -77,6 +79,7 @@ class OwnServer:
             async with (aiohttp.ClientSession(timeout=patience) as session,
                         session.get(f"{self.url}/models") as response):
                 return response.status == 200
+        # the last two are one from Python 3.11 on
         except (aiohttp.ClientError, TimeoutError, asyncio.TimeoutError):
             return False
 
@@ -105,6 +108,7 @@ def members(group: int) -> list[int]:
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):  # it has ended since
+            # behind the program's name, which is in brackets and may hold any
             state, _, pgrp = stat.read_text().rpartition(")")[2].split()[:3]
             if int(pgrp) == group and state != "Z":
                 found.append(int(stat.parent.name))

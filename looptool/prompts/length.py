@@ -32,6 +32,7 @@ def leave_torch_out() -> None:
 
     Where torch is there already, it stays.
     """
+    # None makes `import torch` fail, which transformers takes for an absent package
     sys.modules.setdefault("torch", None)  # type: ignore[arg-type]
     os.environ["TRANSFORMERS_NO_ADVISORY_WARNINGS"] = "1"
 
@@ -104,6 +105,7 @@ class PromptFits:
         sizes = [len(tokenizer.apply_chat_template(_empty(turns), add_generation_prompt=True,
                                                    tokenize=False).encode())
                  for turns in (1, 2, 3)]
+        # of a pair of turns, for each turn: a bound may be too high
         self._a_turn = MARGIN + max(sizes[1] - sizes[0], sizes[2] - sizes[1])
         self._template = sizes[0] + MARGIN
 
@@ -124,6 +126,7 @@ class PromptFits:
         if self._checks < CHECKED:
             self._checks += 1
             exact = self._length(chat)
+            # `size` needs no look: `bound` is never more
             self._trusted = exact <= self.bound(chat)
             return exact <= limit
         return self.size(chat) <= limit or self.bound(chat) <= limit or self._length(chat) <= limit

@@ -45,8 +45,10 @@ def _parts(template: str) -> list[str]:
     return re.split(r"\{\{(\w+)\}\}", template)
 
 
+@lru_cache(maxsize=64)
 def read_prompt(path: Path) -> str:
-    """The text of a prompt file, without its last newline."""
+    """The text of a prompt file, without its last newline; read once, however many questions ask
+    for it."""
     return path.read_text(encoding="utf-8").rstrip("\n")
 
 

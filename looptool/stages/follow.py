@@ -62,6 +62,7 @@ class Follow:
     def _is_finished(self) -> bool:
         """Whether the source is there, and made from the output as it is now."""
         made = self.source.exists() and self.output.exists() and read_meta(self.output) is not None
+        # an older source was made from an output before this one
         return made and self.source.stat().st_mtime_ns >= self.output.stat().st_mtime_ns
 
 
@@ -84,6 +85,7 @@ class Tail:
                 for line in file:
                     if not line.endswith(b"\n"):
                         return
+                    # place 0 is that of the header
                     is_header, self._place = not self._place, self._place + len(line)
                     if not is_header:
                         yield decode(line)
@@ -101,6 +103,7 @@ def is_running(process: int) -> bool:
         stat = Path(f"/proc/{process}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return False
+    # the state stands behind the program's name, which is in brackets and may hold some
     return stat.rpartition(") ")[2][:1] not in ("Z", "X")
 
 

@@ -115,6 +115,7 @@ class Journal:
 
     def close(self, remove: bool = False) -> None:
         if remove:
+            # still locked: who opens it now finds out in _open_locked that it is gone
             os.unlink(self.path)
         os.close(self._file)
 

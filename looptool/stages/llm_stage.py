@@ -81,6 +81,7 @@ async def run_stage(name: str, inputs: Sequence[tuple[str, R]] | Inputs,
     if follow is not None:
         header = make_header(name, settings, sources, output, follow.source)
         await _work_ahead(header, follow, work, output, in_flight, usage, fresh, later)
+        # what was forgotten is forgotten; the journal is this run's own by now
         fresh = False
     header, path = make_header(name, settings, sources, output), journal_path(output)
     if not fresh and (done := _finished(output, header, later)) is not None:
@@ -101,6 +102,7 @@ async def run_stage(name: str, inputs: Sequence[tuple[str, R]] | Inputs,
         await run.work_on(_in_order(inputs, run.order), work, total)
         meta = _write(output, header, journal, run)
     finally:  # what is still to be done goes on from the journal
+        # a journal without an entry would only refuse other settings
         journal.close(remove=not len(journal) if meta is None else not meta.failed)
     if run.first_failure:
         _log.warning("%s: %d failed, the first: %s; run it again before the next step to try them "
@@ -184,6 +186,7 @@ def _prepare(journal: Journal, header: Header, output: Path, fresh: bool) -> Non
 def _write(output: Path, header: Header, journal: Journal, run: Run) -> StageMeta:
     """The output, then its .meta.json."""
     failed = sum(run.failures.values())
+    # run.order has what was finished earlier too; with any of it there is something to write
     if failed and failed == len(run.order):
         raise StageFailed(
             f"every input failed ({failed}), so nothing is written. The first: {run.first_failure}")

@@ -52,8 +52,8 @@ class StageMeta(Header, kw_only=True):
     usage: dict[str, Usage] = {}
     """By role."""
     cost_of_a_record: dict[str, float] = {}
-    """Calls, and prompt and completion tokens paid, for each record, also for what became of no
-    record."""
+    """Calls, and prompt and completion tokens paid, by record; what inputs without one have cost is
+    shared out too."""
     seconds: float
 
     def line(self) -> str:
@@ -101,6 +101,7 @@ def make_header(stage: str, settings: Any, sources: Sequence[Path | str], output
     Raises:
         InputError: one cannot be read.
     """
+    # as they are read back later: a tuple is a list then
     return Header(stage=stage, settings=msgspec.json.decode(msgspec.json.encode(settings)),
                   sources={os.path.relpath(path, output.parent): FOLLOWED if path == followed
                            else _sha256(Path(path)) for path in sources})
@@ -188,6 +189,7 @@ def _sha256(path: Path) -> str:
     digest = hashlib.sha256()
     try:
         with path.open("rb") as file:
+            # hashlib.file_digest came with Python 3.11
             while chunk := file.read(1 << 20):
                 digest.update(chunk)
     except OSError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from abc import ABC, abstractmethod
+from array import array
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, TypeVar
@@ -12,7 +13,6 @@ from typing import Any, TypeVar
 import msgspec
 
 from looptool.errors import StageFailed
-from looptool.fingerprints import fingerprints
 from looptool.models.completion import CallFailed, Usage
 from looptool.stages.journal import Entry, Journal
 from looptool.terminal import progress
@@ -43,7 +43,8 @@ class Run:
     """One process at work: takes inputs, counts, and writes the journal."""
 
     def __init__(self, name: str, journal: Journal, usage: Mapping[str, Usage], in_flight: int):
-        self.order = fingerprints()
+        self.order = array("Q")
+        """Fingerprints of the inputs, 8 bytes each."""
         self.failures: Counter[str] = Counter()
         self.first_failure = ""
         self._name, self._journal, self._usage, self._in_flight = name, journal, usage, in_flight
@@ -56,6 +57,7 @@ class Run:
                       total: int | None = None) -> None:
         """Work on every input that is not finished; they may be long in coming."""
         todo = ((id, record) async for id, record in inputs if id not in self._journal)
+        # an async generator cannot be asked by two at once
         one_takes = asyncio.Lock()
         with progress(self._name, total, len(self._journal)) as bar:
             if isinstance(work, Pipeline):
@@ -110,6 +112,7 @@ class Run:
 
     def _fail(self, id: str, error: CallFailed) -> None:
         cause = str(error)
+        # causes that name a time or an id would fill the .meta.json
         self.failures[cause if cause in self.failures or len(self.failures) < 20 else "other"] += 1
         self.first_failure = self.first_failure or f"{id}: {cause}"
         self._failed_in_a_row += 1

@@ -51,12 +51,14 @@ def entries_of(place: str, value: Any, origin: Origin | None = None,
         yield from form.entries(place, value, origin, counts) if form else [Entry(place, value)]
 
 
-def _inside(value: Any) -> dict[str, Any]:
-    """The lists of tools that an object holds, and the objects that hold one, by key."""
+def _inside(value: Any, levels: int = 3) -> dict[str, Any]:
+    """The lists of tools that an object holds, and the objects that hold one, by key, down to so
+    many levels."""
+    # what has parameters is a tool itself, whatever else it holds
     if not isinstance(value, dict) or any(key in value for key in READERS):
         return {}
     lists = {key: _parsed(value[key]) for key in _LISTS if key in value}
-    around = {key: value[key] for key in _AROUND if _inside(value.get(key))}
+    around = {key: value[key] for key in _AROUND if levels and _inside(value.get(key), levels - 1)}
     return {key: inner for key, inner in lists.items() if isinstance(inner, list)} | around
 
 

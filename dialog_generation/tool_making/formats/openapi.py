@@ -37,6 +37,7 @@ _READ_OF_A_PATH = (*_METHODS, "parameters", "$ref")
 
 def claims(value: Any) -> bool:
     """Whether this is an OpenAPI document of any version, or a record that holds one."""
+    # a tool may have a key "openapi" beside its name
     return isinstance(value, dict) and "name" not in value and (
         "openapi" in value or "swagger" in value or isinstance(value.get("Documentation"), str))
 
@@ -73,6 +74,7 @@ def _operations(document: Document, place: str, path: str, item: Node, domain: A
                 passed_over: PassedOver) -> Iterator[Entry]:
     """The operations of one path."""
     try:
+        # a path's item may be a $ref as a whole
         own, item = item, document.resolved(item)
     except ValueError as error:
         yield refused(f"{place} {path}", item.value, str(error))

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from dialog_generation.tool_making.formats.entry import PassedOver
 from dialog_generation.tool_making.formats.openapi_document import Document, Node
 from dialog_generation.tool_making.formats.openapi_schema import (
-    ANNOTATIONS, SchemaReader, apart_from_description)
+    ANNOTATIONS, SchemaReader, apart_from_description, required_names)
 from looptool.calling.type_names import Schema, quote
 from looptool.foreign.unread_keys import count_unread, is_known
 
@@ -109,6 +109,7 @@ def _parts(document: Document, node: Node, passed: frozenset[int]) -> Iterator[_
     """The schemas that must all hold for a body: its own, those of its allOf, the only variant of
     an anyOf."""
     own = document.resolved(node)
+    # by identity, as equal schemas at two places are no circle
     if id(own.value) in passed:
         raise ValueError("the request body refers to itself")
     passed |= {id(own.value)}
@@ -129,16 +130,13 @@ def _parts(document: Document, node: Node, passed: frozenset[int]) -> Iterator[_
 
 def _refuse_odd(schema: Schema) -> None:
     kind = schema.get("type", "object")
-    if (kind != "object"
-            and not (isinstance(kind, list) and set(kind) in ({"object"}, {"object", "null"}))):
+    if kind not in ("object", ["object"], ["object", "null"], ["null", "object"]):
         raise ValueError(f"the request body is no object but {quote(kind)}")
     for key in schema:
         if key not in _UNDERSTOOD and not is_known(key, ()):
             raise ValueError(f"the request body's {key!r} cannot stand beside parameters")
-    for key, kind in (("properties", dict), ("required", list)):
-        if not isinstance(schema.get(key, kind()), kind):
-            raise ValueError(f'"{key}" must be {"an object" if kind is dict else "a list"}, not '
-                             f'{quote(schema[key])}')
+    if not isinstance(schema.get("properties", {}), dict):
+        raise ValueError(f'"properties" must be an object, not {quote(schema["properties"])}')
 
 
 def _add_part(reader: SchemaReader, part: _Part, hidden: frozenset[str], result: Schema) -> None:
@@ -151,7 +149,7 @@ def _add_part(reader: SchemaReader, part: _Part, hidden: frozenset[str], result:
         if apart_from_description(properties.setdefault(name, child)) != apart_from_description(
                 child):
             raise ValueError(f"two parts of the request body have a property {name!r} and differ")
-    result["required"] += [name for name in schema.get("required", [])
+    result["required"] += [name for name in required_names(schema)
                            if name not in hidden | {*result["required"]}]
     if isinstance(schema.get("additionalProperties"),
                   (dict, bool)) and "additionalProperties" not in result:
@@ -159,7 +157,8 @@ def _add_part(reader: SchemaReader, part: _Part, hidden: frozenset[str], result:
         result["additionalProperties"] = (more.value if isinstance(more.value, bool)
                                           else reader.json_schema(more, part.passed))
     for key in ("anyOf", "oneOf"):
-        variants = [variant for variant in schema.get(key, []) if variant != {"type": "null"}]
+        variants = [variant.value for variant in part.node.children(key)
+                    if variant.value != {"type": "null"}]
         if len(variants) > 1:
             _add_choice(result, key, variants, hidden)
 
@@ -170,5 +169,5 @@ def _add_choice(result: Schema, key: str, variants: list[Any], hidden: frozenset
             or not all(isinstance(variant, dict) and isinstance(variant.get("required"), list)
                        and not variant.keys() - _CHOICE for variant in variants)):
         raise ValueError(f"the request body's {key!r} cannot stand beside parameters")
-    result[key] = [{"required": [name for name in variant["required"] if name not in hidden]}
+    result[key] = [{"required": [name for name in required_names(variant) if name not in hidden]}
                    for variant in variants]

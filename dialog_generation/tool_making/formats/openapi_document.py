@@ -46,8 +46,7 @@ class Node(NamedTuple):
 
 
 class Document:
-    """A document of version 2.0, 3.0 or 3.1; a sibling of a $ref counts as 3.1 has it from there
-    on."""
+    """A document of version 2.0, 3.0 or 3.1; from 3.1 on all that stands beside a $ref counts."""
 
     def __init__(self, value: dict[str, Any], origin: Origin | None):
         self.value = value
@@ -87,9 +86,10 @@ def follow(node: Node) -> Node:
     reference = node.value["$ref"]
     try:
         found = node.resolver.lookup(reference)
-    # ValueError: an index into a list that is no number
-    except (Unresolvable, ValueError) as error:
+    # ValueError: an index into a list that is no number; TypeError: a step into null
+    except (Unresolvable, ValueError, TypeError) as error:
         outside = isinstance(error.__cause__, Exception) and not reference.startswith("#")
+        # our own reason stands two below: `referencing` wraps what a retriever raises
         why = f": {error.__cause__.__cause__ or 'no such file'}" if outside else ""
         raise ValueError(f"{quote(reference)} refers to nothing that can be read{why}") from None
     return Node(found.contents, found.resolver)

@@ -26,6 +26,7 @@ _KNOWN = ("tags", "responses", "security", "servers", "callbacks", "externalDocs
           "consumes", "produces", "schemes")
 _READ_OF_A_PARAMETER = ("name", "in", "description", "required", "schema", "content")
 _NOT_OF_A_SCHEMA = ("name", "in", "description", "required", "collectionFormat", "allowEmptyValue")
+# {+path} and {path*} as in RFC 6570, too
 _IN_A_PATH = re.compile(r"\{\+?([^{}]+?)[+*]?\}")
 
 
@@ -104,6 +105,7 @@ def _swagger_body(reader: SchemaReader, operation: Node, body: Node,
     count_unread(body.value, ("name", "in", "description", "required", "schema"), (), passed_over)
     consumed = operation.value.get("consumes") or reader.document.value.get("consumes")
     if isinstance(consumed, list) and consumed:
+        # only to refuse what is neither JSON nor a form
         media_type([str(name) for name in consumed])
     if "schema" not in body.value:
         raise ValueError("the request body has no schema")

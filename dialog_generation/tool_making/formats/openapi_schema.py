@@ -58,6 +58,7 @@ class SchemaReader:
     def with_definitions(self, schema: Schema) -> Schema:
         """The schema of an operation with what its references to "$defs" need."""
         definitions: Schema = {}
+        # reading one can find more that refer to themselves
         while len(definitions) < len(self.recursive):
             for name, node in list(self.recursive.values())[len(definitions):]:
                 definitions[name] = self.json_schema(node, frozenset({id(node.value)}))
@@ -93,6 +94,7 @@ class SchemaReader:
     def _referred(self, node: Node, passed: frozenset[int], hidden: frozenset[str]) -> Schema:
         target = follow(node)
         if id(target.value) in passed:
+            # an alias: what it stands for gets the name, and a circle of aliases is an error
             target = self.document.resolved(target)
         if id(target.value) in passed or id(target.value) in self.recursive:
             schema = {"$ref": f"#/$defs/{self._name(target, node.value['$ref'])}"}
@@ -126,7 +128,8 @@ class SchemaReader:
             return self.json_schema(node.inside(child), passed, inherited)
 
         result = {key: value for key, value in schema.items() if key not in _DEFINITIONS}
-        for key in set(SCHEMAS_BY_NAME) & result.keys():
+        # in this order and no set's, as the first to refer to itself gets the shorter name
+        for key in filter(result.keys().__contains__, SCHEMAS_BY_NAME):
             result[key] = {name: converted(child) for name, child in schema[key].items()
                            if key != "properties" or name not in hidden}
         for key in ONE_SCHEMA:
@@ -134,21 +137,34 @@ class SchemaReader:
                 result[key] = converted(schema[key])
         for key in SCHEMA_LISTS:
             if isinstance(schema.get(key), list):
+                # a property is read-only in all parts of its own schema, not in those of an item
                 result[key] = [converted(child, hidden if key.endswith("Of") else _NOTHING)
                                for child in schema[key]]
         if "required" in schema:
-            result["required"] = [name for name in schema["required"] if name not in hidden]
+            result["required"] = [name for name in required_names(schema) if name not in hidden]
         return result
 
 
 def _check_kinds(schema: Schema) -> None:
     if dynamic := schema.keys() & {"$dynamicRef", "$recursiveRef"}:
         raise ValueError(f'"{min(dynamic)}" is not followed')
-    lists = [key for key in (*SCHEMA_LISTS, "required") if key != "items"]
+    lists = [key for key in SCHEMA_LISTS if key != "items"]
     for keys, kind, name in ((SCHEMAS_BY_NAME, dict, "an object"), (lists, list, "a list")):
         wrong = [key for key in keys if key in schema and not isinstance(schema[key], kind)]
         if wrong:
             raise ValueError(f'"{wrong[0]}" must be {name}, not {quote(schema[wrong[0]])}')
+
+
+def required_names(schema: Schema) -> list[str]:
+    """What a schema requires.
+
+    Raises:
+        ValueError: that is no list of names.
+    """
+    names = schema.get("required", [])
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f'"required" must be a list of names, not {quote(names)}')
+    return names
 
 
 def apart_from_description(schema: Schema) -> Schema:
@@ -171,6 +187,7 @@ def _in_json_schema_words(schema: Schema, written: Schema) -> Schema:
 def _nullable(schema: Schema) -> Schema:
     """The same schema, null allowed too."""
     if not isinstance(schema.get("type"), str):
+        # {} takes null already
         return {"anyOf": [schema, {"type": "null"}]} if schema else {}
     result = schema | {"type": [schema["type"], "null"]}
     if isinstance(schema.get("enum"), list) and None not in schema["enum"]:

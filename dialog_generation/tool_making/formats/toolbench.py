@@ -23,8 +23,6 @@ _TYPES: dict[str, dict[str, Any]] = {
     "MAP": {"type": "object"}}
 """Types of ToolBench alone whose meaning is certain; ENUM, FILE, BINARY, GEOPOINT and CREDENTIALS
 have none in JSON."""
-
-
 _READ = ("name", "description", "api_name", "api_description", "category_name",
          "required_parameters", "optional_parameters")
 _KEPT = ("type", "description", "default", "enum")
