@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache, cache
+from functools import cache, cached_property, lru_cache
 from itertools import count
 from pathlib import Path
 from typing import Any, Literal
@@ -68,6 +68,10 @@ class Lore:
     @property
     def required(self) -> tuple[str, ...]:
         return tuple(slot.name for slot in self.slots if slot.required)
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        return frozenset(slot.name for slot in self.slots)
 
 
 def read_yaml(path: Path) -> Any:
@@ -178,9 +182,8 @@ def lore_of(tool: Tool) -> Lore:
     definition."""
     for split in SPLITS:
         known = _load(split)[1].get(tool.name)
-        if (known is not None
-                and {slot.name for slot in known.slots}
-                == set(tool.parameters.get("properties", {}))):
+        # asked for each tool of the catalogue and each sentence: the names are not put together anew
+        if known is not None and known.names == tool.parameters.get("properties", {}).keys():
             return known
     return _derived_lore(tool.name, tool.description, json.dumps(tool.parameters))
 
