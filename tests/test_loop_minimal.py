@@ -38,7 +38,8 @@ def test_the_whole_method_in_200_lines(monkeypatch: pytest.MonkeyPatch,
 
     origins = Counter(sample.origin for sample in second)
     assert Counter(sample.origin for sample in first) == {"seed": 48}
-    assert origins.keys() == {"error_seed", "expanded", "high_ppl", "seed"} and origins["seed"] == 16
+    assert origins.keys() == {"error_seed", "expanded", "high_ppl", "seed"}
+    assert origins["seed"] == 16
     assert Counter(sample.origin for sample in third)["seed"] == 8  # halved
     wrong = [sum(not ran["truth"](sample.tools, sample.messages).accepts(sample.label)
                  for sample in dataset)

@@ -182,7 +182,7 @@ def lore_of(tool: Tool) -> Lore:
     definition."""
     for split in SPLITS:
         known = _load(split)[1].get(tool.name)
-        # asked for each tool of the catalogue and each sentence: the names are not put together anew
+        # asked for each tool of the catalogue and each sentence, so names are kept
         if known is not None and known.names == tool.parameters.get("properties", {}).keys():
             return known
     return _derived_lore(tool.name, tool.description, json.dumps(tool.parameters))
