@@ -19,7 +19,7 @@ def test_the_whole_method_in_200_lines(monkeypatch: pytest.MonkeyPatch,
                                        capsys: pytest.CaptureFixture[str]) -> None:
     assert len(SCRIPT.read_text().splitlines()) <= 200
     monkeypatch.setattr(sys, "argv",
-                        [str(SCRIPT), *"--samples 48 --rounds 2 --steps 1 --tasks 4".split()])
+                        [str(SCRIPT), *"--samples 56 --rounds 2 --steps 1 --tasks 4".split()])
     ran = runpy.run_path(str(SCRIPT), run_name="__main__")
     first, second, third = ran["datasets"]
 
@@ -37,10 +37,10 @@ def test_the_whole_method_in_200_lines(monkeypatch: pytest.MonkeyPatch,
     assert all(sample.messages == by_id[sample.parent].messages for sample in replaced)
 
     origins = Counter(sample.origin for sample in second)
-    assert Counter(sample.origin for sample in first) == {"seed": 48}
+    assert Counter(sample.origin for sample in first) == {"seed": 56}
     assert origins.keys() == {"error_seed", "expanded", "high_ppl", "seed"}
-    assert origins["seed"] == 16
-    assert Counter(sample.origin for sample in third)["seed"] == 8  # halved
+    assert origins["seed"] == 18
+    assert Counter(sample.origin for sample in third)["seed"] == 9  # halved
     wrong = [sum(not ran["truth"](sample.tools, sample.messages).accepts(sample.label)
                  for sample in dataset)
              for dataset in (first, second)]
