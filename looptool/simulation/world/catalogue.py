@@ -74,6 +74,10 @@ class Lore:
         return frozenset(slot.name for slot in self.slots)
 
 
+Known = tuple[Tool, Lore]
+"""A tool, and how people ask for it."""
+
+
 def read_yaml(path: Path) -> Any:
     """A YAML file, read by the C parser where there is one: it takes a seventh of the time."""
     return yaml.load(path.read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))

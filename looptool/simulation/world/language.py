@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache, cache
 from typing import Any, Literal
 
 from looptool.records import Tool
-from looptool.simulation.world.catalogue import HERE, Lore, Slot, lore_of, read_yaml
+from looptool.simulation.world.catalogue import HERE, Known, Lore, Slot, lore_of, read_yaml
 from looptool.simulation.world.values import UNREADABLE, Ear, Style, read_value, say_value
 
 
@@ -138,7 +139,8 @@ def _capital(sentence: str) -> str:
     return sentence[:1].upper() + sentence[1:]
 
 
-def hear_request(text: str, tools: list[Tool], words: Phrases) -> tuple[str, list[Request]] | None:
+def hear_request(text: str, tools: Sequence[Known],
+                 words: Phrases) -> tuple[str, list[Request]] | None:
     """("single" | "pair" | "sequence", requests) of a whole request to these tools, or None."""
     for frame in words.frames:
         request = _inside(frame, "{request}", text)
@@ -186,7 +188,8 @@ def _inside(pattern: str, place: str, text: str) -> str | None:
     return inner if before else _lower(inner)
 
 
-def _hear_both(pattern: str, text: str, tools: list[Tool], words: Phrases) -> list[Request] | None:
+def _hear_both(pattern: str, text: str, tools: Sequence[Known],
+               words: Phrases) -> list[Request] | None:
     head, middle = pattern.split("{first}")
     middle = middle.split("{second}")[0]
     if not text.lower().startswith(head):
@@ -202,9 +205,8 @@ def _hear_both(pattern: str, text: str, tools: list[Tool], words: Phrases) -> li
     return None
 
 
-def _hear_one(text: str, tools: list[Tool], words: Phrases) -> Request | None:
-    for tool in tools:
-        lore = lore_of(tool)
+def _hear_one(text: str, tools: Sequence[Known], words: Phrases) -> Request | None:
+    for tool, lore in tools:
         for intent in lore.intents:
             if not text.startswith(intent):
                 continue

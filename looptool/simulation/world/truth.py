@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from looptool.calling.match import tool_match
 from looptool.records import Call, Message, Tool
-from looptool.simulation.world.catalogue import Split, catalogue, lore_of
+from looptool.simulation.world.catalogue import Known, Split, catalogue, lore_of
 from looptool.simulation.world.language import (
     REFERENCE, Phrases, Request, Wording, hear_request, hear_slots, phrases)
 
@@ -120,18 +121,20 @@ def _result_fields(result: str) -> dict[str, Any]:
 
 def _hear(text: str, tools: list[Tool], before: _State) -> _State:
     """The state after the user said `text`."""
+    known = [(tool, lore_of(tool)) for tool in tools]
+    taken = frozenset(intent for _, lore in known for intent in lore.intents)
     for wording, split in WORLDS.items():
         words = phrases(wording)
         if text in words.chats:
             return _State("chat")
-        heard = hear_request(text, tools, words)
+        heard = hear_request(text, known, words)
         if heard is not None:
             return _State(heard[0], tuple(heard[1]))
         if before.requests:
             supplied = _hear_supplied(text, before, words)
             if supplied is not None:
                 return supplied
-        if hear_request(text, list(_foreign(tools, split)), words) is not None:
+        if hear_request(text, _foreign(taken, split), words) is not None:
             return _State("no_tool")
     return _State()
 
@@ -152,7 +155,8 @@ def _hear_supplied(text: str, before: _State, words: Phrases) -> _State | None:
     return None
 
 
-def _foreign(tools: list[Tool], split: Split) -> Iterable[Tool]:
-    """Catalogue tools that could not be taken for one of `tools`."""
-    taken = {intent for tool in tools for intent in lore_of(tool).intents}
-    return (tool for tool in catalogue(split) if taken.isdisjoint(lore_of(tool).intents))
+@lru_cache(maxsize=1000)
+def _foreign(taken: frozenset[str], split: Split) -> tuple[Known, ...]:
+    """The catalogue without the tools that are asked for in one of the ways that are `taken`."""
+    known = ((tool, lore_of(tool)) for tool in catalogue(split))
+    return tuple((tool, lore) for tool, lore in known if taken.isdisjoint(lore.intents))
