@@ -210,7 +210,7 @@ def test_static_training_has_its_place_in_the_chart(static):
     chart = accuracy_chart([RoundFigures(number=1, heldout=heldout)])
     dot = float(re.search(r'<circle[^>]*class="step"[^>]*>',
                           chart)[0].split('cy="')[1].split('"')[0])
-    assert TOP <= dot <= HEIGHT - BOTTOM
+    assert TOP <= dot <= HEIGHT - BOTTOM and f">static {static:.1%}<" in chart
 
 
 def test_drawn_replies_give_pass_at_1_and_at_k():

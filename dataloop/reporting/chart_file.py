@@ -24,11 +24,13 @@ STYLE = """<style>
 svg { font: 13px system-ui, sans-serif; fill: #1d2730 }
 .page { fill: #fff } .grid { stroke: #dfe4e8 }
 .tick { fill: #5d6b78 } .value, .title { font-weight: 600 } .step { fill: #b9c7cf }
+.beside { fill: none; stroke: #b9c7cf; stroke-width: 2.2 }
 .trend { fill: none; stroke: #2f6690; stroke-width: 2.2 } .dot { fill: #2f6690 }
 .noise { fill: #d9967f } .whisker { fill: none; stroke: #1d2730; stroke-width: 1.3 }
 @media (prefers-color-scheme: dark) {
 svg { fill: #e6edf3 } .page { fill: #0d1117 } .grid { stroke: #30363d } .tick { fill: #9198a1 }
-.step { fill: #59636e } .trend { stroke: #79b8e8 } .dot { fill: #79b8e8 } .noise { fill: #b3664d }
+.step { fill: #59636e } .beside { stroke: #59636e } .trend { stroke: #79b8e8 }
+.dot { fill: #79b8e8 } .noise { fill: #b3664d }
 .whisker { stroke: #e6edf3 } }
 </style>"""
 """It has a page of its own, as a code host's theme and the browser's may differ."""

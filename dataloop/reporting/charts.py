@@ -6,7 +6,7 @@ A chart takes figures and gives an <svg>; "" where there is nothing to draw yet.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from dataloop.reporting.figures import ProbeFigures, Rate, RoundFigures
 from dataloop.reporting.table import ORIGINS
@@ -21,9 +21,13 @@ def whisker(x: float, axes: Axes, rate: Rate) -> list[str]:
                    f"{high:.1f}h10")]
 
 
+def line(name: str, points: Iterable[tuple[float, float]]) -> str:
+    return mark("polyline", class_=name, points=" ".join(f"{x:.1f},{y:.1f}" for x, y in points))
+
+
 def accuracy_chart(rounds: Sequence[RoundFigures]) -> str:
-    """Held-out accuracy, before training and after each round, with intervals; pale dots are static
-    training, where that was run beside."""
+    """Held-out accuracy, before training and after each round, with intervals; the pale line is
+    static training, where that was run beside."""
     probed = [figures for figures in rounds if figures.heldout and figures.heldout.accuracy.total]
     points = [("before" if figures.number == 0 else f"round {figures.number}",
                figures.heldout.accuracy)
@@ -38,14 +42,18 @@ def accuracy_chart(rounds: Sequence[RoundFigures]) -> str:
     axes = Axes(low, high)
     xs = [axes.x((index + 0.5) / len(points)) for index in range(len(points))]
     ys = [axes.y(rate.share) for _, rate in points]
-    parts = axes.grid(as_percent=True)
-    parts.append(mark("polyline", class_="trend",
-                      points=" ".join(f"{x:.1f},{y:.1f}" for x, y in zip(xs, ys, strict=True))))
-    parts += [mark("circle", class_="step", cx=x, cy=axes.y(share), r=5)
-              for x, share in zip(xs, beside, strict=True) if share is not None]
+    static = [(x, axes.y(share)) for x, share in zip(xs, beside, strict=True) if share is not None]
+    parts = [*axes.grid(as_percent=True), line("beside", static),
+             line("trend", zip(xs, ys, strict=True)),
+             *(mark("circle", class_="step", cx=x, cy=y, r=5) for x, y in static)]
+    if static:
+        parts.append(mark("text", f"static {drawn[-1]:.1%}", class_="tick", x=static[-1][0] + 10,
+                          y=static[-1][1] + 17))
     for x, y, (name, rate) in zip(xs, ys, points, strict=True):
+        # above the last point, where no line goes on and static training stands below
         parts += [*whisker(x, axes, rate), mark("circle", class_="dot", cx=x, cy=y, r=5),
-                  mark("text", f"{rate.share:.1%}", class_="value", x=x + 10, y=y + 17),
+                  mark("text", f"{rate.share:.1%}", class_="value", x=x + 10,
+                       y=y + (-9 if x == xs[-1] else 17)),
                   mark("text", name, class_="tick", x=x, y=HEIGHT - 10, text_anchor="middle")]
     return svg("Held-out accuracy by round", parts)
 
