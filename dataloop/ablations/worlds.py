@@ -50,7 +50,7 @@ def pictures(worlds: Mapping[str, Runs], rounds: int, of: str) -> dict[str, str]
 
 def curves(worlds: Mapping[str, Runs], rounds: int) -> str:
     """Accuracy by round of the loop and of static training, a panel for each world."""
-    return draw({IN_WORDS[world]: {name: {
+    return draw({f"SIMULATED, % right: {IN_WORDS[world]}": {name: {
         step: spread(values) for step in range(rounds + 1) if (values := after(runs, key, step))}
         for name, key in (("loop", FULL), ("static", "static"))} for world, runs in worlds.items()},
         columns=2)
