@@ -83,17 +83,10 @@ async def run_stage(name: str, inputs: Sequence[tuple[str, R]] | Inputs,
         await _work_ahead(header, follow, work, output, in_flight, usage, fresh, later)
         # what was forgotten is forgotten; the journal is this run's own by now
         fresh = False
-    header, path = make_header(name, settings, sources, output), journal_path(output)
+    header = make_header(name, settings, sources, output)
     if not fresh and (done := _finished(output, header, later)) is not None:
-        if done.failed:
-            _log.info("%s: %s is complete, %d failed earlier stay out, as %s was made from what is "
-                      "there (--fresh begins anew)", name, output, done.failed, _first_made(later))
-            return done
-        if path.exists():  # killed before its last act
-            Journal(path).close(remove=True)
-        _log.info("%s: %s is complete, nothing to do", name, output)
-        return done
-    journal, meta = Journal(path), None
+        return _left(name, output, done, later)
+    journal, meta = Journal(journal_path(output)), None
     try:
         _prepare(journal, header, output, fresh)
         assert not isinstance(inputs, Iterator), "inputs are read twice: give a list or Inputs"
@@ -106,8 +99,7 @@ async def run_stage(name: str, inputs: Sequence[tuple[str, R]] | Inputs,
         journal.close(remove=not len(journal) if meta is None else not meta.failed)
     if run.first_failure:
         _log.warning("%s: %d failed, the first: %s; run it again before the next step to try them "
-                     "again", name, meta.failed,
-                     run.first_failure)
+                     "again", name, meta.failed, run.first_failure)
     _log.log(logging.INFO if tell else logging.DEBUG, "%s", meta.line())
     return meta
 
@@ -161,6 +153,19 @@ def _finished(output: Path, header: Header, later: Sequence[Path]) -> StageMeta 
         return None
     refuse_changes(meta, header, output)
     return None if meta.failed and _first_made(later) is None else meta
+
+
+def _left(name: str, output: Path, done: StageMeta, later: Sequence[Path]) -> StageMeta:
+    """Say that an output stays as it is."""
+    path = journal_path(output)
+    if done.failed:
+        _log.info("%s: %s is complete, %d failed earlier stay out, as %s was made from what is "
+                  "there (--fresh begins anew)", name, output, done.failed, _first_made(later))
+        return done
+    if path.exists():  # killed before its last act
+        Journal(path).close(remove=True)
+    _log.info("%s: %s is complete, nothing to do", name, output)
+    return done
 
 
 def _first_made(later: Sequence[Path]) -> Path | None:
