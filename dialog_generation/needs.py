@@ -2,20 +2,14 @@
 parallel needs).
 
 In: a Need and the messages that served it. Out: "as_planned", or the first thing that is otherwise.
-A dialog is not refused for it, as an assistant may rightly do other than planned; the counts say
-how far plans and dialogs agree.
+A dialog is not refused for it, as an assistant may rightly do other than planned; its `served` says
+how far they agree.
 """
 from __future__ import annotations
 
-import logging
-from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
-from looptool.json_lines import read_jsonl
-from looptool.records import Dialog, Message, Need
-
-_log = logging.getLogger(__name__)
+from looptool.records import Message, Need
 
 
 def how_served(need: Need, messages: Sequence[Message]) -> str:
@@ -50,11 +44,3 @@ def successful_steps(messages: Sequence[Message]) -> list[list[str]]:
             if not message.failed:
                 steps[-1].append(name)
     return [step for step in steps if step]
-
-
-def log_served(dialogs: Path) -> None:
-    """One line on how the needs of all dialogs were served."""
-    counts = Counter(how for dialog in read_jsonl(dialogs, Dialog) for how in dialog.served)
-    if counts:
-        _log.debug("needs: %s",
-                   ", ".join(f"{count:,} {how}" for how, count in counts.most_common()))

@@ -40,7 +40,6 @@ import msgspec
 from dialog_generation.agents import ROLES, Abandoned, Ask, prompt_file
 from dialog_generation.backends import backend_files
 from dialog_generation.flags import parse_arguments, with_flags
-from dialog_generation.needs import log_served
 from dialog_generation.orchestrator import play
 from dialog_generation.scene import GroupPool, Scene, ToolPool, draw_scene
 from dialog_generation.tool_making.files import read_tool_files
@@ -193,7 +192,6 @@ def main() -> None:
     pool, sources = read_pool(args.tools_path, files, args.group_tool)
     asyncio.run(crawl(config, pool, sources, files.dialogs, thinking=True if args.use_cot else None,
                       fresh=args.fresh))
-    log_served(files.dialogs)
     if args.raw_data_path:
         dialog_file(args.raw_data_path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(files.dialogs, dialog_file(args.raw_data_path))
