@@ -92,14 +92,14 @@ class Agenda(Backend):
 
     def shift_event(self, event_id: EventId, start: Start) -> dict[str, Any]:
         """Give an event another start; it keeps its length."""
-        event = self._get(event_id)
+        event = self._known(self._events, event_id, "event")
         self._refuse_overlap(start, event.minutes, event)
         event.start = _span(start, event.minutes)[0].isoformat(" ", "minutes")
         return asdict(event)
 
     def remove_event(self, event_id: EventId) -> dict[str, Any]:
         """Remove an event from the calendar."""
-        event = self._get(event_id)
+        event = self._known(self._events, event_id, "event")
         del self._events[event_id]
         return {"removed": event_id, "title": event.title}
 
@@ -125,11 +125,6 @@ class Agenda(Backend):
         event = Event(f"E{self._made}", title, start, minutes, people)
         self._events[event.event_id] = event
         return event
-
-    def _get(self, event_id: str) -> Event:
-        if event_id not in self._events:
-            raise ToolError(f"no event {event_id!r}")
-        return self._events[event_id]
 
     def _on(self, day: date) -> list[Event]:
         return sorted(

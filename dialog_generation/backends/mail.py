@@ -91,7 +91,7 @@ class MailBox(Backend):
 
     def open_mail(self, mail_id: MailId) -> dict[str, Any]:
         """Read a whole mail, which is then no longer unread."""
-        mail = self._get(mail_id)
+        mail = self._known(self._mails, mail_id, "mail")
         mail.unread = False
         return asdict(mail)
 
@@ -113,7 +113,7 @@ class MailBox(Backend):
         Args:
             body: Text of the answer
         """
-        mail = self._get(mail_id)
+        mail = self._known(self._mails, mail_id, "mail")
         answer = self._keep(OWNER, [mail.sender], f"Re: {mail.subject.removeprefix('Re: ')}", body,
                             "sent")
         return {"mail_id": answer.mail_id, "to": answer.to, "subject": answer.subject,
@@ -125,7 +125,7 @@ class MailBox(Backend):
         Args:
             folder: Where it goes
         """
-        mail = self._get(mail_id)
+        mail = self._known(self._mails, mail_id, "mail")
         if mail.folder == folder:
             raise ToolError(f"{mail_id} is in {folder} already")
         mail.folder = folder
@@ -150,11 +150,6 @@ class MailBox(Backend):
                     folder)
         self._mails[mail.mail_id] = mail
         return mail
-
-    def _get(self, mail_id: str) -> Mail:
-        if mail_id not in self._mails:
-            raise ToolError(f"no mail {mail_id!r}")
-        return self._mails[mail_id]
 
     def _address(self, name: str) -> str:
         if name in self._contacts:

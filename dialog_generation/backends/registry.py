@@ -25,6 +25,9 @@ from looptool.errors import InputError
 from looptool.records import Tool
 
 
+E = TypeVar("E")
+
+
 class ToolError(Exception):
     """A call that the backend refuses; its text is what the caller reads in {"error": ...}."""
 
@@ -40,6 +43,17 @@ class Backend:
         """What a user knows of the first state, so that it is asked for by its right names; planner
         and user see it."""
         return {}
+
+    @staticmethod
+    def _known(entries: dict[str, E], id: str, kind: str) -> E:
+        """The entry of this id.
+
+        Raises:
+            ToolError: there is none.
+        """
+        if id not in entries:
+            raise ToolError(f"no {kind} {id!r}")
+        return entries[id]
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,6 @@ class Shop(Backend):
 
     def product_details(self, product_id: ProductId) -> dict[str, Any]:
         """Name, category, price in euros and stock of one product."""
-        self._get(product_id)
         return self._shown(product_id)
 
     def put_in_cart(self, product_id: ProductId, quantity: Quantity = 1) -> dict[str, Any]:
@@ -81,7 +80,7 @@ class Shop(Backend):
             quantity: How many
         """
         wanted = self._cart.get(product_id, 0) + quantity
-        stock = self._get(product_id).stock
+        stock = self._known(self._products, product_id, "product").stock
         if wanted > stock:
             raise ToolError(f"only {stock} of {product_id} in stock")
         self._cart[product_id] = wanted
@@ -133,11 +132,11 @@ class Shop(Backend):
 
     def order_details(self, order_id: OrderId) -> dict[str, Any]:
         """State, items and total of an order."""
-        return dict(self._order(order_id))
+        return dict(self._known(self._orders, order_id, "order"))
 
     def cancel_order(self, order_id: OrderId) -> dict[str, Any]:
         """Cancel an order; its items go back to stock."""
-        order = self._order(order_id)
+        order = self._known(self._orders, order_id, "order")
         if order["status"] == "cancelled":
             raise ToolError(f"order {order_id} is cancelled already")
         for item in order["items"]:
@@ -145,17 +144,7 @@ class Shop(Backend):
         order["status"] = "cancelled"
         return {"order_id": order_id, "status": "cancelled", "refund": order["total"]}
 
-    def _get(self, product_id: str) -> Product:
-        if product_id not in self._products:
-            raise ToolError(f"no product {product_id!r}")
-        return self._products[product_id]
-
-    def _order(self, order_id: str) -> dict[str, Any]:
-        if order_id not in self._orders:
-            raise ToolError(f"no order {order_id!r}")
-        return self._orders[order_id]
-
     def _shown(self, id: str) -> dict[str, Any]:
-        product = self._products[id]
+        product = self._known(self._products, id, "product")
         return {"product_id": id, "name": product.name, "category": product.category,
                 "price": product.cents / 100, "stock": product.stock}

@@ -89,15 +89,14 @@ class Travel(Backend):
             day: Day of travel
             passengers: Names of all who fly
         """
-        if flight_id not in self._flights:
-            raise ToolError(f"no flight {flight_id!r}")
+        flight = self._known(self._flights, flight_id, "flight")
         self._refuse_day(day)
         if len(passengers) > self._seats(flight_id, day):
             raise ToolError(
                 f"{flight_id} has {self._seats(flight_id, day)} seats left on {day.isoformat()}")
         return self._book({"flight_id": flight_id, "day": day.isoformat(),
                            "passengers": passengers},
-                          self._flights[flight_id].price * len(passengers))
+                          flight.price * len(passengers))
 
     def find_hotels(self, city: City,
                     highest_price: Annotated[int, Meta(ge=1, le=10_000)] | None = None
@@ -122,15 +121,14 @@ class Travel(Backend):
             nights: How many nights
             guest: Name of the guest
         """
-        if hotel_id not in self._hotels:
-            raise ToolError(f"no hotel {hotel_id!r}")
+        hotel = self._known(self._hotels, hotel_id, "hotel")
         self._refuse_day(arrival)
         days = [(arrival + timedelta(night)).isoformat() for night in range(nights)]
         full = [day for day in days if self._rooms(hotel_id, day) < 1]
         if full:
             raise ToolError(f"{hotel_id} is full on {full[0]}")
         return self._book({"hotel_id": hotel_id, "days": days, "guest": guest},
-                          self._hotels[hotel_id].price * nights)
+                          hotel.price * nights)
 
     def list_bookings(self) -> dict[str, Any]:
         """All bookings that stand, and what they cost in euros."""
@@ -139,9 +137,9 @@ class Travel(Backend):
 
     def cancel_booking(self, booking_id: BookingId) -> dict[str, Any]:
         """Cancel a booking of a flight or hotel; the whole price is paid back."""
-        if booking_id not in self._bookings:
-            raise ToolError(f"no booking {booking_id!r}")
-        return {"booking_id": booking_id, "refund": self._bookings.pop(booking_id)["price"]}
+        booking = self._known(self._bookings, booking_id, "booking")
+        del self._bookings[booking_id]
+        return {"booking_id": booking_id, "refund": booking["price"]}
 
     def _refuse_day(self, day: date) -> None:
         if not 0 <= (day - self._today).days <= DAYS_AHEAD:
