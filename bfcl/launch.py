@@ -74,7 +74,7 @@ class Launch:
         logging.getLogger("dotenv").setLevel(logging.ERROR)
         from bfcl import qwentool
 
-        self._handler, self.version = qwentool, qwentool.VERSION
+        self.handler, self.version = qwentool, qwentool.VERSION
         self._model.model_handler = qwentool.handler_class(_nobody, "full")  # scoring asks nothing
 
     def results(self, draw: int) -> Path:
@@ -84,10 +84,6 @@ class Launch:
     def scores(self, draw: int) -> Path:
         """Where its score files lie."""
         return draw_folder(self.folder, draw) / "score" / NAME
-
-    def prompt_id(self, prompt: Prompt) -> str:
-        """Name and hash of a prompt."""
-        return self._handler.prompt_id(prompt)
 
     def categories(self) -> list[str]:
         """All that the version scores and a machine without a search engine can run: v3's 17, and
@@ -122,7 +118,7 @@ class Launch:
                  draw: int) -> None:
         """Ask for every entry that has no result yet; `ids` by category."""
         self._forget_worlds()
-        self._model.model_handler = self._handler.handler_class(ask, prompt)
+        self._model.model_handler = self.handler.handler_class(ask, prompt)
         whole = self._whole(ids)
         if not whole:
             # where --run-ids looks

@@ -47,7 +47,7 @@ def measure(job: Job) -> Scored:
     ids = {category: chosen(launch.entry_ids(category), job.per_category)
            for category in job.categories or launch.categories()}
     settings = _begin(job, model_settings(job.model, job.server_flags) | {
-        "version": installed_version(), "prompt": launch.prompt_id(job.prompt),
+        "version": installed_version(), "prompt": launch.handler.prompt_id(job.prompt),
         "handler": hash_files(HANDLER), "sampling": msgspec.to_builtins(job.sampling),
         "scope": scope(job.categories, job.per_category)})
     if (job.out / "card.json").exists() and read_card(job.out).card.draws >= job.repeats:

@@ -41,7 +41,7 @@ def prompts(folder: Path) -> dict[str, Any]:
         seen.append("\n".join(f"{message['role']}: {message['content']}" for message in chat))
         return Reply(text="no")
 
-    handler = launch._handler.handler_class(ask, "full")(
+    handler = launch.handler.handler_class(ask, "full")(
         *((NAME, 0.0) if launch.version == "v3" else (NAME, 0.0, NAME, False)))
     kept, lost, tools = {"system": 0, "held_back": 0}, [], 0
     for category in launch.categories():
@@ -64,7 +64,7 @@ def prompts(folder: Path) -> dict[str, Any]:
                 if any(name not in seen[-1] or f'"{name}"' in opening for name in held):
                     lost.append(entry["id"])
             else:
-                launch._handler.read_tools(entry["function"], category)
+                launch.handler.read_tools(entry["function"], category)
     return {"kept": kept, "lost": lost, "tools": tools}
 
 
@@ -83,7 +83,7 @@ def table(folder: Path) -> dict[str, str]:
 def code(folder: Path) -> list[str]:
     """Calls as bfcl-eval would evaluate them: two that it may, and five that would reach beyond its
     tools."""
-    handler = Launch(folder)._handler
+    handler = Launch(folder).handler
     return [handler.as_python(handler.Call(*call)) for call in (
         ("cd", {"folder": "a'b"}), ("no_such_tool", {"a": [1, None, True]}),
         ("open", {"file": "x", "mode": "w"}), ("importlib", {}), ("x);import os", {}),
