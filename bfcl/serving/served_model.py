@@ -3,7 +3,6 @@ with."""
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -140,11 +139,6 @@ def telling(flags: Sequence[str]) -> list[str]:
         if keep:
             kept.append(word)
     return kept
-
-
-def told_by(flags: Sequence[str]) -> str:
-    """The same for a card, a space before it; nothing where there are none."""
-    return "".join(f" {shlex.quote(word)}" for word in telling(flags))
 
 
 def value_of(flag: str, flags: Sequence[str]) -> str:

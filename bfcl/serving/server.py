@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -12,7 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bfcl.serving.served_model import NoServer, Served, find_server, refuse_another, told_by
+from bfcl.serving.served_model import NoServer, Served, find_server, refuse_another, telling
 from looptool.command import end_with_parent
 from looptool.config_file import ROOT
 from looptool.errors import InputError
@@ -46,7 +47,7 @@ def server(model: str, endpoint: str, name: str, flags: Sequence[str],
                                    preexec_fn=end_with_parent)
     try:
         served = _wait(process, f"http://127.0.0.1:{port}/v1", model, name, log)
-        served.server += told_by(flags)
+        served.server += "".join(f" {shlex.quote(word)}" for word in telling(flags))
         served.end = functools.partial(_end, process)
         yield served
     finally:
