@@ -25,11 +25,10 @@ import msgspec
 
 from dialog_generation.backends import backend_tools
 from dialog_generation.tool_making.designer import Design, design_tools
-from dialog_generation.tool_making.dual_tree import CONSTRAINTS, CONTEXTS, Trees, read_trees
+from dialog_generation.tool_making.dual_tree import CONSTRAINTS, CONTEXTS, read_trees
 from dialog_generation.tool_making.files import file_entries, import_tools
 from dialog_generation.tool_making.formats.entry import Entry, PassedOver
 from looptool.command import argument_parser, run_main
-from looptool.config import Config
 from looptool.config_file import ROOT, load_config
 from looptool.foreign.files import files_in
 from looptool.json_lines import read_jsonl
@@ -61,20 +60,6 @@ def find_entries(sources: Sequence[str], designs: Sequence[Design],
             yield Entry(design.id, msgspec.to_builtins(design.tool))
 
 
-def configured_source(config: Config) -> str:
-    """dialogs.tools as `find_entries` takes it."""
-    source = config.dialogs.tools
-    return source if source in BUILT_IN else str(ROOT / source)
-
-
-def synthesize(config: Config, trees: Trees, args: argparse.Namespace, count: int) -> list[Design]:
-    """What a model wrote for `count` draws from the trees."""
-    output = RunFiles(config).designed_tools
-    asyncio.run(design_tools(config, trees, [args.contexts, args.constraints], count, output,
-                             args.fresh))
-    return list(read_jsonl(output, Design))
-
-
 def parse_arguments() -> argparse.Namespace:
     parser = argument_parser(__doc__)
     parser.add_argument("--tools", nargs="+", metavar="SOURCE",
@@ -100,16 +85,21 @@ def main() -> None:
     args = parse_arguments()
     config = load_config(args.config, args.overrides)
     files = RunFiles(config)
-    output, sources = args.output or files.tools, args.tools or [configured_source(config)]
+    configured = config.dialogs.tools
+    sources = args.tools or [configured if configured in BUILT_IN else str(ROOT / configured)]
     count = config.dialogs.synthesized_tools if args.synthesize is None else args.synthesize
     read = [file for source in sources if source not in BUILT_IN
             for file in files_in(Path(source))]
     trees = read_trees(args.contexts, args.constraints)
-    designs = synthesize(config, trees, args, count) if count > 0 else []
+    designs: list[Design] = []
+    if count > 0:
+        asyncio.run(design_tools(config, trees, [args.contexts, args.constraints], count,
+                                 files.designed_tools, args.fresh))
+        designs = list(read_jsonl(files.designed_tools, Design))
     counts, passed_over = Counter(), Counter()
     entries = find_entries(sources, designs, passed_over)
     tools, refused = import_tools(entries, counts, passed_over)
-    run_transform("tools", tools, output, counts, settings={"tools": sources},
+    run_transform("tools", tools, args.output or files.tools, counts, settings={"tools": sources},
                   sources=[*read, files.designed_tools] if designs else read, refused=refused,
                   passed_over=passed_over)
 

@@ -19,6 +19,9 @@ from looptool.foreign.files import files_in, read_foreign
 from looptool.records import Record, Refused, Tool
 
 
+ADVICE = 'write a group as {"apis": [tools], "plans": [outlines]}, or leave --group_tool out'
+
+
 class _Group(msgspec.Struct):
     apis: list[Any]
     plans: list[Any] = []
@@ -34,7 +37,10 @@ def read_groups(path: Path) -> tuple[list[ToolGroup], list[Refused]]:
     groups, refused = [], []
     for file in files_in(path):
         for place, value in read_foreign(file):
-            group = _read_group(value, f"{file}: {place}")
+            try:
+                group = msgspec.convert(value, _Group)
+            except msgspec.ValidationError as error:
+                raise InputError(f"{file}: {place}: {error}; {ADVICE}") from None
             entries = (entry for api in group.apis for entry in entries_of(str(place), api))
             tools, left_out = import_tools(entries, Counter())
             refused += left_out
@@ -43,17 +49,8 @@ def read_groups(path: Path) -> tuple[list[ToolGroup], list[Refused]]:
                          for plan in group.plans]
                 groups.append(ToolGroup(tools=tools, plans=plans))
     if not groups:
-        raise InputError(f"{path}: no group has a tool that can be read; write groups as "
-                         '{"apis": [tools], "plans": [outlines]}, or leave --group_tool out')
+        raise InputError(f"{path}: no group has a tool that can be read; {ADVICE}")
     return groups, refused
-
-
-def _read_group(value: Any, where: str) -> _Group:
-    try:
-        return msgspec.convert(value, _Group)
-    except msgspec.ValidationError as error:
-        raise InputError(f'{where}: {error}; write a group as {{"apis": [tools], "plans": '
-                         "[outlines]}, or leave --group_tool out") from None
 
 
 class ToolGroup(Record):
