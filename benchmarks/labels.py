@@ -48,9 +48,7 @@ NOISES = (0.2, 0.07)
 """Share of the labels that are made wrong."""
 PRESETS = {"paper: one order": ["verify.preset=paper"],
            "both orders": ["verify.confirming_votes=0"], "both orders, confirmed": [],
-           "both orders, 3 votes": ["verify.votes_per_order=3", "verify.confirming_votes=0"],
-           "both orders, 3 judges": ["teacher.judges=[a, b, c]", "verify.confirming_votes=0"],
-           "one order, 3 votes": ["verify.preset=paper", "verify.votes_per_order=3"]}
+           "both orders, 3 judges": ["teacher.judges=[a, b, c]", "verify.confirming_votes=0"]}
 """The defaults are "confirmed": further votes where the label is about to be replaced."""
 EXPANDED = ("paper: one order", "both orders, confirmed")
 """Presets whose error seeds are expanded."""

@@ -1,6 +1,6 @@
 """How fast the reward is on one core, and what the worst reply costs.
 
-    python benchmarks/reward.py --samples FILE [--times 3] [--mode strict]
+    python benchmarks/reward.py --samples FILE [--times 3]
 
 FILE holds single-turn tasks as xLAM and ToolRL write them, JSON lines of {"id", "query", "answers",
 "tools"}. Scored are: each label as its own reply, with and without thinking before it; the same
@@ -17,7 +17,6 @@ import argparse
 import json
 import random
 import time
-from collections import Counter
 from pathlib import Path
 
 import msgspec
@@ -117,20 +116,20 @@ def long_replies() -> dict[str, str]:
         "lone surrogates": call_of("\\ud800", '"', '"'), }
 
 
-def seconds_a_score(pairs: Pairs, mode: str, passes: int) -> float:
+def seconds_a_score(pairs: Pairs, passes: int) -> float:
     """Mean over the pairs, in the fastest of so many passes."""
     best = float("inf")
     for _ in range(passes):
         begun = time.thread_time()
         for reply, label in pairs:
-            compute_score("looptool", reply, label, None, mode=mode)
+            compute_score("looptool", reply, label)
         best = min(best, time.thread_time() - begun)
     return best / len(pairs)
 
 
-def percentile(reply: str, label: str, mode: str, share: float, count: int = 100) -> float:
+def percentile(reply: str, label: str, share: float, count: int = 100) -> float:
     """Seconds that at most `share` of `count` scores of one reply take."""
-    return sorted(seconds_a_score([(reply, label)], mode, 1)
+    return sorted(seconds_a_score([(reply, label)], 1)
                   for _ in range(count))[int(share * count) - 1]
 
 
@@ -140,7 +139,6 @@ def main() -> None:
     parser.add_argument("--samples", type=Path, required=True, help="tasks whose labels are scored")
     parser.add_argument("--times", type=int, default=3,
                         help="repetitions, of which the best counts")
-    parser.add_argument("--mode", choices=("strict", "paper_compat"), default="strict")
     args = parser.parse_args()
     labels = read_labels(args.samples)
     kinds = short_replies(labels, random.Random(0))
@@ -148,17 +146,16 @@ def main() -> None:
     figures: dict[str, float] = {"labels": len(labels)}
     print(f"{'replies':24} {'scores':>7} {'right':>6} {'CPU a score':>12} {'a second':>9}")
     for name, pairs in kinds.items():
-        best = seconds_a_score(pairs, args.mode, PASSES * args.times)
-        right = Counter(compute_score("", *pair, mode=args.mode)["score"]
-                        for pair in pairs)[1.0] / len(pairs)
+        best = seconds_a_score(pairs, PASSES * args.times)
+        right = sum(compute_score("", *pair)["score"] for pair in pairs) / len(pairs)
         figures[name] = round(1 / best)
         print(f"{name:24} {len(pairs):7,} {right:6.0%} {best * 1e6:9.2f} us {1 / best:9,.0f}")
     label = encoded(next(label for label in labels if label.calls))
     print(f"\n{'replies of 100 KB':24} {'reason':>20} {'p99':>11}")
     for name, reply in long_replies().items():
-        worst = min(percentile(reply, label, args.mode, 0.99) for _ in range(args.times))
+        worst = min(percentile(reply, label, 0.99) for _ in range(args.times))
         figures[f"p99_ms_{name}"] = round(worst * 1e3, 3)
-        print(f"{name:24} {compute_score('', reply, label, mode=args.mode)['reason']:>20} "
+        print(f"{name:24} {compute_score('', reply, label)['reason']:>20} "
               f"{worst * 1e3:8.3f} ms")
     print(json.dumps(figures))
 

@@ -131,12 +131,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", default=str(ROOT / "configs" / "laptop.yaml"))
-    parser.add_argument("--run-dir", help="of the Parquet files (default: the config's)")
     parser.add_argument("--round", type=int, default=1)
     parser.add_argument("--steps", type=int, default=6)
     args = parser.parse_args()
-    config = load_config(args.config, [f"run_dir={Path(args.run_dir).resolve()}"] if args.run_dir
-                         else [])
+    config = load_config(args.config)
     source, size = RoundFiles(config.run_dir, args.round), config.train.batch_size
     verl, start = train_by_verl(config, args.config, source, args.steps)
     bare, seconds = Bare(config), []
