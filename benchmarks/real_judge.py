@@ -136,7 +136,6 @@ def main() -> None:
 
 def report(args: argparse.Namespace, probes: Sequence[Probe], verdicts: Sequence[Verdict],
            meta: StageMeta, known: Known) -> None:
-    """Print the table and the JSON line."""
     truth, usage = Counter(true_verdict(probe, known) for probe in probes), meta.usage["judge"]
     print(f"judge {args.model}, structured {args.structured}, at most {args.max_tokens} tokens")
     print(f"{len(probes)} mismatches of simulated tasks; truth: "

@@ -197,7 +197,6 @@ def differences(one: Card, other: Card) -> list[str]:
 
 
 def today() -> str:
-    """The day of a card."""
     return time.strftime("%Y-%m-%d", time.gmtime())
 
 

@@ -127,7 +127,6 @@ class Launch:
                   "--result-dir", str(self.results(draw).parent), *([] if whole else ["--run-ids"]))
 
     def evaluate(self, ids: Mapping[str, Sequence[str]], draw: int) -> None:
-        """Score the results."""
         self._forget_worlds()
         flags = ["--test-category", ",".join(ids), "--result-dir", str(self.results(draw).parent),
                  "--score-dir", str(self.scores(draw).parent)]

@@ -41,7 +41,6 @@ T = TypeVar("T")
 
 
 def prompt_file(name: str, language: str) -> Path:
-    """The file of one prompt."""
     return PROMPTS / language / f"{name}.md"
 
 
@@ -164,7 +163,6 @@ class Cast:
         raise AssertionError("patience ends")
 
     def _count_bad(self, role: str, fault: Unusable) -> None:
-        """Count one bad turn."""
         self._patience -= 1
         if self._patience < 0:
             raise Abandoned(f"{role}_{fault}")

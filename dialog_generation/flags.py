@@ -12,7 +12,6 @@ from looptool.errors import InputError
 
 
 def parse_arguments(description: str | None) -> argparse.Namespace:
-    """The flags of run.py."""
     parser = argument_parser(description)
     flag = parser.add_argument
     flag("--func", choices=("data_crawl", "data_post_process"), default="data_crawl")

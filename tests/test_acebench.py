@@ -18,7 +18,7 @@ from bfcl.acebench.containment import arithmetic, method_caller
 from bfcl.acebench.figures import COLUMNS, PAPER, category_table, difference, figures, table
 from bfcl.acebench.measuring import HANDLER
 from bfcl.acebench.prompting import (
-    KINDS, kind_of, prompt_id, read_conversation, read_date, read_tools, render_task)
+    PROMPTS, kind_of, prompt_id, read_conversation, read_date, read_tools, render_task)
 from bfcl.acebench.scorer_process import KEEPS, STRIPS, corrected
 from bfcl.official.scores import Tally
 from looptool.config_file import ROOT
@@ -158,7 +158,7 @@ def test_dates_lose_their_sentence(time, date):
     ("special_error_param_2", "special"), ("agent_multi_step_0", "multi_step"),
     ("agent_multi_turn_0", "multi_turn")])
 def test_each_category_has_its_prompt(id, kind):
-    assert kind_of(task(id)) == kind and kind in KINDS
+    assert kind_of(task(id)) == kind and (PROMPTS / "zh" / f"{kind}.md").exists()
 
 
 def test_functions_become_json_schema_wherever_they_keep_their_parameters():

@@ -47,8 +47,6 @@ WHERE = ("all in the denominator: no_answer and scorer_crash as wrong, replies o
 
 
 class Job(flags.Job, kw_only=True):
-    """What is to be measured, and how."""
-
     checkout: Checkout
     language: Language
     user_model: str

@@ -21,13 +21,12 @@ from looptool.prompts.render import (
 from looptool.records import Message, Tool
 
 PROMPTS = Path(__file__).parent / "prompts"
-KINDS = ("normal", "preference", "special", "multi_step", "multi_turn")
 _TURN = re.compile(r"^(user|system|tool):", re.MULTILINE)
 _DATE = re.compile(r"(?:The current time is|Today is|今天是)?\s*(.*?)[.。]?\s*", re.DOTALL)
 
 
 def kind_of(row: Row) -> str:
-    """Which of KINDS a task is."""
+    """The name of the prompt that adds to its system text."""
     words = row.id.split("_")
     if words[0] == "agent":
         return "_".join(words[1:3])

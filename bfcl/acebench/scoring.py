@@ -30,8 +30,6 @@ Way = Literal["official", "corrected"]
 
 
 class CategoryScore(Record):
-    """One category."""
-
     right: int
     total: int
     """Tasks, or of a multi-turn category conversations, which are right only as a whole."""

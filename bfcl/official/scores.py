@@ -36,8 +36,6 @@ Figures = dict[str, tuple[float, float]]
 
 
 class Tally(msgspec.Struct, frozen=True):
-    """Entries of one category."""
-
     correct: float
     """Whole for one draw, a mean for several."""
     total: int

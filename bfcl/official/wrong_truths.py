@@ -30,7 +30,6 @@ class WrongTruth(msgspec.Struct, forbid_unknown_fields=True):
 
 @functools.cache
 def wrong_truths() -> list[WrongTruth]:
-    """All of them."""
     text = Path(__file__).with_suffix(".yaml").read_bytes()
     return msgspec.yaml.decode(text, type=list[WrongTruth])
 

@@ -30,8 +30,6 @@ OWNER = "me@home.example"
 
 @dataclass
 class Mail:
-    """One mail, in one folder."""
-
     mail_id: str
     sender: str
     to: list[str]

@@ -35,8 +35,6 @@ class Flight:
 
 @dataclass(frozen=True)
 class Hotel:
-    """One house."""
-
     name: str
     city: str
     price: int
