@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from acebench_world import make_benchmark
+from fake_vllm import fake_vllm
 from local_server import LocalServer, completion
 
 from bfcl.acebench.answers import Answer
@@ -180,11 +181,12 @@ def test_rules_of_the_environment_reach_the_model_and_its_user_is_another_one(ru
 
 # What goes wrong
 
-def test_tasks_without_an_answer_are_never_scored_silently(benchmark, tmp_path):
-    def fault(payload: dict[str, Any], tries: int) -> tuple[int, bytes] | None:
-        return (422, b"no") if "Oslo" in payload["messages"][-1]["content"] else None
+def no_oslo(payload: dict[str, Any], tries: int) -> tuple[int, bytes] | None:
+    return (422, b"no") if "Oslo" in payload["messages"][-1]["content"] else None
 
-    with LocalServer(model, fault=fault) as server:
+
+def test_tasks_without_an_answer_are_never_scored_silently(benchmark, tmp_path):
+    with LocalServer(model, fault=no_oslo) as server:
         done = evaluate(benchmark, tmp_path / "out", server.url, only="normal_atom_list")
         assert (done.returncode == 2
                 and "1 tasks got no answer, so nothing is scored" in done.stderr
@@ -226,11 +228,8 @@ def test_another_prompt_or_sampling_is_refused_until_fresh(benchmark, tmp_path):
 
 
 def test_a_model_that_was_downloaded_meanwhile_is_gone_on_with(benchmark, tmp_path):
-    def fault(payload: dict[str, Any], tries: int) -> tuple[int, bytes] | None:
-        return (422, b"no") if "Oslo" in payload["messages"][-1]["content"] else None
-
     reference = tmp_path / "models--some--one" / "refs" / "main"
-    with LocalServer(model, fault=fault) as server:
+    with LocalServer(model, fault=no_oslo) as server:
         words = command(benchmark, tmp_path / "out", server.url, "--model", "some/one",
                         only="normal_atom_list")
         for code in (2, 0):
@@ -380,42 +379,21 @@ def test_another_user_is_another_measurement(benchmark, tmp_path):
                                                    env=bare).stderr
 
 
-FAKE_VLLM = """#!{python}
-import json, os, sys, time
-from http.server import BaseHTTPRequestHandler, HTTPServer
-open({pid!r}, "w").write(str(os.getpid()))
-class Handler(BaseHTTPRequestHandler):
-    def do_GET(self):
-        model = {{"id": "tiny", "root": sys.argv[2], "max_model_len": 77}}
-        body = json.dumps({{"data": [model], "version": "9"}}).encode()
-        self.send_response(200), self.send_header("Content-Length", str(len(body)))
-        self.end_headers(), self.wfile.write(body)
-    def do_POST(self):
-        open({asked!r}, "w"), time.sleep(60)
-HTTPServer(("127.0.0.1", int(sys.argv[sys.argv.index("--port") + 1])), Handler).serve_forever()
-"""
-
-
 @pytest.mark.parametrize("sign, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_server_that_was_started_is_ended_with_the_run(benchmark, tmp_path, sign, code):
-    pid, asked = tmp_path / "pid", tmp_path / "asked"
-    server_module = tmp_path / "vllm" / "entrypoints" / "openai" / "api_server.py"
-    server_module.parent.mkdir(parents=True)
-    server_module.write_text(FAKE_VLLM.format(python=sys.executable, pid=str(pid),
-                                              asked=str(asked)))
+    pid, asked = fake_vllm(tmp_path)
     words = command(benchmark, tmp_path / "out", "", only="normal_atom_list")
     for flag in ("--endpoint", "--served-name", "--user-model", "--user-endpoint"):
         del words[words.index(flag):words.index(flag) + 2]
     process = subprocess.Popen([*words, "--", "--dtype", "float32"], stderr=subprocess.DEVNULL,
-                               env=ENVIRONMENT
-                               | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-                                  "PYTHONPATH": f"{tmp_path}:{ENVIRONMENT.get('PYTHONPATH', '')}"})
+                               env=ENVIRONMENT | {"SERVE_PYTHON": str(tmp_path / "python")})
     deadline = time.monotonic() + 60
     while not asked.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert Path(f"/proc/{pid.read_text()}").exists()
+    server = Path("/proc") / pid.read_text().strip()
+    assert server.exists()
     process.send_signal(sign)
-    assert process.wait(30) == code and not Path(f"/proc/{pid.read_text()}").exists()
+    assert process.wait(30) == code and not server.exists()
 
 
 def test_a_subset_has_fixed_tasks_and_whole_conversations(benchmark, tmp_path):

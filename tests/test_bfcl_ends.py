@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from fake_vllm import fake_vllm
 from test_bfcl_scores import SAMPLING
 from test_bfcl import STUDENT, environment, v3
 
@@ -18,37 +19,6 @@ from bfcl.serving.ask import Asker, ServerGone
 from bfcl.serving.served_model import Served
 from looptool.config_file import ROOT
 from looptool.errors import InputError
-
-FAKE_VLLM = """
-import os, sys, time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-open({pid!r}, "a").write(f"{{os.getpid()}}\\n")
-class Handler(BaseHTTPRequestHandler):
-    def do_GET(self):
-        if {loads!r}: time.sleep(60)
-        body = b'{{"data": [{{"id": "m"}}], "version": "9"}}'
-        self.send_response(200), self.send_header("Content-Length", str(len(body)))
-        self.end_headers(), self.wfile.write(body)
-    def do_POST(self):
-        open({asked!r}, "w"), time.sleep(60)
-port = int(sys.argv[sys.argv.index("--port") + 1])
-ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
-"""
-PYTHON = """#!/bin/bash
-PYTHONPATH="{path}" exec {real} "$@"
-"""
-
-
-def fake_vllm(folder: Path, loads: bool) -> tuple[Path, Path]:
-    """Make folder/python, which has it; the files that say its process, and that it was asked."""
-    pid, asked = folder / "pid", folder / "asked"
-    module = folder / "vllm" / "entrypoints" / "openai" / "api_server.py"
-    module.parent.mkdir(parents=True)
-    module.write_text(FAKE_VLLM.format(pid=str(pid), asked=str(asked), loads=loads))
-    (folder / "python").write_text(PYTHON.format(path=folder, real=sys.executable))
-    (folder / "python").chmod(0o755)
-    return pid, asked
-
 
 def wait_for(file: Path) -> None:
     deadline = time.monotonic() + 120
@@ -94,7 +64,7 @@ def test_the_server_ends_with_the_command(tmp_path: Path, sign: int, code: int, 
 
 
 def test_the_server_ends_with_a_command_that_is_killed(tmp_path: Path) -> None:
-    pid, _ = fake_vllm(tmp_path, loads=False)
+    pid, _ = fake_vllm(tmp_path)
     code = ("import time; from pathlib import Path; from bfcl.serving.server import server\n"
             f"with server('m', '', '', [], Path({str(tmp_path / 'log')!r})): time.sleep(600)")
     process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT,

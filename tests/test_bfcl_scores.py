@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from fake_vllm import fake_vllm
 from golden_files import FOLDER
 from local_server import LocalServer, completion
 
@@ -364,31 +365,12 @@ def test_flags_that_move_a_score() -> None:
             and value_of("--seed", flags) == "")
 
 
-STAND_IN = """#!{python}
-import http.server, sys
-if "--broken" in sys.argv: sys.exit("no GPU here")
-class Models(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        listed, version = b'{{"data": [{{"id": "stand-in"}}]}}', b'{{"version": "1.2.3"}}'
-        body = listed if self.path == "/v1/models" else version
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-port = int(sys.argv[sys.argv.index("--port") + 1])
-http.server.HTTPServer(("127.0.0.1", port), Models).serve_forever()
-"""
-
-
 @pytest.mark.slow
 def test_a_server_is_started_and_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    server_module = tmp_path / "vllm" / "entrypoints" / "openai" / "api_server.py"
-    server_module.parent.mkdir(parents=True)
-    server_module.write_text(STAND_IN.format(python=sys.executable))
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    fake_vllm(tmp_path)
+    monkeypatch.setenv("SERVE_PYTHON", str(tmp_path / "python"))
     with server("org/model", "", "", ["--flag"], tmp_path / "log") as served:
-        assert (served.name, served.server) == ("stand-in", "vllm 1.2.3 --flag")
+        assert (served.name, served.server) == ("tiny", "vllm 9 --flag")
         find_server(served.url)
     with pytest.raises(InputError, match="no list of models"):
         find_server(served.url)

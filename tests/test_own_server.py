@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from fake_vllm import install
 
 from dataloop.running import overlap
 from looptool.config import Config
@@ -64,18 +65,11 @@ class Handler(BaseHTTPRequestHandler):
 
 ThreadingHTTPServer((args.host, args.port), Handler).serve_forever()
 """
-PYTHON = '#!/bin/bash\nPYTHONPATH="{path}" exec {real} "$@"\n'
 
 
 def make_machine(folder: Path, monkeypatch: pytest.MonkeyPatch, server: str) -> None:
     """A machine whose SERVE_PYTHON has a vLLM, which is `server`."""
-    module = folder / "has" / "vllm" / "entrypoints" / "openai" / "api_server.py"
-    module.parent.mkdir(parents=True)
-    module.write_text(server)
-    python = folder / "python"
-    python.write_text(PYTHON.format(path=folder / "has", real=sys.executable))
-    python.chmod(0o755)
-    monkeypatch.setenv("SERVE_PYTHON", str(python))
+    monkeypatch.setenv("SERVE_PYTHON", str(install(folder, server)))
     monkeypatch.setenv("NOTES", str(folder / "notes"))
 
 
