@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -53,7 +54,8 @@ class LocalServer:
                  hold: Callable[[LocalServer], bool] = lambda server: False):
         self.answer, self.latency, self.fault, self.hold = answer, latency, fault, hold
         self.models: list[dict[str, str]] = [{"id": "m"}]
-        self.models_status = 200
+        self.models_status, self.models_text = 200, ""
+        """The list of models; another text in its place, where there is one."""
         self.requests: Counter[bytes] = Counter()
         """Requests by the sha256 of their body, a limit of tokens apart: the client's cache key."""
         self.payloads: list[dict] = []
@@ -88,9 +90,11 @@ class LocalServer:
         return f"http://127.0.0.1:{self._runner.addresses[0][1]}/v1"
 
     async def _list(self, request: web.Request) -> web.Response:
-        return web.json_response({"object": "list", "data": [
-            {"object": "model", "created": 0, "owned_by": "us", **model} for model in self.models]},
-                                 status=self.models_status)
+        self.headers.append(dict(request.headers))
+        listed = {"object": "list", "data": [
+            {"object": "model", "created": 0, "owned_by": "us", **model} for model in self.models]}
+        return web.Response(status=self.models_status, content_type="application/json",
+                            text=self.models_text or json.dumps(listed))
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()

@@ -15,7 +15,6 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from aiohttp import web
 from golden_files import FOLDER
 from local_server import LocalServer
 from test_json2parquet import fits, sample
@@ -305,30 +304,12 @@ def test_no_gpus(tmp_path, monkeypatch, config):
 
 
 class Listing(LocalServer):
-    """A server that lists models, or says something else."""
+    """A server that lists models, or says something else in place of the list."""
 
-    def __init__(self, status: int, body: str):
+    def __init__(self, *models: str, status: int = 200, text: str = ""):
         super().__init__()
-        self._said = status, body
-
-    async def _handle(self, request: web.Request) -> web.StreamResponse:
-        self.headers.append(dict(request.headers))
-        return web.Response(status=self._said[0], text=self._said[1],
-                            content_type="application/json")
-
-    async def _start(self) -> str:
-        app = web.Application()
-        app.router.add_get("/v1/models", self._handle)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        return f"http://127.0.0.1:{self._runner.addresses[0][1]}/v1"
-
-
-def listed(*models: str) -> str:
-    return json.dumps(
-        {"object": "list", "data": [{"id": model, "object": "model", "created": 0, "owned_by": "x"}
-                                    for model in models]})
+        self.models = [{"id": model} for model in models]
+        self.models_status, self.models_text = status, text
 
 
 def asked(tmp_path: Path, *urls: str, models: list[str] = ["m"],
@@ -340,7 +321,7 @@ def asked(tmp_path: Path, *urls: str, models: list[str] = ["m"],
 
 def test_endpoints_that_serve(tmp_path, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "key-1")
-    with Listing(200, listed("m")) as one, Listing(200, listed("j", "k")) as two:
+    with Listing("m") as one, Listing("j", "k") as two:
         assert asked(tmp_path, one.url, two.url, judges=["k"]) == [
             f"ok   {one.url} answers and serves m", f"ok   {two.url} answers and serves j, k"]
         assert one.headers[0]["Authorization"] == "Bearer key-1"
@@ -361,7 +342,7 @@ def test_endpoints_that_serve(tmp_path, monkeypatch):
     (500, "oops", "status 500"), (200, "<html>", "does not list its models"),
     (200, '{"data": 5}', "does not list its models"), (200, "[]", "does not list its models")])
 def test_endpoints_that_fail(tmp_path, status, body, words):
-    with Listing(status, body) as server:
+    with Listing(status=status, text=body) as server:
         lines = asked(tmp_path, server.url)
     assert (lines[0].startswith(f"FAIL {server.url}")
             and words.replace("; ", " -> ") in lines[0]), lines
@@ -370,7 +351,7 @@ def test_endpoints_that_fail(tmp_path, status, body, words):
 
 def test_endpoints_that_are_not_there(tmp_path, monkeypatch):
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
-    with Listing(200, listed("m")) as server:
+    with Listing("m") as server:
         gone = server.url
     assert "does not list its models (APIConnectionError) -> start the server" in asked(
         tmp_path, gone)[0]
@@ -388,18 +369,18 @@ def test_probing(tmp_path, config, urls, start):
     assert run(doctor_machine.check_probing, config, RoundFiles(tmp_path, 1)) == []
 
 
-@pytest.mark.parametrize("said, named, start", [
-    (listed("policy"), "", "ok   {url} answers and serves policy"),
-    (listed("a", "p"), "p", "ok   {url} answers and serves a, p"),
-    (listed("a", "p"), "", "FAIL {url} serves a, p, not one model -> start it with {policy}, or "
-                           "set probe.model"),
-    (listed("a"), "p", "FAIL {url} serves a, not p -> start it with {policy}"),
-    ("[]", "", "FAIL {url}: does not list its models (AttributeError) -> start the server or mend "
-               "probe.base_urls")])
-def test_probing_of_a_policy_that_is_there(tmp_path, said, named, start):
+@pytest.mark.parametrize("server, named, start", [
+    (Listing("policy"), "", "ok   {url} answers and serves policy"),
+    (Listing("a", "p"), "p", "ok   {url} answers and serves a, p"),
+    (Listing("a", "p"), "", "FAIL {url} serves a, p, not one model -> start it with {policy}, or "
+                            "set probe.model"),
+    (Listing("a"), "p", "FAIL {url} serves a, not p -> start it with {policy}"),
+    (Listing(text="[]"), "", "FAIL {url}: does not list its models (AttributeError) -> start the "
+                             "server or mend probe.base_urls")])
+def test_probing_of_a_policy_that_is_there(tmp_path, server, named, start):
     files = RoundFiles(tmp_path, 1)
     files.policy.mkdir(parents=True)
-    with Listing(200, said) as server:
+    with server:
         config = make_config(tmp_path,
                              probe=Probing(engine="endpoint", base_urls=[server.url], model=named))
         (line,) = run(doctor_machine.check_probing, config, files)
