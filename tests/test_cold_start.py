@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import msgspec
 import pytest
-from test_verl_cpu import alive, descendants, tasks
+from test_verl_cpu import kill_when_saved, tasks
 from tiny_policy import make_policy
 
 from grpotool.cold_start import train as cold_start
@@ -216,20 +214,9 @@ def test_a_killed_cold_start_goes_on_and_grpo_begins_from_it(tmp_path, policy):
                               text=True, env=env)
 
     tracker = start.training / "checkpoints" / "latest_checkpointed_iteration.txt"
-    killed = subprocess.Popen([sys.executable, cold, *flags], env=env, stderr=subprocess.PIPE,
-                              text=True)
-    while not (tracker.exists() and tracker.read_text() >= "2"):  # the end of an epoch
-        assert killed.poll() is None, killed.stderr.read()
-        time.sleep(0.05)
-    started = descendants(killed.pid)
-    assert len(started) > 2  # torchrun and its process
-    killed.send_signal(signal.SIGKILL)
-    killed.wait()
-    for _ in range(300):
-        if not any(map(alive, started)):
-            break
-        time.sleep(0.1)
-    assert not any(map(alive, started)) and not start.policy.exists()
+    # the second step is the end of an epoch; beside ours run torchrun and its process
+    assert len(kill_when_saved([sys.executable, cold, *flags], tracker, env)) > 2
+    assert not start.policy.exists()
 
     refused = run(cold, "--set", "train.cold_start.learning_rate=1.0e-3")
     assert refused.returncode == 2 and "cold_start.learning_rate: 0.003 -> 0.001" in refused.stderr

@@ -10,7 +10,6 @@ import asyncio
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import threading
@@ -21,6 +20,7 @@ from types import SimpleNamespace
 
 import msgspec
 import pytest
+from test_verl_parts import prompt_of_agent_loop
 from tiny_policy import make_policy
 
 from grpotool.verl_run.overrides import compose
@@ -233,28 +233,11 @@ def plain_logits(verl, policy: Path, data, row: int):
 
 
 def test_prompts_are_the_tokens_of_verls_agent_loop(verl):
-    from verl.experimental.agent_loop.agent_loop import DictConfigWrap
-    from verl.experimental.agent_loop.single_turn_agent_loop import SingleTurnAgentLoop
-    from verl.utils.dataset.rl_dataset import RLHFDataset
-    from verl.workers.rollout.replica import TokenOutput
-
-    class Server:
-        async def generate(self, request_id, **request):
-            return TokenOutput(token_ids=[10, 2], log_probs=[-1.0, -1.0])
-
     chat = [{"role": "system", "content": "a <tools>\n{}\n</tools>"},
             {"role": "user", "content": "größe <think> 漢"}]
-
-    async def run():
-        loop = SingleTurnAgentLoop(trainer_config=DictConfigWrap(verl.config),
-                                   server_manager=Server(), tokenizer=verl.manager.tokenizer,
-                                   processor=None, dataset_cls=RLHFDataset,
-                                   data_config=DictConfigWrap(verl.config.data))
-        return await loop.run({}, raw_prompt=chat)
-
-    output = asyncio.run(run())
-    assert verl.manager.read_prompt(chat) == output.prompt_ids
-    assert "<tools>" in verl.manager.tokenizer.decode(output.prompt_ids, skip_special_tokens=True)
+    ids = prompt_of_agent_loop(verl.config, verl.manager.tokenizer, chat)
+    assert verl.manager.read_prompt(chat) == ids
+    assert "<tools>" in verl.manager.tokenizer.decode(ids, skip_special_tokens=True)
 
 
 def test_a_prompt_is_never_cut(verl):
@@ -458,6 +441,24 @@ def alive(pid: int) -> bool:
     return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
+def kill_when_saved(command: list, tracker: Path, env: dict[str, str]) -> list[int]:
+    """Start a training, and SIGKILL it once it has saved its second step; what it had started, all
+    of which has ended."""
+    process = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True)
+    while not (tracker.exists() and tracker.read_text() >= "2"):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.05)
+    started = descendants(process.pid)
+    process.kill()
+    process.wait()
+    for _ in range(1200):
+        if not any(map(alive, started)):
+            break
+        time.sleep(0.1)
+    assert not any(map(alive, started))
+    return started
+
+
 @contextmanager
 def prompts_by_step(files: RoundFiles):
     """The prompts that each step drew, filled at the end; a step's dump is kept by a second name
@@ -505,19 +506,7 @@ def test_a_killed_training_goes_on_and_the_next_round_begins_anew(tmp_path, poli
     assert run(convert).returncode == run(convert, round="2").returncode == 0
     tracker = files.training / "checkpoints" / "latest_checkpointed_iteration.txt"
     with prompts_by_step(files) as drawn:
-        first = subprocess.Popen([sys.executable, train, "--round", "1", *flags], env=env,
-                                 stderr=subprocess.PIPE, text=True)
-        while not (tracker.exists() and tracker.read_text() >= "2"):
-            assert first.poll() is None, first.stderr.read()
-            time.sleep(0.05)
-        started = descendants(first.pid)
-        first.send_signal(signal.SIGKILL)
-        first.wait()
-        for _ in range(1200):
-            if not any(map(alive, started)):
-                break
-            time.sleep(0.1)
-        assert not any(map(alive, started))
+        kill_when_saved([sys.executable, train, "--round", "1", *flags], tracker, env)
         assert not files.policy.exists()
         saved = int(tracker.read_text())
 
