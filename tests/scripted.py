@@ -1,8 +1,11 @@
-"""A model whose every reply is written down, and the small world that it speaks of."""
+"""A model whose every reply is written down, the small world that it speaks of, and how a script is
+run in it."""
 from __future__ import annotations
 
 import json
+import sys
 from collections import defaultdict
+from pathlib import Path
 
 from looptool.calling.reply import render_calls
 from looptool.json_lines import encode_line
@@ -56,6 +59,12 @@ def twice(*replies: str) -> list[str]:
 
 def result(**content) -> str:
     return json.dumps(content)
+
+
+def script(monkeypatch, module, folder: Path, *flags) -> None:
+    """Run a script's main with the laptop config and its own run folder."""
+    monkeypatch.setattr(sys, "argv", ["x", *map(str, flags), "--set", f"run_dir={folder}"])
+    module.main()
 
 
 DINNER = Need(kind="multi-step", tools=["getMenu", "book_table"], text="wants to eat out")

@@ -18,7 +18,7 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from scripted import MENU, Scripted, call, calls, plan, result, twice
+from scripted import MENU, Scripted, call, calls, plan, result, script, twice
 
 from dialog_generation import agents, run, synthesize_tools
 from dialog_generation.agents import Cast
@@ -356,9 +356,7 @@ def test_numbers_are_remembered(world: World) -> None:
 
 def listed(folder: Path, monkeypatch: pytest.MonkeyPatch, *sources: object) -> list[Tool]:
     """What synthesize_tools.py --tools writes."""
-    monkeypatch.setattr(sys, "argv",
-                        ["x", "--tools", *map(str, sources), "--set", f"run_dir={folder}"])
-    synthesize_tools.main()
+    script(monkeypatch, synthesize_tools, folder, "--tools", *sources)
     return list(read_jsonl(folder / "tools.jsonl", Tool))
 
 

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from scripted import BOOK, MENU, TOOLS, Scripted, call, plan
+from scripted import BOOK, MENU, TOOLS, Scripted, call, plan, script
 
 from dialog_generation import run
 from dialog_generation.agents import PROMPTS, Cast, prompt_file, read_turn
@@ -36,10 +36,7 @@ def crawl_by_flags(monkeypatch, folder: Path, *flags: object) -> tuple[list[Dial
     """The dialogs of run.py with these flags over a small run, and its settings."""
     if not (folder / "tools.jsonl").exists():
         write_jsonl(folder / "tools.jsonl", catalogue("train")[:30])
-    monkeypatch.setattr(sys, "argv",
-                        ["run.py", "--set", f"run_dir={folder}", "--crawl_num", "4",
-                         *map(str, flags)])
-    run.main()
+    script(monkeypatch, run, folder, "--crawl_num", "4", *flags)
     settings = json.loads((folder / "dialogs.jsonl.meta.json").read_text())["settings"]
     return list(read_jsonl(folder / "dialogs.jsonl", Dialog)), settings["dialogs"] | {
         name: settings[name] for name in ("models", "thinking")}
@@ -120,12 +117,9 @@ def test_post_processing_splits_by_length(tmp_path, monkeypatch):
                       messages=[Message(role="user", content="x")] * length)
                for length in (1, 8, 9, 20, 21, 60)]
     write_jsonl(tmp_path / "dialogs.jsonl", dialogs)
-    monkeypatch.setattr(sys, "argv",
-                        ["run.py", "--func", "data_post_process", "--raw_data_path", str(tmp_path),
-                         "--processed_data_path", str(tmp_path / "out"),
-                         "--processed_data_extreme_split", "--set", f"run_dir={tmp_path / 'run'}",
-                         "--set", "dialogs.verify=rules"])
-    run.main()
+    script(monkeypatch, run, tmp_path / "run", "--func", "data_post_process", "--raw_data_path",
+           tmp_path, "--processed_data_path", tmp_path / "out", "--processed_data_extreme_split",
+           "--set", "dialogs.verify=rules")
     lengths = {path.name: [len(dialog.messages) for dialog in read_jsonl(path, Dialog)]
                for path in (tmp_path / "out").glob("verified*.jsonl")}
     assert lengths == {"verified_dialogs.jsonl": [1, 8, 9, 20, 21, 60],

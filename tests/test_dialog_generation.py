@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from golden_files import check_golden
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scripted import (
-    BOOK, BOTH, DINNER, THANKS, TOOLS, Scripted, call, calls, dinner, plan, result, twice)
+    BOOK, BOTH, DINNER, THANKS, TOOLS, Scripted, call, calls, dinner, plan, result, script, twice)
 
 from dialog_generation import run, synthesize_tools, trans2conversation
 from dialog_generation.agents import Abandoned, Cast, prompt_file, read_turn
@@ -447,12 +446,6 @@ def test_a_folder_without_tools_is_named(tmp_path):
     (tmp_path / "x.json").write_text("[3]")
     with pytest.raises(InputError, match="holds no tool that can be read"):
         run.read_pool(tmp_path, RunFiles(small_config(tmp_path)))
-
-
-def script(monkeypatch, module, folder: Path, *flags) -> None:
-    """Run a script's main with the laptop config and its own run folder."""
-    monkeypatch.setattr(sys, "argv", ["x", *map(str, flags), "--set", f"run_dir={folder}"])
-    module.main()
 
 
 def test_tools_script(tmp_path, monkeypatch):

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import random
-import sys
 from pathlib import Path
 
 import pytest
 from golden_files import check_golden
-from scripted import TOOLS, Scripted, call
+from scripted import TOOLS, Scripted, call, script
 
 from dialog_generation import run, trans2conversation
 from dialog_generation.scene import ToolPool
@@ -82,18 +81,14 @@ def test_files_of_a_verification(tmp_path, monkeypatch):
     raw = [dialog([MENU_CALL]), dialog([call("cook")])]
     raw[1].id = "d000001"
     write_jsonl(tmp_path / "dialogs.jsonl", raw)
-    monkeypatch.setattr(sys, "argv",
-                        ["run.py", "--func", "data_post_process", "--set", f"run_dir={tmp_path}",
-                         "--set", "dialogs.verify=rules"])
-    run.main()
+    rules = ("--set", "dialogs.verify=rules")
+    script(monkeypatch, run, tmp_path, "--func", "data_post_process", *rules)
     assert list(read_jsonl(tmp_path / "verified_dialogs.jsonl", Dialog)) == raw[:1]
     refused = list(read_jsonl(tmp_path / "verified_dialogs_refused.jsonl", Refused))
     assert [(entry.place, entry.code, entry.reason) for entry in refused] == [
         ("d000001", "unknown_tool", "message 1 unknown_tool")]
     check_golden(tmp_path / "dialog_checks.jsonl", "dialog_checks.jsonl")
-    monkeypatch.setattr(sys, "argv",
-                        ["x", "--set", f"run_dir={tmp_path}", "--set", "dialogs.verify=rules"])
-    trans2conversation.main()
+    script(monkeypatch, trans2conversation, tmp_path, *rules)
     assert len((tmp_path / "conversations.jsonl").read_bytes().splitlines()) == 1
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import sys
-from pathlib import Path
 
 import pytest
 from golden_files import check_golden
+from scripted import script
 
 from dialog_generation import synthesize_tools
 from dialog_generation.tool_making.designer import TRIES, Design, design, design_prompt, read_design
@@ -161,34 +160,29 @@ def test_a_bad_reply_is_asked_for_again():
                              tool=None) and asked[3:] == list(range(TRIES))
 
 
-def run_script(monkeypatch, folder: Path, *flags: str) -> None:
-    monkeypatch.setattr(sys, "argv", ["synthesize_tools.py", "--set", f"run_dir={folder}", *flags])
-    synthesize_tools.main()
-
-
 def test_tools_of_the_simulated_designer(tmp_path, monkeypatch):
-    run_script(monkeypatch, tmp_path / "a", "--tools", "none", "--synthesize", "200")
+    script(monkeypatch, synthesize_tools, tmp_path / "a", "--tools", "none", "--synthesize", "200")
     designs = list(read_jsonl(tmp_path / "a" / "designed_tools.jsonl", Design))
     tools = list(read_jsonl(tmp_path / "a" / "tools.jsonl", Tool))
     assert (len(designs) == 200 and len(tools) > 150
             and len({tool.name for tool in tools}) == len(tools))
     for drawn in designs:
         assert (drawn.tool is not None) == (drawn.reason == "accepted")
-    run_script(monkeypatch, tmp_path / "b", "--tools", "none", "--synthesize", "200")
+    script(monkeypatch, synthesize_tools, tmp_path / "b", "--tools", "none", "--synthesize", "200")
     assert (tmp_path / "b" / "tools.jsonl").read_bytes() == (
         tmp_path / "a" / "tools.jsonl").read_bytes()
 
 
 def test_designs_golden(tmp_path, monkeypatch):
-    run_script(monkeypatch, tmp_path, "--tools", "none", "--synthesize", "3")
+    script(monkeypatch, synthesize_tools, tmp_path, "--tools", "none", "--synthesize", "3")
     check_golden(tmp_path / "designed_tools.jsonl", "designed_tools.jsonl")
 
 
 def test_designed_tools_join_those_of_others(tmp_path, monkeypatch):
-    run_script(monkeypatch, tmp_path, "--tools", "catalogue", "--set",
+    script(monkeypatch, synthesize_tools, tmp_path, "--tools", "catalogue", "--set",
                "dialogs.synthesized_tools=20")
     names = [tool.name for tool in read_jsonl(tmp_path / "tools.jsonl", Tool)]
-    run_script(monkeypatch, tmp_path / "alone", "--tools", "catalogue")
+    script(monkeypatch, synthesize_tools, tmp_path / "alone", "--tools", "catalogue")
     before = [tool.name for tool in read_jsonl(tmp_path / "alone" / "tools.jsonl", Tool)]
     assert names[:len(before)] == before and len(before) < len(names) <= len(before) + 20
 

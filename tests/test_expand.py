@@ -12,6 +12,7 @@ from golden_files import check_golden
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from loop_world import Written, is_right, judged, loop_config, probed, says, task, weather, world
+from scripted import call
 
 from dataloop import error_data_expansion as script
 from dataloop.expanding.generate import Family, candidate_faults, likeness, read_candidate, spoken
@@ -25,16 +26,12 @@ from looptool.ids import sample_id
 from looptool.json_lines import encode_line, read_jsonl, write_jsonl
 from looptool.models.completion import CallFailed
 from looptool.prompts.render import render_conversation
-from looptool.records import Call, ErrorSeed, Message, Sample
+from looptool.records import ErrorSeed, Message, Sample
 from looptool.run_files import RoundFiles
 
 SEED = error_seed(judged(probed(task("Rome"), says("", weather("Roma"))), "PRED_WRONG"), 1)
 SCENARIO = Scenario("codes", "other data and formats", "Codes have to be taken over.")
 ACCEPT, REFUSE = '{"analysis": "fine", "correct": true}', '{"analysis": "no", "correct": false}'
-
-
-def call(name: str, **arguments) -> Call:
-    return Call(name=name, arguments=arguments)
 
 
 def user(text: str) -> Message:

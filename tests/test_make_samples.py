@@ -11,7 +11,8 @@ from pathlib import Path
 import msgspec
 import pytest
 from golden_files import FOLDER, check_golden
-from scripted import MENU, TOOLS, call
+from scripted import MENU, TOOLS, call, script
+from test_json2parquet import characters, fits
 
 from dialog_generation import run
 from grpotool.dataset.steps import loses_values, samples_of, step_kind
@@ -28,21 +29,12 @@ from looptool.foreign.files import read_foreign
 from looptool.ids import sample_id
 from looptool.json_lines import read_jsonl, write_jsonl
 from looptool.prompts.length import StudentFits
-from looptool.prompts.render import ChatMessage, render_sample
+from looptool.prompts.render import render_sample
 from looptool.records import Message, Refused, Sample
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 CONVERSATIONS = FOLDER / "conversations.jsonl"
-
-
-def characters(chat: list[ChatMessage]) -> int:
-    """A stand-in for tokens."""
-    return sum(len(message["content"]) for message in chat)
-
-
-def fits(chat: list[ChatMessage], limit: int) -> bool:
-    return characters(chat) <= limit
 
 
 def config(**student) -> Config:
@@ -325,11 +317,6 @@ def test_bad_foreign_files(tmp_path, name, content, message):
         (tmp_path / name).write_text(content)
     with pytest.raises(InputError, match=message):
         list(read_foreign(tmp_path / name))
-
-
-def script(monkeypatch, module, folder: Path, *flags) -> None:
-    monkeypatch.setattr(sys, "argv", ["x", *map(str, flags), "--set", f"run_dir={folder}"])
-    module.main()
 
 
 def test_the_scripts_take_their_paths_from_the_config(tmp_path, monkeypatch):

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 from ruamel.yaml import YAML
+from scripted import script
 
 from dialog_generation import synthesize_tools
 from dialog_generation.tool_making.files import read_tool_files, valid_tool
@@ -612,8 +612,7 @@ def test_openapi_refusals(tmp_path: Path, value: dict[str, Any], reason: str):
 
 def run_script(monkeypatch: pytest.MonkeyPatch, folder: Path, *flags: Any) -> dict[str, Any]:
     """The .meta.json after a run of synthesize_tools.py."""
-    monkeypatch.setattr(sys, "argv", ["x", *map(str, flags), "--set", f"run_dir={folder}"])
-    synthesize_tools.main()
+    script(monkeypatch, synthesize_tools, folder, *flags)
     return json.loads((folder / "tools.jsonl.meta.json").read_text())
 
 
