@@ -1,4 +1,4 @@
-"""A server that answers ACEBench from its ground truth as a model would: <tool_call> blocks,
+"""A model that answers ACEBench from its ground truth as a model would: <tool_call> blocks,
 sentences, agents' steps."""
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import msgspec
-from local_server import LocalServer, completion
+from local_server import completion
 
 from bfcl.acebench.brackets import read_brackets
 from bfcl.acebench.checkout import AGENT, CATEGORIES, Checkout, Language, Row
@@ -88,8 +88,3 @@ class Oracle:
 
 def _key(chat: list[dict[str, str]]) -> bytes:
     return msgspec.json.encode(chat, order="sorted")
-
-
-def serve(oracle: Oracle) -> LocalServer:
-    """Policy "m" and user "user" behind one address."""
-    return LocalServer(oracle)

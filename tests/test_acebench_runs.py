@@ -444,7 +444,7 @@ def test_each_draw_is_asked_and_scored_by_itself(benchmark, tmp_path):
     assert "--repeats 3 at temperature 0 shows little" in done.stderr
 
 
-def test_a_killed_run_goes_on_where_it_was(benchmark, tmp_path):
+def test_a_killed_run_goes_on_where_it_was(benchmark, tmp_path, run):
     held = {"open": False}
     def wait(server: LocalServer) -> bool:
         return server.count > 6 and not held["open"]
@@ -464,8 +464,6 @@ def test_a_killed_run_goes_on_where_it_was(benchmark, tmp_path):
         # one of each model
         assert (max(server.requests.values()) <= 2
                 and sum(count - 1 for count in server.requests.values()) <= 2)
-    with LocalServer(model) as server:
-        whole = evaluate(benchmark, tmp_path / "whole", server.url)
-    assert answers(tmp_path / "whole") == answers(tmp_path / "out")
-    assert (read_card(tmp_path / "whole").scores == read_card(tmp_path / "out").scores
-            and whole.returncode == 0)
+    whole, _, _ = run
+    assert answers(whole) == answers(tmp_path / "out")
+    assert read_card(whole).scores == read_card(tmp_path / "out").scores
