@@ -1,4 +1,4 @@
-"""A model that answers ACEBench from its ground truth as a model would: <tool_call> blocks,
+"""Answers to ACEBench from its ground truth as a model would: <tool_call> blocks,
 sentences, agents' steps."""
 from __future__ import annotations
 
