@@ -54,7 +54,8 @@ def test_one_round_of_the_built_in_world_and_nothing_is_done_twice(tmp_path):
         RoundFiles(tmp_path, 1).probes, RoundFiles(tmp_path, 1).verdicts,
         RoundFiles(tmp_path, 1).expanded))
     folder = {path: path.stat().st_mtime_ns for path in RoundFiles(tmp_path, 1).folder.rglob("*")}
-    assert "round 1 is complete; left as it is" in run(*loop)
+    assert "round 1 is complete; left as it is" in run(
+        sys.executable, ROOT / "dataloop" / "running" / "steps_left.py", *flags(tmp_path))
     edits = {"expand.per_seed": "4 -> 2", "mix.high_ppl": "6 -> 5",
              "train.learning_rate": "0.00015 -> 0.0002", "train.test_share": "0.02 -> 0.1",
              "verify.votes_per_order": "1 -> 3"}
