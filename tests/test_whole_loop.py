@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -70,7 +71,11 @@ def test_one_round_of_the_built_in_world_and_nothing_is_done_twice(tmp_path):
 
 @real_data
 def test_one_round_of_real_tools(tmp_path):
-    """Tools that nobody here wrote: the simulated teacher makes tasks of their schemas."""
+    """Tools that nobody here wrote: the simulated teacher makes tasks of their schemas.
+
+    Round 1's policy is the student, as rows that nobody here wrote are trained on below.
+    """
+    shutil.copytree(CHECKPOINT, RoundFiles(tmp_path, 1).policy)
     run("bash", ROOT / "scripts" / "run_loop.sh", "--tools", SHARED / "xlam_style_tools.jsonl",
         *flags(tmp_path))
     tools = read_meta(tmp_path / "tools.jsonl")
