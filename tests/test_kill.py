@@ -1,6 +1,6 @@
 """SIGKILL at random instants, run again: nothing lost, nothing twice, no finished call paid again.
 
-LOOPTOOL_KILLS sets how many kills (default 20). The stage runs in processes forked from a server
+LOOPTOOL_KILLS sets how many kills (default 12). The stage runs in processes forked from a server
 that has imported it, so that the instants fall into the work and not into imports.
 """
 from __future__ import annotations
@@ -23,7 +23,7 @@ import kill_stage
 from local_server import LocalServer
 from looptool.stages.meta import StageMeta
 
-KILLS = int(os.environ.get("LOOPTOOL_KILLS", "20"))
+KILLS = int(os.environ.get("LOOPTOOL_KILLS", "12"))
 INPUTS = 120
 EXPECTED = b"".join(
     b'{"number":%d,"text":"echo is it true that echo question %d?","part":%d}\n'
