@@ -57,13 +57,13 @@ def compared(folder: Path, tools: list[Tool]) -> list[tuple[Tool, list[str]]]:
     return wrong
 
 
-def reasons(refused: list[Refused], most: int = 3) -> str:
+def reasons(refused: list[Refused]) -> str:
     """The commonest reasons, what is quoted in them left out."""
     counts = Counter(
         re.sub(r"\s+", " ", re.sub(r"'[^']*'|[\[{].*", "…", _NAMES.sub("", entry.reason)))[:70]
         for entry in refused if entry.code == "unreadable")
     return "; ".join(f"{reason} ({count:,})"
-                     for reason, count in counts.most_common(most)).replace("|", "\\|")
+                     for reason, count in counts.most_common(3)).replace("|", "\\|")
 
 
 def main() -> int:

@@ -113,8 +113,8 @@ async def check_dialogs(config: Config, dialogs: Path, checks: Path,
                                later=RunFiles(config).made_from(checks))
 
 
-def write_verified(dialogs: Path, checks: Path, output: Path) -> Counter[str]:
-    """Write the dialogs that passed, and aside those refused; returns the call steps by reason."""
+def write_verified(dialogs: Path, checks: Path, output: Path) -> None:
+    """Write the dialogs that passed, and aside those refused."""
     counts: Counter[str] = Counter()
     steps: Counter[str] = Counter()
     refused: list[Refused] = []
@@ -139,4 +139,3 @@ def write_verified(dialogs: Path, checks: Path, output: Path) -> Counter[str]:
                   sources=[dialogs, checks], refused=refused)
     _log.info("%s call steps: %s", f"{steps.total():,}",
               ", ".join(f"{count:,} {name}" for name, count in steps.most_common()))
-    return steps

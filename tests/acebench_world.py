@@ -217,9 +217,9 @@ def conversation(id: str, question: str, **more: Any) -> dict[str, Any]:
             "time": "Today is 2025-03-20, Thursday."} | more
 
 
-def agent(id: str, question: str, wifi: bool = False) -> dict[str, Any]:
+def agent(id: str, question: str) -> dict[str, Any]:
     return {"id": id, "question": question, "function": PHONE_TOOLS,
-            "initial_config": {"Phone": {"wifi": wifi}}, "involved_classes": ["Phone"], "path": []}
+            "initial_config": {"Phone": {"wifi": False}}, "involved_classes": ["Phone"], "path": []}
 
 
 ROWS: dict[str, list[tuple[dict[str, Any], Any]]] = {

@@ -34,8 +34,8 @@ def fits(chat: list[ChatMessage], limit: int) -> bool:
     return characters(chat) <= limit
 
 
-def config(max_prompt: int = 10**6, share: float = 0.02, seed: int = 0) -> Config:
-    return Config(run_dir="unused", seed=seed, teacher=Teacher(models=["m"]),
+def config(max_prompt: int = 10**6, share: float = 0.02) -> Config:
+    return Config(run_dir="unused", teacher=Teacher(models=["m"]),
                   train=Train(test_share=share),
                   student=Student(model="", instructions="short", max_prompt_tokens=max_prompt))
 

@@ -158,14 +158,14 @@ class Policy:
         return [Reply(f"{mark} {len(prompt)}", perplexity=1 + mark / 10_000) for prompt in prompts]
 
 
-def probe_all(samples: list[Sample], folder, policy: Policy, window: int = 10):
+def probe_all(samples: list[Sample], folder, policy: Policy):
     """A probe of `samples` in windows of 10 and batches of at most three or four prompts."""
     write_jsonl(folder / "samples.jsonl", samples)
 
     def read():
         return read_jsonl(folder / "samples.jsonl", Sample)
 
-    pipeline = BatchPipeline(read, lambda: policy, 140, 5, Drawing(0, 1.0, ""), window)
+    pipeline = BatchPipeline(read, lambda: policy, 140, 5, Drawing(0, 1.0, ""), 10)
     return asyncio.run(run_stage("probe", Inputs(lambda: ((one.id, None) for one in read())),
                                  pipeline, folder / "probes.jsonl", settings={},
                                  sources=[folder / "samples.jsonl"], usage=pipeline.usage))

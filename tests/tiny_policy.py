@@ -38,7 +38,7 @@ FAMILIES = {
 }
 
 
-def make_policy(folder: Path, layers: int = 2, family: str = "qwen") -> Path:
+def make_policy(folder: Path, family: str = "qwen") -> Path:
     """Write a policy's Hugging Face folder; the tags are added tokens that are not special, as in
     Qwen3, or none."""
     import torch
@@ -61,7 +61,7 @@ def make_policy(folder: Path, layers: int = 2, family: str = "qwen") -> Path:
     torch.manual_seed(0)
     end = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
     config = getattr(transformers, f"{kind}Config")(
-        vocab_size=len(tokenizer), hidden_size=48, intermediate_size=96, num_hidden_layers=layers,
+        vocab_size=len(tokenizer), hidden_size=48, intermediate_size=96, num_hidden_layers=2,
         num_attention_heads=6, num_key_value_heads=2, head_dim=16, max_position_embeddings=2048,
         tie_word_embeddings=True, **end)
     model = getattr(transformers, f"{kind}ForCausalLM")(config)
