@@ -4,6 +4,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from programs import program
+
 PYTHON = '#!/bin/bash\nPYTHONPATH="{path}" exec {real} "$@"\n'
 LISTS = """
 import json, os, sys, time
@@ -26,13 +28,8 @@ ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
 
 def install(folder: Path, server: str) -> Path:
     """A Python for SERVE_PYTHON, whose vLLM is `server`."""
-    module = folder / "has" / "vllm" / "entrypoints" / "openai" / "api_server.py"
-    module.parent.mkdir(parents=True)
-    module.write_text(server)
-    python = folder / "python"
-    python.write_text(PYTHON.format(path=folder / "has", real=sys.executable))
-    python.chmod(0o755)
-    return python
+    program(folder / "has" / "vllm" / "entrypoints" / "openai" / "api_server.py", server)
+    return program(folder / "python", PYTHON.format(path=folder / "has", real=sys.executable))
 
 
 def fake_vllm(folder: Path, loads: bool = False) -> tuple[Path, Path]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from programs import program
 from ray import job_submission
 from ray.job_submission import JobStatus
 from test_verl_cpu import tasks
@@ -54,10 +55,7 @@ def may_make_namespaces() -> bool:
 @pytest.fixture
 def shell(tmp_path):
     """How to run a command on a host."""
-    enter = tmp_path / "enter"
-    enter.write_text(ENTER)
-    enter.chmod(0o755)
-    return f"{enter} {{host}}"
+    return f"{program(tmp_path / 'enter', ENTER)} {{host}}"
 
 
 class Network:
@@ -292,9 +290,7 @@ def test_a_reader_who_has_gone_ends_the_job_at_once(monkeypatch):
 def test_a_node_ends_with_its_pipe(tmp_path):
     """ssh hands a line to a shell, so what is behind a stand-in of that name must be one word;
     stdin ends the node."""
-    ssh = tmp_path / "ssh"
-    ssh.write_text('#!/bin/sh\nshift\necho "words: $#"\nexec sh -c "$1"\n')
-    ssh.chmod(0o755)
+    ssh = program(tmp_path / "ssh", '#!/bin/sh\nshift\necho "words: $#"\nexec sh -c "$1"\n')
     member = start(parse_host("127.0.0.1"), f"{ssh} {{host}}", ["--no-such-flag"], tmp_path / "log")
     assert member.process.wait(60) == 2
     assert ("words: 1" in (tmp_path / "log").read_text()
@@ -308,11 +304,8 @@ def test_ssh_takes_variables_along_but_no_secret(tmp_path, monkeypatch):
                         "HF_HOME": "/m y", "HF_TOKEN": "hf_s", "HF_API_KEY": "hf_k",
                         "OPENAI_API_KEY": "sk", "MY_NCCL_X": "1"}.items():
         monkeypatch.setenv(name, value)
-    ssh, shown = tmp_path / "ssh", tmp_path / "python"
-    ssh.write_text('#!/bin/sh\nshift\nexec env -i PATH="$PATH" sh -c "$1"\n')
-    shown.write_text("#!/bin/sh\nenv\n")
-    for program in (ssh, shown):
-        program.chmod(0o755)
+    ssh = program(tmp_path / "ssh", '#!/bin/sh\nshift\nexec env -i PATH="$PATH" sh -c "$1"\n')
+    shown = program(tmp_path / "python", "#!/bin/sh\nenv\n")
     monkeypatch.setattr(cluster_module.sys, "executable", str(shown))
     member = start(parse_host("127.0.0.1"), f"{ssh} {{host}}", [], tmp_path / "log")
     assert member.process.wait(60) == 0

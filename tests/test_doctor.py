@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from golden_files import FOLDER
 from local_server import LocalServer
+from programs import program
 from safetensors.numpy import save_file
 from test_json2parquet import fits, sample
 
@@ -255,8 +256,7 @@ def test_our_requirements_can_be_read(name):
 def with_gpus(folder: Path, monkeypatch, count: int, code: int = 0) -> None:
     """Put an nvidia-smi first on the path that lists so many GPUs."""
     lines = "".join(f"echo 'GPU {number}: NVIDIA (UUID: x)'\n" for number in range(count))
-    (folder / "nvidia-smi").write_text(f"#!/bin/sh\n{lines}exit {code}\n")
-    (folder / "nvidia-smi").chmod(0o755)
+    program(folder / "nvidia-smi", f"#!/bin/sh\n{lines}exit {code}\n")
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
 
 
@@ -576,11 +576,8 @@ def test_a_trained_round_is_only_looked_at_and_made_anew_with_fresh(tmp_path, fl
     files = make_rows(tmp_path, make_config(tmp_path), [sample(i, city="Rome") for i in range(10)])
     files.policy.mkdir()
     rows = files.train_parquet.read_bytes()
-    python = tmp_path / "bin" / "python"
-    python.parent.mkdir()
-    python.write_text(f'#!/bin/bash\n[[ "$1" == *multinode.py ]] && echo "${{*:2}}" || exec '
-                      f'{sys.executable} "$@"\n')
-    python.chmod(0o755)
+    python = program(tmp_path / "bin" / "python", '#!/bin/bash\n[[ "$1" == *multinode.py ]] && '
+                     f'echo "${{*:2}}" || exec {sys.executable} "$@"\n')
     given = ["--round", "1", *flags, "--config", str(ROOT / "configs/laptop.yaml"),
              *(word for value in (
         f"run_dir={tmp_path}", f"student.model={make_policy(tmp_path / 'student')}",

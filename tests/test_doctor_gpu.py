@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
+from programs import program
 from test_doctor import make_config, run
 
 from grpotool.doctor import gpu as doctor_gpu
@@ -33,18 +34,12 @@ esac
 APP = "echo 'GPU-{}, 4242, /env/bin/python3, 66000 MiB'"
 
 
-def write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-    path.chmod(0o755)
-
-
 @pytest.fixture
 def machine(tmp_path, monkeypatch):
     """Makes a machine: what torch does at its start, GPUs that it sees, what nvidia-smi names."""
     def make(init: str = "pass", count: int = 2, apps: str = ":") -> None:
-        write(tmp_path / "stand_in" / "torch.py", TORCH.format(init=init, count=count))
-        write(tmp_path / "stand_in" / "nvidia-smi", SMI.format(apps=apps))
+        program(tmp_path / "stand_in" / "torch.py", TORCH.format(init=init, count=count))
+        program(tmp_path / "stand_in" / "nvidia-smi", SMI.format(apps=apps))
         monkeypatch.setenv("PYTHONPATH", str(tmp_path / "stand_in"))
         monkeypatch.setenv("PATH", f"{tmp_path / 'stand_in'}:{os.environ['PATH']}")
     return make
@@ -77,8 +72,8 @@ def test_memory_is_not_asked_for_without_gpus(tmp_path, monkeypatch):
 
 def flash_attn(folder: Path, error: str) -> None:
     for module in ("__init__", "bert_padding", "ops/__init__", "ops/triton/__init__"):
-        write(folder / "flash_attn" / f"{module}.py", "")
-    write(folder / "flash_attn" / "ops" / "triton" / "cross_entropy.py", error)
+        program(folder / "flash_attn" / f"{module}.py", "")
+    program(folder / "flash_attn" / "ops" / "triton" / "cross_entropy.py", error)
 
 
 INSTALL = "pip install --no-build-isolation flash-attn==2.8.3"
@@ -124,7 +119,7 @@ def test_sampler(tmp_path, monkeypatch, user, compiler, start):
     if user:
         monkeypatch.setenv("VLLM_USE_FLASHINFER_SAMPLER", user)
     if compiler:
-        write(tmp_path / "nvcc", "#!/bin/sh\n")
+        program(tmp_path / "nvcc", "#!/bin/sh\n")
     config = make_config(tmp_path, train=Train())
     (line,) = run(doctor_gpu.check_sampler, config, RoundFiles(tmp_path, 1))
     assert line.startswith(start)
@@ -133,7 +128,7 @@ def test_sampler(tmp_path, monkeypatch, user, compiler, start):
 
 def test_what_hangs_is_named(machine, tmp_path, monkeypatch):
     machine()
-    write(tmp_path / "stand_in" / "nvidia-smi", "#!/bin/sh\nexec sleep 30\n")
+    program(tmp_path / "stand_in" / "nvidia-smi", "#!/bin/sh\nexec sleep 30\n")
     monkeypatch.setattr(doctor_gpu, "SMI_WITHIN", 0.2)
     monkeypatch.setattr(doctor_gpu, "STARTS_WITHIN", 0.2)
     assert doctor_gpu.nvidia_smi("-L") == [] and doctor_gpu.count_gpus() == 0

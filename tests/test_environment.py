@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from programs import program
 
 from looptool.config_file import ROOT
 
@@ -25,8 +26,7 @@ def root(tmp_path: Path) -> Path:
     """A repository with one script that uses the environment."""
     (tmp_path / "scripts").mkdir()
     shutil.copy(ROOT / "scripts" / "environment.sh", tmp_path / "scripts")
-    (tmp_path / "python").write_text(PYTHON)
-    (tmp_path / "python").chmod(0o755)
+    program(tmp_path / "python", PYTHON)
     (tmp_path / "requirements.txt").write_text("-e .\n")
     (tmp_path / "pyproject.toml").write_text('include = ["looptool*"]\n')
     return tmp_path
@@ -69,10 +69,7 @@ def test_without_a_gpu_torch_is_the_cpu_build(root: Path, world: str, has_gpu: b
                                               asked: list[str], said: str) -> None:
     (root / "python").write_text(TORCH.replace("WORLD", world).replace("FOLDER", str(root)))
     (root / "requirements.txt").write_text("-e .\ntorch==2.13.0\n")
-    smi = root / "bin" / "nvidia-smi"
-    smi.parent.mkdir()
-    smi.write_text(f"#!/bin/bash\nexit {0 if has_gpu else 9}\n")
-    smi.chmod(0o755)
+    smi = program(root / "bin" / "nvidia-smi", f"#!/bin/bash\nexit {0 if has_gpu else 9}\n")
     done = subprocess.run(
         ["bash", "-c", f"source {root}/scripts/environment.sh; use_looptool"], check=True,
         text=True, capture_output=True,

