@@ -19,20 +19,13 @@ from bfcl.serving.ask import Asker, ServerGone
 from bfcl.serving.served_model import Served
 from looptool.config_file import ROOT
 from looptool.errors import InputError
+from looptool.stages.follow import is_running
 
 def wait_for(file: Path) -> None:
     deadline = time.monotonic() + 120
     while not (file.exists() and file.read_text().endswith("\n")) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert file.exists(), "the server was never started"
-
-
-def gone(pid: int) -> bool:
-    """Whether a process has ended; the test is not the one to reap it."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
-    except OSError:
-        return True
 
 
 @v3
@@ -56,7 +49,7 @@ def test_the_server_ends_with_the_command(tmp_path: Path, sign: int, code: int, 
     process.send_signal(sign)
     said = process.communicate(timeout=60)[1].decode()
     server = int(pid.read_text())
-    if not gone(server):
+    if is_running(server):
         os.kill(server, signal.SIGKILL)
         pytest.fail("the server goes on alone")
     assert process.returncode == code, said
@@ -72,9 +65,9 @@ def test_the_server_ends_with_a_command_that_is_killed(tmp_path: Path) -> None:
     wait_for(pid)
     process.kill(), process.wait()
     server, until = int(pid.read_text()), time.monotonic() + 20
-    while not gone(server) and time.monotonic() < until:
+    while is_running(server) and time.monotonic() < until:
         time.sleep(0.1)
-    if not gone(server):
+    if is_running(server):
         os.kill(server, signal.SIGKILL)
         pytest.fail("the server goes on alone")
 

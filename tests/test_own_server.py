@@ -21,6 +21,7 @@ from looptool.models import teacher_server as own_server
 from looptool.models.client import Client
 from looptool.models.sampling import Sampling
 from looptool.models.teacher_server import members
+from looptool.stages.follow import is_running
 
 SERVER = """
 import argparse, json, os, signal, subprocess, sys, time
@@ -104,8 +105,7 @@ def started(folder: Path) -> list[str]:
 
 
 def running(processes: list[int]) -> list[int]:
-    return [pid for pid in processes if Path(f"/proc/{pid}").exists()
-            and Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"]
+    return list(filter(is_running, processes))
 
 
 def test_it_is_there_for_the_first_answer_and_gone_after_the_last(machine):

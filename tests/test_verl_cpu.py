@@ -31,6 +31,7 @@ from looptool.ids import sample_id
 from looptool.json_lines import write_jsonl
 from looptool.records import Call, Message, Sample, Tool
 from looptool.run_files import RoundFiles
+from looptool.stages.follow import is_running
 
 pytestmark = pytest.mark.slow
 PROMPTS = [[5, 6, 7, 8, 9], [11, 12], list(range(20, 45))]
@@ -436,11 +437,6 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def alive(pid: int) -> bool:
-    status = Path(f"/proc/{pid}/stat")
-    return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
-
-
 def kill_when_saved(command: list, tracker: Path, env: dict[str, str]) -> list[int]:
     """Start a training, and SIGKILL it once it has saved its second step; what it had started, all
     of which has ended."""
@@ -452,10 +448,10 @@ def kill_when_saved(command: list, tracker: Path, env: dict[str, str]) -> list[i
     process.kill()
     process.wait()
     for _ in range(1200):
-        if not any(map(alive, started)):
+        if not any(map(is_running, started)):
             break
         time.sleep(0.1)
-    assert not any(map(alive, started))
+    assert not any(map(is_running, started))
     return started
 
 
