@@ -21,6 +21,7 @@ from looptool.config_file import ROOT
 from looptool.errors import InputError
 from looptool.stages.follow import is_running
 
+
 def wait_for(file: Path) -> None:
     deadline = time.monotonic() + 120
     while not (file.exists() and file.read_text().endswith("\n")) and time.monotonic() < deadline:
