@@ -15,6 +15,7 @@ import pytest
 from acebench_world import make_benchmark
 from fake_vllm import fake_vllm
 from local_server import LocalServer, completion
+from programs import until
 
 from bfcl.acebench.answers import Answer
 from bfcl.card import read_card
@@ -387,9 +388,7 @@ def test_a_server_that_was_started_is_ended_with_the_run(benchmark, tmp_path, si
         del words[words.index(flag):words.index(flag) + 2]
     process = subprocess.Popen([*words, "--", "--dtype", "float32"], stderr=subprocess.DEVNULL,
                                env=ENVIRONMENT | {"SERVE_PYTHON": str(tmp_path / "python")})
-    deadline = time.monotonic() + 60
-    while not asked.exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
+    until(asked.exists)
     server = Path("/proc") / pid.read_text().strip()
     assert server.exists()
     process.send_signal(sign)
@@ -453,9 +452,7 @@ def test_a_killed_run_goes_on_where_it_was(benchmark, tmp_path, run):
         process = subprocess.Popen(
             command(benchmark, tmp_path / "out", server.url, "--in-flight", "1"), env=ENVIRONMENT,
             stderr=subprocess.DEVNULL, start_new_session=True)
-        deadline = time.monotonic() + 60
-        while server.count < 7 and time.monotonic() < deadline:
-            time.sleep(0.05)
+        until(lambda: server.count >= 7)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         held["open"] = True

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from fake_vllm import fake_vllm
+from programs import until
 from test_bfcl_scores import SAMPLING
 from test_bfcl import STUDENT, environment, v3
 
@@ -20,13 +21,6 @@ from bfcl.serving.served_model import Served
 from looptool.config_file import ROOT
 from looptool.errors import InputError
 from looptool.stages.follow import is_running
-
-
-def wait_for(file: Path) -> None:
-    deadline = time.monotonic() + 120
-    while not (file.exists() and file.read_text().endswith("\n")) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert file.exists(), "the server was never started"
 
 
 @v3
@@ -44,7 +38,7 @@ def test_the_server_ends_with_the_command(tmp_path: Path, sign: int, code: int, 
          *flags],
         env=environment() | {"SERVE_PYTHON": str(tmp_path / "python")}, stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE)
-    wait_for(pid)
+    until(lambda: pid.exists() and pid.read_text().endswith("\n"))
     while asking and not asked.exists() and process.poll() is None:
         time.sleep(0.05)
     process.send_signal(sign)
@@ -63,10 +57,10 @@ def test_the_server_ends_with_a_command_that_is_killed(tmp_path: Path) -> None:
             f"with server('m', '', '', [], Path({str(tmp_path / 'log')!r})): time.sleep(600)")
     process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT,
                                env=os.environ | {"SERVE_PYTHON": str(tmp_path / "python")})
-    wait_for(pid)
+    until(lambda: pid.exists() and pid.read_text().endswith("\n"))
     process.kill(), process.wait()
-    server, until = int(pid.read_text()), time.monotonic() + 20
-    while is_running(server) and time.monotonic() < until:
+    server, deadline = int(pid.read_text()), time.monotonic() + 20
+    while is_running(server) and time.monotonic() < deadline:
         time.sleep(0.1)
     if is_running(server):
         os.kill(server, signal.SIGKILL)

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import msgspec
 import pytest
 from local_server import LocalServer
 from loop_world import world
-from programs import program
+from programs import program, until
 
 from dataloop.error_data_expansion import expand_seeds, student_window
 from dataloop.expanding.scenarios import SCENARIOS
@@ -129,13 +128,6 @@ def children(process: subprocess.Popen[str]) -> dict[str, int]:
 
 def lines(path: Path) -> int:
     return path.read_bytes().count(b"\n") if path.exists() else 0
-
-
-def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 240
-    while not condition():
-        assert time.monotonic() < deadline, "has not come in time"
-        time.sleep(0.01)
 
 
 def same(meta: StageMeta | None) -> StageMeta:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from fake_vllm import install
+from programs import until
 
 from dataloop.running import overlap
 from looptool.config import Config
@@ -141,15 +142,14 @@ def test_a_step_that_is_killed_takes_it_along(machine):
     flags = [word for value in words for word in ("--set", value)]
     subprocess.run([*tools, *flags], check=True, capture_output=True)
     step = subprocess.Popen([*command, *flags], stderr=subprocess.DEVNULL)
-    until = time.monotonic() + 120
-    while not started(machine) and time.monotonic() < until:
-        time.sleep(0.1)
+    until(lambda: started(machine))
     children = Path(f"/proc/{step.pid}/task/{step.pid}/children").read_text().split()
     (server,) = [int(pid) for pid in children]
     assert members(server)
     step.send_signal(signal.SIGKILL)
     step.wait()
-    while server in members(server) and time.monotonic() < until:
+    deadline = time.monotonic() + 120
+    while server in members(server) and time.monotonic() < deadline:
         time.sleep(0.1)
     left = members(server)
     for pid in left:  # vLLM's engine ends with its server; the stand-in's sleeps on

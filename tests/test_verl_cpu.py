@@ -20,6 +20,7 @@ from types import SimpleNamespace
 
 import msgspec
 import pytest
+from programs import until
 from test_verl_parts import prompt_of_agent_loop
 from tiny_policy import make_policy
 
@@ -447,11 +448,7 @@ def kill_when_saved(command: list, tracker: Path, env: dict[str, str]) -> list[i
     started = descendants(process.pid)
     process.kill()
     process.wait()
-    for _ in range(1200):
-        if not any(map(is_running, started)):
-            break
-        time.sleep(0.1)
-    assert not any(map(is_running, started))
+    until(lambda: not any(map(is_running, started)))
     return started
 
 
