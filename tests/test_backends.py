@@ -346,6 +346,17 @@ def test_numbers(world: World, name: str, arguments: dict[str, Any],
     assert expected in answer["error"] if isinstance(expected, str) else answer == expected
 
 
+@pytest.mark.parametrize("tool, id, more", [
+    ("remove_event", "event_id", {}), ("open_mail", "mail_id", {}),
+    ("product_details", "product_id", {}), ("put_in_cart", "product_id", {}),
+    ("cancel_order", "order_id", {}), ("cancel_booking", "booking_id", {}),
+    ("reserve_flight", "flight_id", {"day": DAY, "passengers": ["Ana"]}),
+    ("reserve_hotel", "hotel_id", {"arrival": DAY, "nights": 1, "guest": "Ana"})])
+def test_an_id_without_an_entry_is_refused(world: World, tool: str, id: str,
+                                           more: dict[str, Any]) -> None:
+    assert refused(world, tool, **{id: "X0"}, **more) == f"no {id.removesuffix('_id')} 'X0'"
+
+
 def test_numbers_are_remembered(world: World) -> None:
     do(world, "store_value", name="width", value=2.5)
     assert do(world, "recall_value", name="width") == {"name": "width", "value": 2.5}

@@ -76,8 +76,9 @@ def test_one_round_of_real_tools(tmp_path):
     Round 1's policy is the student, as rows that nobody here wrote are trained on below.
     """
     shutil.copytree(CHECKPOINT, RoundFiles(tmp_path, 1).policy)
-    run("bash", ROOT / "scripts" / "run_loop.sh", "--tools", SHARED / "xlam_style_tools.jsonl",
-        *flags(tmp_path))
+    said = run("bash", ROOT / "scripts" / "run_loop.sh", "--tools",
+               SHARED / "xlam_style_tools.jsonl", *flags(tmp_path))
+    assert "train: round 1: already trained" in said
     tools = read_meta(tmp_path / "tools.jsonl")
     assert tools.counts == {"imported": 775, "unreadable": 1}
     assert sum(1 for _ in read_jsonl(RoundFiles(tmp_path, 2).dataset, Sample)) == 36
