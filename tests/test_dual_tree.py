@@ -180,7 +180,7 @@ def test_designs_golden(tmp_path, monkeypatch):
 
 def test_designed_tools_join_those_of_others(tmp_path, monkeypatch):
     script(monkeypatch, synthesize_tools, tmp_path, "--tools", "catalogue", "--set",
-               "dialogs.synthesized_tools=20")
+           "dialogs.synthesized_tools=20")
     names = [tool.name for tool in read_jsonl(tmp_path / "tools.jsonl", Tool)]
     script(monkeypatch, synthesize_tools, tmp_path / "alone", "--tools", "catalogue")
     before = [tool.name for tool in read_jsonl(tmp_path / "alone" / "tools.jsonl", Tool)]
