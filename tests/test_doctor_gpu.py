@@ -108,27 +108,8 @@ def test_attention(tmp_path, monkeypatch, chosen, there, error, expected):
 
 
 def test_training_md_and_the_doctor_name_one_flash_attention():
-    command = doctor_gpu.flash_attention_command(ROOT / "requirements-gpu.txt")
-    assert command.startswith(INSTALL)
-    assert command in (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize("user, compiler, start", [
-    (None, False, "ok   vLLM samples without FlashInfer"),
-    ("0", False, "ok   vLLM samples without"),
-    ("1", True, "ok   VLLM_USE_FLASHINFER_SAMPLER is set, and nvcc is there"),
-    ("1", False, "FAIL VLLM_USE_FLASHINFER_SAMPLER is set, and there is no nvcc on PATH")])
-def test_sampler(tmp_path, monkeypatch, user, compiler, start):
-    monkeypatch.delenv("VLLM_USE_FLASHINFER_SAMPLER", raising=False)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    if user:
-        monkeypatch.setenv("VLLM_USE_FLASHINFER_SAMPLER", user)
-    if compiler:
-        write(tmp_path / "nvcc", "#!/bin/sh\n")
-    config = make_config(tmp_path, train=Train())
-    (line,) = run(doctor_gpu.check_sampler, config, RoundFiles(tmp_path, 1))
-    assert line.startswith(start)
-    assert run(doctor_gpu.check_sampler, make_config(tmp_path), RoundFiles(tmp_path, 1)) == []
+    for name in ("docs/training.md", "requirements-gpu.txt"):
+        assert doctor_gpu.INSTALL in (ROOT / name).read_text(encoding="utf-8")
 
 
 def test_what_hangs_is_named(machine, tmp_path, monkeypatch):

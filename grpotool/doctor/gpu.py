@@ -1,9 +1,7 @@
-"""Checks of the doctor that look at GPUs: memory and who holds it, attention, vLLM's sampler."""
+"""Checks of the doctor that look at GPUs: memory and who holds it, attention."""
 from __future__ import annotations
 
 import json
-import os
-import re
 import shutil
 import subprocess
 import sys
@@ -11,10 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from grpotool.doctor.check_result import Finding, fail, ok, skip, warn
-from grpotool.verl_run.overrides import attention, samples_in_process
+from grpotool.verl_run.overrides import attention
 from looptool.config import Config
 from looptool.config_file import ROOT
-from looptool.machine.packages import missing_packages
 from looptool.run_files import RoundFiles
 
 GB = 1e9
@@ -26,6 +23,7 @@ FREE_SHARE = 0.9
 """Of a GPU's memory, below which somebody else uses it."""
 FLASH_ATTENTION = "import flash_attn, flash_attn.bert_padding, flash_attn.ops.triton.cross_entropy"
 """What verl imports of it."""
+INSTALL = "pip install --no-build-isolation flash-attn==2.8.3"
 
 
 def count_gpus() -> int:
@@ -93,36 +91,14 @@ def check_attention(config: Config, files: RoundFiles) -> Iterator[Finding]:
     """What packs sequences can be imported where they are to be packed."""
     if config.train.profile == "cpu":
         return
-    command = flash_attention_command(ROOT / "requirements-gpu.txt")
     if attention(config) == "sdpa":
         if config.train.attention == "auto":
             yield warn("flash-attn is not installed, so rows are padded (train.attention is auto)",
-                       f"{command}, which needs nvcc, or set train.attention=sdpa")
+                       f"{INSTALL}, which needs nvcc, or set train.attention=sdpa")
         return
     _, error = in_a_process("-c", FLASH_ATTENTION)
     if error:
         yield fail(f"flash-attn cannot be imported: {error}",
-                   f"{command}, or set train.attention=sdpa")
+                   f"{INSTALL}, or set train.attention=sdpa")
     else:
         yield ok("flash-attn can be imported")
-
-
-def flash_attention_command(requirements: Path) -> str:
-    """How to install flash-attn, by a comment of the file against whose packages it is built."""
-    text = requirements.read_text(encoding="utf-8")
-    found = re.search(r"pip install --no-build-isolation flash-attn==[\w.]+", text)
-    assert found, f"{requirements} has lost the command that installs flash-attn"
-    return found.group()
-
-
-def check_sampler(config: Config, files: RoundFiles) -> Iterator[Finding]:
-    """vLLM's engines start without a compiler, unless the user asks for FlashInfer's sampler."""
-    if config.train.profile == "cpu" or samples_in_process(config) and missing_packages(["vllm"]):
-        return
-    if os.environ.get("VLLM_USE_FLASHINFER_SAMPLER", "0") == "0":
-        yield ok("vLLM samples without FlashInfer, which would compile at the first request")
-    elif shutil.which("nvcc"):
-        yield ok("VLLM_USE_FLASHINFER_SAMPLER is set, and nvcc is there to compile it")
-    else:
-        yield fail("VLLM_USE_FLASHINFER_SAMPLER is set, and there is no nvcc on PATH to compile it",
-                   "unset it, or put CUDA's bin on PATH")

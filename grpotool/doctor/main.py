@@ -15,8 +15,8 @@ from collections.abc import Iterable, Iterator
 
 from grpotool.doctor.check_result import Check, Finding, fail
 from grpotool.doctor.data import (
-    check_labels, check_lengths, check_reward, check_rows, check_template, check_updates)
-from grpotool.doctor.gpu import check_attention, check_gpu_memory, check_sampler
+    check_labels, check_lengths, check_rows, check_template, check_updates)
+from grpotool.doctor.gpu import check_attention, check_gpu_memory
 from grpotool.doctor.machine import (
     check_disk, check_endpoints, check_gpus, check_packages, check_paths, check_probing, check_verl)
 from grpotool.doctor.replies import check_cut, check_structured
@@ -28,9 +28,9 @@ from looptool.run_files import RoundFiles, round_files
 
 _log = logging.getLogger(__name__)
 CHECKS: list[Check] = [check_paths, check_disk, check_packages, check_gpus, check_gpu_memory,
-                       check_attention, check_sampler, check_rows, check_updates, check_labels,
-                       check_reward, check_endpoints, check_structured, check_cut, check_probing,
-                       check_template, check_lengths, check_verl]
+                       check_attention, check_rows, check_updates, check_labels, check_endpoints,
+                       check_structured, check_cut, check_probing, check_template, check_lengths,
+                       check_verl]
 SERVERS: list[Check] = [check_endpoints, check_structured, check_probing]
 """Checks of what no training needs."""
 ONCE: list[Check] = [check_packages, check_updates]
