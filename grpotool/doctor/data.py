@@ -13,7 +13,7 @@ import msgspec
 from jinja2 import TemplateError
 
 from grpotool.batches import WARNING, batch_lines, check_batches
-from grpotool.doctor.check_result import Finding, fail, ok, skip, warn
+from grpotool.doctor.check_result import Check, Finding, fail, ok, warn
 from grpotool.reward import GroundTruth, compute_score
 from grpotool.rows import VERSION, count_rows, read_rows
 from grpotool.train import check_current, left_out
@@ -36,18 +36,9 @@ def round_rows(files: RoundFiles, *columns: str) -> Iterator[dict[str, Any]]:
         yield from read_rows(parquet, list(columns))
 
 
-def not_made(files: RoundFiles, what: str) -> list[Finding]:
-    """The reason to skip a check of rows, where there are none yet."""
-    lacking = [path for path in (files.train_parquet, files.test_parquet) if not path.exists()]
-    return [skip(what, f"{lacking[0]} is not made yet, see json2parquet.py")] if lacking else []
-
-
 def check_rows(config: Config, files: RoundFiles) -> Iterator[Finding]:
     """Both files are of this version, made from the dataset beside them, and hold enough rows for a
     batch."""
-    if absent := not_made(files, "rows"):
-        yield from absent
-        return
     rows = {path: count_rows(path) for path in (files.train_parquet, files.test_parquet)}
     yield ok(
         f"{' + '.join(f'{count:,}' for count in rows.values())} rows of schema version {VERSION}")
@@ -57,9 +48,6 @@ def check_rows(config: Config, files: RoundFiles) -> Iterator[Finding]:
 
 def check_updates(config: Config, files: RoundFiles) -> Iterator[Finding]:
     """How many steps and updates a round has, and whether clip-higher can work."""
-    if absent := not_made(files, "batches"):
-        yield from absent
-        return
     rows = count_rows(files.train_parquet)
     if rows < config.train.batch_size:  # said by check_rows
         return
@@ -83,9 +71,6 @@ def answer_of(ground_truth: str) -> str:
 
 def check_labels(config: Config, files: RoundFiles) -> Iterator[Finding]:
     """Each label, given as its own reply, earns 1.0."""
-    if absent := not_made(files, "labels"):
-        yield from absent
-        return
     count, wrong = 0, []
     for row in round_rows(files, "reward_model", "extra_info"):
         truth = row["reward_model"]["ground_truth"]
@@ -120,9 +105,6 @@ def length_lines(lengths: Iterable[int], limit: int) -> Iterator[Finding]:
 
 def check_lengths(config: Config, files: RoundFiles) -> Iterator[Finding]:
     """No prompt is longer than the limit beyond which verl cuts it on the left."""
-    if absent := not_made(files, "lengths"):
-        yield from absent
-        return
     length = token_length(student_tokenizer(config))
     with template_errors():
         lengths = [length(row["prompt"]) for row in round_rows(files, "prompt")]
@@ -163,9 +145,6 @@ def template_fault(tokenizer: Any, chat: list[dict[str, str]], truth: str, mode:
 def check_template(config: Config, files: RoundFiles) -> Iterator[Finding]:
     """Prompts and labels come back whole from the student's tokenizer; special tool tags would be
     lost in replies."""
-    if absent := not_made(files, "chat template"):
-        yield from absent
-        return
     tokenizer = student_tokenizer(config)
     rows = list(islice(round_rows(files, "prompt", "reward_model"), FEW))
     faults = Counter(
@@ -179,3 +158,7 @@ def check_template(config: Config, files: RoundFiles) -> Iterator[Finding]:
     if not faults:
         yield ok(
             f"prompts and labels of {len(rows)} rows come back whole from the student's tokenizer")
+
+
+CHECKS: list[Check] = [check_rows, check_updates, check_labels, check_template, check_lengths]
+"""Those of this file, which need the rows."""
