@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -115,19 +115,6 @@ def _measured(probe: Probe) -> str:
     return f"{probe.sample.id} {probe.perplexity}"
 
 
-def check_there(paths: Mapping[str, Path]) -> None:
-    """Refuse a file of the round that is absent, so that it is named before one of an earlier round
-    is; only the probes may not be empty.
-
-    Raises:
-        InputError: one is absent, or its first line does not hold such a record.
-    """
-    for name, record_type in (("error_seeds", ErrorSeed), ("expanded", Sample),
-                              ("high_ppl", Probe)):
-        next(read_some(paths[name], record_type), None)
-    next(read_jsonl(paths["probes"], Probe))
-
-
 def check_fresh(files: RoundFiles) -> None:
     """Refuse a file that was made from another version of its source than the one that now lies
     beside it.
@@ -160,7 +147,6 @@ def round_supply(args: argparse.Namespace, config: Config,
     paths = {name: getattr(args, name) or getattr(files, name)
              for name in ("error_seeds", "expanded", "high_ppl", "probes")}
     if files.round:
-        check_there(paths)
         check_fresh(files)
     own, used = dataset_ids(files)
     check = RoundCheck(files.round, own)
@@ -174,13 +160,13 @@ def round_supply(args: argparse.Namespace, config: Config,
     fresh = listing.add(seed_path, Sample, lambda sample: not is_used(sample, used))
     supply.seed_new = listing.shuffled(fresh, f"{config.seed}")
     if files.round:
-        is_short, wrong = may_be_short(config, supply), IdSet()
+        wrong = IdSet()
         if config.verify.audit_mastered or config.verify.label_refinement:  # else matches have none
             wrong = refuted(read_some(files.verdicts, Verdict))
             sources.append(files.verdicts)
         mastered = listing.add(paths["probes"], Probe, lambda probe: (
             # the check first, as it has to see every probe
-            check.probe(probe) and probe.matches and is_short and probe.sample.id not in wrong))
+            check.probe(probe) and probe.matches and probe.sample.id not in wrong))
         check.all_found(listing.records(supply.high_ppl))
         supply.mastered = select_high_perplexity(listing, mastered)
     if config.mix.benchmarks:
@@ -191,14 +177,6 @@ def round_supply(args: argparse.Namespace, config: Config,
         supply = supply.without(rows[is_seen])
         sources += seen
     return supply, sources
-
-
-def may_be_short(config: Config, supply: Supply) -> bool:
-    """Whether mastered samples may be needed beside the parts: in the variants of Table 4
-    always."""
-    if config.ablation not in ("none", "no_jglv") or config.mix.benchmarks:
-        return True
-    return supply.size() < config.mix.size
 
 
 def write_dataset(samples: Callable[[], Iterator[Sample]], manifest: Manifest, card: str,

@@ -2,30 +2,16 @@
 from __future__ import annotations
 
 import difflib
-import re
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import msgspec
-import yaml
 
 from looptool.config import PRESETS, VERIFY_PRESETS, Config, Section
 from looptool.errors import InputError
+from looptool.yaml_documents import load_yaml
 
 ROOT = Path(__file__).resolve().parent.parent
-
-
-class _Yaml(yaml.SafeLoader):
-    """YAML in which 1e-6 is a number and on a word, as in YAML 1.2; PyYAML by itself differs."""
-
-
-_BOOL = "tag:yaml.org,2002:bool"
-_Yaml.yaml_implicit_resolvers = {  # as in YAML 1.2, where on and off are words
-    first: [resolver for resolver in found if resolver[0] != _BOOL]
-    for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()}
-_Yaml.add_implicit_resolver(_BOOL, re.compile("(?:[Tt]rue|TRUE|[Ff]alse|FALSE)$"), list("TtFf"))
-_Yaml.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"),
-                            list("-+0123456789"))
 
 
 def load_config(path: Path | str, overrides: list[str] = []) -> Config:
@@ -37,15 +23,15 @@ def load_config(path: Path | str, overrides: list[str] = []) -> Config:
     """
     path = Path(path)
     try:
-        data = yaml.load(path.read_text(encoding="utf-8"), _Yaml)
+        data = load_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(
             f"{path}: cannot be read ({error.strerror}); name a config with --config") from None
     except UnicodeDecodeError as error:
         raise InputError(
             f"{path}: not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8") from None
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}; mend it") from None
+    except ValueError as error:
+        raise InputError(f"{path}: {error}; mend it") from None
     if not isinstance(data, dict):
         raise InputError(f"{path}: is empty or no mapping; start from configs/laptop.yaml")
     for override in overrides:
@@ -75,10 +61,9 @@ def _apply_override(data: dict[str, Any], override: str) -> None:
         if not isinstance(data, dict):
             raise InputError(f"--set {override}: {section} is a value, not a section")
     try:
-        data[last] = yaml.load(value, _Yaml)
-    except yaml.YAMLError as error:
-        raise InputError(f"--set {override}: the value is not YAML: "
-                         f"{' '.join(str(error).split())}; quote it") from None
+        data[last] = load_yaml(value)
+    except ValueError as error:
+        raise InputError(f"--set {override}: {error}; quote it") from None
 
 
 def _refuse_unknown_keys(data: dict[str, Any], section: type, where: str) -> None:

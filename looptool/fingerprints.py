@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 NEW_IDS = 1 << 16
 """So many ids of a set are kept as Python holds them, some 100 bytes each, before they join the
 array."""
-BUCKET_BITS = 16
-"""So many first bits of a fingerprint say where in a sorted array it is: a million ids take 4
-steps, not 20."""
 
 
 def fingerprint(id: str) -> int:
@@ -72,14 +69,12 @@ class IdSet:
         self._numbers.extend(chain(self._new, numbers))
         self._new = set()
         _drop_repeats(self._numbers)
-        self._starts = _starts(self._numbers)
 
     def _has(self, number: int) -> bool:
         if number in self._new:
             return True
-        start, end = _bucket(self._starts, number)
-        at = bisect_left(self._numbers, number, start, end)
-        return at < end and self._numbers[at] == number
+        at = bisect_left(self._numbers, number)
+        return at < len(self._numbers) and self._numbers[at] == number
 
 
 class Places:
@@ -88,7 +83,8 @@ class Places:
 
     def __init__(self) -> None:
         self._numbers, self._places = array("Q"), array("Q")
-        self._starts = _starts(self._numbers)
+        self._sorted = 0
+        """So many of them stand in order."""
 
     def __len__(self) -> int:
         return len(self._numbers)
@@ -99,13 +95,12 @@ class Places:
 
     def sort(self) -> None:
         _sort(self._numbers, self._places)
-        self._starts = _starts(self._numbers)
+        self._sorted = len(self._numbers)
 
     def find(self, number: int) -> int | None:
         """The place that was added last for this fingerprint."""
-        start, end = _bucket(self._starts, number)
-        at = bisect_right(self._numbers, number, start, end) - 1
-        return self._places[at] if at >= start and self._numbers[at] == number else None
+        at = bisect_right(self._numbers, number, hi=self._sorted) - 1
+        return self._places[at] if at >= 0 and self._numbers[at] == number else None
 
 
 def _drop_repeats(numbers: array[int]) -> None:
@@ -134,23 +129,3 @@ def _sort(numbers: array[int], along: array[int]) -> None:
     view, other = (np.frombuffer(column, np.uint64) for column in (numbers, along))
     order = view.argsort(kind="stable")
     view[:], other[:] = view[order], other[order]
-
-
-def _starts(numbers: array[int]) -> array[int]:
-    """Where each bucket of sorted numbers starts, and the end of the last; nothing where there are
-    no numbers."""
-    if not numbers:
-        return array("Q")
-    import numpy as np
-
-    firsts = np.arange(1 << BUCKET_BITS, dtype=np.uint64) << np.uint64(64 - BUCKET_BITS)
-    starts = np.append(np.frombuffer(numbers, np.uint64).searchsorted(firsts), len(numbers))
-    return array("Q", starts.astype(np.uint64).tobytes())
-
-
-def _bucket(starts: array[int], number: int) -> tuple[int, int]:
-    """Where a number can be in the sorted numbers."""
-    if not starts:
-        return 0, 0
-    bucket = number >> 64 - BUCKET_BITS
-    return starts[bucket], starts[bucket + 1]

@@ -153,7 +153,7 @@ def test_a_sample_enters_once_by_the_first_part_that_has_it():
     mixture = mix_parts(both, Mix(size=10, seed_new=5, high_ppl=5), 2, seed=0)
     assert {sample.source: sample.origin for sample in taken(both, mixture)} == {
         "d1#shared": "error_seed", "d1#a": "expanded", "d1#b": "high_ppl", "d1#c": "seed"}
-    assert len(mixture.samples) == both.size() == 4 and mixture.left_out == {"duplicate": 4}
+    assert len(mixture.samples) == 4 and mixture.left_out == {"duplicate": 4}
 
 
 @settings(max_examples=30, deadline=None)
@@ -289,14 +289,6 @@ def test_an_absent_file_is_named_and_nothing_is_written(run, name):
     with pytest.raises(InputError, match=str(path)):
         run.next(1)
     assert not run.files(2).folder.exists()
-
-
-def test_empty_probes_are_refused(run):
-    run.next(0)
-    run.fill(1)
-    run.files(1).probes.write_bytes(b"")
-    with pytest.raises(InputError, match="probes.jsonl: is empty"):
-        run.next(1)
 
 
 @pytest.mark.parametrize("name, kind",

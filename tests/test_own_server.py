@@ -18,10 +18,10 @@ from dataloop.running import overlap
 from looptool.config import Config
 from looptool.config_file import ROOT, load_config
 from looptool.errors import InputError
-from looptool.models import teacher_server as own_server
+from looptool.machine import vllm_server
+from looptool.machine.vllm_server import members
 from looptool.models.client import Client
 from looptool.models.sampling import Sampling
-from looptool.models.teacher_server import members
 from looptool.stages.follow import is_running
 
 SERVER = """
@@ -120,7 +120,7 @@ def test_it_is_there_for_the_first_answer_and_gone_after_the_last(machine):
 
 
 def test_one_that_does_not_end_by_itself_is_killed(machine, monkeypatch):
-    monkeypatch.setattr(own_server, "END_SECONDS", 1)
+    monkeypatch.setattr(vllm_server, "END_SECONDS", 1)
     _, processes = ask(config_with(machine, "--stubborn"), "Where?")
     assert len(processes) == 2 and not running(processes)
 

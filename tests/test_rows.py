@@ -46,15 +46,6 @@ def test_this_version_is_read(tmp_path):
     assert count_rows(write_version(tmp_path / "a.parquet", METADATA[b"looptool_schema"])) == 0
 
 
-def test_other_columns_are_refused(tmp_path):
-    table = pa.table({"prompt": ["text"]}).replace_schema_metadata(METADATA)
-    pq.write_table(table, tmp_path / "a.parquet")
-    for column, words in (("prompt", "'prompt' is absent or no list"),
-                          ("ability", "'ability' is absent")):
-        with pytest.raises(InputError, match=words):
-            list(read_rows(tmp_path / "a.parquet", [column]))
-
-
 def test_a_damaged_file_is_refused(tmp_path):
     path = tmp_path / "a.parquet"
     converted(tmp_path, list(read_jsonl(FOLDER / "samples.jsonl", Sample)))

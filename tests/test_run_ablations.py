@@ -2,10 +2,12 @@
 test_whole_loop.py."""
 from __future__ import annotations
 
+import re
 import statistics
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+from argparse import Namespace
 from pathlib import Path
 
 import msgspec
@@ -13,7 +15,7 @@ import pytest
 
 from dataloop.ablations import run as run_ablations
 from dataloop.ablations.results import Result, Runs, by_world, read_results, result_of
-from dataloop.ablations.run import Plan, copy_beginning, run_variant, settings_of, student_size
+from dataloop.ablations.run import copy_beginning, run_variant, settings_of, student_size
 from dataloop.ablations.table_4 import (
     T_95, blind_spots, data_quality, figure_2, figure_3, interval, kinds, picture, table_4)
 from dataloop.ablations.variants import TABLE_4, VARIANTS, WORLDS, Variant, world_of
@@ -78,8 +80,8 @@ def test_a_variant_that_probes_otherwise_shares_the_training_only(tmp_path):
 
 
 def test_a_variant_is_the_loop_with_its_settings(tmp_path, monkeypatch):
-    config = load_config(LAPTOP, [f"run_dir={tmp_path}"])
-    plan = Plan("c.yaml", ["a.b=1"], Path(config.run_dir), tmp_path, 3)
+    args = Namespace(config="c.yaml", overrides=["a.b=1"], rounds=3)
+    folder = tmp_path / "ablations" / "random_shared" / "no_edde_seed1"
     make_run(tmp_path / "ablations" / "random_shared" / f"{FULL}_seed1")
     asked = []
 
@@ -88,16 +90,16 @@ def test_a_variant_is_the_loop_with_its_settings(tmp_path, monkeypatch):
         return type("Ended", (), {"returncode": len(asked) - 1})
 
     monkeypatch.setattr(run_ablations.subprocess, "run", loop)
-    folder = run_variant(plan, "random_shared", "no_edde", 1)
+    run_variant(args, folder, "random_shared", "no_edde", 1)
     given = [word for word in asked[0][2:] if word != "--set"]
     assert given == ["--same-config", "--config", "c.yaml", "a.b=1", "simulation.noise=random",
-                     "simulation.judge_shares_blind_spots=true", f"run_dir={folder}",
-                     "ablation=no_edde", "seed=1", "rounds=3"]
+                     "simulation.judge_shares_blind_spots=true", "ablation=no_edde", "seed=1",
+                     "rounds=3", f"run_dir={folder}"]
     assert (folder / "round_1" / "probes.jsonl").exists()
     with pytest.raises(InputError,
                        match=r"no_edde_seed1: the loop has ended with an error; see "
                              r".*no_edde_seed1.log"):
-        run_variant(plan, "real", "no_edde", 1)
+        run_variant(args, folder, "real", "no_edde", 1)
 
 
 def one_world(*results: Result) -> Runs:
@@ -250,7 +252,7 @@ def ablations(tmp_path, monkeypatch, capsys):
                 return type("Ended", (), {"returncode": 1})
             ran.append(folder.name)
             make_run(folder)
-            rounds = int(command[-1].removeprefix("rounds="))
+            rounds = int(re.search(r" rounds=(\d+)", " ".join(command))[1])
             assert command[command.index("--config") + 1] == str(LAPTOP)
             (folder / "report.json").write_bytes(report(*range(4, 5 + rounds)))
             return type("Ended", (), {"returncode": 0})

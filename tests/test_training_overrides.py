@@ -303,12 +303,15 @@ def test_parquet_of_another_dataset_is_refused(tmp_path):
 
 def test_a_learning_rate_as_everybody_writes_it(tmp_path):
     file = tmp_path / "config.yaml"
-    file.write_text((ROOT / "configs" / "qwen3_8b.yaml").read_text()
-                    + "\ntrain: {learning_rate: 5e-7}\n")
+    text = (ROOT / "configs" / "qwen3_8b.yaml").read_text()
+    file.write_text(text.replace("\ntrain:\n", "\ntrain:\n  learning_rate: 5e-7\n"))
     assert load_config(file).train.learning_rate == 5e-7
     assert (load_config(file,
                        ["train.learning_rate=1E-6", "run_dir=runs/1e6x"]).train.learning_rate
             == 1e-6)
+    file.write_text(f"{text}\ntrain: {{learning_rate: 5e-7}}\n")
+    with pytest.raises(InputError, match='found duplicate key "train"'):
+        load_config(file)
 
 
 @pytest.mark.parametrize("change, refused",

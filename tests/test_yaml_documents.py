@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import pytest
 
-from looptool.foreign.yaml_documents import read_yaml
+from looptool.yaml_documents import read_yaml
 
 
 @pytest.mark.parametrize("written, value", [

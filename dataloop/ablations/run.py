@@ -23,6 +23,7 @@ import logging
 import shutil
 import subprocess
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -62,33 +63,26 @@ MACHINE = {
 """Those that say where and how fast a run is computed, not what it comes to, by section."""
 
 
-class Plan(msgspec.Struct):
-    """All runs that are asked for."""
-
-    config: str
-    overrides: list[str]
-    """Of the command line, for every run."""
-    run_dir: Path
-    results: Path
-    rounds: int
+def overrides(args: argparse.Namespace, world: str, variant: str, seed: int) -> list[str]:
+    """By which one run is another than that of the config."""
+    return [*args.overrides, *WORLDS.get(world, ()), *own_settings(variant), f"seed={seed}",
+            f"rounds={args.rounds}"]
 
 
-def run_variant(plan: Plan, world: str, variant: str, seed: int) -> Path:
-    """One run to its end; returns its folder."""
-    folder = plan.run_dir / "ablations" / world / f"{variant}_seed{seed}"
+def run_variant(args: argparse.Namespace, folder: Path, world: str, variant: str,
+                seed: int) -> None:
+    """One run to its end."""
     full = folder.with_name(f"{FULL}_seed{seed}")
     if variant != FULL and not folder.exists() and RoundFiles(full, 1).probes.exists():
         copy_beginning(full, folder, VARIANTS[variant])
-    settings = [*plan.overrides, *WORLDS.get(world, ()), f"run_dir={folder}",
-                *own_settings(variant), f"seed={seed}", f"rounds={plan.rounds}"]
+    settings = [*overrides(args, world, variant, seed), f"run_dir={folder}"]
     command = ["bash", str(ROOT / "scripts" / "run_loop.sh"), "--same-config", "--config",
-               plan.config, *(word for setting in settings for word in ("--set", setting))]
+               args.config, *(word for setting in settings for word in ("--set", setting))]
     folder.parent.mkdir(parents=True, exist_ok=True)
     with (folder.parent / f"{folder.name}.log").open("ab") as output:
         if subprocess.run(command, stdout=output, stderr=subprocess.STDOUT).returncode:
             raise InputError(f"{folder}: the loop has ended with an error; see {output.name}, and "
                              "run this again")
-    return folder
 
 
 def own_settings(variant: str) -> list[str]:
@@ -138,27 +132,25 @@ def student_size(config: Config) -> str:
     return f"{count / 1e6:.1f}M" if count < 1e9 else f"{count / 1e9:.1f}B"
 
 
-def run_all(args: argparse.Namespace, plan: Plan, worlds: list[str], config: Config) -> None:
+def run_all(args: argparse.Namespace, config: Config, results: Path) -> None:
     """Run what has no result yet, seed by seed, the full loop first, as the others are copied from
     it."""
     settings, student = settings_of(config), student_size(config)
-    there = next(read_results(plan.results), None)
+    there = next(read_results(results), None)
     if there and there.settings != settings:
-        raise InputError(f"{plan.results}: holds results of another config; name another folder by "
+        raise InputError(f"{results}: holds results of another config; name another folder by "
                          "--results, or set the config back")
     order = [FULL, *(variant for variant in args.variants if variant != FULL)]
-    for seed, world, variant in ((seed, world, variant) for seed in args.seeds for world in worlds
-                                 for variant in order):
-        known = by_world(read_results(plan.results)).get(world, {}).get(variant, {}).get(seed)
+    for seed, world, variant in product(args.seeds, args.worlds or [world_of(config)], order):
+        known = by_world(read_results(results)).get(world, {}).get(variant, {}).get(seed)
         if known is None or len(known.accuracies) <= args.rounds:
-            folder = run_variant(plan, world, variant, seed)
-            own = load_config(plan.config, [*plan.overrides, *WORLDS.get(world, ()),
-                                            *own_settings(variant), f"seed={seed}",
-                                            f"rounds={plan.rounds}"])
+            folder = Path(config.run_dir) / "ablations" / world / f"{variant}_seed{seed}"
+            run_variant(args, folder, world, variant, seed)
+            own = load_config(args.config, overrides(args, world, variant, seed))
             kept = without(msgspec.to_builtins(own), {"": ("run_dir",)}, MACHINE)
             known = result_of(folder, variant=variant, seed=seed, settings=settings,
                               student=student, world=world, config=kept)
-            write_json(plan.results / world / f"{variant}_seed{seed}.json", known)
+            write_json(results / world / f"{variant}_seed{seed}.json", known)
         shown = " -> ".join(f"{share:.1f}%" for share in known.accuracies)
         _log.info("ablations: %s, seed %d, %s: %s", world, seed, variant, shown)
 
@@ -200,8 +192,7 @@ def main() -> None:
     config = load_config(args.config, args.overrides)
     results = args.results or Path(config.run_dir) / "ablations" / "results"
     if not args.table:
-        plan = Plan(args.config, args.overrides, Path(config.run_dir), results, args.rounds)
-        run_all(args, plan, args.worlds or [world_of(config)], config)
+        run_all(args, config, results)
     worlds = by_world(read_results(results))
     if not worlds:
         raise InputError(f"{results}: holds no result yet; run this without --table first")

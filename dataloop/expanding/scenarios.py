@@ -6,10 +6,9 @@ import random
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
-import yaml
-
 from looptool.errors import InputError
 from looptool.records import Sample
+from looptool.yaml_documents import load_yaml
 
 SCENARIOS = Path(__file__).resolve().parent / "scenarios.yaml"
 Turns = Literal["any", "one", "several"]
@@ -43,8 +42,8 @@ def read_scenarios(path: Path, least: int) -> list[Scenario]:
             `least` scenarios for some seed.
     """
     try:
-        kinds = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        kinds = load_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read ({error}); mend it, or name another file with "
                          "--scenarios") from None
     if not isinstance(kinds, dict) or not all(isinstance(entries, dict)

@@ -53,10 +53,6 @@ class Supply(msgspec.Struct, kw_only=True):
         return {name: getattr(self, name)
                 for name in ("error_seeds", "expanded", "high_ppl", "seed_new", "mastered")}
 
-    def size(self) -> int:
-        """Samples in all parts, each counted once."""
-        return len(np.unique(self.listing.ids(np.concatenate([*self.parts().values()]))))
-
     def without(self, seen: Rows) -> Supply:
         """What a benchmark has not; `seen` are the samples that it has, under any row."""
         ids = np.unique(self.listing.ids(seen))

@@ -121,7 +121,7 @@ def probe_figures(probes: Iterable[Probe], high_ppl: Iterable[Probe]) -> ProbeFi
         reasons[probe.reason] += 1
         cases.update(reply_cases(probe.text, probe.finish))
         (mastered if probe.matches else mismatched).append(probe.perplexity)
-    both = sorted(filter(drawable, mastered + mismatched))
+    both = sorted(mastered + mismatched)
     taken = [probe.perplexity for probe in high_ppl]
     by_perplexity = taken == sorted(taken, reverse=True)
     return ProbeFigures(samples=sum(reasons.values()), reasons=dict(reasons.most_common()),
@@ -134,11 +134,6 @@ def probe_figures(probes: Iterable[Probe], high_ppl: Iterable[Probe]) -> ProbeFi
                         pass_at_k=rate(Counter(passed > 0 for passed in rates)) if rates else None)
 
 
-def drawable(perplexity: float) -> bool:
-    """Whether it has a place on a log scale."""
-    return 0 < perplexity < math.inf
-
-
 def histogram(mastered: Iterable[float], mismatched: Iterable[float],
               ordered: list[float]) -> Histogram:
     """BINS bins from the least to the 99th percentile of `ordered`, equally wide in
@@ -149,8 +144,7 @@ def histogram(mastered: Iterable[float], mismatched: Iterable[float],
     width = (high - low) / BINS
 
     def count(values: Iterable[float]) -> list[int]:
-        bins = Counter(min(BINS - 1, int((math.log(value) - low) / width))
-                       for value in filter(drawable, values))
+        bins = Counter(min(BINS - 1, int((math.log(value) - low) / width)) for value in values)
         return [bins[index] for index in range(BINS)]
 
     return Histogram(edges=[math.exp(low + index * width) for index in range(BINS + 1)],

@@ -19,7 +19,7 @@ from typing import Any
 from grpotool.dataset.foreign_turns import ROLES, Turns, read_json
 from grpotool.dataset.text_calls import read_value
 from grpotool.dataset.xlam_samples import read_task
-from looptool.calling.json_in_text import find_objects
+from looptool.calling.json_in_text import find_objects, read_only_objects
 from looptool.foreign.conversations import Conversation, read_messages, read_tools
 from looptool.foreign.tool_objects import read_tool
 from looptool.foreign.unread_keys import count_unread
@@ -134,12 +134,8 @@ def _read_listed(text: str) -> list[Any]:
     try:
         return _as_list(read_value(text))
     except ValueError:
-        found = list(find_objects(text))
-    ends = [0, *(end for _, end, _ in found)]
-    starts = [*(start for start, _, _ in found), len(text)]
-    beside = "".join(text[end:start] for end, start in zip(ends, starts, strict=True))
-    if not beside.strip(" \t\r\n,[]"):
-        return [value for _, _, value in found]
+        if (found := read_only_objects(text, dict)) is not None:
+            return found
     lines = filter(None, map(str.strip, text.splitlines()))
     return [tool for line in lines for tool in _as_list(read_value(line))]
 

@@ -1,11 +1,10 @@
-"""Checks of the doctor that look at a round's rows: schema, batches, labels, reward, lengths, and
-the chat template."""
+"""Checks of the doctor that look at a round's rows: schema, batches, labels, lengths, and the chat
+template."""
 from __future__ import annotations
 
-import importlib.util
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any
@@ -14,11 +13,10 @@ import msgspec
 from jinja2 import TemplateError
 
 from grpotool.batches import WARNING, batch_lines, check_batches
-from grpotool.doctor.check_result import Finding, fail, ok, skip, warn
-from grpotool.reward import GroundTruth
+from grpotool.doctor.check_result import Check, Finding, fail, ok, warn
+from grpotool.reward import GroundTruth, compute_score
 from grpotool.rows import VERSION, count_rows, read_rows
 from grpotool.train import check_current, left_out
-from grpotool.verl_run.overrides import REWARD
 from looptool.calling.reply import render_calls
 from looptool.config import Config
 from looptool.errors import InputError
@@ -38,18 +36,9 @@ def round_rows(files: RoundFiles, *columns: str) -> Iterator[dict[str, Any]]:
         yield from read_rows(parquet, list(columns))
 
 
-def not_made(files: RoundFiles, what: str) -> list[Finding]:
-    """The reason to skip a check of rows, where there are none yet."""
-    lacking = [path for path in (files.train_parquet, files.test_parquet) if not path.exists()]
-    return [skip(what, f"{lacking[0]} is not made yet, see json2parquet.py")] if lacking else []
-
-
 def check_rows(config: Config, files: RoundFiles) -> Iterator[Finding]:
     """Both files are of this version, made from the dataset beside them, and hold enough rows for a
     batch."""
-    if absent := not_made(files, "rows"):
-        yield from absent
-        return
     rows = {path: count_rows(path) for path in (files.train_parquet, files.test_parquet)}
     yield ok(
         f"{' + '.join(f'{count:,}' for count in rows.values())} rows of schema version {VERSION}")
@@ -59,23 +48,12 @@ def check_rows(config: Config, files: RoundFiles) -> Iterator[Finding]:
 
 def check_updates(config: Config, files: RoundFiles) -> Iterator[Finding]:
     """How many steps and updates a round has, and whether clip-higher can work."""
-    if absent := not_made(files, "batches"):
-        yield from absent
-        return
     rows = count_rows(files.train_parquet)
     if rows < config.train.batch_size:  # said by check_rows
         return
     for line in batch_lines(config.train, rows, left_out(files)):
         said, _, to_do = line.removeprefix(WARNING).rpartition("; ")
         yield warn(said, to_do) if line.startswith(WARNING) else ok(line)
-
-
-def load_reward() -> Callable[..., dict[str, Any]]:
-    """The reward's function, loaded from its file as verl loads it."""
-    spec = importlib.util.spec_from_file_location("reward", REWARD)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.compute_score
 
 
 def answer_of(ground_truth: str) -> str:
@@ -93,13 +71,10 @@ def answer_of(ground_truth: str) -> str:
 
 def check_labels(config: Config, files: RoundFiles) -> Iterator[Finding]:
     """Each label, given as its own reply, earns 1.0."""
-    if absent := not_made(files, "labels"):
-        yield from absent
-        return
-    reward, count, wrong = load_reward(), 0, []
+    count, wrong = 0, []
     for row in round_rows(files, "reward_model", "extra_info"):
         truth = row["reward_model"]["ground_truth"]
-        result = reward("looptool", answer_of(truth), truth, mode=config.train.reward)
+        result = compute_score("looptool", answer_of(truth), truth, mode=config.train.reward)
         count += 1
         if result["score"] != 1.0:
             wrong.append(f"{row['extra_info']['id']} ({result['reason']})")
@@ -109,24 +84,6 @@ def check_labels(config: Config, files: RoundFiles) -> Iterator[Finding]:
             "take these samples out of the dataset; " + MAKE_AGAIN)
     else:
         yield ok(f"all {count:,} labels score 1.0 against themselves")
-
-
-def check_reward(config: Config, files: RoundFiles) -> Iterator[Finding]:
-    """Wrong replies earn 0.0, each with a reason."""
-    if absent := not_made(files, "reward"):
-        yield from absent
-        return
-    reward, reasons = load_reward(), Counter()
-    # wrong for any label: a call of nothing, and a block that is not closed
-    other = '\n<tool_call>\n{"name": "", "arguments": {}}\n</tool_call>\n<tool_call>\n{'
-    for row in islice(round_rows(files, "reward_model"), FEW):
-        truth = row["reward_model"]["ground_truth"]
-        for reply in (answer_of(truth) + other, "<tool_call>", other):
-            reasons[reward("looptool", reply, truth, mode=config.train.reward)["reason"]] += 1
-    words = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
-    yield fail(f"the reward pays for wrong replies: {words}",
-               f"mend {REWARD}") if reasons["match"] else ok(
-        f"reward ({config.train.reward}) of {reasons.total()} wrong replies is 0: {words}")
 
 
 def length_lines(lengths: Iterable[int], limit: int) -> Iterator[Finding]:
@@ -148,9 +105,6 @@ def length_lines(lengths: Iterable[int], limit: int) -> Iterator[Finding]:
 
 def check_lengths(config: Config, files: RoundFiles) -> Iterator[Finding]:
     """No prompt is longer than the limit beyond which verl cuts it on the left."""
-    if absent := not_made(files, "lengths"):
-        yield from absent
-        return
     length = token_length(student_tokenizer(config))
     with template_errors():
         lengths = [length(row["prompt"]) for row in round_rows(files, "prompt")]
@@ -182,7 +136,7 @@ def template_fault(tokenizer: Any, chat: list[dict[str, str]], truth: str, mode:
     if unicodedata.normalize("NFC", back) != unicodedata.normalize("NFC", shown):
         return "a prompt is another text after encoding and decoding"
     ids = tokenizer(answer_of(truth), add_special_tokens=False)["input_ids"]
-    result = load_reward()("looptool", tokenizer.decode(ids, skip_special_tokens=True), truth,
+    result = compute_score("looptool", tokenizer.decode(ids, skip_special_tokens=True), truth,
                            mode=mode)
     return (None if result["score"] == 1.0
             else f"a label that is encoded and decoded scores 0 ({result['reason']})")
@@ -191,9 +145,6 @@ def template_fault(tokenizer: Any, chat: list[dict[str, str]], truth: str, mode:
 def check_template(config: Config, files: RoundFiles) -> Iterator[Finding]:
     """Prompts and labels come back whole from the student's tokenizer; special tool tags would be
     lost in replies."""
-    if absent := not_made(files, "chat template"):
-        yield from absent
-        return
     tokenizer = student_tokenizer(config)
     rows = list(islice(round_rows(files, "prompt", "reward_model"), FEW))
     faults = Counter(
@@ -207,3 +158,7 @@ def check_template(config: Config, files: RoundFiles) -> Iterator[Finding]:
     if not faults:
         yield ok(
             f"prompts and labels of {len(rows)} rows come back whole from the student's tokenizer")
+
+
+CHECKS: list[Check] = [check_rows, check_updates, check_labels, check_template, check_lengths]
+"""Those of this file, which need the rows."""

@@ -13,9 +13,8 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from grpotool.doctor.check_result import Check, Finding, fail
-from grpotool.doctor.data import (
-    check_labels, check_lengths, check_reward, check_rows, check_template, check_updates)
+from grpotool.doctor import data
+from grpotool.doctor.check_result import Check, Finding, fail, skip
 from grpotool.doctor.gpu import check_attention, check_gpu_memory, check_sampler
 from grpotool.doctor.machine import (
     check_disk, check_endpoints, check_gpus, check_packages, check_paths, check_probing, check_verl)
@@ -28,18 +27,24 @@ from looptool.run_files import RoundFiles, round_files
 
 _log = logging.getLogger(__name__)
 CHECKS: list[Check] = [check_paths, check_disk, check_packages, check_gpus, check_gpu_memory,
-                       check_attention, check_sampler, check_rows, check_updates, check_labels,
-                       check_reward, check_endpoints, check_structured, check_cut, check_probing,
-                       check_template, check_lengths, check_verl]
+                       check_attention, check_sampler, *data.CHECKS, check_endpoints,
+                       check_structured, check_cut, check_probing, check_verl]
 SERVERS: list[Check] = [check_endpoints, check_structured, check_probing]
 """Checks of what no training needs."""
-ONCE: list[Check] = [check_packages, check_updates]
+ONCE: list[Check] = [check_packages, data.check_updates]
 """Checks that find the same in every round of a loop."""
 
 
 def findings(checks: Iterable[Check], config: Config, files: RoundFiles) -> Iterator[Finding]:
-    """What all checks find; an InputError of one is its failure, and the next one goes on."""
+    """What all checks find; an InputError of one is its failure, and the next one goes on. Rows
+    that are not made yet are not checked."""
+    rows = (files.train_parquet, files.test_parquet)
+    lacking = [path for path in rows if not path.exists()]
     for check in checks:
+        if lacking and check in data.CHECKS:
+            if check is data.CHECKS[0]:
+                yield skip("rows", f"{lacking[0]} is not made yet, see json2parquet.py")
+            continue
         try:
             yield from check(config, files)
         except InputError as error:

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from looptool.errors import InputError
-from looptool.foreign.yaml_documents import load_yaml
+from looptool.yaml_documents import load_yaml
 from looptool.json_lines import write_jsonl
 from looptool.records import Refused
 

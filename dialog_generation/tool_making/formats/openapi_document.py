@@ -17,7 +17,7 @@ from referencing.exceptions import Unresolvable
 
 from dialog_generation.tool_making.formats.entry import Origin
 from looptool.calling.type_names import quote
-from looptool.foreign.yaml_documents import read_yaml
+from looptool.yaml_documents import read_yaml
 
 _NOWHERE = "urn:looptool:document"  # the base of a document that came without a file
 
