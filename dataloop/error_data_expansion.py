@@ -17,6 +17,7 @@ With --follow it expands while process PID still verifies, from round_j/verdicts
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from itertools import chain
@@ -43,8 +44,10 @@ from looptool.records import ErrorSeed, Sample, Verdict
 from looptool.run_files import RoundFiles, RunFiles, round_files
 from looptool.stages.follow import Follow, id_with
 from looptool.stages.llm_stage import Inputs, run_stage
-from looptool.stages.meta import StageMeta
+from looptool.stages.meta import StageMeta, shortly
 from looptool.stages.workers import Outcome
+
+_log = logging.getLogger(__name__)
 
 
 def student_window(config: Config) -> Window:
@@ -125,7 +128,7 @@ async def expand_seeds(config: Config, seeds: Path, scenarios: Path, output: Pat
                                         *tokenizer_files(config)],
                                in_flight=config.teacher.in_flight, usage=client.usage, fresh=fresh,
                                later=RoundFiles(config.run_dir, round).made_from(output),
-                               follow=None if verifier is None else Follow(
+                               tell=False, follow=None if verifier is None else Follow(
                                    verifier[0], Verdict, verifier[1], members_of, seeds))
 
 
@@ -139,6 +142,18 @@ def stage_settings(config: Config, round: int) -> dict[str, Any]:
             "model": "" if tokenizer_files(config) else student.model,
             "instructions": student.instructions, "max_prompt_tokens": student.max_prompt_tokens,
             "max_user_turns": student.max_user_turns}
+
+
+def summary(meta: StageMeta, round: int, tries: int) -> str:
+    """The last line, after so many tries a seed."""
+    refused = shortly({reason: n for reason, n in meta.counts.items() if reason != "accepted"}, 2)
+    accepted = meta.counts.get("accepted", 0)
+    return (f"expand: round {round}: {meta.inputs // tries:,} seeds, {meta.inputs:,} "
+            f"tries -> {accepted:,} accepted "
+            f"({accepted / max(meta.inputs, 1):.1%})"
+            f"{f', {refused}' if refused else ''}"
+            f"{f', {meta.failed:,} failed' if meta.failed else ''}"
+            f"{meta.marks()}; {meta.seconds:.0f} s")
 
 
 def main() -> None:
@@ -157,9 +172,11 @@ def main() -> None:
     config = load_config(args.config, args.overrides)
     files = round_files(args, config)
     verifier = None if args.follow is None else (files.verdicts, args.follow)
-    asyncio.run(expand_seeds(config, args.seeds or files.error_seeds, args.scenarios,
-                             args.output or files.expanded, files.round, student_window(config),
-                             args.fresh, verifier))
+    meta = asyncio.run(expand_seeds(config, args.seeds or files.error_seeds, args.scenarios,
+                                    args.output or files.expanded, files.round,
+                                    student_window(config), args.fresh, verifier))
+    tries = config.expand.per_seed + config.expand.distractors
+    _log.info("%s", summary(meta, files.round, tries))
 
 
 if __name__ == "__main__":

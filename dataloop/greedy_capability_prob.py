@@ -21,14 +21,14 @@ import argparse
 import asyncio
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from msgspec.structs import replace
 
 from dataloop.probing.endpoint_policy import probe_by_endpoint
 from dataloop.probing.in_process import Policy, probe_in_batches
-from dataloop.probing.job import Job
+from dataloop.probing.job import CASES, Job, count_cases
 from dataloop.probing.ray_policy import probe_by_ray
 from looptool.command import argument_parser, run_main
 from looptool.config import Config
@@ -78,8 +78,11 @@ async def probe_samples(config: Config, samples: Path, output: Path, model: str,
     return await probe_in_batches(job, load)
 
 
-def summary(meta: StageMeta, round: int, name: str = "probe") -> str:
-    """The last line; the .meta.json beside the probes has every reason, the report every case."""
+def summary(meta: StageMeta, cases: Mapping[str, int], round: int, name: str = "probe") -> str:
+    """The last line; `cases` are replies out of the ordinary, by dataloop.probing.job.count_cases.
+
+    The .meta.json beside the probes has every reason, the report every case.
+    """
     matches, too_long = meta.counts.get("match", 0), meta.counts.get("too_long", 0)
     probed = meta.inputs - too_long
     reasons = {reason: n for reason, n in meta.counts.items()
@@ -87,11 +90,14 @@ def summary(meta: StageMeta, round: int, name: str = "probe") -> str:
     most = max(reasons, key=reasons.__getitem__, default="")
     usage = meta.usage.get("policy")
     tokens = usage.completion_tokens / max(usage.calls, 1) if usage else 0
+    others = "".join(f", {count:,} {CASES[case]}" for case, count in cases.items()
+                     if case != "no_think")
     return (f"{name}: round {round}: {meta.inputs:,} in -> {matches:,} match "
             f"({matches / max(probed, 1):.1%}), {probed - matches:,} "
             f"mismatch{f' ({reasons[most]:,} {most})' if most else ''}"
             f"{f', {too_long:,} too long' if too_long else ''}"
-            f"; {tokens:.1f} tokens/reply; {meta.seconds:.0f} s")
+            f"{others}; "
+            f"{tokens:.1f} tokens/reply; {meta.seconds:.0f} s")
 
 
 def policy_path(config: Config, files: RoundFiles, named: str | None) -> str:
@@ -146,7 +152,8 @@ def main() -> None:
         leave_torch_out()
     meta = asyncio.run(probe_samples(config, samples, output, model, args.fresh,
                                      files.made_from(output), files.round))
-    _log.info("%s", summary(meta, files.round, "probe held-out" if args.heldout else "probe"))
+    _log.info("%s", summary(meta, count_cases(output), files.round,
+                            "probe held-out" if args.heldout else "probe"))
 
 
 if __name__ == "__main__":

@@ -294,7 +294,7 @@ def test_expanded_samples_of_the_simulated_world_are_mostly_right_and_lead_back_
     assert all(len({sample.source for sample in samples if sample.parent == id}) == n
                for id, n in per_seed.items())
     last = caplog.messages[-1]
-    assert (last.startswith(f"expand: 240 in -> {len(samples)} accepted, ")
+    assert (last.startswith(f"expand: round 1: 60 seeds, 240 tries -> {len(samples)} accepted")
             and "by_checker" in last)
 
 

@@ -19,7 +19,7 @@ from loop_world import loop_config, says, task, weather, world
 
 from dataloop import greedy_capability_prob as script
 from dataloop.probing.in_process import BatchPipeline, make_batches
-from dataloop.probing.job import Drawing, make_probe, reply_cases
+from dataloop.probing.job import Drawing, count_cases, make_probe, reply_cases
 from looptool.calling.reply import render_calls
 from looptool.command import run_main
 from looptool.config import Probing, Student
@@ -101,6 +101,16 @@ def test_draws_are_grouped_alike_in_any_order(label, replies, expected):
     ("Hi", "length", ["length", "no_think"]), ("", "empty", ["empty"])])
 def test_what_is_out_of_the_ordinary_has_a_name(text, finish, cases):
     assert reply_cases(text, finish) == cases
+
+
+def test_such_replies_are_counted_in_a_file_that_may_be_empty(tmp_path):
+    replies = [Reply("Hi", finish="length"), Reply("", finish="empty"),
+               Reply(f"<think>\n</think>\n{CALL}"), Reply(CALL)]
+    (tmp_path / "probes.jsonl").write_bytes(
+        b"".join(encode_line(make_probe(task("Rome"), reply)) for reply in replies))
+    (tmp_path / "none.jsonl").touch()
+    assert count_cases(tmp_path / "probes.jsonl") == {"no_think": 2, "length": 1, "empty": 1}
+    assert not count_cases(tmp_path / "none.jsonl")
 
 
 # Batches
@@ -241,6 +251,8 @@ def test_held_out_tasks_are_probed_with_the_student_in_round_0(run_script, caplo
             and all(probe.perplexity >= 1 for probe in probes))
     assert (caplog.messages[-1].startswith("probe held-out: round 0: 24 in -> ")
             and " tokens/reply; " in caplog.messages[-1])
+    cut = sum(probe.finish == "length" for probe in probes)
+    assert f", {cut} cut at the limit" in caplog.messages[-1]
     meta = json.loads((files.folder / "heldout_probes.jsonl.meta.json").read_text())
     assert any(name.endswith("model.safetensors") for name in meta["sources"])
 

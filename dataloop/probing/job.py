@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import math
 from array import array
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from dataloop.probing.prefix_order import prefix_order, read_at
 from looptool.calling.match import tool_match
@@ -21,6 +24,7 @@ from looptool.calling.reply import parse_reply
 from looptool.config import Config, Student
 from looptool.errors import InputError
 from looptool.ids import content_id
+from looptool.json_lines import read_some
 from looptool.prompts.render import ChatMessage, fit, render_system
 from looptool.records import Draw, Message, Probe, Sample
 
@@ -186,3 +190,16 @@ def reply_cases(text: str, finish: str) -> list[str]:
         return ["empty"]
     thought = "<think>" in text or "</think>" in text  # some templates open it in the prompt
     return [*(["length"] if finish == "length" else []), *([] if thought else ["no_think"])]
+
+
+class _Reply(msgspec.Struct):
+    """Of a Probe, what its cases need."""
+
+    text: str
+    finish: str
+
+
+def count_cases(probes: Path) -> Counter[str]:
+    """How many replies of a file of probes are such cases."""
+    return Counter(case for reply in read_some(probes, _Reply)
+                   for case in reply_cases(reply.text, reply.finish))
