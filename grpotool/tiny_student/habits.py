@@ -88,7 +88,7 @@ def _text(value: Any) -> Any:
     return value if isinstance(value, (str, dict)) else json.dumps(value)
 
 
-SHARES = {"invented_value": 0.75, "flat_object": 0.45, "one_by_one": 0.25, "gives_up": 0.8,
+SHARES = {"invented_value": 0.75, "flat_object": 0.45, "one_by_one": 0.15, "gives_up": 0.6,
           "omit_optional": 0.7}
 """How often a habit is kept to where it applies, 0.85 where nothing else is said: less where the
 skill behind it is weak in itself, so that 10 to 20% of the sampled replies are right there too."""
