@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -115,6 +115,19 @@ def _measured(probe: Probe) -> str:
     return f"{probe.sample.id} {probe.perplexity}"
 
 
+def check_there(paths: Mapping[str, Path]) -> None:
+    """Refuse a file of the round that is absent, so that it is named before one of an earlier round
+    is; only the probes may not be empty.
+
+    Raises:
+        InputError: one is absent, or its first line does not hold such a record.
+    """
+    for name, record_type in (("error_seeds", ErrorSeed), ("expanded", Sample),
+                              ("high_ppl", Probe)):
+        next(read_some(paths[name], record_type), None)
+    next(read_jsonl(paths["probes"], Probe))
+
+
 def check_fresh(files: RoundFiles) -> None:
     """Refuse a file that was made from another version of its source than the one that now lies
     beside it.
@@ -147,6 +160,7 @@ def round_supply(args: argparse.Namespace, config: Config,
     paths = {name: getattr(args, name) or getattr(files, name)
              for name in ("error_seeds", "expanded", "high_ppl", "probes")}
     if files.round:
+        check_there(paths)
         check_fresh(files)
     own, used = dataset_ids(files)
     check = RoundCheck(files.round, own)

@@ -291,6 +291,14 @@ def test_an_absent_file_is_named_and_nothing_is_written(run, name):
     assert not run.files(2).folder.exists()
 
 
+def test_empty_probes_are_refused(run):
+    run.next(0)
+    run.fill(1)
+    run.files(1).probes.write_bytes(b"")
+    with pytest.raises(InputError, match="probes.jsonl: is empty"):
+        run.next(1)
+
+
 @pytest.mark.parametrize("name, kind",
                          [("error_seeds", "error seed"), ("expanded", "expanded sample"),
                           ("high_ppl", "high-perplexity probe"), ("probes", "probe")])
