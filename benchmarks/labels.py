@@ -81,7 +81,7 @@ async def judged(config: Config, files: RoundFiles) -> dict[str, Answers]:
     meta = await verify_probes(config, files.probes, files.verdicts)
     write_consequences(config, files.probes, files.folder, files.round)
     verdicts, replaced = verdict_figures(read_jsonl(files.verdicts, Verdict),
-                                         read_some(files.ledger, LabelChange), KNOWN)
+                                         read_some(files.label_changes, LabelChange), KNOWN)
     seeds = Counter(KNOWN(seed.sample, seed.sample.label)
                     for seed in read_some(files.error_seeds, ErrorSeed))
     return {"new labels right": answers(replaced.right), "verdicts right": answers(verdicts.right),

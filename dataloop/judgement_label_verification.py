@@ -5,7 +5,7 @@ In: round_j/probes.jsonl. Out, in round_j/:
 - verdicts.jsonl     a Verdict for each mismatch, with all votes; matches never reach a judge
 - error_seeds.jsonl  D_ES = D_MR + D_LR: PRED_WRONG keeps the label, LABEL_WRONG puts the prediction
   in its place
-- ledger.jsonl       a LabelChange for each label that was replaced
+- label_changes.jsonl       a LabelChange for each label that was replaced
 - high_ppl.jsonl     D_HPPL: the mix.high_ppl mastered or BOTH_CORRECT probes with the highest
                      perplexity, that one first; before them those of
                      mix.medium_difficulty_share, where that is set
@@ -17,7 +17,7 @@ BOTH_WRONG and UNDECIDED are dropped and counted; a sample whose judges gave no 
         [--rollback | --replace]
 
 With --follow it judges while process PID still probes; what needs all verdicts (the last three
-files) waits for them. --rollback undoes the round's replacements: the ledger's lines are marked,
+files) waits for them. --rollback undoes the round's replacements: their lines are marked,
 the samples leave error_seeds.jsonl, and stay out until --replace. What was made of them
 (expanded.jsonl and D_{j+1}) is removed, for 07 and 08 to make it again; once D_{j+1} was trained on
 it is too late, and refused. No judge is asked again for either.
@@ -139,23 +139,24 @@ def stage_settings(config: Config) -> dict[str, Any]:
 
 def write_consequences(config: Config, probes: Path, folder: Path, round: int,
                        undone: bool | None = None) -> Counter[str]:
-    """Write error seeds, ledger and high-perplexity probes from verdicts.jsonl in `folder`; returns
+    """Write error seeds, label changes and high-perplexity probes from `folder`'s verdicts; returns
     their counts.
 
     Args:
-        undone: whether the replacements are rolled back; None for what the ledger that is there
+        undone: whether the replacements are rolled back; None for what the file that is there
             says.
     """
-    ledger = folder / "ledger.jsonl"
+    changed = folder / "label_changes.jsonl"
     if undone is None:
-        undone = ledger.exists() and any(change.undone for change in read_some(ledger, LabelChange))
+        undone = changed.exists() and any(
+            change.undone for change in read_some(changed, LabelChange))
 
     def verdicts() -> Iterator[Verdict]:
         return read_some(folder / "verdicts.jsonl", Verdict)
 
     counts: Counter[str] = Counter()
     write_jsonl(folder / "error_seeds.jsonl", error_seeds(verdicts(), round, counts, undone))
-    write_jsonl(ledger, label_changes(verdicts(), round, undone))
+    write_jsonl(changed, label_changes(verdicts(), round, undone))
     mix = config.mix
     both_correct = IdSet(verdict.probe.sample.id for verdict in verdicts()
                          if verdict.verdict == "BOTH_CORRECT")
@@ -183,17 +184,18 @@ def made_of_labels(files: RoundFiles, folder: Path, undone: bool) -> list[Path]:
     `undone`, or done again; none where they are so already.
 
     Args:
-        folder: where the ledger is; what lies elsewhere than the round's own files led to nothing.
+        folder: where label_changes.jsonl is; what lies elsewhere than the round's own files led to
+            nothing.
 
     Raises:
-        InputError: there is no ledger yet, or D_{j+1} was trained on.
+        InputError: there is no such file yet, or D_{j+1} was trained on.
     """
-    ledger = folder / "ledger.jsonl"
-    if not ledger.exists():
+    changed = folder / "label_changes.jsonl"
+    if not changed.exists():
         raise InputError(
-            f"{ledger}: is not there, so no label was replaced; name the round with --round")
-    changes = list(read_some(ledger, LabelChange))
-    # or the ledger is empty: then the seeds stay as they are, and so does what was made of them
+            f"{changed}: is not there, so no label was replaced; name the round with --round")
+    changes = list(read_some(changed, LabelChange))
+    # or the file is empty: then the seeds stay as they are, and so does what was made of them
     if folder != files.folder or all(change.undone == undone for change in changes):
         return []
     after = files.next()

@@ -169,7 +169,7 @@ class Verdict(Record, omit_defaults=True):
 
 
 class LabelChange(Record):
-    """One line of the ledger: a label that was replaced, and why. It can be rolled back."""
+    """A label that was replaced, and why. It can be rolled back."""
 
     old_id: str
     new_id: str

@@ -26,7 +26,7 @@ class RoundFiles:
         self.verdicts = self.folder / "verdicts.jsonl"
         self.error_seeds = self.folder / "error_seeds.jsonl"
         self.high_ppl = self.folder / "high_ppl.jsonl"
-        self.ledger = self.folder / "ledger.jsonl"
+        self.label_changes = self.folder / "label_changes.jsonl"
         self.expanded = self.folder / "expanded.jsonl"
         self.heldout_probes = self.folder / "heldout_probes.jsonl"
 

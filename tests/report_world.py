@@ -114,7 +114,7 @@ def small_run(tmp_path: Path) -> Config:
     write_jsonl(first.probes, PROBES)
     write_jsonl(first.high_ppl, [PROBES[0], probe(sample("f"), RIGHT, 1.2)])
     write_jsonl(first.verdicts, VERDICTS)
-    write_jsonl(first.ledger, [change(VERDICTS[1]), change(VERDICTS[2])])
+    write_jsonl(first.label_changes, [change(VERDICTS[1]), change(VERDICTS[2])])
     kept = ErrorSeed(sample=D1[1], wrong=WRONG, cause="mispredicted", analysis="", approach="")
     write_jsonl(first.error_seeds, [kept, relabeled(VERDICTS[1]), relabeled(VERDICTS[2])])
     replaced = change(VERDICTS[2])

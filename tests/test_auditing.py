@@ -96,14 +96,15 @@ JUST = Simulation(judge_error=0, judge_first_bias=0, malformed=0)
 def judged_round(folder: Path, probes: list[Probe], round: int = 1,
                  mix: Mix = Mix(size=40, high_ppl=40),
                  **verify) -> tuple[list[Verdict], list[LabelChange], list[Probe]]:
-    """What a judge who never errs makes of a round: verdicts, ledger, high-perplexity samples."""
+    """What a judge who never errs makes of a round: verdicts, label changes,
+    high-perplexity samples."""
     config = loop_config(folder, simulation=JUST, verify=Verify(**verify), mix=mix)
     files = RoundFiles(folder, round)
     write_jsonl(files.probes, probes)
     asyncio.run(verify_probes(config, files.probes, files.verdicts, round=round))
     write_consequences(config, files.probes, files.folder, round)
     return tuple(list(read_some(path, kind)) for path, kind in (
-        (files.verdicts, Verdict), (files.ledger, LabelChange), (files.high_ppl, Probe)))
+        (files.verdicts, Verdict), (files.label_changes, LabelChange), (files.high_ppl, Probe)))
 
 
 def learnt(count: int) -> list[Probe]:
@@ -116,17 +117,17 @@ def test_an_audit_finds_wrong_labels_that_match_and_keeps_them_out(tmp_path):
     probes = learnt(40)
     wrong = {probe.sample.id for probe in probes if not is_right(probe.sample, probe.sample.label)}
     assert len(wrong) > 5
-    verdicts, ledger, high = judged_round(tmp_path / "off", probes)
-    assert not verdicts and not ledger and {probe.sample.id for probe in high} >= wrong
-    verdicts, ledger, high = judged_round(tmp_path / "on", probes, audit_mastered=1.0)
+    verdicts, changes, high = judged_round(tmp_path / "off", probes)
+    assert not verdicts and not changes and {probe.sample.id for probe in high} >= wrong
+    verdicts, changes, high = judged_round(tmp_path / "on", probes, audit_mastered=1.0)
     assert {verdict.probe.sample.id: verdict.verdict for verdict in verdicts} == {
         probe.sample.id: "BOTH_WRONG" if probe.sample.id in wrong else "BOTH_CORRECT"
         for probe in probes}
-    assert not ledger and not wrong & {probe.sample.id for probe in high}
+    assert not changes and not wrong & {probe.sample.id for probe in high}
     assert len(high) == len(probes) - len(wrong)
 
 
-def test_an_audit_with_draws_mends_labels_by_the_same_path_and_ledger(tmp_path):
+def test_an_audit_with_draws_mends_labels_by_the_same_path(tmp_path):
     probes = learnt(40)
     for probe in probes:
         right = says("", *truth(probe.sample.tools, probe.sample.messages).calls)
@@ -134,8 +135,8 @@ def test_an_audit_with_draws_mends_labels_by_the_same_path_and_ledger(tmp_path):
             probe.draws = [Draw(answer=probe.sample.label, count=3, reason="match"),
                            Draw(answer=right, count=1, reason="wrong_value")]
     challenged_ids = {probe.sample.id for probe in probes if probe.draws}
-    _, ledger, high = judged_round(tmp_path, probes, audit_mastered=1.0)
-    assert {change.old_id for change in ledger} == challenged_ids != set()
+    _, changes, high = judged_round(tmp_path, probes, audit_mastered=1.0)
+    assert {change.old_id for change in changes} == challenged_ids != set()
     assert not challenged_ids & {probe.sample.id for probe in high}
 
 
@@ -148,10 +149,10 @@ def test_a_label_that_an_audit_confirms_is_no_error_of_the_policy(tmp_path):
         call = probe.sample.label.calls[0]
         probe.draws = [Draw(answer=says("", replace(call, arguments={})), count=4,
                             reason="missing_argument")]
-    verdicts, ledger, high = judged_round(tmp_path, probes, audit_mastered=1.0)
+    verdicts, changes, high = judged_round(tmp_path, probes, audit_mastered=1.0)
     assert {(found.verdict, found.audited) for found in verdicts} == {("PRED_WRONG", True)}
     counts = Counter()
-    assert not list(error_seeds(verdicts, 1, counts)) and not ledger
+    assert not list(error_seeds(verdicts, 1, counts)) and not changes
     assert counts == {"label_confirmed": len(probes)} and len(high) == len(probes) > 9
     assert read_meta(RoundFiles(tmp_path, 1).verdicts).counts["label_confirmed"] == len(probes)
 
@@ -175,10 +176,10 @@ def test_a_refuted_label_does_not_fill_up_the_next_dataset(tmp_path, monkeypatch
 def test_refinement_replaces_labels_without_a_judge(tmp_path):
     now = drawn((WRONG, 3, "wrong_value"), (RIGHT, 1, "match"))
     write_jsonl(RoundFiles(tmp_path, 1).probes, [now])
-    verdicts, ledger, _ = judged_round(tmp_path, [now], round=2, label_refinement=True)
+    verdicts, changes, _ = judged_round(tmp_path, [now], round=2, label_refinement=True)
     assert [(verdict.verdict, verdict.votes[0].judge)
             for verdict in verdicts] == [("LABEL_WRONG", "refinement")]
-    assert [change.new_label.calls for change in ledger] == [WRONG.calls]
+    assert [change.new_label.calls for change in changes] == [WRONG.calls]
     verdicts, _, _ = judged_round(tmp_path / "first", [now], round=1, label_refinement=True)
     assert not verdicts  # there is no earlier probe
 

@@ -180,7 +180,7 @@ def test_a_label_that_came_back_ends_the_lineage(opened, run):
     back.round = 2
     second = RoundFiles(run.run_dir, 2)
     write_jsonl(second.dataset, [sample("d", RIGHT, round=1, parent=D1[3].id, origin="error_seed")])
-    write_jsonl(second.ledger, [back])
+    write_jsonl(second.label_changes, [back])
     page = opened(run, address=f"#sample=2-{back.old_id}")
     assert page.locator(".lineage li code").all_inner_texts() == [D1[3].id, back.old_id]
 

@@ -36,8 +36,8 @@ from looptool.stages.workers import Outcome
 
 SAMPLES = 60
 CHECKPOINT = ROOT / "grpotool" / "tiny_student" / "checkpoint"
-FINAL = ("probes.jsonl", "verdicts.jsonl", "error_seeds.jsonl", "ledger.jsonl", "high_ppl.jsonl",
-         "expanded.jsonl")
+FINAL = ("probes.jsonl", "verdicts.jsonl", "error_seeds.jsonl", "label_changes.jsonl",
+         "high_ppl.jsonl", "expanded.jsonl")
 
 
 def flags(run_dir: Path, policy: str, teacher: str) -> list[str]:

@@ -364,7 +364,7 @@ def test_unfinished_run_says_not_yet(tmp_path):
 
 def test_files_without_records_are_none_found_rather_than_not_yet(run):
     first = RoundFiles(run.run_dir, 1)
-    for path in (first.verdicts, first.ledger, first.error_seeds, first.expanded):
+    for path in (first.verdicts, first.label_changes, first.error_seeds, first.expanded):
         path.write_bytes(b"")
     report = read_report(run, WORLD, "command")
     text = text_of(report)

@@ -67,12 +67,12 @@ def test_the_page_holds_samples_as_plain_letters_that_read_back(run):
                               if each["role"] == "user"]
 
 
-def test_a_label_that_was_refined_shows_the_votes_of_the_ledger(run):
+def test_a_label_that_was_refined_shows_the_votes_of_its_change(run):
     vote = Vote(verdict="LABEL_WRONG", label_first=True, judge="refinement", draw=0, analysis="",
                 approach="")
     refined = LabelChange(old_id=D1[0].id, new_id="n", old_label=RIGHT, new_label=WRONG, round=1,
                           votes=[vote], undone=True)
-    write_jsonl(RoundFiles(run.run_dir, 1).ledger, [refined])
+    write_jsonl(RoundFiles(run.run_dir, 1).label_changes, [refined])
     data = samples_of(run)
     assert data.rows[0].votes == [vote] and data.changes[0].undone
 

@@ -264,7 +264,7 @@ def test_a_prediction_that_is_no_label_never_becomes_one_whatever_the_judge_says
             and list(label_changes([judged(probe, "LABEL_WRONG")], 1)) == [])
 
 
-def test_two_labels_mended_alike_are_one_seed_and_two_lines_of_the_ledger():
+def test_two_labels_mended_alike_are_one_seed_and_two_changes():
     both = [judged(probed(task("Rome", label=says("", weather(city))), says("", weather("Rome"))),
                    "LABEL_WRONG")
             for city in ("Paris", "Oslo")]
@@ -365,7 +365,7 @@ def test_the_simulated_judge_finds_wrong_labels_and_hardly_ever_spoils_one(simul
     assert names["PRED_WRONG"] > 60 and names["LABEL_WRONG"] > 5 and names["UNDECIDED"] > 10
     for name in ("PRED_WRONG", "LABEL_WRONG", "BOTH_WRONG"):
         assert right[name] >= 0.9 * names[name], name
-    changes = list(read_jsonl(files.ledger, LabelChange))
+    changes = list(read_jsonl(files.label_changes, LabelChange))
     seeds = list(read_jsonl(files.error_seeds, ErrorSeed))
     assert Counter(seed.cause for seed in seeds)["relabeled"] == len(changes)
     assert all(not check_calls(change.new_label.calls, seed.sample.tools) for change in changes
@@ -380,7 +380,7 @@ def test_the_simulated_judge_finds_wrong_labels_and_hardly_ever_spoils_one(simul
 def test_two_runs_write_the_same_bytes_and_a_finished_one_asks_nothing(simulated, caplog):
     caplog.set_level("INFO")
     first = simulated(world(60), "a", malformed=0.3)
-    names = ("verdicts", "error_seeds", "ledger", "high_ppl")
+    names = ("verdicts", "error_seeds", "label_changes", "high_ppl")
     before = [getattr(first, name).read_bytes() for name in names]
     simulated(world(60), "a", malformed=0.3)
     assert any("nothing to do" in message for message in caplog.messages)
@@ -394,17 +394,17 @@ def test_replacements_are_rolled_back_and_stay_so_until_they_are_done_again(simu
 
     def state(files):
         return (Counter(seed.cause for seed in read_jsonl(files.error_seeds, ErrorSeed)),
-                [change.undone for change in read_jsonl(files.ledger, LabelChange)])
+                [change.undone for change in read_jsonl(files.label_changes, LabelChange)])
 
     probes = world(200)
-    done, ledger = state(simulated(probes))
-    assert done["relabeled"] and ledger == [False] * len(ledger)
+    done, changes = state(simulated(probes))
+    assert done["relabeled"] and changes == [False] * len(changes)
     for flags in (["--rollback"], []):
         undone, marked = state(simulated(probes, flags=flags))
-        assert undone == {"mispredicted": done["mispredicted"]} and marked == [True] * len(ledger)
-        assert (f"{len(ledger)} rolled back" in caplog.messages[-1]
+        assert undone == {"mispredicted": done["mispredicted"]} and marked == [True] * len(changes)
+        assert (f"{len(changes)} rolled back" in caplog.messages[-1]
                 and "nothing to do" in caplog.messages[-2])
-    assert state(simulated(probes, flags=["--replace"])) == (done, ledger)
+    assert state(simulated(probes, flags=["--replace"])) == (done, changes)
 
 
 def test_the_papers_preset_is_one_judge_and_one_order_in_one_line(tmp_path, monkeypatch):
@@ -471,7 +471,7 @@ def test_a_judge_that_cannot_be_read_leaves_no_verdict_no_label_and_no_seed(simu
     files = simulated(world(40), malformed=1.0)
     assert [list(read_some(path, record)) for path, record in (
         (files.verdicts, Verdict), (files.error_seeds, ErrorSeed),
-        (files.ledger, LabelChange))] == [[], [], []]
+        (files.label_changes, LabelChange))] == [[], [], []]
     mismatches = sum(not probe.matches for probe in world(40))
     assert f"{mismatches} unjudged" in caplog.messages[-1]
 
@@ -491,5 +491,5 @@ def test_format(simulated, tmp_path):
     write_jsonl(files.verdicts, [judged(MISMATCH, "PRED_WRONG"), judged(probes[1], "LABEL_WRONG")])
     write_jsonl(files.probes, probes)
     script.write_consequences(loop_config(tmp_path), files.probes, files.folder, 1)
-    for name in ("probes", "verdicts", "error_seeds", "ledger", "high_ppl"):
+    for name in ("probes", "verdicts", "error_seeds", "label_changes", "high_ppl"):
         check_golden(getattr(files, name), f"loop/{name}.jsonl")

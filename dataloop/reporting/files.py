@@ -2,8 +2,8 @@
 damaged one is an error.
 
 In, per round J: dataset.jsonl, training/metrics.jsonl, probes.jsonl, high_ppl.jsonl,
-verdicts.jsonl, ledger.jsonl, error_seeds.jsonl, expanded.jsonl, heldout_probes.jsonl (round 0 too),
-and every .meta.json of the run.
+verdicts.jsonl, label_changes.jsonl, error_seeds.jsonl, expanded.jsonl, heldout_probes.jsonl
+(round 0 too), and every .meta.json of the run.
 """
 from __future__ import annotations
 
@@ -114,8 +114,8 @@ def round_figures(files: RoundFiles, world: World | None,
     verdicts, replaced = None, None
     judged = stream(files.verdicts, Verdict)
     if judged is not None:
-        verdicts, replaced = measures.verdict_figures(judged, stream(files.ledger, LabelChange)
-                                                      or (), known)
+        verdicts, replaced = measures.verdict_figures(
+            judged, stream(files.label_changes, LabelChange) or (), known)
         verdicts.unjudged = unjudged(read_meta(files.verdicts))
     return RoundFigures(
         number=files.round,
@@ -123,7 +123,7 @@ def round_figures(files: RoundFiles, world: World | None,
         training=None if steps is None else measures.training_figures(step.data for step in steps),
         heldout=heldout_figures(files, world, before),
         probes=probe_figures(files), verdicts=verdicts,
-        replaced=replaced if files.ledger.exists() else None,
+        replaced=replaced if files.label_changes.exists() else None,
         expansion=expansion_figures(files, known),
         **({} if world is None else told_by(files, world)), **costs([files.folder]))
 

@@ -214,7 +214,7 @@ class _Judged:
 
 def verdict_figures(verdicts: Iterable[Verdict], changes: Iterable[LabelChange], known: Known | None
                     ) -> tuple[VerdictFigures, ReplacedFigures]:
-    """The judge against the truth, and the labels of the ledger against it."""
+    """The judge against the truth, and the replaced labels against it."""
     by_sample = {change.old_id: change for change in changes}
     judged = _Judged(by_sample, known)
     for verdict in verdicts:

@@ -6,9 +6,9 @@ and --set.
     python overlap.py --round J
 
 Mismatches are judged as they are found, and errors expanded as they are judged. What needs all of
-them waits: the file of error seeds, the ledger, the choice of high perplexity. Judge and generator
-ask the teacher at the same time, each with teacher.in_flight calls. When a step fails, is killed or
-Ctrl-C comes, all end; run again, all go on where they were.
+them waits: the file of error seeds, label changes, the choice of high perplexity. Judge and
+generator ask the teacher at the same time, each with teacher.in_flight calls. When a step fails, is
+killed or Ctrl-C comes, all end; run again, all go on where they were.
 """
 from __future__ import annotations
 

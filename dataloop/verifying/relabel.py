@@ -88,7 +88,7 @@ def error_seeds(verdicts: Iterable[Verdict], round: int, counts: Counter[str],
 
 def label_changes(verdicts: Iterable[Verdict], round: int,
                   undone: bool = False) -> Iterator[LabelChange]:
-    """The ledger: one line for each label that was replaced, and whether that is `undone`."""
+    """One line for each label that was replaced, and whether that is `undone`."""
     for verdict in verdicts:
         seed = error_seed(verdict, round)
         if seed is not None and seed.cause == "relabeled":

@@ -56,7 +56,7 @@ class Run {
   }
 
   /** The id of the sample that this one was made from; undefined for seed data. Where a sample with
-   * a new label found no room in any dataset, the ledger knows. */
+   * a new label found no room in any dataset, label_changes.jsonl knows. */
   parentOf(id) {
     return this.samples.has(id) ? this.samples.get(id).parent : this.changeTo.get(id)?.old_id;
   }

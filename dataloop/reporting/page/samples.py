@@ -1,8 +1,8 @@
 """The samples of a run as the browser in the page shows them: every D_j with what became of each.
 
-In, per round: dataset.jsonl, probes.jsonl, verdicts.jsonl, ledger.jsonl. Out: one SampleData, and
-its packed form for the page. What repeats is held once: a dialog's tools, the messages that its
-steps share, a sample that is in several rounds.
+In, per round: dataset.jsonl, probes.jsonl, verdicts.jsonl, label_changes.jsonl. Out: one
+SampleData, and its packed form for the page. What repeats is held once: a dialog's tools, the
+messages that its steps share, a sample that is in several rounds.
 """
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ class _Collector:
         for verdict in stream(files.verdicts, Verdict) or ():
             if row := rows.get(verdict.probe.sample.id):
                 row.verdict, row.votes = verdict.verdict, verdict.votes
-        for change in stream(files.ledger, LabelChange) or ():
+        for change in stream(files.label_changes, LabelChange) or ():
             if row := rows.get(change.old_id):
                 row.votes = row.votes or change.votes
                 self.changes.append(ShownChange(
