@@ -10,4 +10,7 @@ use_looptool
 (use_bfcl v3)
 
 cd "$root"
-python -m pytest -q -n 2 --dist worksteal "$@"
+# Two workers that each use two threads wait for one another on two cores.
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
+# A file stays with one worker: else each of both would make what its tests share.
+python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder "$@"
