@@ -5,6 +5,7 @@ advantages are 0 (section 4.1), so where no group has any reward, a training cha
 """
 from __future__ import annotations
 
+import time
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +13,9 @@ from typing import NamedTuple
 import msgspec
 
 from grpotool.reward import compute_score
+
+QUIET_SECONDS = 2.0
+"""verl writes a dump in the background; one that has not grown for so long is whole."""
 
 
 class Groups(NamedTuple):
@@ -56,3 +60,8 @@ def groups(dump: Path, mode: str) -> Groups:
             reasons[score["reason"]] += 1
     return Groups(len(scores), sum(map(any, scores.values())),
                   sum(len(set(group)) > 1 for group in scores.values()), reasons)
+
+
+def is_whole(dump: Path) -> bool:
+    """Whether verl has written all of a dump."""
+    return dump.exists() and time.time() - dump.stat().st_mtime > QUIET_SECONDS

@@ -15,13 +15,14 @@ import re
 import signal
 import subprocess
 from collections import Counter
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 
-from grpotool.groups import groups
+from grpotool.groups import Groups, groups, is_whole
 from looptool.command import end_with_parent
 from looptool.json_lines import write_atomic
 from looptool.run_files import RoundFiles
@@ -64,7 +65,7 @@ class Metrics:
     def __init__(self, files: RoundFiles, done: int, mode: str, curve: Curve = REWARD):
         self.path, self.verls, self.rollouts = (files.training / "metrics.jsonl",
                                                 files.verl_metrics, files.rollouts)
-        self.mode, self.curve = mode, curve
+        self.mode, self.curve, self.told = mode, curve, done > 0
         # ours last: its lines have the reasons, whose dumps are gone
         kept = {step: line for path in (self.verls, self.path)
                 for step, line in read_lines(path) if step <= done}
@@ -72,9 +73,20 @@ class Metrics:
         self.counted = set(self.lines)
         write_atomic(self.path, self.lines.values())
         self.verls.unlink(missing_ok=True)
+        if not done:
+            # of a run that was killed before its first checkpoint
+            self.first.unlink(missing_ok=True)
+
+    @property
+    def first(self) -> Path:
+        """The dump of step 1."""
+        return self.rollouts / "1.jsonl"
 
     def update(self, ended: bool = False) -> bool:
         """Take over what verl has written since; whether there was anything."""
+        if not self.told and is_whole(self.first):
+            with suppress(msgspec.DecodeError):  # torn, over NFS; a step later it is whole and told
+                self.tell(groups(self.first, self.mode))
         fresh = {step: line for step, line in read_lines(self.verls) if step not in self.lines}
         self.lines.update(fresh)
         newest = max(self.lines, default=0)
@@ -96,10 +108,17 @@ class Metrics:
             return self.lines[step]
         found = groups(dump, self.mode)
         if step == 1:
-            _log.log(logging.DEBUG if found.rewarded else logging.WARNING, "%s", found.line())
+            self.tell(found)
         if step < max(self.lines):
             dump.unlink()
         return msgspec.json.encode(msgspec.json.decode(self.lines[step]) | found.record()) + b"\n"
+
+    def tell(self, first: Groups) -> None:
+        """Say once, as early as can be, whether the first step's rollouts have anything to learn
+        from."""
+        if not self.told:
+            _log.log(logging.DEBUG if first.rewarded else logging.WARNING, "%s", first.line())
+        self.told = True
 
     def why(self) -> str:
         """Of the last three steps, the commonest reasons of zeros, as a part of a sentence; empty
