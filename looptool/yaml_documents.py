@@ -80,5 +80,8 @@ def load_yaml(content: bytes | str) -> Any:
         return json.loads(json.dumps(reader.load(content)))
     except RecursionError:
         raise ValueError("not YAML: nested too deeply") from None
-    except (YAMLError, TypeError, ValueError) as error:  # the last two by json.dumps
-        raise ValueError(f"not YAML that JSON could hold: {' '.join(str(error).split())}") from None
+    # the last ones by json.dumps, and KeyError by `!!bool x`
+    except (YAMLError, KeyError, TypeError, ValueError) as error:
+        # ruamel's words end with how a program would allow keys that are there twice
+        words = " ".join(str(error).partition("To suppress this check")[0].split())
+        raise ValueError(f"not YAML that JSON could hold: {words}") from None

@@ -22,6 +22,7 @@ from looptool.machine import vllm_server
 from looptool.machine.vllm_server import members
 from looptool.models.client import Client
 from looptool.models.sampling import Sampling
+from looptool.models.teacher_server import OwnServer
 from looptool.stages.follow import is_running
 
 SERVER = """
@@ -123,6 +124,25 @@ def test_one_that_does_not_end_by_itself_is_killed(machine, monkeypatch):
     monkeypatch.setattr(vllm_server, "END_SECONDS", 1)
     _, processes = ask(config_with(machine, "--stubborn"), "Where?")
     assert len(processes) == 2 and not running(processes)
+
+
+def test_one_whose_end_is_interrupted_is_killed_at_once(machine):
+    server = OwnServer("serve org/teacher --stubborn", machine / "log")
+
+    async def interrupted() -> list[int]:
+        await server.up()
+        processes = members(server._process.pid)
+        end = asyncio.create_task(server.end())
+        await asyncio.sleep(0.5)
+        assert running(processes)  # it leaves SIGTERM aside
+        end.cancel()  # as Ctrl-C does
+        await asyncio.wait([end])
+        return processes
+
+    begun = time.monotonic()
+    processes = asyncio.run(interrupted())
+    assert processes and not running(processes)
+    assert time.monotonic() - begun < vllm_server.END_SECONDS
 
 
 @pytest.mark.parametrize("words, message", [

@@ -70,7 +70,7 @@ def test_one_round_of_the_built_in_world_and_nothing_is_done_twice(tmp_path):
 
 
 @real_data
-def test_one_round_of_real_tools(tmp_path):
+def test_a_round_of_real_tools_behind_its_training(tmp_path):
     """Tools that nobody here wrote: the simulated teacher makes tasks of their schemas.
 
     Round 1's policy is the student, as rows that nobody here wrote are trained on below.

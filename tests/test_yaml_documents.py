@@ -32,10 +32,17 @@ def test_anchors_and_merge_keys():
         "b": {"on": 1, "q": 2}, "a": {"on": 1, "q": 3}, "c": {"on": 1, "q": 2}}
 
 
+def test_a_key_that_is_there_twice_is_said_without_advice_for_programs():
+    with pytest.raises(ValueError) as error:
+        read_yaml("a: 1\na: 2")
+    assert "suppress" not in str(error.value)
+
+
 @pytest.mark.parametrize("content, reason", [
     ("a: 1\na: 2", 'duplicate key "a"'), ("2: x\n'2': y", "duplicate key"),
     ("a: 1\n---\nb: 2", "another document"), ("a: [", "flow node"), ("a: &x\n  b: *x", "Circular"),
     ("a: .nan", "not JSON"), ("a: -.inf", "not JSON"), ('a: "\\ud800"', "surrogates"),
+    ("a: !!bool x", "x"),
     ("a: !!python/object:os.system {}", "python"), ("a: !x 1", "!x"),
     ("? [1]\n: 2", "keys must be"), ("a: !!binary aGk=", "binary"), (b"a: \xff", "x00ff"),
     ("a: " + "[" * 5000 + "]" * 5000, "nested")])

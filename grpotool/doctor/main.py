@@ -27,8 +27,8 @@ from looptool.run_files import RoundFiles, round_files
 
 _log = logging.getLogger(__name__)
 CHECKS: list[Check] = [check_paths, check_disk, check_packages, check_gpus, check_gpu_memory,
-                       check_attention, check_sampler, *data.CHECKS, check_endpoints,
-                       check_structured, check_cut, check_probing, check_verl]
+                       check_attention, check_sampler, check_endpoints, check_structured,
+                       check_cut, check_probing, *data.CHECKS, check_verl]
 SERVERS: list[Check] = [check_endpoints, check_structured, check_probing]
 """Checks of what no training needs."""
 ONCE: list[Check] = [check_packages, data.check_updates]

@@ -54,9 +54,14 @@ def end(process: subprocess.Popen[bytes]) -> None:
             _send(process, signal.SIGKILL, 10)
 
 
-def _send(process: subprocess.Popen[bytes], sign: int, seconds: float) -> None:
+def signal_all(process: subprocess.Popen[bytes], sign: int) -> None:
+    """To the server and its engines, if any are left."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, sign)
+
+
+def _send(process: subprocess.Popen[bytes], sign: int, seconds: float) -> None:
+    signal_all(process, sign)
     until = time.monotonic() + seconds
     while (process.poll() is None or members(process.pid)) and time.monotonic() < until:
         time.sleep(0.2)

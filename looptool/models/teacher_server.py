@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import shlex
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -69,6 +70,11 @@ class OwnServer:
             return False
 
     async def end(self) -> None:
-        """End it, if it was started, and return when all of its processes are gone."""
+        """End it, if it was started, and return when all of its processes are gone; killed where a
+        signal comes meanwhile."""
         if self._process is not None:
-            await asyncio.to_thread(vllm_server.end, self._process)
+            try:
+                await asyncio.to_thread(vllm_server.end, self._process)
+            except BaseException:  # a second Ctrl-C; the thread sees them gone, and ends
+                vllm_server.signal_all(self._process, signal.SIGKILL)
+                raise
