@@ -103,3 +103,5 @@ def test_cut_replies_are_counted_over_the_run_and_many_are_warned_of(tmp_path):
         "warn 30 of 200 replies of the judge were cut -> raise teacher.max_tokens.judge (512), or "
         "see whether the model repeats itself",
     ]
+    simulated = make_config(tmp_path, teacher=Teacher(base_urls=["simulated"], models=["m"]))
+    assert [line.state for line in check_cut(simulated, files)] == ["skip"]
