@@ -75,6 +75,5 @@ class OwnServer:
         if self._process is not None:
             try:
                 await asyncio.to_thread(vllm_server.end, self._process)
-            except BaseException:  # a second Ctrl-C; the thread sees them gone, and ends
+            finally:  # at a second Ctrl-C some are left; the thread sees them gone, and ends
                 vllm_server.signal_all(self._process, signal.SIGKILL)
-                raise
